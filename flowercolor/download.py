@@ -39,7 +39,6 @@ RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 GZIP_MAGIC = b"\x1f\x8b"
 
 _md5 = partial(hashlib.md5, usedforsecurity=False)  # a FIPS build of Python has no other MD5
-_silent = Silent()
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def download_archive(
     url: str | None = None,
     from_file: Path | None = None,
     force: bool = False,
-    progress: Progress = _silent,
+    progress: Progress | None = None,
 ) -> Downloaded:
     """A verified archive at `path`: the one already there, or a new one.
 
@@ -124,6 +123,7 @@ def download_archive(
     if from_file is not None and not from_file.is_file():
         raise DownloadError(f"{from_file}: is not a file; give the path of the archive itself")
     path = path or paths.archive_path()
+    progress = progress or Silent()
     with storage_errors(path):
         replace = force and not (from_file and path.exists() and from_file.samefile(path))
         already_there = path.exists() and not replace
@@ -162,7 +162,7 @@ def _copy(source: Path, path: Path, progress: Progress) -> None:
         source.open("rb") as original,
         replacing(path) as temporary,
         temporary.open("wb") as copy,
-        progress.task("copying", size_bytes, "B") as task,
+        progress.task("Copying", size_bytes, "B") as task,
     ):
         while chunk := original.read(1 << 20):
             copy.write(chunk)
@@ -183,7 +183,7 @@ def _verify(
 
     names = set()
     same = other = 0
-    with progress.task("checking photos", len(archive.photos), "photos") as task:
+    with progress.task("Checking", len(archive.photos), "photos") as task:
         for name, digest in _members(path, shown):
             if name in archive.photos and name not in names:
                 names.add(name)
@@ -265,7 +265,7 @@ class _Origin:
     size_bytes: int
 
 
-def fetch(url: str, part: Path, progress: Progress = _silent, timeout_s: float = 30.0) -> None:
+def fetch(url: str, part: Path, progress: Progress | None = None, timeout_s: float = 30.0) -> None:
     """Make `part` the whole gzip file at `url`, going on from what it already holds.
 
     It goes on only where the server confirms that the file is still the same (RFC 9110,
@@ -282,6 +282,7 @@ def fetch(url: str, part: Path, progress: Progress = _silent, timeout_s: float =
         DownloadError: It cannot be fetched, or is not a gzip file.
         StorageError: The disk is full or writing is not allowed.
     """
+    progress = progress or Silent()
     with storage_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         size_before = _size_bytes(part)
@@ -353,7 +354,7 @@ def _fetch_once(
             if not start:
                 _discard(part)
                 _note_origin(part, url, response, size_bytes)
-            with part.open("ab") as file, progress.task("downloading", size_bytes, "B") as task:
+            with part.open("ab") as file, progress.task("Downloading", size_bytes, "B") as task:
                 task.advance(start)
                 for chunk in chain([head], chunks):
                     file.write(chunk)

@@ -1,0 +1,5 @@
+"""Turn grey photographs of flowers and gardens into colour."""
+
+from flowercolor._version import __version__
+
+__all__ = ["__version__"]

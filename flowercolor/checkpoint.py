@@ -1,0 +1,260 @@
+"""Weights on disk: files that say what they are, and the state that a run goes on from.
+
+A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
+is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…` and `totals`. Its
+header holds one JSON text, the `CheckpointInfo`. Nothing is unpickled.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from flowercolor import paths
+from flowercolor._version import __version__
+from flowercolor.config import TrainConfig
+from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.files import replacing
+from flowercolor.networks import UNet
+
+__all__ = [
+    "BEST",
+    "LAST",
+    "CheckpointInfo",
+    "find_checkpoint",
+    "find_run",
+    "list_runs",
+    "load_generator",
+    "load_tensors",
+    "read_info",
+    "save_checkpoint",
+]
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+
+_FORMAT = 1
+_HEADER_KEY = "flowercolor"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        config: The run's settings, the generator's among them.
+        epoch: Epochs done.
+        step: Steps done of the epoch after those.
+        test_l1: Mean L1 on the test split at the last full epoch; None before the first.
+        best_l1: The lowest of the run up to here.
+        data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`.
+        created: When it was written, ISO 8601 in UTC.
+        version: The version of flowercolor that wrote it.
+    """
+
+    config: TrainConfig
+    epoch: int = 0
+    step: int = 0
+    test_l1: float | None = None
+    best_l1: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    version: str = __version__
+
+    def to_json(self) -> str:
+        """The text that goes into the file's header."""
+        return json.dumps({"format": _FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The info that `to_json` gave.
+
+        Raises:
+            ValueError: The text is of another format or version; the message says how.
+        """
+        values = json.loads(text)
+        found = values.pop("format", None)
+        if found != _FORMAT:
+            raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
+        try:
+            return cls(**{**values, "config": TrainConfig.from_dict(values["config"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"its header is incomplete: {error}") from error
+
+
+def save_checkpoint(
+    path: Path, info: CheckpointInfo, tensors: Mapping[str, Tensor], *, half: bool = False
+) -> None:
+    """Write a checkpoint, whole or not at all, and forced to the disk.
+
+    Args:
+        path: Where to.
+        info: What the file is to say of itself.
+        tensors: Named as the head of this module says.
+        half: Store floats in half precision, half the size; for sharing, not for resuming.
+
+    Raises:
+        StorageError: The disk is full or writing is not allowed; an older file is untouched.
+    """
+    flat = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
+        for name, tensor in tensors.items()
+    }
+    with replacing(path, durable=True) as temporary:
+        save_file(flat, temporary, metadata={_HEADER_KEY: info.to_json()})
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """What the checkpoint says of itself, without loading its weights.
+
+    Raises:
+        CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
+    """
+    return _read(path, prefix=None)[0]
+
+
+def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    """Everything in a checkpoint, on the CPU.
+
+    Raises:
+        CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
+    """
+    return _read(path, prefix="")
+
+
+def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[UNet, CheckpointInfo]:
+    """The generator of a checkpoint, in float32 and evaluation mode, and what the file says.
+
+    Raises:
+        CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
+    """
+    info, tensors = _read(path, prefix="generator.")
+    generator = UNet(info.config.network)
+    load_into(generator, tensors, "generator.", path)
+    return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    """Load the tensors under `prefix` into `module`; every name and shape must fit.
+
+    Raises:
+        CheckpointError: They do not fit; `path` is named as where they came from.
+    """
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        what = str(error).splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{path}: its weights do not fit the network its header describes: {what}"
+        ) from error
+
+
+def _read(path: Path, prefix: str | None) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if _HEADER_KEY not in metadata:
+                raise CheckpointError(
+                    f"{path}: a safetensors file, but not written by flowercolor; expected "
+                    "the best.safetensors or last.safetensors of a run"
+                )
+            info = CheckpointInfo.from_json(metadata[_HEADER_KEY])
+            names = [] if prefix is None else [n for n in file.keys() if n.startswith(prefix)]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({error}); expected a checkpoint that "
+            "`flowercolor train` wrote"
+        ) from error
+    except (ValueError, SettingError) as error:
+        raise CheckpointError(f"{path}: {error}; train or download it again") from error
+    return info, tensors
+
+
+def list_runs() -> list[Path]:
+    """The folders of the training runs that have a checkpoint, newest first."""
+    folders = {path.parent for path in paths.runs_dir().glob(f"*/{LAST}")}
+    folders |= {path.parent for path in paths.runs_dir().glob(f"*/{BEST}")}
+    return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
+
+
+def find_run(name: str) -> Path:
+    """The folder of a run, given as a name in the data directory, a path, or "last".
+
+    Raises:
+        CheckpointError: There is no such run.
+    """
+    if name == "last":
+        runs = list_runs()
+        if runs:
+            return runs[0]
+        raise CheckpointError(
+            f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
+        )
+    for folder in (Path(name), paths.runs_dir() / name):
+        if (folder / LAST).is_file():
+            return folder
+    known = ", ".join(run.name for run in list_runs()) or "none"
+    raise CheckpointError(f"{name}: no run of that name or path; runs there: {known}")
+
+
+def find_checkpoint(spec: str | None = None) -> Path:
+    """The checkpoint that a person means.
+
+    Args:
+        spec: "bundled", a run's name, the path of a checkpoint or of a run's folder; None
+            means the newest run's best, else the bundled one.
+
+    Raises:
+        CheckpointError: There is no such checkpoint.
+    """
+    if spec is None:
+        runs = list_runs()
+        return _of_run(runs[0]) if runs else bundled_checkpoint()
+    if spec == "bundled":
+        return bundled_checkpoint()
+    if Path(spec).is_file():
+        return Path(spec)
+    for folder in (Path(spec), paths.runs_dir() / spec):
+        if (folder / BEST).is_file() or (folder / LAST).is_file():
+            return _of_run(folder)
+    known = ", ".join(["bundled", *(run.name for run in list_runs())])
+    raise CheckpointError(f"{spec}: no such checkpoint; expected a path or one of: {known}")
+
+
+def bundled_checkpoint() -> Path:
+    """The weights that came with the package.
+
+    Raises:
+        CheckpointError: The package was built without them.
+    """
+    path = Path(str(resources.files("flowercolor") / "weights" / "bundled.safetensors"))
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: the bundled weights are missing; install flowercolor again, or train "
+            "your own with `flowercolor train`"
+        )
+    return path
+
+
+def _of_run(folder: Path) -> Path:
+    best = folder / BEST
+    return best if best.is_file() else folder / LAST
+
+
+def _changed(run: Path) -> float:
+    return max(path.stat().st_mtime for path in run.glob("*.safetensors"))

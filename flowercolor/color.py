@@ -1,0 +1,80 @@
+"""Luma and chroma of pictures, in torch.
+
+The luma is the grey that OpenCV and JPEG make: Y' = 0.299 R' + 0.587 G' + 0.114 B' of the
+gamma-encoded values (ITU-R BT.601-7, section 2.5.1). The chroma is the pair of colour
+differences Cb = (B' - Y') / 1.772 and Cr = (R' - Y') / 1.402, each within -0.5 to 0.5.
+They are linear in RGB: any chroma can be put on any luma, and as long as no channel is
+clipped the grey version of the result is that luma again.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["LUMA_WEIGHTS", "fit_gamut", "luma_u8", "rgb_to_chroma", "rgb_to_luma", "to_rgb"]
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+_WR, _WG, _WB = LUMA_WEIGHTS
+_CB_SCALE = 2 * (1 - _WB)  # 1.772
+_CR_SCALE = 2 * (1 - _WR)  # 1.402
+
+# OpenCV's own fixed-point weights. Its 8-bit grey is reproduced bit for bit, so that the
+# grey made on a GPU is the grey that OpenCV would have made.
+_FIXED_POINT_BITS = 15
+_FIXED_POINT = (9798, 19235, 3735)
+
+
+def luma_u8(rgb: Tensor) -> Tensor:
+    """The grey version, uint8 [..., 1, H, W], of uint8 RGB [..., 3, H, W].
+
+    Equal at every pixel to OpenCV's `COLOR_RGB2GRAY`.
+    """
+    r, g, b = rgb.to(torch.int32).unbind(-3)
+    wr, wg, wb = _FIXED_POINT
+    half = 1 << (_FIXED_POINT_BITS - 1)
+    grey = (r * wr + g * wg + b * wb + half) >> _FIXED_POINT_BITS
+    return grey.to(torch.uint8).unsqueeze(-3)
+
+
+def rgb_to_luma(rgb: Tensor) -> Tensor:
+    """The luma [..., 1, H, W] of float RGB [..., 3, H, W], in the same range."""
+    r, g, b = rgb.unbind(-3)
+    return (_WR * r + _WG * g + _WB * b).unsqueeze(-3)
+
+
+def rgb_to_chroma(rgb: Tensor) -> Tensor:
+    """The chroma [..., 2, H, W], Cb before Cr, of float RGB [..., 3, H, W] in 0 to 1."""
+    luma = rgb_to_luma(rgb).squeeze(-3)
+    r, _, b = rgb.unbind(-3)
+    return torch.stack(((b - luma) / _CB_SCALE, (r - luma) / _CR_SCALE), dim=-3)
+
+
+def to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Float RGB [..., 3, H, W] of luma [..., 1, H, W] and chroma [..., 2, H, W].
+
+    The result leaves 0 to 1 where the chroma is too strong for the luma; see `fit_gamut`.
+    """
+    return luma + _differences(chroma)
+
+
+def fit_gamut(luma: Tensor, chroma: Tensor) -> Tensor:
+    """The chroma, weakened where needed so that `to_rgb` stays within 0 to 1.
+
+    Each pixel's chroma is multiplied by the largest factor up to 1 that fits: luma and hue
+    stay, only the saturation falls. Clipping the channels instead would change all three.
+
+    Args:
+        luma: [..., 1, H, W] in 0 to 1.
+        chroma: [..., 2, H, W].
+    """
+    differences = _differences(chroma)
+    room = torch.where(differences > 0, 1 - luma, luma)
+    # The bound below keeps 0 / 0 away; where a difference is that small it fits anyway.
+    factor = (room / differences.abs().clamp_min(1e-6)).amin(-3, keepdim=True)
+    return chroma * factor.clamp_max(1)
+
+
+def _differences(chroma: Tensor) -> Tensor:
+    """R' - Y', G' - Y' and B' - Y' as [..., 3, H, W]."""
+    cb, cr = chroma.unbind(-3)
+    red, blue = _CR_SCALE * cr, _CB_SCALE * cb
+    return torch.stack((red, -(_WR * red + _WB * blue) / _WG, blue), dim=-3)

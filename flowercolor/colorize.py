@@ -1,0 +1,190 @@
+"""Colouring photos of any size: the network gives the chroma, the photo keeps its luma."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from flowercolor.checkpoint import CheckpointInfo, find_checkpoint, load_generator
+from flowercolor.color import rgb_to_chroma
+from flowercolor.config import STRIDE
+from flowercolor.devices import Precision, autocast, pick_device
+from flowercolor.errors import ImageError, SettingError
+from flowercolor.networks import UNet
+from flowercolor.progress import Progress, Silent
+from flowercolor.render import render, shrink
+
+__all__ = ["RENDER_SIZE_PX", "Colorizer", "colorize"]
+
+RENDER_SIZE_PX = 160
+MAX_STRENGTH = 1.5
+
+Array = npt.NDArray[Any]
+Picture = TypeVar("Picture", Array, Image.Image)
+
+
+class Colorizer:
+    """A loaded generator that colours photos.
+
+    Args:
+        generator: The network; it is moved to the device and put into evaluation mode.
+        render_size_px: The network sees each photo at about this many pixels squared, its
+            aspect kept. Larger sees finer things, smaller sees more of the whole.
+        strength: Factor of the chroma, 0 (grey) to 1.5.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto" computes in bfloat16 where the device is made for it.
+        progress: Told where memory runs short.
+
+    Raises:
+        SettingError: A setting is out of range.
+        DeviceError: The device is not there.
+    """
+
+    def __init__(
+        self,
+        generator: UNet,
+        *,
+        render_size_px: int = RENDER_SIZE_PX,
+        strength: float = 1.0,
+        device: str = "auto",
+        precision: Precision = "auto",
+        progress: Progress | None = None,
+    ) -> None:
+        if render_size_px < STRIDE:
+            raise SettingError(f"render_size_px is {render_size_px}; expected {STRIDE} or more")
+        if not 0 <= strength <= MAX_STRENGTH:
+            raise SettingError(f"strength is {strength}; expected 0 to {MAX_STRENGTH}")
+        self.render_size_px = render_size_px
+        self.strength = strength
+        self.precision: Precision = precision
+        self._progress = progress or Silent()
+        self._device = pick_device(device)
+        self._generator = generator.to(self._device).to(memory_format=torch.channels_last).eval()
+        self.info: CheckpointInfo | None = None
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: str | Path | None = None, **settings: Any) -> Self:
+        """A colorizer with the weights of a checkpoint.
+
+        Args:
+            checkpoint: "bundled", a run's name or a path; None means the newest trained run,
+                else the bundled weights.
+            settings: As for the class.
+
+        Raises:
+            CheckpointError: There is no such checkpoint, or it is damaged.
+        """
+        generator, info = load_generator(
+            find_checkpoint(None if checkpoint is None else str(checkpoint))
+        )
+        colorizer = cls(generator, **settings)
+        colorizer.info = info
+        return colorizer
+
+    def __call__(self, image: Picture) -> Picture:
+        """The image in colour, at its own size and with its own luma; see `colorize`."""
+        if isinstance(image, Image.Image):
+            luma = np.asarray(image.convert("RGB"))
+            return Image.fromarray(self.render(cv2.cvtColor(luma, cv2.COLOR_RGB2GRAY)))
+        return self.render(_luma(image))
+
+    def render(self, luma: Array) -> Array:
+        """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype."""
+        small, chroma = self.chroma([shrink(luma, *self.working_size_px(*luma.shape))])[0]
+        return render(luma, small, chroma, strength=self.strength)
+
+    def working_size_px(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Height and width at which the network sees a photo of this height and width."""
+        scale = self.render_size_px / (height_px * width_px) ** 0.5
+        return max(1, round(height_px * scale)), max(1, round(width_px * scale))
+
+    def chroma(self, smalls: Sequence[Array]) -> list[tuple[Array, Array]]:
+        """The chroma of small lumas that have one padded size, in one pass of the network.
+
+        Args:
+            smalls: Each float32 [h, w] in 0 to 1.
+
+        Returns:
+            Each of them again, with its chroma: float32 [2, h, w], Cb before Cr.
+        """
+        padded = np.stack([_pad(small) for small in smalls])
+        grey = torch.from_numpy(padded)[:, None].to(self._device)
+        with torch.inference_mode(), autocast(self._device, self.precision):
+            fake = self._generator(grey.contiguous(memory_format=torch.channels_last))
+        chroma = rgb_to_chroma(fake.float()).cpu().numpy()
+        return [
+            (small, np.ascontiguousarray(one[:, : small.shape[0], : small.shape[1]]))
+            for small, one in zip(smalls, chroma, strict=True)
+        ]
+
+
+def colorize(
+    image: Picture,
+    *,
+    checkpoint: str | Path | None = None,
+    render_size_px: int = RENDER_SIZE_PX,
+    strength: float = 1.0,
+    device: str = "auto",
+) -> Picture:
+    """The image in colour: same kind, same size, same luma at every pixel within one level.
+
+    The weights are loaded at the first call and kept for the next ones.
+
+    Args:
+        image: A Pillow image, or an array, uint8 or uint16: grey [H, W] or RGB [H, W, 3].
+            A colour image is coloured anew from its luma.
+        checkpoint: "bundled", a run's name or a path; None means the newest trained run,
+            else the bundled weights.
+        render_size_px: See `Colorizer`.
+        strength: Factor of the chroma, 0 (grey) to 1.5.
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Returns:
+        A Pillow image of mode RGB for a Pillow image, else an RGB array [H, W, 3] of the
+        dtype that came in.
+
+    Raises:
+        ImageError: The array is of another shape or dtype, or empty.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        SettingError: A setting is out of range.
+        DeviceError: The device is not there.
+    """
+    path = find_checkpoint(None if checkpoint is None else str(checkpoint))
+    return _loaded(path, path.stat().st_mtime_ns, render_size_px, strength, device)(image)
+
+
+@lru_cache(maxsize=2)
+def _loaded(
+    path: Path, _mtime_ns: int, render_size_px: int, strength: float, device: str
+) -> Colorizer:
+    return Colorizer.from_checkpoint(
+        path, render_size_px=render_size_px, strength=strength, device=device
+    )
+
+
+def _luma(image: Array) -> Array:
+    if image.dtype not in (np.uint8, np.uint16) or image.size == 0:
+        raise ImageError(
+            f"image: an array of {image.size} values of {image.dtype}; expected uint8 or uint16"
+        )
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[2] == 3:
+        luma: Array = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        return luma
+    raise ImageError(
+        f"image: an array of shape {image.shape}; expected grey [H, W] or RGB [H, W, 3]"
+    )
+
+
+def _pad(small: Array) -> Array:
+    """Mirrored at the lower and right edge, up to sizes that the network can halve."""
+    below, right = (-side % STRIDE for side in small.shape)
+    padded: Array = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    return padded

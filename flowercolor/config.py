@@ -1,0 +1,129 @@
+"""The settings of a network and of a training run, as plain frozen data.
+
+They travel inside every checkpoint as JSON, so a file of weights says what it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, get_args
+
+from flowercolor.errors import SettingError
+
+__all__ = ["STRIDE", "NetworkConfig", "Output", "TrainConfig"]
+
+Output = Literal["rgb", "chroma"]
+
+STRIDE = 16
+"""The U-Net halves its picture four times, so both sides must be multiples of this."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What is needed to build the generator again.
+
+    Attributes:
+        base_channels: Channels of the first level; each of the four levels below has twice
+            as many. 64 is the design and has 31.0 M weights; half of it costs a quarter.
+        output: "rgb", the design, predicts the three colours; "chroma" predicts two colour
+            differences and keeps the grey photo as the luma.
+    """
+
+    base_channels: int = 64
+    output: Output = "rgb"
+
+    def __post_init__(self) -> None:
+        _at_least("base_channels", self.base_channels, 1)
+        if self.output not in get_args(Output):
+            raise SettingError(
+                f"output is {self.output!r}; expected one of {', '.join(get_args(Output))}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as a dict that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The settings that `to_dict` gave.
+
+        Raises:
+            SettingError: A key is unknown or a value is out of range.
+        """
+        _reject_unknown(cls, values)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run learns. The defaults are the design.
+
+    Attributes:
+        network: The generator's settings.
+        epochs: Passes over the training photos.
+        batch_size: Photos per training step.
+        test_batch_size: Photos per step while testing; changes speed, not scores.
+        lr: Learning rate of Adam, the same for both networks.
+        lambda_l1: Weight of the L1 term in the generator's loss.
+        lambda_adv: Weight of the adversarial term; 0 trains the generator on L1 alone
+            and leaves the discriminator as it is.
+        size_px: Side of the square pictures that the networks see; a multiple of 16.
+        flip: Mirror half of the training photos, at random.
+        seed: Seed of the weights and of the order of the photos.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    epochs: int = 116
+    batch_size: int = 32
+    test_batch_size: int = 1
+    lr: float = 2e-4
+    lambda_l1: float = 50.0
+    lambda_adv: float = 1.0
+    size_px: int = 128
+    flip: bool = False
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "test_batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("lambda_l1", "lambda_adv", "seed"):
+            _at_least(name, getattr(self, name), 0)
+        if not 0 < self.lr < 1:
+            raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")
+        if self.size_px < STRIDE or self.size_px % STRIDE:
+            raise SettingError(
+                f"size_px is {self.size_px}; expected a multiple of {STRIDE}, such as 128"
+            )
+        if not (self.lambda_l1 or self.lambda_adv):
+            raise SettingError(
+                "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as a dict that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The settings that `to_dict` gave.
+
+        Raises:
+            SettingError: A key is unknown or a value is out of range.
+        """
+        _reject_unknown(cls, values)
+        return cls(**{**values, "network": NetworkConfig.from_dict(values.get("network", {}))})
+
+
+def _at_least(name: str, value: float, bound: float) -> None:
+    if not value >= bound:
+        raise SettingError(f"{name} is {value}; expected {bound} or more")
+
+
+def _reject_unknown(
+    cls: type[NetworkConfig] | type[TrainConfig], values: Mapping[str, Any]
+) -> None:
+    unknown = sorted(set(values) - {known.name for known in fields(cls)})
+    if unknown:
+        raise SettingError(
+            f"{cls.__name__}: unknown settings {', '.join(unknown)}; "
+            "another version of flowercolor wrote them"
+        )

@@ -1,0 +1,294 @@
+"""From an archive or a folder of photos to batches of grey and true pictures.
+
+Photos are decoded once, in order, into one file of bytes in the cache, which later runs map
+into memory. A batch is cut out of it and made grey and float on the way.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, random_split
+from torchvision.transforms.v2 import functional as transforms
+
+from flowercolor import paths
+from flowercolor.color import luma_u8
+from flowercolor.errors import DataError
+from flowercolor.files import replacing, storage_errors, write_text
+from flowercolor.progress import Progress, Silent
+
+__all__ = ["FlowerDataset", "Photos", "get_data", "read_data"]
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+SPLIT_SEED = 42
+TRAIN_SHARE = 0.9
+
+_READER_VERSION = 1
+_CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Decoded photos, in the order of their archive.
+
+    Attributes:
+        names: The N member names or relative paths.
+        rgb: uint8 RGB [N, S, S, 3], squeezed to a square.
+        sizes_px: int32 [N, 2], height and width before that.
+        fingerprint: Names the source's content; equal sources have equal ones.
+    """
+
+    names: tuple[str, ...]
+    rgb: npt.NDArray[np.uint8]
+    sizes_px: npt.NDArray[np.int32]
+    fingerprint: str
+
+    @property
+    def grey(self) -> npt.NDArray[np.uint8]:
+        """uint8 [N, S, S], the grey version of `rgb` as OpenCV makes it; made at each call."""
+        return np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self.rgb])
+
+
+class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
+    """Pairs of grey and true picture, with the photo's original size.
+
+    Args:
+        photos: The decoded photos.
+        indices: Which of them belong to this set, in this order; all by default.
+    """
+
+    def __init__(self, photos: Photos, indices: Sequence[int] | None = None) -> None:
+        self.photos = photos
+        self.indices = torch.as_tensor(range(len(photos.names)) if indices is None else indices)
+        self._rgb = torch.from_numpy(photos.rgb)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Grey float [1, S, S], RGB float [3, S, S], both in 0 to 1, and (height, width)."""
+        grey, real = self.batch([range(len(self))[index]])
+        height, width = self.photos.sizes_px[self.indices[index]]
+        return grey[0], real[0], (int(height), int(width))
+
+    @property
+    def names(self) -> list[str]:
+        """The photos' names, in the order of this set."""
+        return [self.photos.names[index] for index in self.indices]
+
+    def batch(
+        self, positions: Sequence[int] | Tensor, flips: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Grey [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
+
+        Args:
+            positions: Which pictures of this set.
+            flips: bool [B], which of them to mirror.
+        """
+        rgb = self._rgb[self.indices[torch.as_tensor(positions)]].permute(0, 3, 1, 2)
+        if flips is not None:
+            rgb = torch.where(flips[:, None, None, None], rgb.flip(-1), rgb)
+        grey = luma_u8(rgb)
+        return (
+            transforms.to_dtype(grey, torch.float32, scale=True),
+            transforms.to_dtype(rgb, torch.float32, scale=True),
+        )
+
+
+def get_data(
+    source: Path, size_px: int = 128, progress: Progress | None = None
+) -> tuple[FlowerDataset, FlowerDataset]:
+    """The training and the test set of an archive or folder: 90 and 10 percent.
+
+    The split is `random_split` under manual seed 42 over the photos in archive order, so
+    that scores compare with those that others got from the same split.
+
+    Raises:
+        DataError: There are no two photos to be had from `source`.
+    """
+    photos = read_data(source, size_px, progress)
+    count = len(photos.names)
+    if count < 2:
+        raise DataError(f"{source}: found {count} photo; a training and a test set need 2 or more")
+    n_train = min(max(1, int(TRAIN_SHARE * count)), count - 1)
+    rng = torch.Generator().manual_seed(SPLIT_SEED)
+    train, test = random_split(range(count), [n_train, count - n_train], generator=rng)  # type: ignore[arg-type, var-annotated]
+    return FlowerDataset(photos, train.indices), FlowerDataset(photos, test.indices)
+
+
+def read_data(source: Path, size_px: int = 128, progress: Progress | None = None) -> Photos:
+    """The photos of an archive (tar, compressed or not) or of a folder and those below it.
+
+    The first call decodes them with OpenCV into the cache; later ones map that file and take
+    well under a second. A cached file that was cut or altered is noticed and made anew.
+
+    Args:
+        source: The archive or folder. Folders are read in the order of their sorted paths.
+        size_px: Side of the square that each photo is resized to, by `cv2.resize`.
+        progress: Told of each photo, and of photos that are broken and left out.
+
+    Raises:
+        DataError: `source` is missing, is no archive, is cut off or holds no photo.
+        StorageError: The cache cannot be written.
+    """
+    progress = progress or Silent()
+    fingerprint = _fingerprint(source)
+    pixels = paths.cache_dir() / "photos" / f"{fingerprint}-{size_px}-v{_READER_VERSION}.u8"
+    index = pixels.with_suffix(".json")
+    if not _is_whole(pixels, index):
+        _decode_all(source, size_px, pixels, index, progress)
+    listing = json.loads(index.read_text(encoding="utf-8"))
+    shape = (len(listing["names"]), size_px, size_px, 3)
+    return Photos(
+        names=tuple(listing["names"]),
+        # Copy-on-write: torch wants memory that could be written, the file must not change.
+        rgb=np.memmap(pixels, dtype=np.uint8, mode="c", shape=shape),
+        sizes_px=np.array(listing["sizes_px"], dtype=np.int32),
+        fingerprint=fingerprint,
+    )
+
+
+def _fingerprint(source: Path) -> str:
+    """A name for the source's content, from what is cheap to see of it."""
+    digest = hashlib.blake2b(digest_size=12)
+    if source.is_dir():
+        for path in _pictures_below(source):
+            stat = path.stat()
+            name = path.relative_to(source).as_posix()
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    elif source.is_file():
+        with source.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # The ends of a compressed archive hold its first photos and its checksum.
+            for start in (0, max(0, size - _CHUNK_BYTES)):
+                file.seek(start)
+                digest.update(file.read(_CHUNK_BYTES))
+            digest.update(str(size).encode())
+    else:
+        raise DataError(
+            f"{source}: no such file or folder; expected an archive of photos or a folder "
+            "of them (`flowercolor download` fetches the Oxford 102 flowers)"
+        )
+    return digest.hexdigest()
+
+
+def _is_whole(pixels: Path, index: Path) -> bool:
+    try:
+        expected = json.loads(index.read_text(encoding="utf-8"))["crc32"]
+        return bool(_crc32(pixels) == expected)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _crc32(path: Path) -> int:
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+def _decode_all(source: Path, size_px: int, pixels: Path, index: Path, progress: Progress) -> None:
+    names: list[str] = []
+    sizes_px: list[tuple[int, int]] = []
+    crc = 0
+    workers = os.cpu_count() or 1
+    # OpenCV decodes outside the interpreter's lock, so threads are as good as processes
+    # here and need no copies. A short queue keeps the memory small.
+    waiting: deque[tuple[str, Future[_Decoded | None]]] = deque()
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        progress.task(f"Reading {source.name}", _expected_count(source), "photos") as task,
+        replacing(pixels) as temporary,
+        temporary.open("wb") as file,
+    ):
+
+        def take() -> None:
+            nonlocal crc
+            name, future = waiting.popleft()
+            decoded = future.result()
+            task.advance()
+            if decoded is None:
+                progress.note(f"{source}: {name} is not a readable picture; left out")
+                return
+            square, size = decoded
+            names.append(name)
+            sizes_px.append(size)
+            raw = square.tobytes()
+            crc = zlib.crc32(raw, crc)
+            with storage_errors(pixels):
+                file.write(raw)
+
+        for name, content in _contents(source):
+            waiting.append((name, pool.submit(_decode, content, size_px)))
+            if len(waiting) > 8 * workers:
+                take()
+        while waiting:
+            take()
+        if not names:
+            raise DataError(
+                f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files"
+            )
+    write_text(index, json.dumps({"names": names, "sizes_px": sizes_px, "crc32": crc}))
+
+
+_Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]
+
+
+def _decode(content: bytes, size_px: int) -> _Decoded | None:
+    """RGB uint8 [S, S, 3] and the height and width before; None for what is no picture."""
+    try:
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    if bgr is None:
+        return None
+    height, width = bgr.shape[:2]
+    square = cv2.cvtColor(cv2.resize(bgr, (size_px, size_px)), cv2.COLOR_BGR2RGB)
+    return square.astype(np.uint8, copy=False), (height, width)
+
+
+def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each picture file, in order."""
+    if source.is_dir():
+        for path in _pictures_below(source):
+            yield path.relative_to(source).as_posix(), path.read_bytes()
+        return
+    try:
+        with tarfile.open(source, "r|*") as archive:
+            for member in archive:
+                if member.isfile() and _is_picture(Path(member.name)):
+                    file = archive.extractfile(member)
+                    assert file is not None  # it is a file
+                    yield member.name, file.read()
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"{source}: not a whole tar archive ({error}); expected a .tgz of photos: "
+            "copy or download it again"
+        ) from error
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_picture(path))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _expected_count(source: Path) -> int | None:
+    """How many photos there will be, where that is known before reading."""
+    return len(_pictures_below(source)) if source.is_dir() else None

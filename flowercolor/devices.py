@@ -1,0 +1,65 @@
+"""Which processor to compute on, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, get_args
+
+import torch
+
+from flowercolor.errors import DeviceError, SettingError
+
+__all__ = ["DeviceName", "Precision", "autocast", "has_fast_bf16", "pick_device"]
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bf16"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        SettingError: The name is none of "auto", "cpu", "cuda", "mps".
+        DeviceError: There is no such device on this machine.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, found in there.items() if found))
+    if name not in there:
+        raise SettingError(f"device is {name!r}; expected one of {', '.join(get_args(DeviceName))}")
+    if not there[name]:
+        found = ", ".join(kind for kind, is_there in there.items() if is_there)
+        raise DeviceError(
+            f"device {name}: torch {torch.__version__} finds none on this machine; it finds "
+            f"{found}: use --device {found.split(', ')[0]}, or install a torch built for {name}"
+        )
+    return torch.device(name)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 by itself.
+
+    A CPU without the instructions can do it too, several times slower than in float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """A context for forward passes: bfloat16 where it is fast or asked for, else float32.
+
+    Raises:
+        SettingError: The precision is none of "auto", "float32", "bf16".
+    """
+    if precision not in get_args(Precision):
+        expected = ", ".join(get_args(Precision))
+        raise SettingError(f"precision is {precision!r}; expected one of {expected}")
+    if precision == "bf16" or (precision == "auto" and has_fast_bf16(device)):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,56 @@
+"""What can go wrong, as one family of exceptions.
+
+    FlowercolorError
+    ├── SettingError     a setting is out of its range, or two of them do not fit
+    ├── DownloadError    the archive could not be fetched or is not the archive
+    ├── DataError        an archive or folder of photos cannot be trained on
+    ├── ImageError       a photo cannot be read or written
+    ├── CheckpointError  a checkpoint cannot be found, read or used
+    ├── DeviceError      the device asked for is not there, or too small
+    └── StorageError     a file cannot be written: full disk, no permission
+
+A message is one line: what was looked at, what was found, what was expected, what to do.
+"""
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "DeviceError",
+    "DownloadError",
+    "FlowercolorError",
+    "ImageError",
+    "SettingError",
+    "StorageError",
+]
+
+
+class FlowercolorError(Exception):
+    """Base of every error that flowercolor raises on purpose."""
+
+
+class SettingError(FlowercolorError, ValueError):
+    """A setting is out of its range, or two settings do not fit together."""
+
+
+class DownloadError(FlowercolorError):
+    """The archive could not be fetched, or what came is not the archive."""
+
+
+class DataError(FlowercolorError):
+    """An archive or a folder of photos cannot be used as training data."""
+
+
+class ImageError(FlowercolorError):
+    """A photo cannot be read or written."""
+
+
+class CheckpointError(FlowercolorError):
+    """A checkpoint cannot be found, cannot be read, or does not fit."""
+
+
+class DeviceError(FlowercolorError):
+    """The device asked for is missing or has too little memory."""
+
+
+class StorageError(FlowercolorError):
+    """A file cannot be written: the disk is full, or writing there is not allowed."""

@@ -1,0 +1,81 @@
+"""Writing files so that nothing is ever half written."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flowercolor.errors import StorageError
+
+__all__ = ["replacing", "storage_errors", "write_bytes", "write_text"]
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn an `OSError` met while writing `path` into a `StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "the disk is full; free some space or choose another place"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            advice = "writing there is not allowed; choose another place"
+        else:
+            advice = error.strerror or str(error)
+        raise StorageError(f"{path}: cannot be written: {advice}") from error
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place once the block ends well.
+
+    Whatever happens in the block, `path` holds either its old content or the whole new one.
+
+    Args:
+        path: Where the file is to stand; missing parent folders are made.
+        durable: Also force the bytes to the disk before the swap, so that a power cut
+            cannot leave an empty file. Costs a flush, some 10 ms and more.
+
+    Raises:
+        StorageError: The disk is full or writing is not allowed.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        with storage_errors(path):
+            yield temporary
+            # mkstemp makes files that only the owner reads; give them the usual rights.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all.
+
+    Raises:
+        StorageError: The disk is full or writing is not allowed.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8, whole or not at all.
+
+    Raises:
+        StorageError: The disk is full or writing is not allowed.
+    """
+    write_bytes(path, content.encode())

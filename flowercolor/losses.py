@@ -1,0 +1,27 @@
+"""The losses of the game between the two networks (Goodfellow et al. 2014, section 3).
+
+All of them take logits: `sigmoid` and binary cross-entropy in one step give the same value
+and do not overflow under autocast.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+__all__ = ["adversarial_loss", "discriminator_loss"]
+
+
+def discriminator_loss(logits_real: Tensor, logits_fake: Tensor) -> Tensor:
+    """BCE(D(real), 1) + BCE(D(fake), 0), a scalar, from logits of any shape."""
+    real = F.binary_cross_entropy_with_logits(logits_real, torch.ones_like(logits_real))
+    fake = F.binary_cross_entropy_with_logits(logits_fake, torch.zeros_like(logits_fake))
+    return real + fake
+
+
+def adversarial_loss(logits_fake: Tensor) -> Tensor:
+    """BCE(D(fake), 1), a scalar: what the generator pays for being seen through.
+
+    The form that does not saturate. The logits must come from a fake picture that is still
+    attached to the generator, or nothing is learned from this term.
+    """
+    return F.binary_cross_entropy_with_logits(logits_fake, torch.ones_like(logits_fake))

@@ -1,0 +1,104 @@
+"""The two networks: a U-Net that colours and a discriminator that judges."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from flowercolor.color import to_rgb
+from flowercolor.config import NetworkConfig
+
+__all__ = ["Discriminator", "UNet"]
+
+_LEVELS = 4
+
+
+class UNet(nn.Module):
+    """The generator: grey in, colour out (Ronneberger et al. 2015, figure 1).
+
+    Five levels of `base_channels` times 1, 2, 4, 8 and 16 channels. A level is two 3x3
+    convolutions, each followed by batch norm and ReLU. Max pooling leads down, 2x2
+    transposed convolutions lead up, the skip connections are concatenated, and a 1x1
+    convolution closes. It is fully convolutional: any size divisible by 16 goes through.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.base_channels * 2**level for level in range(_LEVELS + 1)]
+        self.stem = _double_conv(1, widths[0])
+        steps = list(pairwise(widths))
+        self.downs = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2), _double_conv(above, below)) for above, below in steps
+        )
+        self.lifts = nn.ModuleList(
+            nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in reversed(steps)
+        )
+        self.ups = nn.ModuleList(_double_conv(2 * above, above) for above, _ in reversed(steps))
+        self.head = nn.Conv2d(widths[0], 3 if config.output == "rgb" else 2, 1)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Colour a batch of grey pictures.
+
+        Args:
+            grey: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
+
+        Returns:
+            RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma"
+            output its luma is `grey` itself.
+        """
+        x = self.stem(grey)
+        skips = []
+        for down in self.downs:
+            skips.append(x)
+            x = down(x)
+        for lift, up in zip(self.lifts, self.ups, strict=True):
+            x = up(torch.cat((skips.pop(), lift(x)), dim=1))
+        x = self.head(x)
+        return x if self.config.output == "rgb" else to_rgb(grey, x)
+
+
+class Discriminator(nn.Module):
+    """The judge: SN(C64)-SN(C128)-SN(C256)-SN(C512)-SN(C512)-SN(C1).
+
+    4x4 convolutions under spectral normalisation, W / sigma(W) with sigma(W) the largest
+    singular value, estimated by one power iteration per training step (Miyato et al. 2018,
+    equation 8 and algorithm 1). All but the last have stride 2 and are followed by
+    BatchNorm2d and LeakyReLU of slope 0.2; the last takes the 4x4 that is left of a
+    128x128 picture to one score. Larger pictures give a map of scores; smaller ones go
+    through fewer of the strided convolutions, so that at least 4x4 is left.
+    """
+
+    def __init__(self, size_px: int = 128) -> None:
+        super().__init__()
+        widths = [64, 128, 256, 512, 512][: max(1, math.floor(math.log2(size_px / 4)))]
+        layers: list[nn.Module] = []
+        channels = 3
+        for width in widths:
+            layers += [
+                spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1)),
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(0.2),
+            ]
+            channels = width
+        layers.append(spectral_norm(nn.Conv2d(channels, 1, 4)))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """The logits of being real, [B, 1, h, w], of RGB [B, 3, H, W] in 0 to 1."""
+        logits: Tensor = self.layers(rgb)
+        return logits
+
+
+def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:
+    # Batch norm has a shift of its own, so the convolutions go without bias.
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+        nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(),
+    )

@@ -1,0 +1,115 @@
+"""Graphs of a run and grids of pictures, as files."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from flowercolor.errors import ImageError
+from flowercolor.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_losses", "plot_scores", "save_grid", "save_picture"]
+
+_PANELS = {
+    "loss_g": "Generator loss",
+    "loss_d": "Discriminator loss",
+    "test_l1": "Test L1",
+}
+
+
+def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw generator loss, discriminator loss and test L1 over the epochs, as PNG.
+
+    Args:
+        rows: The rows of `metrics.jsonl`; a value of None leaves a gap.
+        path: Where to; written whole or not at all.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    # The object interface only: pyplot keeps global state and may want a screen.
+    from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(1, 3), _PANELS.items(), strict=True):
+        points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+        axes.plot(*zip(*points, strict=True) if points else ((), ()), marker=".", color="#b5305f")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
+    if best:
+        axes.axhline(min(best), linestyle=":", color="grey", label=f"best {min(best):.4f}")
+        axes.legend()
+    _save_figure(figure, path)
+
+
+def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> None:
+    """Draw how the L1 spreads over the pictures, generated and grey, as PNG.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    shared: dict[str, Any] = {"bins": 40, "range": (0, max(*l1, *grey_l1)), "alpha": 0.6}
+    axes.hist(grey_l1, **shared, color="grey", label=f"grey photo, mean {np.mean(grey_l1):.4f}")
+    axes.hist(l1, **shared, color="#b5305f", label=f"generated, mean {np.mean(l1):.4f}")
+    axes.set_xlabel("L1 to the true photo")
+    axes.set_ylabel("photos")
+    axes.legend()
+    _save_figure(figure, path)
+
+
+def save_grid(grey: Tensor, fake: Tensor, real: Tensor, path: Path, columns: int = 1) -> None:
+    """Write a sheet of pictures, each as grey, generated and true side by side.
+
+    Args:
+        grey: Float [B, 1, H, W] in 0 to 1.
+        fake: Float RGB [B, 3, H, W] in 0 to 1.
+        real: Float RGB [B, 3, H, W] in 0 to 1.
+        path: Where to; the ending gives the format.
+        columns: How many such triples stand side by side.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    triples = torch.stack((grey.expand_as(real), fake, real), dim=1).flatten(0, 1)
+    save_picture(make_grid(triples.cpu(), nrow=3 * columns, padding=2), path)
+
+
+def save_picture(rgb: Tensor, path: Path) -> None:
+    """Write float RGB [3, H, W] in 0 to 1 as an 8-bit picture.
+
+    Raises:
+        ImageError: The ending is of no format that OpenCV writes.
+        StorageError: The file cannot be written.
+    """
+    pixels: npt.NDArray[np.uint8] = (rgb * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    try:
+        _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise ImageError(
+            f"{path}: cannot write {path.suffix or 'a file without ending'}; use .png"
+        ) from error
+    write_bytes(path, content.tobytes())
+
+
+def _save_figure(figure: "Figure", path: Path) -> None:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_bytes(path, buffer.getvalue())
