@@ -1,5 +1,68 @@
-"""Turn grey photographs of flowers and gardens into colour."""
+"""Turn grey photographs of flowers and gardens into colour.
+
+    import flowercolor
+
+    colored = flowercolor.colorize(grey)
+
+The names below are loaded at first use: `import flowercolor` alone does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from flowercolor._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from flowercolor.colorizer import Colorizer, colorize
+    from flowercolor.config import NetworkConfig, TrainConfig
+    from flowercolor.dataset import FlowerDataset, get_data, read_data
+    from flowercolor.download import download_archive
+    from flowercolor.errors import FlowercolorError
+    from flowercolor.evaluation import Scores, score
+    from flowercolor.networks import Discriminator, UNet
+    from flowercolor.training import train
+
+_HOMES = {
+    "Colorizer": "colorizer",
+    "Discriminator": "networks",
+    "FlowerDataset": "dataset",
+    "FlowercolorError": "errors",
+    "NetworkConfig": "config",
+    "Scores": "evaluation",
+    "TrainConfig": "config",
+    "UNet": "networks",
+    "colorize": "colorizer",
+    "download_archive": "download",
+    "get_data": "dataset",
+    "read_data": "dataset",
+    "score": "evaluation",
+    "train": "training",
+}
+
+__all__ = [
+    "Colorizer",
+    "Discriminator",
+    "FlowerDataset",
+    "FlowercolorError",
+    "NetworkConfig",
+    "Scores",
+    "TrainConfig",
+    "UNet",
+    "__version__",
+    "colorize",
+    "download_archive",
+    "get_data",
+    "read_data",
+    "score",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flowercolor' has no attribute {name!r}")
+    return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

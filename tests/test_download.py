@@ -199,7 +199,7 @@ def test_archive_is_fetched_verified_and_reported(site: Site, archive: Archive, 
     result = download_archive(archive=archive, progress=progress)
     assert result == Downloaded(path, False, "md5", len(TGZ))
     assert path.read_bytes() == TGZ
-    assert progress.tasks == [("downloading", len(TGZ), "B")]
+    assert progress.tasks == [("Downloading", len(TGZ), "B")]
     assert progress.done == [len(TGZ)]
     assert site.asked[0]["Accept-Encoding"] == "identity"
     assert {file.name for file in path.parent.iterdir()} == {
@@ -404,7 +404,7 @@ def test_unknown_length_is_fetched(site: Site, part: Path) -> None:
     progress = Recorder()
     fetch(site.url, part, progress)
     assert part.read_bytes() == TGZ
-    assert progress.tasks == [("downloading", None, "B")]
+    assert progress.tasks == [("Downloading", None, "B")]
 
 
 @pytest.mark.parametrize(
@@ -660,7 +660,7 @@ def test_repacked_archive_is_verified_by_its_photos(
     progress = Recorder()
     result = download_archive(path, archive=archive, progress=progress)
     assert result == Downloaded(path, False, "photos", len(REPACKED))
-    assert progress.tasks[1:] == [("checking photos", 12, "photos")]
+    assert progress.tasks[1:] == [("Checking", 12, "photos")]
     assert progress.done[1:] == [12]
     assert download_archive(path, archive=archive) == Downloaded(
         path, True, "photos", len(REPACKED)
@@ -752,7 +752,7 @@ def test_file_is_copied_and_verified(
     result = download_archive(archive=archive, from_file=file, progress=progress)
     assert result == Downloaded(path, False, "md5", len(TGZ))
     assert path.read_bytes() == file.read_bytes() == TGZ
-    assert progress.tasks == [("copying", len(TGZ), "B")]
+    assert progress.tasks == [("Copying", len(TGZ), "B")]
     assert progress.done == [len(TGZ)]
     assert not site.asked
 

@@ -34,7 +34,7 @@ from flowercolor.config import TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import Precision, autocast, pick_device
 from flowercolor.errors import CheckpointError
-from flowercolor.evaluate import generate, score
+from flowercolor.evaluation import generate, score
 from flowercolor.files import write_text
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, UNet
