@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from flowercolor import paths
@@ -34,6 +34,7 @@ __all__ = [
     "list_runs",
     "load_generator",
     "load_tensors",
+    "name_of",
     "read_info",
     "save_checkpoint",
 ]
@@ -86,7 +87,7 @@ class CheckpointInfo:
             raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
         try:
             return cls(**{**values, "config": TrainConfig.from_dict(values["config"])})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"its header is incomplete: {error}") from error
 
 
@@ -111,8 +112,10 @@ def save_checkpoint(
         .contiguous()
         for name, tensor in tensors.items()
     }
+    content = save(flat, metadata={_HEADER_KEY: info.to_json()})
     with replacing(path, durable=True) as temporary:
-        save_file(flat, temporary, metadata={_HEADER_KEY: info.to_json()})
+        # Not `save_file`: it hides the OSError of a full disk in an error of its own.
+        temporary.write_bytes(content)
 
 
 def read_info(path: Path) -> CheckpointInfo:
@@ -234,6 +237,13 @@ def find_checkpoint(spec: str | None = None) -> Path:
             return _of_run(folder)
     known = ", ".join(["bundled", *(run.name for run in list_runs())])
     raise CheckpointError(f"{spec}: no such checkpoint; expected a path or one of: {known}")
+
+
+def name_of(path: Path) -> str:
+    """What a person calls the checkpoint: "bundled", its run's name, or else its file's."""
+    if path.parent == Path(str(resources.files("flowercolor") / "weights")):
+        return path.stem
+    return path.parent.name if path.name in (BEST, LAST) else path.stem
 
 
 def bundled_checkpoint() -> Path:

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from flowercolor.checkpoint import CheckpointInfo, find_checkpoint, load_generator
+from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
 from flowercolor.color import rgb_to_chroma
-from flowercolor.config import STRIDE
-from flowercolor.devices import Precision, autocast, pick_device
+from flowercolor.config import STRIDE, Precision
+from flowercolor.devices import autocast, pick_device
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.networks import UNet
 from flowercolor.progress import Progress, Silent
@@ -41,6 +41,9 @@ class Colorizer:
         precision: "auto" computes in bfloat16 where the device is made for it.
         progress: Told where memory runs short.
 
+    Attributes:
+        name: What the weights are called, for the record in the pictures' metadata.
+
     Raises:
         SettingError: A setting is out of range.
         DeviceError: The device is not there.
@@ -66,7 +69,7 @@ class Colorizer:
         self._progress = progress or Silent()
         self._device = pick_device(device)
         self._generator = generator.to(self._device).to(memory_format=torch.channels_last).eval()
-        self.info: CheckpointInfo | None = None
+        self.name = "of the caller"
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path | None = None, **settings: Any) -> Self:
@@ -80,48 +83,44 @@ class Colorizer:
         Raises:
             CheckpointError: There is no such checkpoint, or it is damaged.
         """
-        generator, info = load_generator(
-            find_checkpoint(None if checkpoint is None else str(checkpoint))
-        )
+        path = find_checkpoint(None if checkpoint is None else str(checkpoint))
+        generator, _ = load_generator(path)
         colorizer = cls(generator, **settings)
-        colorizer.info = info
+        colorizer.name = name_of(path)
         return colorizer
 
     def __call__(self, image: Picture) -> Picture:
         """The image in colour, at its own size and with its own luma; see `colorize`."""
         if isinstance(image, Image.Image):
-            luma = np.asarray(image.convert("RGB"))
-            return Image.fromarray(self.render(cv2.cvtColor(luma, cv2.COLOR_RGB2GRAY)))
+            return Image.fromarray(self.render(_luma(np.asarray(image.convert("RGB")))))
         return self.render(_luma(image))
 
     def render(self, luma: Array) -> Array:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype."""
-        small, chroma = self.chroma([shrink(luma, *self.working_size_px(*luma.shape))])[0]
-        return render(luma, small, chroma, strength=self.strength)
+        small = shrink(luma, *self.working_size_px(*luma.shape))
+        return render(luma, small, self.chroma([small])[0], strength=self.strength)
 
     def working_size_px(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Height and width at which the network sees a photo of this height and width."""
         scale = self.render_size_px / (height_px * width_px) ** 0.5
         return max(1, round(height_px * scale)), max(1, round(width_px * scale))
 
-    def chroma(self, smalls: Sequence[Array]) -> list[tuple[Array, Array]]:
-        """The chroma of small lumas that have one padded size, in one pass of the network.
+    def chroma(self, smalls: Sequence[Array]) -> list[Array]:
+        """The chroma of small lumas of one size, in one pass of the network.
 
         Args:
             smalls: Each float32 [h, w] in 0 to 1.
 
         Returns:
-            Each of them again, with its chroma: float32 [2, h, w], Cb before Cr.
+            For each, float32 [2, h, w], Cb before Cr.
         """
+        height, width = smalls[0].shape
         padded = np.stack([_pad(small) for small in smalls])
         grey = torch.from_numpy(padded)[:, None].to(self._device)
         with torch.inference_mode(), autocast(self._device, self.precision):
             fake = self._generator(grey.contiguous(memory_format=torch.channels_last))
         chroma = rgb_to_chroma(fake.float()).cpu().numpy()
-        return [
-            (small, np.ascontiguousarray(one[:, : small.shape[0], : small.shape[1]]))
-            for small, one in zip(smalls, chroma, strict=True)
-        ]
+        return [np.ascontiguousarray(one[:, :height, :width]) for one in chroma]
 
 
 def colorize(

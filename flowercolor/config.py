@@ -9,9 +9,11 @@ from typing import Any, Literal, Self, get_args
 
 from flowercolor.errors import SettingError
 
-__all__ = ["STRIDE", "NetworkConfig", "Output", "TrainConfig"]
+__all__ = ["STRIDE", "DeviceName", "NetworkConfig", "Output", "Precision", "TrainConfig"]
 
 Output = Literal["rgb", "chroma"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bf16"]
 
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""

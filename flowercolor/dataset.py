@@ -6,6 +6,7 @@ into memory. A batch is cut out of it and made grey and float on the way.
 
 import hashlib
 import json
+import lzma
 import os
 import tarfile
 import zlib
@@ -45,12 +46,14 @@ class Photos:
     """Decoded photos, in the order of their archive.
 
     Attributes:
+        source: The archive or folder they came from.
         names: The N member names or relative paths.
         rgb: uint8 RGB [N, S, S, 3], squeezed to a square.
         sizes_px: int32 [N, 2], height and width before that.
         fingerprint: Names the source's content; equal sources have equal ones.
     """
 
+    source: Path
     names: tuple[str, ...]
     rgb: npt.NDArray[np.uint8]
     sizes_px: npt.NDArray[np.int32]
@@ -153,6 +156,7 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
     listing = json.loads(index.read_text(encoding="utf-8"))
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
+        source=source,
         names=tuple(listing["names"]),
         # Copy-on-write: torch wants memory that could be written, the file must not change.
         rgb=np.memmap(pixels, dtype=np.uint8, mode="c", shape=shape),
@@ -168,7 +172,7 @@ def _fingerprint(source: Path) -> str:
         for path in _pictures_below(source):
             stat = path.stat()
             name = path.relative_to(source).as_posix()
-            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
     elif source.is_file():
         with source.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -265,16 +269,25 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each picture file, in order."""
     if source.is_dir():
         for path in _pictures_below(source):
-            yield path.relative_to(source).as_posix(), path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+            yield path.relative_to(source).as_posix(), content
         return
     try:
-        with tarfile.open(source, "r|*") as archive:
+        with tarfile.open(source, "r:*") as archive:
             for member in archive:
                 if member.isfile() and _is_picture(Path(member.name)):
                     file = archive.extractfile(member)
                     assert file is not None  # it is a file
                     yield member.name, file.read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            # Tar takes a damaged header for its end. The checksum of what is packed does
+            # not, and it is compared once all has been read.
+            assert archive.fileobj is not None  # it is open
+            while archive.fileobj.read(_CHUNK_BYTES):
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise DataError(
             f"{source}: not a whole tar archive ({error}); expected a .tgz of photos: "
             "copy or download it again"

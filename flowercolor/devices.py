@@ -1,16 +1,14 @@
 """Which processor to compute on, and in which precision."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from flowercolor.config import DeviceName, Precision
 from flowercolor.errors import DeviceError, SettingError
 
-__all__ = ["DeviceName", "Precision", "autocast", "has_fast_bf16", "pick_device"]
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bf16"]
+__all__ = ["autocast", "has_fast_bf16", "pick_device"]
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -3,8 +3,8 @@
 Whatever a photo is stored as, `read_photo` gives its luma upright and in sRGB, and
 `write_photo` stores the coloured photo with what the source had: transparency, 16 bits a
 channel, EXIF and DPI. Pillow reads and writes; OpenCV does what Pillow cannot: 16-bit RGB,
-and PNG three times as fast. Pixels of both are equal. No path ever reaches OpenCV, which
-cannot open every name on Windows.
+and PNG three times as fast. No path ever reaches OpenCV, which cannot open every name on
+Windows.
 """
 
 import io
@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ from PIL import (
     ExifTags,
     Image,
     ImageCms,
+    ImageFile,
     PngImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
@@ -39,28 +40,30 @@ __all__ = [
     "COLORED_CHROMA",
     "MAX_PIXELS",
     "SUFFIXES",
+    "WRITABLE",
     "Metadata",
     "Photo",
     "encode_photo",
     "is_picture",
     "output_format",
+    "peek_pixels",
     "read_photo",
     "write_photo",
 ]
 
 MAX_PIXELS = 500_000_000
-"""Photos with more pixels are refused: reading takes up to 5 bytes a pixel, 11 at 16 bits."""
+"""Larger photos are refused; reading takes some 5 bytes of memory a pixel, 8 at 16 bits."""
 
 COLORED_CHROMA = 12
-"""How many of 255 levels a photo's chroma must stray from its toning to count as colour.
+"""How many of 255 levels the chroma must stray from a photo's toning to count as colour.
 
-Of 700 photos of flowers 0.4 % stay below; sepia photos at JPEG quality 40 reach 10.8.
+Of 700 photos of flowers, 0.4 % stay below; sepia photos at JPEG quality 40 reach 10.7.
 """
 
-# Pillow's names. What it can also open, such as PostScript, runs more code than a photo is
-# worth. MPO is the JPEG of some phones; HEIF is there once a Pillow plugin has registered it.
+# Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
+# photo is worth. MPO is the JPEG of some phones; HEIF needs a plugin to have registered it.
 _READABLE = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIF")
-_WRITABLE = {
+WRITABLE = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".jpe": "JPEG",
@@ -72,15 +75,12 @@ _WRITABLE = {
     ".bmp": "BMP",
     ".avif": "AVIF",
 }
-SUFFIXES = frozenset({*_WRITABLE, ".gif", ".heic", ".heif"})
+SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 """The endings that photos have, in lower case."""
-
-_DEEP = ("PNG", "TIFF")  # what can hold 16 bits a channel
-_OPAQUE = ("JPEG", "BMP")  # what cannot hold transparency
-_JPEG_EXIF_BYTES = 65_533  # a JPEG segment holds no more
 
 _BLOCK_PIXELS = 2**20
 _SAMPLE_SIDE_PX = 128
+_JPEG_EXIF_BYTES = 65_533  # what a JPEG segment can hold
 
 _KEPT_TAGS = (
     ExifTags.Base.DocumentName,
@@ -104,10 +104,11 @@ _KEPT_TAGS = (
     ExifTags.Base.XPSubject,
 )
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 
-_RELATIVE = ImageCms.Intent.RELATIVE_COLORIMETRIC
-_BLACK_POINT = ImageCms.Flags.BLACKPOINTCOMPENSATION
+Pixels = NDArray[Any]
+"""uint8 or uint16 [H, W] or [H, W, C]."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,14 @@ class Metadata:
     """What a photo says beside its pixels.
 
     Attributes:
-        format: Pillow's name of the format it came in, such as "JPEG"; "" if unknown.
-        exif: The EXIF block from "Exif\\0\\0" on, orientation 1, without the embedded
-            thumbnail and without tags that describe how the source stored its pixels;
-            b"" if there was none. XMP and IPTC are not kept.
+        file_format: Pillow's name of the format it came in, such as "JPEG"; "" if unknown.
+        exif: The EXIF block with its "Exif" header, orientation 1, without the embedded
+            thumbnail and without tags that say how the source stored its pixels; b"" if
+            there was none. XMP and IPTC are not kept.
         dpi: Dots per inch, across and down, of the upright photo.
     """
 
-    format: str = ""
+    file_format: str = ""
     exif: bytes = b""
     dpi: tuple[float, float] | None = None
 
@@ -133,10 +134,10 @@ class Photo:
 
     Attributes:
         luma: The grey version, uint8 or uint16 [H, W], upright, gamma-encoded sRGB.
-        alpha: The opacity, of the shape and dtype of `luma`, or None where all is opaque.
-        colored: The photo had colours of its own. Sepia and other toning does not count:
-            among the 1 % of the photo that strays most from the mean chroma of its
-            brightness, all stray by more than `COLORED_CHROMA`.
+        alpha: The opacity, of the shape and dtype of `luma`; None if the file has none.
+        colored: The photo has colours of its own: in more than 1 % of it the chroma strays
+            from the mean chroma of that brightness, which is its toning, by more than
+            `COLORED_CHROMA`. Sepia and yellowed paper are no colours.
         metadata: What to write back beside the pixels.
     """
 
@@ -151,14 +152,23 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def peek_pixels(path: Path) -> int:
+    """How many pixels the photo has, from its header alone; 0 for what is no photo."""
+    try:
+        with _hushed(), Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # whatever is wrong with it, `read_photo` says it better
+        return 0
+
+
 def read_photo(source: Path | bytes) -> Photo:
-    """The photo in the file or the bytes `source`.
+    """The photo in the file or the bytes `source`. Safe to call from several threads.
 
     The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A colour
-    profile is converted to sRGB first: exactly for 8 bits, by its tone curve alone for 16
-    bits, where Pillow can convert no colours; for greys both are the same. A broken profile
-    counts as none. Photos at 16 bits a channel stay so, except CMYK and premultiplied
-    alpha, read at 8 bits. Of several frames or pages the first is read. Safe in threads.
+    profile is converted to sRGB first: exactly at 8 bits; at 16 bits, where Pillow converts
+    no colours, by the profile's tone curve, which is exact for greys. A broken profile
+    counts as none. 16 bits a channel stay 16 bits, except in CMYK and with premultiplied
+    alpha. Of several frames or pages the first is read.
 
     Raises:
         ImageError: There is no such file, it is no photo, it is damaged, it has more than
@@ -176,103 +186,119 @@ def _read(file: IO[bytes], name: str) -> Photo:
     head = file.read(12)
     if not head:
         raise ImageError(f"{name}: is empty; expected a photo")
+    kind = "photo"
+    # Pillow's plugins raise whatever their parsing trips over: SyntaxError, struct.error,
+    # ValueError, OverflowError, and more with each release.
     try:
         with _hushed():
             readable = [known for known in _READABLE if known in Image.OPEN]
             image = Image.open(file, formats=readable)
+        with image:
+            kind = str(image.format)
+            _check_supported(image)
+            return _decode(image, file)
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{name}: is not a photo that can be read, it begins with {head!r}; "
+            f"{name}: is no photo that can be read, it begins with {head!r}; "
             f"expected one of {', '.join(readable)}"
         ) from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     except Exception as error:
-        raise _damaged(name, "photo", error) from error
-    with image:
-        pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise ImageError(
-                f"{name}: has {pixels / 1e6:.0f} megapixels; "
-                f"expected at most {MAX_PIXELS / 1e6:.0f}; reduce it first"
-            )
-        if image.mode in ("I", "F"):
-            raise ImageError(
-                f"{name}: has 32 bits a pixel; expected 8 or 16 bits a channel; "
-                "save it as 16-bit grey first"
-            )
-        # Pillow's plugins raise whatever their parsing trips over: SyntaxError, struct.error,
-        # ValueError, OverflowError, and more with each release.
+        raise ImageError(
+            f"{name}: is a damaged {kind}: {_reason(error)}; expected a whole one"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_supported(image: Image.Image) -> None:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > MAX_PIXELS / 1e6:
+        raise ImageError(
+            f"has {megapixels:.0f} megapixels; expected at most {MAX_PIXELS / 1e6:.0f}; "
+            "reduce it first"
+        )
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            "has 32 bits a pixel; expected 8 or 16 bits a channel; save it as 16-bit grey first"
+        )
+    # Neither Pillow nor OpenCV reads these right, and both say nothing.
+    bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, (8,))
+    if max(bits) > 8 and _tiff_tag(image, TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2:
+        raise ImageError("keeps 16-bit channels apart; expected them interleaved; save it so first")
+
+
+def _tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.tag_v2.get(tag, default)
+    return default
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Pillow without its warnings and its size limit, both settings of the whole process.
+
+    The lock keeps threads from restoring each other's settings, so what runs in here runs
+    one at a time: the reading of headers, and TIFF.
+    """
+    with _hushing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Image.init()
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return _decode(image, file)
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from error
-        except Exception as error:
-            raise _damaged(name, str(image.format), error) from error
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
-def _damaged(name: str, kind: str, error: Exception) -> ImageError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(f"{name}: is a damaged {kind}: {reason}; expected a whole one")
+_hushing = threading.Lock()
 
 
 def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
-    """Decode once, then go over the pixels block by block, so that no second copy exists."""
     rawmode = _rawmode(image)
-    white_is_zero = False
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        tags = image.tag_v2
-        white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-        planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
-        if planar and max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))) > 8:
-            raise ImageError("keeps its 16-bit channels apart; save it as interleaved first")
-    # A TIFF checks Pillow's size limit and reads its EXIF, with warnings, only while it loads.
+    # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
     with _hushed() if image.format == "TIFF" else nullcontext():
         image.load()
     with _hushed():
         exif = image.getexif()
-        orientation = int(exif.get(ExifTags.Base.Orientation, 1))
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
         metadata = Metadata(
-            format="JPEG" if image.format == "MPO" else str(image.format),
-            exif=_exif_bytes(exif, {}),
-            dpi=_dpi(image.info.get("dpi")),
+            file_format="JPEG" if image.format == "MPO" else str(image.format),
+            exif=_exif_bytes(exif),
+            dpi=_dpi(image.info.get("dpi"), turned=orientation in (5, 6, 7, 8)),
         )
-    if orientation >= 5 and metadata.dpi:
-        metadata = replace(metadata, dpi=metadata.dpi[::-1])
 
-    if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
-        # Pillow has kept the upper 8 bits only, but it has shown the file to be whole.
-        deep = _decode_deep(image, file)
-        curve, _ = _color_conversion(image, "RGB", deep=True)
-        blocks = _slices(deep[..., :3] if image.mode == "RGBX" else deep)
-    else:
-        mode = _working_mode(image)
-        curve, transform = _color_conversion(image, mode, deep=mode == "I;16")
-        blocks = _converted(image, mode, transform)
-
+    # Block by block, so that nothing but the luma is ever there at full size twice.
     luma: Pixels | None = None
     alpha: Pixels | None = None
     samples = []
+    if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
+        # Pillow has kept the upper 8 bits only, but its decoding has shown the file whole.
+        blocks = _deep_blocks(image, file)
+        curve, _ = _to_srgb(image, "RGB", deep=True)
+    else:
+        mode = _working_mode(image)
+        curve, transform = _to_srgb(image, mode, deep=mode == "I;16")
+        blocks = _blocks(image, mode, transform)
     for rows, block in blocks:
-        color = block[..., :3] if block.ndim == 3 and block.shape[2] >= 3 else None
-        tones = color if color is not None else block if block.ndim == 2 else block[..., 0]
-        if curve is not None:
-            tones = curve[tones]
+        channels = block.shape[2] if block.ndim == 3 else 1
         if luma is None:
             luma = np.empty((image.height, image.width), block.dtype)
-        if color is None:
-            luma[rows] = tones
-        else:
+            alpha = np.empty_like(luma) if channels in (2, 4) else None
+        if alpha is not None:
+            alpha[rows] = block[..., -1]
+        tones = block[..., :3] if channels >= 3 else block.reshape(*block.shape[:2], -1)[..., 0]
+        if curve is not None:
+            tones = curve[tones]
+        if channels >= 3:
             luma[rows] = cv2.cvtColor(tones, cv2.COLOR_RGB2GRAY)
             samples.append(_reduced(tones, min(image.size) // _SAMPLE_SIDE_PX))
-        if block.ndim == 3 and block.shape[2] in (2, 4):
-            if alpha is None:
-                alpha = np.empty_like(luma)
-            alpha[rows] = block[..., -1]
+        else:
+            luma[rows] = tones
     assert luma is not None
-    if rawmode.startswith("I;16"):
-        if white_is_zero:  # which Pillow minds at 8 bits only
-            np.subtract(65535, luma, out=luma)
-        if "transparency" in image.info:
-            alpha = np.where(luma == image.info["transparency"], 0, 65535).astype(np.uint16)
     return Photo(
         luma=_upright(luma, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
@@ -283,11 +309,8 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
 
 def _rawmode(image: Image.Image) -> str:
     """How the file stores its pixels, in Pillow's words: "RGB;16B" for 16 bits a channel."""
-    tiles = getattr(image, "tile", None)
-    if not tiles:
-        return ""
-    args = tiles[0].args
-    return str(args if isinstance(args, str) else args[0] if args else "")
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    return str(args[0] if isinstance(args, tuple) else args)
 
 
 def _working_mode(image: Image.Image) -> str:
@@ -298,46 +321,51 @@ def _working_mode(image: Image.Image) -> str:
     return base + "A" if image.has_transparency_data else base
 
 
-def _decode_deep(image: Image.Image, file: IO[bytes]) -> NDArray[np.uint16]:
-    """Uint16 BGR or BGRA [H, W, C]; OpenCV turns a TIFF upright as Pillow does, no other."""
-    file.seek(0)
-    deep: Any = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
-    expected = (image.height, image.width)
-    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3 or deep.shape[:2] != expected:
-        raise ImageError("has 16-bit channels in a layout that OpenCV cannot read")
-    return deep  # type: ignore[no-any-return]
-
-
-def _rows(width: int, height: int) -> Iterator[slice]:
+def _row_blocks(width: int, height: int) -> Iterator[slice]:
     step = max(1, _BLOCK_PIXELS // width)
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
 
-def _slices(bgr: NDArray[np.uint16]) -> Iterator[tuple[slice, Pixels]]:
-    code = cv2.COLOR_BGR2RGB if bgr.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-    for rows in _rows(bgr.shape[1], bgr.shape[0]):
-        yield rows, cv2.cvtColor(bgr[rows], code)  # type: ignore[misc]
-
-
-def _converted(
+def _blocks(
     image: Image.Image, mode: str, transform: ImageCms.ImageCmsTransform | None
 ) -> Iterator[tuple[slice, Pixels]]:
-    for rows in _rows(*image.size):
+    """The pixels of a loaded image in `mode`, with where each block belongs."""
+    white_is_zero = _tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
+    for rows in _row_blocks(*image.size):
         block = image.crop((0, rows.start, image.width, rows.stop))
         if mode == "I;16":
-            yield rows, np.asarray(block).astype(np.uint16)
+            grey = np.asarray(block).astype(np.uint16)
+            if white_is_zero:  # which Pillow minds at 8 bits only
+                grey = 65535 - grey
+            if "transparency" in image.info:
+                opacity = np.where(grey == image.info["transparency"], 0, 65535)
+                grey = np.dstack((grey, opacity.astype(np.uint16)))
+            yield rows, grey
             continue
         if transform is None or transform.input_mode == mode:
-            block = block if block.mode == mode else block.convert(mode)
+            block = block.convert(mode) if block.mode != mode else block
         if transform is not None:
             block = transform.apply(block)
         yield rows, np.asarray(block)
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """The pixels turned as EXIF 2.32, tag 0x0112, asks."""
-    turn: dict[int, Callable[[Any], Any]] = {
+def _deep_blocks(image: Image.Image, file: IO[bytes]) -> Iterator[tuple[slice, Pixels]]:
+    """The uint16 RGB or RGBA pixels of a file."""
+    file.seek(0)
+    # UNCHANGED turns a TIFF upright, as Pillow does, and nothing else.
+    bgr: Any = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
+        raise ImageError("has 16-bit channels in a layout that is not supported")
+    code = cv2.COLOR_BGRA2RGBA if bgr.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    for rows in _row_blocks(*image.size):
+        block = cv2.cvtColor(bgr[rows], code)
+        yield rows, block[..., :3] if image.mode == "RGBX" else block
+
+
+def _upright(pixels: Pixels, orientation: Any) -> Pixels:
+    """The pixels turned as EXIF 2.32 asks in tag 0x0112."""
+    turns: dict[Any, Callable[[Any], Any]] = {
         2: lambda p: cv2.flip(p, 1),
         3: lambda p: cv2.rotate(p, cv2.ROTATE_180),
         4: lambda p: cv2.flip(p, 0),
@@ -346,58 +374,43 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
         7: lambda p: cv2.rotate(cv2.transpose(p), cv2.ROTATE_180),
         8: lambda p: cv2.rotate(p, cv2.ROTATE_90_COUNTERCLOCKWISE),
     }
-    return turn[orientation](pixels) if orientation in turn else pixels
+    turn = turns.get(orientation)
+    return turn(pixels) if turn else pixels
 
 
-def _reduced(rgb: Pixels, factor: int) -> NDArray[np.uint8]:
-    """The block at 1/`factor` of its size, by averaging, which takes noise and JPEG blocks away."""
-    factor = max(1, factor)
-    size = (max(1, rgb.shape[1] // factor), max(1, rgb.shape[0] // factor))
-    return _as_depth(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)  # type: ignore
+def _reduced(rgb: Pixels, factor: int) -> Pixels:
+    """The block as uint8 [N, 1, 3], averaged over squares: noise and JPEG blocks are gone."""
+    factor = max(1, min(factor, *rgb.shape[:2]))
+    height, width = rgb.shape[0] // factor, rgb.shape[1] // factor
+    whole = rgb[: height * factor, : width * factor]  # OpenCV takes four times as long for parts
+    small = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    return _as_depth(small, np.uint8).reshape(-1, 1, 3)
 
 
-def _is_colored(samples: list[NDArray[np.uint8]]) -> bool:
-    sample = np.concatenate([block.reshape(-1, 1, 3) for block in samples])
-    luma, *chroma = cv2.split(cv2.cvtColor(sample, cv2.COLOR_RGB2YCrCb))
-    tone = luma.ravel() // 8
+def _is_colored(samples: list[Pixels]) -> bool:
+    ycrcb = cv2.cvtColor(np.concatenate(samples), cv2.COLOR_RGB2YCrCb).reshape(-1, 3)
+    tone = ycrcb[:, 0] // 8
     count = np.maximum(np.bincount(tone), 1)
-    strays = np.zeros(tone.size)
-    for channel in chroma:
-        values = channel.ravel().astype(np.float64)
-        strays += (values - (np.bincount(tone, values) / count)[tone]) ** 2
+    strays = np.zeros(len(tone))
+    for chroma in ycrcb[:, 1:].T.astype(np.float64):
+        strays += (chroma - (np.bincount(tone, chroma) / count)[tone]) ** 2
     return bool(np.percentile(strays, 99) > COLORED_CHROMA**2)
 
 
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Pillow without its warnings and its size limit, both settings of the whole process.
-
-    The lock keeps threads from restoring each other's settings, so what runs here runs one
-    at a time: headers, and TIFF.
-    """
-    with _HUSH, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        Image.init()
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def _as_depth(pixels: Pixels, depth: Any) -> Pixels:
+    if pixels.dtype == depth:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * 257
+    return cv2.convertScaleAbs(pixels, alpha=1 / 257).reshape(pixels.shape)
 
 
-_HUSH = threading.Lock()
-
-
-# Colour profiles
-
-
-def _color_conversion(
+def _to_srgb(
     image: Image.Image, mode: str, *, deep: bool
 ) -> tuple[Pixels | None, ImageCms.ImageCmsTransform | None]:
-    """What leads from the photo's colour profile to sRGB: a tone curve, a transform or nothing.
+    """What takes the photo's colour profile to sRGB: a tone curve, a transform, or neither.
 
-    The curve is an array to index by the pixels; the transform takes blocks of its
-    `input_mode` to `mode`.
+    The curve is an array to index by the pixels. The transform gives blocks in `mode`.
     """
     icc = image.info.get("icc_profile")
     try:
@@ -407,122 +420,113 @@ def _color_conversion(
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         else:
             return None, None
-        if deep or mode in ("L", "LA") or profile.profile.xcolor_space.strip() == "GRAY":
+        if deep or mode in ("L", "LA") or _is_grey(profile):
             return _tone_curve(profile, deep), None
         source_mode = image.mode if image.mode in ("CMYK", "LAB") else mode
-        transform = ImageCms.buildTransform(
-            profile, _srgb(), source_mode, mode, _RELATIVE, _BLACK_POINT
-        )
+        srgb = ImageCms.ImageCmsProfile(io.BytesIO(_srgb()))
+        transform = ImageCms.buildTransform(profile, srgb, source_mode, mode, _INTENT, _FLAGS)
         if source_mode == mode:
-            # Most profiles are sRGB itself. Sparing those the detour keeps their pixels
-            # exact and halves the time of reading.
-            lattice = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), -1)
-            before = Image.fromarray(lattice.reshape(1, -1, 3)).convert(mode)
-            if _close(np.asarray(before), np.asarray(transform.apply(before)), levels=2):
+            # Most profiles are sRGB. Sparing those the detour keeps their pixels exact and
+            # halves the time of reading.
+            axis = np.arange(0, 256, 15, dtype=np.uint8)
+            lattice = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(1, -1, 3)
+            before = Image.fromarray(lattice).convert(mode)
+            if _levels_apart(np.asarray(before), np.asarray(transform.apply(before))) <= 2:
                 return None, None
         return None, transform
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        if image.mode == "LAB":
-            raise
         return None, None
 
 
+def _is_grey(profile: ImageCms.ImageCmsProfile) -> bool:
+    return profile.profile.xcolor_space.strip() == "GRAY"
+
+
+def _levels_apart(a: Pixels, b: Pixels) -> int:
+    return int(np.abs(a.astype(np.int32) - b).max())
+
+
 def _tone_curve(profile: ImageCms.ImageCmsProfile, deep: bool) -> Pixels | None:
-    """The sRGB value of each grey of `profile`; None if that is the grey itself."""
-    mode = "L" if profile.profile.xcolor_space.strip() == "GRAY" else "RGB"
+    """The sRGB value of every grey of `profile`, [256] or [65536]; None if it is the same."""
+    mode = "L" if _is_grey(profile) else "RGB"
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(mode)
     grey_srgb = ImageCms.ImageCmsProfile(io.BytesIO(_grey_srgb()))
-    exact = ImageCms.Flags.NOOPTIMIZE | _BLACK_POINT
-    transform = ImageCms.buildTransform(profile, grey_srgb, mode, "I;16", _RELATIVE, exact)
-    curve = np.asarray(transform.apply(ramp))[0].astype(np.uint16)
+    exact = ImageCms.Flags.NOOPTIMIZE | _FLAGS
+    transform = ImageCms.buildTransform(profile, grey_srgb, mode, "I;16", _INTENT, exact)
+    curve = np.asarray(transform.apply(ramp))[0]
     levels = np.arange(256) * 257
-    if _close(curve // 257, levels // 257, levels=1):
+    if _levels_apart(curve, levels) <= 257:
         return None
-    if not deep:
-        return _as_depth(curve, np.uint8)
-    return np.interp(np.arange(65536), levels, curve).round().astype(np.uint16)
-
-
-def _close(a: NDArray[Any], b: NDArray[Any], *, levels: int) -> bool:
-    return bool(np.abs(a.astype(np.int32) - b).max() <= levels)
+    table: Pixels = np.interp(np.arange(65536), levels, curve) if deep else curve / 257
+    return table.round().astype(np.uint16 if deep else np.uint8)
 
 
 @cache
-def _srgb_bytes() -> bytes:
-    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # A fixed date in place of today's: equal photos make equal files.
-    return icc[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + icc[36:]
-
-
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(io.BytesIO(_srgb_bytes()))
+def _srgb() -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # A fixed date in place of today's, so that equal photos make equal files.
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 @cache
 def _grey_srgb() -> bytes:
-    """A grey profile (ICC.1:2022) with the tone curve of sRGB, the only way to 16-bit output."""
+    """A grey profile (ICC.1:2022) with sRGB's tone curve: Pillow's one way to 16-bit output."""
 
     def fixed(*values: float) -> bytes:
         return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
 
     d50 = fixed(0.9642, 1.0, 0.8249)
+    white = b"XYZ " + bytes(4) + d50
     curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0)
     curve += fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-    white = b"XYZ " + bytes(4) + d50
     start = 128 + 4 + 2 * 12
-    tags = struct.pack(">I", 2)
-    tags += struct.pack(">4sII", b"kTRC", start, len(curve))
+    tags = struct.pack(">I4sII", 2, b"kTRC", start, len(curve))
     tags += struct.pack(">4sII", b"wtpt", start + len(curve), len(white))
     size = start + len(curve) + len(white)
-    head = struct.pack(">I4sI4s4s4s", size, bytes(4), 0x0400_0000, b"mntr", b"GRAY", b"XYZ ")
+    head = struct.pack(">I4xI4s4s4s", size, 0x0400_0000, b"mntr", b"GRAY", b"XYZ ")
     head += bytes(12) + b"acsp" + bytes(28) + d50
     return head.ljust(128, b"\0") + tags + curve + white
 
 
-# EXIF
-
-
-def _dpi(value: Any) -> tuple[float, float] | None:
+def _dpi(value: Any, *, turned: bool) -> tuple[float, float] | None:
     try:
         x, y = (float(number) for number in value)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    usable = all(math.isfinite(number) and 1 <= number <= 65535 for number in (x, y))
-    return (x, y) if usable else None
+    if not all(math.isfinite(number) and 1 <= number <= 65535 for number in (x, y)):
+        return None
+    return (y, x) if turned else (x, y)
 
 
-def _exif_bytes(source: Image.Exif, changes: dict[int, Any]) -> bytes:
-    """The EXIF block of what is worth keeping of `source` and of `changes`; b"" if nothing is."""
+def _exif_bytes(source: Image.Exif, changes: dict[int, Any] | None = None) -> bytes:
+    """The EXIF block of what is worth keeping of `source`, with `changes`; b"" if that is none."""
     kept: dict[int, Any] = {tag: source[tag] for tag in _KEPT_TAGS if tag in source}
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if tags := dict(source.get_ifd(ifd)):
             kept[ifd] = tags
     if camera := kept.get(ExifTags.IFD.Exif):
-        camera.pop(ExifTags.IFD.Interop, None)  # says which colour space; it was AdobeRGB maybe
+        camera.pop(ExifTags.IFD.Interop, None)  # names a colour space too, perhaps AdobeRGB
         camera[ExifTags.Base.ColorSpace] = 1  # sRGB
-    kept |= changes
+    kept |= changes or {}
     if not kept:
         return b""
     kept[ExifTags.Base.Orientation] = 1
     exif = Image.Exif()
     for tag, value in kept.items():
-        exif[tag] = _as_latin(value)
+        exif[tag] = _writable(value)
     try:
         return exif.tobytes()
     except Exception:  # Pillow reads some damaged tags that it cannot write
-        return _exif_bytes(Image.Exif(), changes) if len(source) else b""
+        return _exif_bytes(Image.Exif(), changes)
 
 
-def _as_latin(value: Any) -> Any:
+def _writable(value: Any) -> Any:
     """Text as the bytes that Pillow read it from: it would write "?" for all but ASCII."""
     if isinstance(value, dict):
-        return {tag: _as_latin(item) for tag, item in value.items()}
+        return {tag: _writable(item) for tag, item in value.items()}
     if isinstance(value, str) and not value.isascii():
         return value.encode("latin-1", "replace")
     return value
-
-
-# Writing
 
 
 def output_format(path: Path) -> str:
@@ -532,19 +536,19 @@ def output_format(path: Path) -> str:
         ImageError: It stands for none that can be written.
     """
     Image.init()
-    writable = {ending: kind for ending, kind in _WRITABLE.items() if kind in Image.SAVE}
+    writable = {ending: known for ending, known in WRITABLE.items() if known in Image.SAVE}
     try:
         return writable[path.suffix.lower()]
     except KeyError:
         raise ImageError(
-            f"{path}: photos cannot be written as {path.suffix or 'a file without ending'!r}; "
-            f"expected one of {', '.join(writable)}"
+            f"{path}: has the ending {path.suffix!r}; expected one that can be written: "
+            f"{', '.join(writable)}"
         ) from None
 
 
 def encode_photo(
     rgb: Pixels,
-    format: str,
+    file_format: str,
     *,
     alpha: Pixels | None = None,
     metadata: Metadata | None = None,
@@ -552,16 +556,16 @@ def encode_photo(
     quality: int = 95,
     subsampling: str = "4:4:4",
 ) -> bytes:
-    """The bytes of a picture file that embeds the sRGB profile and names its maker.
+    """The bytes of a picture file that embeds the sRGB profile and says what coloured it.
 
     Args:
         rgb: sRGB, uint8 or uint16 [H, W, 3]. PNG and TIFF keep 16 bits, the others 8.
-        format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, where Pillow has it, "AVIF".
+        file_format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, if Pillow has it, "AVIF".
         alpha: Opacity, uint8 or uint16 [H, W]. JPEG and BMP have none: there the picture
-            is laid over white, the colour of paper.
-        metadata: What the source said beside its pixels. BMP takes the DPI only.
-        software: Who coloured the photo, in ASCII; goes into EXIF tag 0x0131, and into the
-            text of a PNG.
+            is laid on white, the colour of paper.
+        metadata: What the source says beside its pixels. BMP takes the DPI only.
+        software: What coloured the photo, in ASCII; becomes EXIF tag 0x0131 and, in a PNG,
+            also a text.
         quality: 1 to 100, for JPEG, WebP and AVIF.
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
 
@@ -573,68 +577,78 @@ def encode_photo(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"
         )
     metadata = metadata or Metadata()
-    depth = rgb.dtype if format in _DEEP else np.dtype(np.uint8)
-    rgb = _as_depth(rgb, depth)
+    depth = rgb.dtype if file_format in ("PNG", "TIFF") else np.dtype(np.uint8)
+    pixels = _as_depth(rgb, depth)
     if alpha is not None:
         alpha = _as_depth(alpha, depth)
-        if format in _OPAQUE:
-            rgb, alpha = _over_white(rgb, alpha), None
+        on_paper = file_format in ("JPEG", "BMP")
+        pixels = _on_white(pixels, alpha) if on_paper else np.dstack((pixels, alpha))
 
-    options: dict[str, Any] = {"icc_profile": _srgb_bytes()}
-    options["exif"] = _output_exif(metadata, rgb, software, format)
+    options: dict[str, Any] = {
+        "icc_profile": _srgb(),
+        "exif": _output_exif(metadata, rgb, software, file_format),
+    }
     if metadata.dpi:
         options["dpi"] = metadata.dpi
-    if format in ("JPEG", "WEBP", "AVIF"):
+    if file_format in ("JPEG", "WEBP", "AVIF"):
         options["quality"] = quality
-    if format in ("JPEG", "AVIF"):
+    if file_format in ("JPEG", "AVIF"):
         options["subsampling"] = subsampling
-    if format == "AVIF":
-        options["speed"] = 8  # 12 megapixels in 3 s; Pillow's 6 takes 10 s and saves 2 %
+    if file_format == "AVIF":
+        options["speed"] = 8  # 3 s for 12 megapixels; Pillow's 6 takes 10 s to save 2 %
     try:
-        if format == "PNG":
-            return _encode_png(rgb, alpha, software, options)
-        pixels = rgb if alpha is None else np.dstack((rgb, alpha))
-        if format == "TIFF" and depth == np.uint16:
+        if file_format == "PNG":
+            return _encode_png(pixels, software, options)
+        if file_format == "TIFF" and depth == np.uint16:
             return _encode_deep_tiff(pixels, options)
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, format, **options)
+        Image.fromarray(pixels).save(buffer, file_format, **options)
         return buffer.getvalue()
     except Exception as error:
-        size = f"{rgb.shape[1]}x{rgb.shape[0]}"
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"a {size} picture cannot be written as {format}: {reason}") from error
+        raise ImageError(
+            f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
+            f"{file_format}: {_reason(error)}"
+        ) from error
 
 
-def write_photo(path: Path, rgb: Pixels, *, format: str | None = None, **options: Any) -> None:
-    """Write the file of `encode_photo` to `path`, whole or not at all.
+def write_photo(
+    path: Path,
+    rgb: Pixels,
+    *,
+    file_format: str | None = None,
+    alpha: Pixels | None = None,
+    metadata: Metadata | None = None,
+    software: str = f"flowercolor {__version__}",
+    quality: int = 95,
+    subsampling: str = "4:4:4",
+) -> None:
+    """Write what `encode_photo` gives to `path`, whole or not at all.
 
-    Args:
-        path: Where to; its ending says the format.
-        rgb: As for `encode_photo`.
-        format: The format, whatever the ending says.
-        options: The other arguments of `encode_photo`.
+    The arguments are those of `encode_photo`; the ending of `path` says the format unless
+    `file_format` does.
 
     Raises:
         ImageError: The ending cannot be written, or the format cannot hold the pixels.
         StorageError: The disk is full or writing is not allowed.
     """
-    files.write_bytes(path, encode_photo(rgb, format or output_format(path), **options))
+    content = encode_photo(
+        rgb,
+        file_format or output_format(path),
+        alpha=alpha,
+        metadata=metadata,
+        software=software,
+        quality=quality,
+        subsampling=subsampling,
+    )
+    files.write_bytes(path, content)
 
 
-def _as_depth(pixels: Pixels, depth: Any) -> Pixels:
-    if pixels.dtype == depth:
-        return pixels
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.uint16) * 257
-    return cv2.convertScaleAbs(pixels, alpha=1 / 257).reshape(pixels.shape)  # type: ignore
-
-
-def _over_white(rgb: Pixels, alpha: Pixels) -> Pixels:
+def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
     opacity = alpha.astype(np.uint16)[..., None]
     return ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
-def _output_exif(metadata: Metadata, rgb: Pixels, software: str, format: str) -> bytes:
+def _output_exif(metadata: Metadata, rgb: Pixels, software: str, file_format: str) -> bytes:
     changes: dict[int, Any] = {ExifTags.Base.Software: software}
     if metadata.dpi:
         changes[ExifTags.Base.XResolution], changes[ExifTags.Base.YResolution] = metadata.dpi
@@ -647,19 +661,17 @@ def _output_exif(metadata: Metadata, rgb: Pixels, software: str, format: str) ->
             camera[ExifTags.Base.ExifImageWidth] = rgb.shape[1]
             camera[ExifTags.Base.ExifImageHeight] = rgb.shape[0]
         exif = _exif_bytes(source, changes)
-        if format == "JPEG" and len(exif) > _JPEG_EXIF_BYTES:
+        if file_format == "JPEG" and len(exif) > _JPEG_EXIF_BYTES:
             exif = _exif_bytes(Image.Exif(), changes)
     return exif
 
 
-def _encode_png(rgb: Pixels, alpha: Pixels | None, software: str, options: dict[str, Any]) -> bytes:
+def _encode_png(pixels: Pixels, software: str, options: dict[str, Any]) -> bytes:
     """OpenCV's PNG with Pillow's metadata chunks set in behind the header."""
-    if alpha is None:
-        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    else:
-        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA)
-        bgr[..., 3] = alpha
-    _, encoded = cv2.imencode(".png", bgr)
+    code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    done, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, code))
+    if not done:
+        raise ImageError("OpenCV refuses it")
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", software)
     stub = Image.new("RGB", (1, 1))
@@ -669,19 +681,18 @@ def _encode_png(rgb: Pixels, alpha: Pixels | None, software: str, options: dict[
         if kind not in (b"IHDR", b"IDAT", b"IEND")
     )
     header = 8 + 25  # the signature and IHDR
-    content = memoryview(encoded)
-    return b"".join((content[:header], chunks, content[header:]))
+    return b"".join((encoded[:header].tobytes(), chunks, encoded[header:].data))
 
 
 def _encode_deep_tiff(pixels: Pixels, options: dict[str, Any]) -> bytes:
-    """An uncompressed 16-bit TIFF: Pillow has no such mode, OpenCV no metadata for TIFF."""
+    """An uncompressed 16-bit TIFF: Pillow has no such mode, and OpenCV writes no EXIF there."""
     height, width, channels = pixels.shape
     content = pixels.astype("<u2").tobytes()
-    ifd = TiffImagePlugin.ImageFileDirectory_v2()
     exif = Image.Exif()
     exif.load(options["exif"])
+    ifd = TiffImagePlugin.ImageFileDirectory_v2()
     for tag in exif:
-        ifd[tag] = exif.get_ifd(tag) if tag in iter(ExifTags.IFD) else exif[tag]
+        ifd[tag] = exif.get_ifd(tag) if tag in set(ExifTags.IFD) else exif[tag]
     ifd[TiffImagePlugin.IMAGEWIDTH] = width
     ifd[TiffImagePlugin.IMAGELENGTH] = height
     ifd[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
@@ -694,7 +705,8 @@ def _encode_deep_tiff(pixels: Pixels, options: dict[str, Any]) -> bytes:
     ifd[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
     ifd[TiffImagePlugin.ICCPROFILE] = options["icc_profile"]
     if channels == 4:
-        ifd[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that is not multiplied in
+        ifd[TiffImagePlugin.EXTRASAMPLES] = 2  # opacity that is not multiplied in
     buffer = io.BytesIO()
     ifd.save(buffer)
-    return buffer.getvalue() + content
+    buffer.write(content)
+    return buffer.getvalue()

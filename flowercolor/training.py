@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
 
+from flowercolor._version import __version__
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -30,9 +31,9 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
-from flowercolor.config import TrainConfig
+from flowercolor.config import Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
-from flowercolor.devices import Precision, autocast, pick_device
+from flowercolor.devices import autocast, pick_device
 from flowercolor.errors import CheckpointError
 from flowercolor.evaluation import generate, score
 from flowercolor.files import write_text
@@ -41,11 +42,13 @@ from flowercolor.networks import Discriminator, UNet
 from flowercolor.plots import plot_losses, save_grid
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "read_metrics", "read_source", "train"]
 
 SAMPLE_COUNT = 8
 LOG_STEPS = 20
+CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+LOSSES = "losses.png"
 
 _WATCHED = ("loss_g", "loss_d", "l1", "adversarial", "d_real", "d_fake")
 
@@ -117,6 +120,7 @@ def train(
     info = CheckpointInfo(
         config,
         data={
+            "name": train_set.photos.source.name,
             "fingerprint": train_set.photos.fingerprint,
             "train_photos": len(train_set),
             "test_photos": len(test_set),
@@ -125,10 +129,20 @@ def train(
     rows: list[dict[str, Any]] = []
     if resume:
         info = _restore(run / LAST, info, modules, optimizers, totals)
-        rows = _read_rows(run, info.epoch)
+        rows = [row for row in read_metrics(run) if row["epoch"] <= info.epoch]
     elif start_from:
         _, tensors = load_tensors(start_from)
         load_into(generator, tensors, "generator.", start_from)
+
+    about = {
+        "config": config.to_dict(),
+        "data": {**info.data, "source": str(train_set.photos.source.resolve())},
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
+        "precision": precision,
+        "torch": torch.__version__,
+        "flowercolor": __version__,
+    }
+    write_text(run / CONFIG, json.dumps(about, indent=1) + "\n")
 
     def save(name: str, *, everything: bool) -> None:
         tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
@@ -213,10 +227,25 @@ def train(
                 save(BEST, everything=False)
             save(LAST, everything=True)
             write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
-            plot_losses(rows, run / "losses.png")
+            plot_losses(rows, run / LOSSES)
             shown = generate(generator, samples[0].to(place)).cpu()
             save_grid(samples[0], shown, samples[1], run / "samples" / f"epoch_{epoch:04d}.png")
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run's `metrics.jsonl`, one per epoch; none where there is no such file."""
+    path = run / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def read_source(run: Path) -> Path | None:
+    """The archive or folder that a run learned from; None where its `config.json` is missing."""
+    path = run / CONFIG
+    if not path.is_file():
+        return None
+    return Path(json.loads(path.read_text(encoding="utf-8"))["data"]["source"])
 
 
 def _status(epoch: int, loss_g: Tensor, loss_d: Tensor, info: CheckpointInfo) -> str:
@@ -270,10 +299,3 @@ def _restore(
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     totals.copy_(tensors["totals"])
     return replace(info, config=fresh.config)
-
-
-def _read_rows(run: Path, epochs: int) -> list[dict[str, Any]]:
-    """The rows of the epochs that the checkpoint has behind it."""
-    path = run / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [row for row in map(json.loads, lines) if row["epoch"] <= epochs]

@@ -1,0 +1,5 @@
+"""`python -m flowercolor` is `flowercolor`."""
+
+from flowercolor.cli import main
+
+main()

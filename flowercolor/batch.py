@@ -1,0 +1,376 @@
+"""Colouring files: which goes where, and many of them at a time.
+
+`plan` decides on the targets before anything is read, so that no two photos get the same
+one and no photo is overwritten. `run` keeps reading, the network and writing busy at once.
+"""
+
+import glob
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flowercolor._version import __version__
+from flowercolor.colorizer import Colorizer
+from flowercolor.errors import FlowercolorError, ImageError, SettingError
+from flowercolor.images import (
+    WRITABLE,
+    Photo,
+    encode_photo,
+    is_picture,
+    peek_pixels,
+    read_photo,
+    write_photo,
+)
+from flowercolor.progress import Progress, Silent
+from flowercolor.render import render, shrink
+
+__all__ = ["Job", "Outcome", "Writing", "convert", "plan", "run"]
+
+SUFFIX = "_color"
+FALLBACK_ENDING = ".png"
+
+CHUNK_PHOTOS = 8
+IN_FLIGHT_PIXELS = 48_000_000
+WORKERS = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo to colour and the file to write.
+
+    Attributes:
+        source: The photo.
+        target: Where its coloured version goes.
+    """
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        status: "done", "skipped" or "failed".
+        message: Why it was skipped or failed; a remark where it was done; may be empty.
+        width_px: Width of the photo; 0 unless done.
+        height_px: Height of the photo; 0 unless done.
+    """
+
+    job: Job
+    status: Literal["done", "skipped", "failed"]
+    message: str = ""
+    width_px: int = 0
+    height_px: int = 0
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How the coloured photos are written.
+
+    Attributes:
+        quality: 1 to 100, for JPEG, WebP and AVIF.
+        subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
+        overwrite: Replace targets that exist; otherwise their photos are skipped.
+        skip_colored: Leave photos alone that are in colour already.
+    """
+
+    quality: int = 95
+    subsampling: str = "4:4:4"
+    overwrite: bool = False
+    skip_colored: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise SettingError(f"quality is {self.quality}; expected 1 to 100")
+
+
+def plan(
+    inputs: Sequence[str | Path],
+    output: Path | None = None,
+    *,
+    recursive: bool = False,
+    ending: str | None = None,
+) -> list[Job]:
+    """The photos meant by files, folders and glob patterns, each with its target.
+
+    A folder stands for the pictures in it, and below it if `recursive`; its tree is kept.
+    Photos whose targets would be one file keep more of their paths, or their old ending, in
+    the name.
+
+    Args:
+        inputs: Files, folders, or patterns where no file has that name.
+        output: The file to write, for one photo; else a folder. None writes beside the
+            photo, with "_color" in the name, and for a folder into one beside it.
+        recursive: Look into the folders of folders.
+        ending: The ending of all targets, such as ".png"; None keeps each photo's own where
+            it can be written, and takes PNG elsewhere.
+
+    Raises:
+        SettingError: One output file was given for several photos.
+    """
+    found: dict[Path, _Place] = {}
+    for given in _expanded(inputs):
+        if given.is_dir():
+            folder = output or given.with_name(given.resolve().name + SUFFIX)
+            for source in _pictures_in(given, recursive, without=folder):
+                found.setdefault(source, _Place(folder, source.relative_to(given)))
+        elif output is None:
+            name = Path(f"{given.stem}{SUFFIX}{given.suffix}")
+            found.setdefault(given, _Place(given.parent, name))
+        else:
+            found.setdefault(given, _Place(output, Path(given.name)))
+
+    if output is not None and output.suffix.lower() in WRITABLE and not output.is_dir():
+        if len(found) == 1 and not Path(inputs[0]).is_dir():
+            return [Job(next(iter(found)), output)]
+        raise SettingError(
+            f"{output}: is named like one picture, but there are {len(found)} photos to write; "
+            "give a folder"
+        )
+    if output is not None and output.is_file():
+        raise SettingError(f"{output}: is a file that is no picture; expected a folder")
+    return _apart(
+        [
+            Job(source, place.folder / _with_ending(place.name, ending))
+            for source, place in found.items()
+        ]
+    )
+
+
+class _Place(NamedTuple):
+    folder: Path
+    name: Path
+
+
+def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
+    for given in inputs:
+        path = Path(given)
+        if path.exists():
+            yield path
+            continue
+        # The shell has done this already, but for quoted patterns and on Windows.
+        matches = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207 - any root
+        yield from map(Path, matches or [str(given)])
+
+
+def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
+    """Its pictures, sorted, without what lies in the output folder `without`."""
+    own = without.resolve()
+    return sorted(
+        path
+        for path in (folder.rglob("*") if recursive else folder.iterdir())
+        if is_picture(path) and path.is_file() and own not in path.resolve().parents
+    )
+
+
+def _with_ending(name: Path, ending: str | None) -> Path:
+    if ending is None and name.suffix.lower() in WRITABLE:
+        return name
+    return name.with_suffix(ending or FALLBACK_ENDING)
+
+
+def _apart(jobs: list[Job]) -> list[Job]:
+    """The jobs with targets that differ, by more than the case of their letters.
+
+    Where some would be one file, first the sources' folders go into the target's path, then
+    the source's own ending into its name.
+    """
+    if len(jobs) < 2:
+        return jobs
+    shared = Path(os.path.commonpath([job.source.resolve().parent for job in jobs]))
+
+    def with_folder(job: Job) -> Path:
+        return job.target.parent / job.source.resolve().parent.relative_to(shared) / job.target.name
+
+    def with_ending(job: Job) -> Path:
+        return job.target.with_name(job.source.name + job.target.suffix)
+
+    for rename in (with_folder, with_ending):
+        count = Counter(str(job.target).casefold() for job in jobs)
+        jobs = [
+            job if count[str(job.target).casefold()] == 1 else Job(job.source, rename(job))
+            for job in jobs
+        ]
+    return jobs
+
+
+def run(
+    jobs: Sequence[Job],
+    colorizer: Colorizer,
+    writing: Writing | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Colour the photos, and tell of each as it is finished, in the order of the jobs.
+
+    Photos are read ahead and written behind by threads while the network works, and go
+    through it together where their small copies have one size. A photo that fails costs only
+    itself. Closing the iterator early leaves no half file.
+
+    Args:
+        jobs: What to colour, from `plan`.
+        colorizer: The network and its settings.
+        writing: How to write.
+        progress: Told of each photo.
+
+    Yields:
+        An outcome for each job.
+    """
+    writing = writing or Writing()
+    sources = {job.source.resolve() for job in jobs}
+    readers, writers = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(WORKERS)
+
+    def read(job: Job) -> _Opened | Outcome:
+        return _read(job, sources, colorizer, writing)
+
+    try:
+        with (progress or Silent()).task("Colouring", len(jobs), "photos") as task:
+            chunks = _chunks(jobs)
+            ahead = [readers.submit(read, job) for job in next(chunks, [])]
+            behind: deque[tuple[int, Future[Outcome]]] = deque()
+            while ahead:
+                opened = [future.result() for future in ahead]
+                ahead = [readers.submit(read, job) for job in next(chunks, [])]
+                for one, chroma in zip(opened, _chroma(opened, colorizer), strict=True):
+                    pixels = one.photo.luma.size if isinstance(one, _Opened) else 0
+                    while behind and sum(size for size, _ in behind) + pixels > IN_FLIGHT_PIXELS:
+                        task.advance()
+                        yield behind.popleft()[1].result()
+                    behind.append(
+                        (pixels, writers.submit(_finish, one, chroma, colorizer, writing))
+                    )
+                del opened
+                while behind and behind[0][1].done():
+                    task.advance()
+                    yield behind.popleft()[1].result()
+            while behind:
+                task.advance()
+                yield behind.popleft()[1].result()
+    finally:
+        for pool in (readers, writers):
+            pool.shutdown(cancel_futures=True)
+
+
+def convert(
+    content: bytes, colorizer: Colorizer, file_format: str | None, writing: Writing
+) -> bytes:
+    """A photo's file, coloured, as the content of another.
+
+    Args:
+        content: The photo, in any format that can be read.
+        colorizer: The network and its settings.
+        file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
+            be written, and takes PNG elsewhere.
+        writing: How to write.
+
+    Raises:
+        ImageError: It is no photo, or cannot be written so.
+    """
+    photo = read_photo(content)
+    own = photo.metadata.file_format
+    return encode_photo(
+        colorizer.render(photo.luma),
+        file_format or (own if own in WRITABLE.values() else "PNG"),
+        **_options(photo, colorizer, writing),
+    )
+
+
+@dataclass
+class _Opened:
+    job: Job
+    photo: Photo
+    small: npt.NDArray[np.float32]
+
+
+def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs in runs of a few, of fewer where the photos are large."""
+    chunk: list[Job] = []
+    pixels = 0
+    for job in jobs:
+        size = peek_pixels(job.source)
+        if chunk and (len(chunk) == CHUNK_PHOTOS or pixels + size > IN_FLIGHT_PIXELS):
+            yield chunk
+            chunk, pixels = [], 0
+        chunk.append(job)
+        pixels += size
+    if chunk:
+        yield chunk
+
+
+def _read(
+    job: Job, sources: set[Path], colorizer: Colorizer, writing: Writing
+) -> _Opened | Outcome:
+    try:
+        if job.target.resolve() in sources:
+            raise ImageError(f"{job.target}: is one of the photos; choose another output")
+        if job.target.exists() and not writing.overwrite:
+            return Outcome(job, "skipped", f"{job.target} is there already")
+        photo = read_photo(job.source)
+        if photo.colored and writing.skip_colored:
+            return Outcome(job, "skipped", f"{job.source} is in colour already")
+        size_px = colorizer.working_size_px(*photo.luma.shape)
+        return _Opened(job, photo, shrink(photo.luma, *size_px))
+    except Exception as error:
+        return _failed(job, error)
+
+
+def _chroma(
+    opened: Sequence[_Opened | Outcome], colorizer: Colorizer
+) -> list[npt.NDArray[np.float32] | None]:
+    """The small chroma of each photo that was opened, those of one size in one pass."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, one in enumerate(opened):
+        if isinstance(one, _Opened):
+            groups.setdefault(one.small.shape, []).append(number)
+    chroma: list[npt.NDArray[np.float32] | None] = [None] * len(opened)
+    for numbers in groups.values():
+        smalls = [opened[number].small for number in numbers]  # type: ignore[union-attr]
+        for number, result in zip(numbers, colorizer.chroma(smalls), strict=True):
+            chroma[number] = result
+    return chroma
+
+
+def _finish(
+    one: _Opened | Outcome,
+    chroma: npt.NDArray[np.float32] | None,
+    colorizer: Colorizer,
+    writing: Writing,
+) -> Outcome:
+    if isinstance(one, Outcome) or chroma is None:
+        assert isinstance(one, Outcome)
+        return one
+    job, photo = one.job, one.photo
+    try:
+        rgb = render(photo.luma, one.small, chroma, strength=colorizer.strength)
+        write_photo(job.target, rgb, **_options(photo, colorizer, writing))
+    except Exception as error:
+        return _failed(job, error)
+    height, width = photo.luma.shape
+    remark = "was in colour; coloured anew from its luma" if photo.colored else ""
+    return Outcome(job, "done", remark, width, height)
+
+
+def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, Any]:
+    return {
+        "alpha": photo.alpha,
+        "metadata": photo.metadata,
+        "software": f"flowercolor {__version__}, colorized by the model {colorizer.name}",
+        "quality": writing.quality,
+        "subsampling": writing.subsampling,
+    }
+
+
+def _failed(job: Job, error: Exception) -> Outcome:
+    if isinstance(error, FlowercolorError):
+        return Outcome(job, "failed", str(error))
+    what = " ".join(str(error).split())
+    return Outcome(job, "failed", f"{job.source}: unexpected {type(error).__name__}: {what}")

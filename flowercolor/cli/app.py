@@ -1,0 +1,53 @@
+"""The application: its own options and its commands."""
+
+from typing import Annotated
+
+import typer
+
+from flowercolor._version import __version__
+from flowercolor.cli import console
+from flowercolor.cli.colorize import colorize
+from flowercolor.cli.download import download
+from flowercolor.cli.evaluate import evaluate
+from flowercolor.cli.train import train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="flowercolor",
+    help="Turn grey photographs of flowers and gardens into colour.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print_result(f"flowercolor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _application(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from, as a traceback.")
+    ] = False,
+) -> None:
+    console.debug = debug
+
+
+app.command()(colorize)
+app.command()(download)
+app.command()(train)
+app.command("eval")(evaluate)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,167 @@
+"""`flowercolor colorize`."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flowercolor.cli.console import EXIT_FAILED, RichProgress, command, print_result, say
+from flowercolor.config import DeviceName
+
+__all__ = ["colorize"]
+
+Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+
+
+@command
+def colorize(
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            help="Photos, folders, or patterns such as '*.jpg'; - reads standard input.",
+            metavar="PHOTO…",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write, for one photo; else a folder; - is standard output. "
+            "[dim]\\[default: beside the photo, with _color in the name][/dim]",
+            metavar="PATH",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights to use: bundled, a run's name, or a path. "
+            "[dim]\\[default: the newest run, else bundled][/dim]",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(help="Strength of the colours, 0 to 1.5.", min=0, max=1.5)
+    ] = 1.0,
+    render_size: Annotated[
+        int | None,
+        typer.Option(
+            help="The network sees the photo at this many pixels squared; smaller sees more "
+            "of the whole, larger sees finer things. The output keeps the photo's own size.",
+            min=16,
+            metavar="PX",
+            show_default=False,
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into the folders of folders.")
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite/--skip-existing",
+            help="Replace outputs that are there already, or skip their photos.",
+        ),
+    ] = False,
+    skip_colored: Annotated[
+        bool, typer.Option("--skip-colored", help="Leave photos alone that are in colour.")
+    ] = False,
+    file_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="Format of the outputs. "
+            "[dim]\\[default: the ending of -o, else the photo's own][/dim]",
+        ),
+    ] = None,
+    quality: Annotated[
+        int, typer.Option(help="Quality of JPEG, WebP and AVIF.", min=1, max=100)
+    ] = 95,
+    subsampling: Annotated[
+        Subsampling, typer.Option(help="How finely JPEG and AVIF keep the colour.")
+    ] = "4:4:4",
+    device: Annotated[
+        DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
+    ] = "auto",
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each photo.")
+    ] = False,
+) -> None:
+    """Colour photos, at their own size and with their own luma, pixel for pixel.
+
+    A photo that is there already in colour is skipped, so an interrupted batch goes on where
+    it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed.
+    """
+    from flowercolor.batch import Writing, convert, plan, run
+    from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
+    from flowercolor.errors import SettingError
+    from flowercolor.files import write_bytes
+    from flowercolor.images import output_format
+
+    progress = RichProgress()
+    writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
+    ending = f".{file_format}" if file_format else None
+    from_stdin = photos == ["-"]
+    if "-" in photos and not from_stdin:
+        raise SettingError("- (standard input) goes alone; leave out the other photos")
+    if output == "-" and len(photos) > 1:
+        raise SettingError("-o - (standard output) takes one photo; give a folder for several")
+    target = Path(output) if output not in (None, "-") else None
+    to_bytes = from_stdin or output == "-"
+    jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
+    if not (to_bytes or jobs):
+        raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
+
+    colorizer = Colorizer.from_checkpoint(
+        checkpoint,
+        render_size_px=render_size or RENDER_SIZE_PX,
+        strength=strength,
+        device=device,
+        progress=progress,
+    )
+    say(f"Using the weights of {colorizer.name}.")
+
+    if to_bytes:
+        content = sys.stdin.buffer.read() if from_stdin else Path(photos[0]).read_bytes()
+        ending = ending or (target.suffix if target else None)
+        wanted = output_format(Path(f"photo{ending}")) if ending else None
+        colored = convert(content, colorizer, wanted, writing)
+        if target:
+            write_bytes(target, colored)
+        else:
+            sys.stdout.buffer.write(colored)
+        return
+
+    count: Counter[str] = Counter()
+    for outcome in run(jobs, colorizer, writing, progress):
+        count[outcome.status] += 1
+        if outcome.status == "failed":
+            say(f"Failed: {outcome.message}")
+        elif outcome.status == "skipped":
+            say(f"Skipped: {outcome.message}")
+        elif outcome.message:
+            say(f"{outcome.job.source}: {outcome.message}")
+        if json_lines:
+            print_result(
+                json.dumps(
+                    {
+                        "source": str(outcome.job.source),
+                        "target": str(outcome.job.target),
+                        "status": outcome.status,
+                        "message": outcome.message,
+                        "width_px": outcome.width_px,
+                        "height_px": outcome.height_px,
+                    }
+                )
+            )
+        elif outcome.status == "done":
+            print_result(str(outcome.job.target))
+    if len(jobs) > 1:
+        say(f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
+    if count["failed"]:
+        raise typer.Exit(EXIT_FAILED)

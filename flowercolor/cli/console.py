@@ -1,0 +1,158 @@
+"""What the person sees: progress and talk on stderr, results on stdout, errors in one line."""
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from flowercolor.errors import FlowercolorError
+
+__all__ = ["RichProgress", "command", "say", "stop_on_interrupt"]
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Set by the application's own --debug, before any command runs.
+debug = False
+
+
+def say(message: str) -> None:
+    """Talk to the person, on stderr."""
+    stderr.print(message, markup=False)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a command raises into one line on stderr and the agreed exit code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except typer.Exit:
+            raise
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            if debug:
+                raise
+            if isinstance(error, FlowercolorError):
+                say(f"Error: {error}")
+            else:
+                what = " ".join(str(error).split())
+                say(
+                    f"Error: unexpected {type(error).__name__}: {what}; "
+                    "`flowercolor --debug …` shows where"
+                )
+            raise typer.Exit(EXIT_FAILED) from None
+
+    return run
+
+
+@contextmanager
+def stop_on_interrupt(message: str) -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed; a second one interrupts at once.
+
+    Args:
+        message: What to say at the first.
+    """
+    pressed = False
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+        say(message)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class RichProgress:
+    """Bars on a terminal; on a pipe only the notes."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            _AmountColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=stderr,
+            transient=True,
+        )
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator["_RichTask"]:
+        """Show a bar while the block runs."""
+        if not stderr.is_terminal:
+            yield _RichTask(None, 0)
+            return
+        number = self._bars.add_task(label, total=total, unit=unit, status="")
+        self._bars.start()
+        try:
+            yield _RichTask(self._bars, number)
+        finally:
+            self._bars.remove_task(number)
+            if not self._bars.tasks:
+                self._bars.stop()
+
+    def note(self, message: str) -> None:
+        """Say a line above the bars."""
+        say(message)
+
+
+class _RichTask:
+    def __init__(self, bars: Progress | None, number: Any) -> None:
+        self._bars = bars
+        self._number = number
+
+    def advance(self, amount: int = 1, status: str | None = None) -> None:
+        if self._bars is None:
+            return
+        self._bars.advance(self._number, amount)
+        if status is not None:
+            self._bars.update(self._number, status=status)
+
+
+class _AmountColumn(ProgressColumn):
+    """Bytes with their speed, or a plain count with its unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = (DownloadColumn(binary_units=False), TransferSpeedColumn())
+        self._count = MofNCompleteColumn()
+
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] == "B":
+            return Text(" ").join(column.render(task) for column in self._bytes)
+        return Text(" ").join((self._count.render(task), Text(task.fields["unit"])))
+
+
+def print_result(line: str) -> None:
+    """Put a line of the result on stdout, unadorned."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,235 @@
+"""`flowercolor train`."""
+
+import shlex
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from flowercolor import paths
+from flowercolor.cli.console import (
+    EXIT_INTERRUPTED,
+    RichProgress,
+    command,
+    print_result,
+    say,
+    stop_on_interrupt,
+)
+from flowercolor.config import DeviceName, NetworkConfig, Output, Precision, TrainConfig
+
+__all__ = ["train"]
+
+_DESIGN = TrainConfig()
+
+Config = TypeVar("Config", NetworkConfig, TrainConfig)
+
+
+def _option(default: object, text: str, metavar: str) -> Any:
+    # The options default to None, "not given": a resumed run keeps what it was started with.
+    return typer.Option(help=f"{text} [dim]\\[default: {default}][/dim]", metavar=metavar)
+
+
+@command
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn from this archive (.tgz) or folder of photos instead of the Oxford 102 "
+            "flowers, which are downloaded where missing.",
+            metavar="PATH",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        _option(_DESIGN.epochs, "Passes over the photos; more learn more, ever slower.", "N"),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        _option(
+            _DESIGN.batch_size,
+            "Photos per step; larger is smoother and needs more memory.",
+            "N",
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        _option(_DESIGN.lr, "Learning rate; higher is faster, too high never settles.", "RATE"),
+    ] = None,
+    lambda_l1: Annotated[
+        float | None,
+        _option(
+            _DESIGN.lambda_l1,
+            "Weight of being close to the true colours; higher is safer and duller.",
+            "WEIGHT",
+        ),
+    ] = None,
+    lambda_adv: Annotated[
+        float | None,
+        _option(
+            _DESIGN.lambda_adv,
+            "Weight of fooling the discriminator; higher is livelier, 0 leaves it out.",
+            "WEIGHT",
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        _option(
+            _DESIGN.size_px,
+            "Side of the training pictures in pixels, a multiple of 16; larger sees finer "
+            "things and costs its square.",
+            "PX",
+        ),
+    ] = None,
+    base_channels: Annotated[
+        int | None,
+        _option(
+            _DESIGN.network.base_channels,
+            "Width of the network; half of it is four times faster and somewhat worse.",
+            "N",
+        ),
+    ] = None,
+    output: Annotated[
+        Output | None,
+        _option(
+            _DESIGN.network.output,
+            "What the network predicts: the three colours, or two colour differences on the "
+            "photo's own luma, which is steadier.",
+            "rgb|chroma",
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror half of the photos at random, so that few photos go further. "
+            "[dim]\\[default: no-flip][/dim]",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        _option(_DESIGN.seed, "Seed of the first weights and of the order of the photos.", "N"),
+    ] = None,
+    device: Annotated[
+        DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
+    ] = "auto",
+    precision: Annotated[
+        Precision,
+        typer.Option(help="auto uses bf16 where the device is made for it: faster, as good."),
+    ] = "auto",
+    test_batch_size: Annotated[
+        int | None,
+        _option(_DESIGN.test_batch_size, "Photos per step when testing; changes speed only.", "N"),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin with the generator of this checkpoint (bundled, a run, a path) "
+            "instead of random weights.",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with a run that was stopped: its name, its path, or last.",
+            metavar="RUN",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run's folder, instead of one named by the time in the data directory.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+) -> None:
+    """Train the U-Net against the discriminator.
+
+    Leaves a run folder with the best and the last checkpoint, metrics.jsonl, the loss plot
+    and a sheet of sample pictures per epoch. Ctrl-C saves; --resume goes on exactly there.
+    """
+    from flowercolor.checkpoint import BEST, LAST, find_checkpoint, find_run, read_info
+    from flowercolor.dataset import get_data
+    from flowercolor.download import download_archive
+    from flowercolor.errors import SettingError
+    from flowercolor.training import read_source
+    from flowercolor.training import train as run_training
+
+    progress = RichProgress()
+    config = _DESIGN
+    if resume is not None:
+        if out or start_from:
+            raise SettingError(
+                "--resume goes on in the run's own folder; leave out --out and --start-from"
+            )
+        run = find_run(resume)
+        config = read_info(run / LAST).config
+        data = data or read_source(run)
+    else:
+        run = out or paths.runs_dir() / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+        if (run / LAST).exists():
+            raise SettingError(
+                f"{run}: holds a run already; go on with it by --resume, or name another --out"
+            )
+
+    config = replace(
+        config,
+        network=_changed(config.network, base_channels=base_channels, output=output),
+    )
+    config = _changed(
+        config,
+        epochs=epochs,
+        batch_size=batch_size,
+        test_batch_size=test_batch_size,
+        lr=lr,
+        lambda_l1=lambda_l1,
+        lambda_adv=lambda_adv,
+        size_px=size,
+        flip=flip,
+        seed=seed,
+    )
+    source = data or download_archive(progress=progress).path
+    train_set, test_set = get_data(source, config.size_px, progress)
+    say(f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; run folder {run}")
+
+    go_on = f"flowercolor train --resume {shlex.quote(_short(run))}"
+    with stop_on_interrupt("Stopping after this step and saving; Ctrl-C again to drop it.") as stop:
+        result = run_training(
+            config,
+            train_set,
+            test_set,
+            run,
+            resume=resume is not None,
+            start_from=find_checkpoint(start_from) if start_from else None,
+            device=device,
+            precision=precision,
+            progress=progress,
+            should_stop=stop,
+        )
+    if not result.finished:
+        say(f"Stopped in epoch {result.epoch + 1} of {config.epochs}; saved. Go on with:")
+        print_result(go_on)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    say(
+        f"{result.epoch} epochs done. Test L1 {_score(result.test_l1)} at the end, "
+        f"{_score(result.best_l1)} at its best ({run / BEST}). Use the result with:"
+    )
+    print_result(
+        f"flowercolor colorize photo.jpg --checkpoint {shlex.quote(_short(run))} -o colored.jpg"
+    )
+
+
+def _changed(config: Config, **given: Any) -> Config:
+    """The settings with those that were given on the command line."""
+    return replace(config, **{key: value for key, value in given.items() if value is not None})
+
+
+def _short(run: Path) -> str:
+    """The run's name where that is enough to find it, else its path."""
+    return run.name if run.parent == paths.runs_dir() else str(run)
+
+
+def _score(l1: float | None) -> str:
+    return "unknown" if l1 is None else f"{l1:.4f}"
