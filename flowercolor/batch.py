@@ -24,6 +24,7 @@ from flowercolor.images import (
     Photo,
     encode_photo,
     is_picture,
+    output_format,
     peek_pixels,
     read_photo,
     write_photo,
@@ -116,6 +117,7 @@ def plan(
             it can be written, and takes PNG elsewhere.
 
     Raises:
+        ImageError: The output's ending is of no format that can be written.
         SettingError: One output file was given for several photos.
     """
     found: dict[Path, _Place] = {}
@@ -130,15 +132,16 @@ def plan(
         else:
             found.setdefault(given, _Place(output, Path(given.name)))
 
-    if output is not None and output.suffix.lower() in WRITABLE and not output.is_dir():
-        if len(found) == 1 and not Path(inputs[0]).is_dir():
+    one_file = len(found) == 1 and not Path(inputs[0]).is_dir()
+    if output is not None and output.suffix and not output.is_dir():
+        if one_file:
+            output_format(output)
             return [Job(next(iter(found)), output)]
-        raise SettingError(
-            f"{output}: is named like one picture, but there are {len(found)} photos to write; "
-            "give a folder"
-        )
-    if output is not None and output.is_file():
-        raise SettingError(f"{output}: is a file that is no picture; expected a folder")
+        if output.suffix.lower() in WRITABLE or output.is_file():
+            raise SettingError(
+                f"{output}: is named like one file, but there are {len(found)} photos to write; "
+                "give a folder"
+            )
     return _apart(
         [
             Job(source, place.folder / _with_ending(place.name, ending))

@@ -81,11 +81,11 @@ class CheckpointInfo:
         Raises:
             ValueError: The text is of another format or version; the message says how.
         """
-        values = json.loads(text)
-        found = values.pop("format", None)
-        if found != _FORMAT:
-            raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
         try:
+            values = json.loads(text)
+            found = values.pop("format", None)
+            if found != _FORMAT:
+                raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
             return cls(**{**values, "config": TrainConfig.from_dict(values["config"])})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"its header is incomplete: {error}") from error

@@ -6,6 +6,7 @@
     ├── DataError        an archive or folder of photos cannot be trained on
     ├── ImageError       a photo cannot be read or written
     ├── CheckpointError  a checkpoint cannot be found, read or used
+    ├── TrainingError    the losses are no longer finite numbers
     ├── DeviceError      the device asked for is not there, or too small
     └── StorageError     a file cannot be written: full disk, no permission
 
@@ -21,6 +22,7 @@ __all__ = [
     "ImageError",
     "SettingError",
     "StorageError",
+    "TrainingError",
 ]
 
 
@@ -46,6 +48,10 @@ class ImageError(FlowercolorError):
 
 class CheckpointError(FlowercolorError):
     """A checkpoint cannot be found, cannot be read, or does not fit."""
+
+
+class TrainingError(FlowercolorError):
+    """Training went off: its losses are no longer finite numbers."""
 
 
 class DeviceError(FlowercolorError):

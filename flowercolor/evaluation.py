@@ -161,13 +161,16 @@ def write_results(
 
 
 def _picture_files(names: list[str], folder: Path) -> list[Path]:
-    """A file for each name: its path in the data, as PNG; unique where only endings differ."""
+    """A unique PNG file below the folder for each name, which is a path in the data."""
     files: list[Path] = []
     taken: set[PurePosixPath] = set()
-    for name in map(PurePosixPath, names):
+    for text in names:
+        # An archive may name its photos "/a.jpg" or "../a.jpg", and several of them the same.
+        name = PurePosixPath(*(part for part in text.split("/") if part not in ("", "..")))
         file = name.with_suffix(".png")
-        if file in taken:
-            file = name.with_name(name.name + ".png")
+        while file in taken:
+            name = name.with_name(name.name + ".png")
+            file = name
         taken.add(file)
         files.append(folder / file)
     return files

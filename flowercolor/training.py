@@ -11,8 +11,9 @@
 """
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from flowercolor.checkpoint import (
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import autocast, pick_device
-from flowercolor.errors import CheckpointError
+from flowercolor.errors import CheckpointError, TrainingError
 from flowercolor.evaluation import generate, score
 from flowercolor.files import write_text
 from flowercolor.losses import adversarial_loss, discriminator_loss
@@ -104,6 +105,7 @@ def train(
         CheckpointError: There is nothing to resume, or it does not fit these settings.
         DeviceError: The device is not there.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
+        TrainingError: The losses are no longer finite; the last checkpoint stays whole.
     """
     progress = progress or Silent()
     place = pick_device(device)
@@ -207,12 +209,14 @@ def train(
                 at_log_point = step % LOG_STEPS == 0
                 task.advance(1, _status(epoch, loss_g, loss_d, info) if at_log_point else None)
                 if should_stop():
+                    _check_finite(run, info, totals.tolist())
                     save(LAST, everything=True)
                     return TrainResult(run, False, info.epoch, info.test_l1, info.best_l1)
 
             means = dict(zip(_WATCHED, (totals / len(train_set)).tolist(), strict=True))
             totals.zero_()
             test_l1 = score(generator, test_set, config.test_batch_size, progress).mean_l1
+            _check_finite(run, info, [*means.values(), test_l1])
             improved = info.best_l1 is None or test_l1 < info.best_l1
             info = replace(
                 info,
@@ -225,11 +229,12 @@ def train(
             rows.append({"epoch": epoch, **means, "test_l1": test_l1, "seconds": seconds})
             if improved:
                 save(BEST, everything=False)
-            save(LAST, everything=True)
             write_text(run / METRICS, "".join(json.dumps(row) + "\n" for row in rows))
             plot_losses(rows, run / LOSSES)
             shown = generate(generator, samples[0].to(place)).cpu()
             save_grid(samples[0], shown, samples[1], run / "samples" / f"epoch_{epoch:04d}.png")
+            # Last of all: whatever is missing after a kill, resuming makes again.
+            save(LAST, everything=True)
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
 
 
@@ -246,6 +251,15 @@ def read_source(run: Path) -> Path | None:
     if not path.is_file():
         return None
     return Path(json.loads(path.read_text(encoding="utf-8"))["data"]["source"])
+
+
+def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> None:
+    """Refuse to save a state that nothing can be learned from any more."""
+    if not all(map(math.isfinite, values)):
+        raise TrainingError(
+            f"{run}: a loss of epoch {info.epoch + 1} is not a finite number; what was saved "
+            f"before is whole: start from its {BEST} with a lower lr than {info.config.lr}"
+        )
 
 
 def _status(epoch: int, loss_g: Tensor, loss_d: Tensor, info: CheckpointInfo) -> str:

@@ -50,4 +50,4 @@ app.command("eval")(evaluate)
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="flowercolor")
