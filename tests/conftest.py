@@ -1,0 +1,86 @@
+"""Made-up photos of flowers, and for every test a cache and a data directory of its own."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+if TYPE_CHECKING:
+    from flowercolor.dataset import Photos
+
+# Before torch is imported: threads that wait for each other in a busy loop make tiny networks
+# twenty times slower on a machine that has other work to do.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+PHOTO_COUNT = 12
+PHOTOS_SIZE_PX = 16
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from what the person who runs them has."""
+    monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "data"))
+
+
+def paint_flower(rng: np.random.Generator, height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
+    """A blossom of one colour on leaves, uint8 BGR."""
+    leaves = rng.integers((20, 90, 30), (80, 150, 90), (height_px // 8 + 1, width_px // 8 + 1, 3))
+    picture = cv2.resize(leaves.astype(np.uint8), (width_px, height_px))
+    petals = [int(value) for value in rng.permutation([40, int(rng.integers(80, 200)), 250])]
+    centre = (int(rng.integers(width_px // 3, width_px)), int(rng.integers(height_px)))
+    for turn in range(0, 360, 60):
+        axes = (min(height_px, width_px) // 2, 6)
+        cv2.ellipse(picture, centre, axes, turn, 0, 360, petals, cv2.FILLED)
+    cv2.circle(picture, centre, 5, (20, 220, 250), cv2.FILLED)
+    return picture.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> dict[str, bytes]:
+    """JPEG files by member name, of differing sizes, in the order of the archive."""
+    rng = np.random.default_rng(102)
+    files = {}
+    for number in range(1, PHOTO_COUNT + 1):
+        picture = paint_flower(rng, 40 + number, 60 - 2 * number)
+        _, content = cv2.imencode(".jpg", picture)
+        files[f"jpg/image_{number:05}.jpg"] = content.tobytes()
+    return files
+
+
+@pytest.fixture(scope="session")
+def archive(pictures: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .tgz of the pictures, made like the Oxford 102 archive. Not to be changed."""
+    path = tmp_path_factory.mktemp("archive") / "flowers.tgz"
+    with tarfile.open(path, "w:gz") as packed:
+        for name, content in pictures.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def folder(pictures: dict[str, bytes], tmp_path: Path) -> Path:
+    """A folder of the pictures."""
+    for name, content in pictures.items():
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "photos"
+
+
+@pytest.fixture(scope="session")
+def photos(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> "Photos":
+    """The pictures decoded to 16x16."""
+    from flowercolor.dataset import read_data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        return read_data(archive, PHOTOS_SIZE_PX)

@@ -1,0 +1,99 @@
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.errors import SettingError
+
+NETWORKS = st.builds(
+    NetworkConfig,
+    base_channels=st.integers(1, 512),
+    output=st.sampled_from(["rgb", "chroma"]),
+)
+CONFIGS = st.builds(
+    TrainConfig,
+    network=NETWORKS,
+    epochs=st.integers(1, 1000),
+    batch_size=st.integers(1, 512),
+    lr=st.floats(1e-9, 0.9),
+    lambda_l1=st.floats(0, 1e3),
+    lambda_adv=st.floats(1e-3, 10),
+    size_px=st.integers(1, 32).map(lambda n: 16 * n),
+    flip=st.booleans(),
+    seed=st.integers(0, 2**63),
+)
+
+
+def test_the_defaults_are_the_design() -> None:
+    assert asdict(TrainConfig()) == {
+        "network": {"base_channels": 64, "output": "rgb"},
+        "epochs": 116,
+        "batch_size": 32,
+        "test_batch_size": 1,
+        "lr": 2e-4,
+        "lambda_l1": 50.0,
+        "lambda_adv": 1.0,
+        "size_px": 128,
+        "flip": False,
+        "seed": 42,
+    }
+
+
+@settings(deadline=None, max_examples=50)
+@given(CONFIGS)
+def test_settings_survive_json(config: TrainConfig) -> None:
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_settings_left_out_are_the_defaults() -> None:
+    assert TrainConfig.from_dict({"epochs": 3}) == TrainConfig(epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("test_batch_size", -1),
+        ("lr", 0.0),
+        ("lr", 1.0),
+        ("lr", float("nan")),
+        ("lambda_l1", -1.0),
+        ("lambda_l1", float("nan")),
+        ("lambda_adv", -0.5),
+        ("size_px", 0),
+        ("size_px", 120),
+        ("size_px", -16),
+        ("seed", -1),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=rf"^{name} is {value}; expected") as caught:
+        TrainConfig(**{name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("base_channels", 0), ("output", "lab")])
+def test_a_network_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=f"^{name} is {value!r}; expected"):
+        NetworkConfig(**{name: value})
+
+
+def test_a_loss_without_terms_is_refused() -> None:
+    with pytest.raises(SettingError, match="lambda_l1 and lambda_adv are both 0"):
+        TrainConfig(lambda_l1=0, lambda_adv=0)
+
+
+@pytest.mark.parametrize("values", [{"momentum": 1}, {"network": {"momentum": 1}}])
+def test_an_unknown_setting_is_refused_by_name(values: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match="unknown settings momentum"):
+        TrainConfig.from_dict(values)
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(AttributeError):
+        TrainConfig().epochs = 3  # type: ignore[misc]

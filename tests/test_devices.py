@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from flowercolor.devices import autocast, has_fast_bf16, pick_device
+from flowercolor.errors import DeviceError, SettingError
+
+CPU = torch.device("cpu")
+
+
+def make_present(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_fastest_device_there_is(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
+) -> None:
+    make_present(monkeypatch, cuda=cuda, mps=mps)
+    assert pick_device() == torch.device(expected)
+
+
+def test_a_device_is_taken_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_present(monkeypatch, cuda=True, mps=False)
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_missing_device_is_refused_with_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make_present(monkeypatch, cuda=False, mps=False)
+    with pytest.raises(DeviceError, match=rf"^device {name}: .* it finds cpu: ") as caught:
+        pick_device(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_device_is_refused_with_the_names() -> None:
+    with pytest.raises(SettingError, match="'gpu'; expected one of auto, cpu, cuda, mps"):
+        pick_device("gpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("float32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_a_precision_is_computed_in(precision: str, expected: torch.dtype) -> None:
+    with autocast(CPU, precision):  # type: ignore[arg-type]
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == expected
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_auto_computes_in_bfloat16_only_where_it_is_fast(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr("flowercolor.devices.has_fast_bf16", lambda _device: fast)
+    with autocast(CPU):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == expected
+
+
+def test_an_unknown_precision_is_refused_with_the_names() -> None:
+    with pytest.raises(SettingError, match="'fp16'; expected one of auto, float32, bf16"):
+        autocast(CPU, "fp16")  # type: ignore[arg-type]
+
+
+def test_a_cpu_without_the_instructions_is_slow_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, check, lambda: False, raising=False)
+    assert not has_fast_bf16(CPU)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert has_fast_bf16(CPU)
+
+
+def test_mps_computes_in_float32() -> None:
+    assert not has_fast_bf16(torch.device("mps"))

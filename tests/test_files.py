@@ -1,0 +1,102 @@
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from flowercolor.errors import StorageError
+from flowercolor.files import replacing, storage_errors, write_bytes, write_text
+
+
+def test_a_file_is_written_where_no_folder_was(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.bin"
+    write_bytes(path, b"\0new\n")
+    assert path.read_bytes() == b"\0new\n"
+
+
+def test_a_text_is_utf_8_with_the_line_ends_it_has(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "Löwenzahn\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"L\xc3\xb6wenzahn\n"
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old, and longer")
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old, and longer"
+        assert temporary.parent == path.parent, "a rename across disks is no single step"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()])
+def test_whatever_goes_wrong_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
+def test_a_file_gets_the_rights_that_files_usually_get(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a", b"")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "the disk is full; free some space or choose another place"),
+        (errno.EDQUOT, "the disk is full; free some space or choose another place"),
+        (errno.EACCES, "writing there is not allowed; choose another place"),
+        (errno.EROFS, "writing there is not allowed; choose another place"),
+        (errno.EIO, os.strerror(errno.EIO)),
+    ],
+)
+def test_an_error_of_the_system_says_what_to_do(code: int, advice: str) -> None:
+    with pytest.raises(StorageError) as caught, storage_errors(Path("a.txt")):
+        raise OSError(code, os.strerror(code))
+    assert str(caught.value) == f"a.txt: cannot be written: {advice}"
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"a\.txt: cannot be written: the disk is full"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_text(tmp_path / "a" / "b", "")
+
+
+def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_text(tmp_path / "a", "")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]

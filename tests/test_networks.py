@@ -1,0 +1,129 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from flowercolor.color import rgb_to_luma
+from flowercolor.config import NetworkConfig
+from flowercolor.networks import Discriminator, UNet
+
+
+def test_the_designed_generator_has_31_million_weights() -> None:
+    with torch.device("meta"):
+        generator = UNet(NetworkConfig())
+    count = sum(parameter.numel() for parameter in generator.parameters())
+    assert round(count / 1e6, 1) == 31.0
+
+
+def test_the_generator_halves_the_picture_and_doubles_the_channels_four_times() -> None:
+    generator = UNet(NetworkConfig(base_channels=2)).eval()
+    shapes: list[tuple[int, ...]] = []
+    levels = [generator.stem, *generator.downs, *generator.ups]
+    for level in levels:
+        level.register_forward_hook(lambda _m, _i, out: shapes.append(tuple(out.shape[1:])))
+    generator(torch.zeros(1, 1, 32, 48))
+    down = [(2, 32, 48), (4, 16, 24), (8, 8, 12), (16, 4, 6), (32, 2, 3)]
+    assert shapes == [*down, *reversed(down[:-1])]
+
+
+def test_a_level_is_two_convolutions_each_with_batch_norm_and_relu() -> None:
+    kinds = [type(layer) for layer in UNet(NetworkConfig(base_channels=2)).stem]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
+
+
+def test_every_level_reaches_the_result_through_its_skip_connection() -> None:
+    """With the way up from the level below cut, what the stem saw still colours."""
+    generator = UNet(NetworkConfig(base_channels=2)).eval()
+    for lift in generator.lifts:
+        nn.init.zeros_(lift.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(lift.bias)  # type: ignore[arg-type]
+    rng = torch.Generator().manual_seed(0)
+    one, other = generator(torch.rand(2, 1, 16, 16, generator=rng))
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("output", ["rgb", "chroma"])
+@pytest.mark.parametrize("size_px", [(16, 16), (32, 16), (48, 80), (16, 208)])
+def test_any_size_divisible_by_16_goes_through(output: str, size_px: tuple[int, int]) -> None:
+    generator = UNet(NetworkConfig(2, output)).eval()  # type: ignore[arg-type]
+    assert generator(torch.rand(2, 1, *size_px)).shape == (2, 3, *size_px)
+
+
+def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
+    torch.manual_seed(0)
+    generator = UNet(NetworkConfig(2, "chroma"))
+    grey = torch.rand(2, 1, 32, 32)
+    rgb = generator(grey)
+    torch.testing.assert_close(rgb_to_luma(rgb), grey, atol=1e-6, rtol=0)
+    assert (rgb - grey).abs().max() > 0.01
+
+
+def test_the_discriminator_is_built_as_designed() -> None:
+    """SN(C64)-SN(C128)-SN(C256)-SN(C512)-SN(C512)-SN(C1), each but the last with BN, LeakyReLU."""
+    with torch.device("meta"):
+        *strided, last = Discriminator().layers
+    channels = [3, 64, 128, 256, 512, 512]
+    assert len(strided) == 3 * 5
+    for level in range(5):
+        convolution, norm, relu = strided[3 * level : 3 * level + 3]
+        assert_convolution(convolution, channels[level], channels[level + 1], stride=2, padding=1)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.num_features == channels[level + 1]
+        assert isinstance(relu, nn.LeakyReLU)
+        assert relu.negative_slope == 0.2
+    assert_convolution(last, 512, 1, stride=1, padding=0)
+
+
+def assert_convolution(
+    layer: nn.Module, channels_in: int, channels_out: int, stride: int, padding: int
+) -> None:
+    """The layer is a 4x4 convolution under spectral normalisation."""
+    assert isinstance(layer, nn.Conv2d)
+    assert (layer.in_channels, layer.out_channels) == (channels_in, channels_out)
+    assert layer.kernel_size == (4, 4)
+    assert layer.stride == (stride, stride)
+    assert layer.padding == (padding, padding)
+    assert parametrize.is_parametrized(layer, "weight")
+    (normalisation,) = layer.parametrizations.weight  # type: ignore[misc, union-attr]
+    assert type(normalisation).__name__ == "_SpectralNorm"
+    assert normalisation.n_power_iterations == 1
+
+
+@pytest.mark.parametrize(
+    ("size_px", "picture_px", "logits_px"),
+    [(128, 128, 1), (128, 256, 5), (64, 64, 1), (32, 32, 1), (16, 16, 1), (48, 48, 3)],
+)
+def test_the_discriminator_gives_one_logit_at_its_size_and_a_map_above(
+    size_px: int, picture_px: int, logits_px: int
+) -> None:
+    with torch.device("meta"):
+        logits = Discriminator(size_px)(torch.empty(2, 3, picture_px, picture_px))
+    assert logits.shape == (2, 1, logits_px, logits_px)
+
+
+def test_the_discriminators_logits_are_not_squashed() -> None:
+    """A sigmoid at the end would be applied twice, once more in the loss."""
+    torch.manual_seed(0)
+    logits = Discriminator(16)(torch.rand(16, 3, 16, 16) * 50)
+    assert logits.min() < 0
+
+
+def test_spectral_norm_brings_the_largest_singular_value_to_1() -> None:
+    """Also after weights have grown, within some forward passes in training mode."""
+    torch.manual_seed(0)
+    discriminator = Discriminator(32)
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.mul_(3).add_(0.01 * torch.randn_like(parameter))
+        for _ in range(40):
+            discriminator(torch.rand(2, 3, 32, 32))
+    discriminator.eval()
+    convolutions = [layer for layer in discriminator.layers if isinstance(layer, nn.Conv2d)]
+    largest = torch.stack([largest_singular_value(layer.weight) for layer in convolutions])
+    torch.testing.assert_close(largest, torch.ones(len(convolutions)), atol=0.03, rtol=0)
+
+
+def largest_singular_value(weight: Tensor) -> Tensor:
+    """Of the convolution's weight as a matrix with a row per output channel."""
+    largest: Tensor = torch.linalg.matrix_norm(weight.detach().flatten(1), 2)
+    return largest
