@@ -288,8 +288,9 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             while archive.fileobj.read(_CHUNK_BYTES):
                 pass
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
         raise DataError(
-            f"{source}: not a whole tar archive ({error}); expected a .tgz of photos: "
+            f"{source}: not a whole tar archive ({reason}); expected a .tgz of photos: "
             "copy or download it again"
         ) from error
 
