@@ -1,0 +1,634 @@
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
+
+from flowercolor import images
+from flowercolor.errors import ImageError, StorageError
+from flowercolor.images import encode_photo, output_format, read_photo, write_photo
+
+Array = NDArray[Any]
+ORIENTATION = ExifTags.Base.Orientation
+SOFTWARE = ExifTags.Base.Software
+Image.init()
+FORMATS = [kind for kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF") if kind in Image.SAVE]
+
+TURNS: dict[int, Callable[[Array], Array]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+def noise(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+
+
+def smooth(height: int = 60, width: int = 80) -> Array:
+    """A colourful uint8 RGB picture that JPEG keeps nearly as it is."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.dstack((x * 255 // width, y * 255 // height, 255 - x * 255 // width)).astype(np.uint8)
+
+
+def grey_of(rgb: Array) -> Array:
+    return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
+
+
+def saved(image: Image.Image | Array, file_format: str, **options: Any) -> bytes:
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def exif_with(tags: dict[int, Any]) -> bytes:
+    exif = Image.Exif()
+    for tag, value in tags.items():
+        exif[tag] = value
+    return exif.tobytes()
+
+
+def deep_png(samples: Array, **chunks: bytes) -> bytes:
+    """A PNG of uint16 [H, W, C]; Pillow can make only some of them."""
+    height, width, channels = samples.shape
+    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    buffer = io.BytesIO()
+    buffer.write(b"\x89PNG\r\n\x1a\n")
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    parts = {"IHDR": header, **chunks, "IDAT": zlib.compress(raw), "IEND": b""}
+    for kind, data in parts.items():
+        PngImagePlugin.putchunk(buffer, kind.encode(), data)
+    return buffer.getvalue()
+
+
+def icc_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+    table, body = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += struct.pack(">4sII", name, start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4xI4s4s4s", start + len(body), 0x0240_0000, b"mntr", space, b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + xyz(0.9642, 1.0, 0.8249)[8:]
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def xyz(*values: float) -> bytes:
+    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+
+def gamma(value: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(value * 256))
+
+
+def srgb_table(entries: int) -> bytes:
+    encoded = np.linspace(0, 1, entries)
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    values = (linear * 65535).round().astype(">u2")
+    return b"curv" + bytes(4) + struct.pack(">I", entries) + values.tobytes()
+
+
+WHITE = {b"wtpt": xyz(0.9642, 1.0, 0.8249)}
+ADOBE_COLORANTS = np.array(
+    [[0.60974, 0.31111, 0.01947], [0.20528, 0.62567, 0.06087], [0.14919, 0.06322, 0.74457]]
+)
+ADOBE_RGB = icc_profile(
+    b"RGB ",
+    WHITE
+    | {name + b"TRC": gamma(563 / 256) for name in (b"r", b"g", b"b")}
+    | {
+        name + b"XYZ": xyz(*row)
+        for name, row in zip((b"r", b"g", b"b"), ADOBE_COLORANTS, strict=True)
+    },
+)
+NEARLY_SRGB = icc_profile(
+    b"RGB ",
+    WHITE
+    | {
+        b"rXYZ": xyz(0.43607, 0.22249, 0.01392),
+        b"gXYZ": xyz(0.38515, 0.71687, 0.09708),
+        b"bXYZ": xyz(0.14307, 0.06061, 0.71410),
+    }
+    | {name + b"TRC": srgb_table(26) for name in (b"r", b"g", b"b")},
+)
+GREY_GAMMA_18 = icc_profile(b"GRAY", WHITE | {b"kTRC": gamma(1.8)})
+
+
+def srgb_encoded(linear: Array) -> Array:
+    linear = np.clip(linear, 0, 1)
+    curve = 1.055 * linear ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, curve).astype(np.float64)
+
+
+# Luma
+
+
+def test_a_grey_png_is_its_own_luma() -> None:
+    grey = noise(33, 47)
+    photo = read_photo(saved(grey, "PNG"))
+    assert photo.luma.dtype == np.uint8
+    np.testing.assert_array_equal(photo.luma, grey)
+    assert photo.alpha is None
+    assert not photo.colored
+    assert photo.metadata == images.Metadata("PNG")
+
+
+def test_luma_is_opencv_grey_of_a_picture_of_many_blocks() -> None:
+    """Over 2 megapixels, so that the rows of the blocks have to meet."""
+    rgb = noise(1500, 1501, 3)
+    np.testing.assert_array_equal(read_photo(saved(rgb, "BMP")).luma, grey_of(rgb))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    file_format=st.sampled_from(FORMATS),
+    mode=st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"]),
+    orientation=st.integers(1, 8),
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
+)
+def test_every_mode_in_every_orientation_gives_the_upright_luma(
+    file_format: str, mode: str, orientation: int, height: int, width: int
+) -> None:
+    image = Image.fromarray(noise(height, width, 4)).convert("RGB").convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.fromarray(noise(height, width, seed=1)))
+    exif = exif_with({ORIENTATION: orientation})
+    try:
+        content = saved(image, file_format, exif=exif)
+    except (OSError, KeyError):  # the format has no such mode
+        return
+    photo = read_photo(content)
+    expected = ImageOps.exif_transpose(opened(content))
+    np.testing.assert_array_equal(photo.luma, grey_of(np.asarray(expected.convert("RGB"))))
+    if expected.has_transparency_data:
+        np.testing.assert_array_equal(photo.alpha, np.asarray(expected.convert("RGBA"))[..., 3])
+    else:
+        assert photo.alpha is None
+    assert images.Metadata(file_format, b"") == images.Metadata(photo.metadata.file_format)
+
+
+@settings(deadline=None, max_examples=60)
+@given(channels=st.integers(1, 4), orientation=st.integers(1, 8), width=st.integers(1, 9))
+def test_16_bit_pngs_keep_every_bit(channels: int, orientation: int, width: int) -> None:
+    samples = noise(5, width, channels, dtype=np.uint16)
+    photo = read_photo(deep_png(samples, eXIf=exif_with({ORIENTATION: orientation})[6:]))
+    upright = TURNS[orientation](samples)
+    expected = upright[..., 0] if channels < 3 else grey_of(upright[..., :3])
+    assert photo.luma.dtype == np.uint16
+    np.testing.assert_array_equal(photo.luma, expected)
+    if channels in (2, 4):
+        np.testing.assert_array_equal(photo.alpha, upright[..., -1])
+    else:
+        assert photo.alpha is None
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_16_bit_tiffs_keep_every_bit(orientation: int, with_alpha: bool) -> None:
+    rgba = noise(5, 7, 4, dtype=np.uint16)
+    alpha = rgba[..., 3] if with_alpha else None
+    upright = encode_photo(rgba[..., :3], "TIFF", alpha=alpha)
+    entry = struct.pack("<HHI", ORIENTATION, 3, 1)
+    assert upright.count(entry + b"\1") == 1
+    photo = read_photo(upright.replace(entry + b"\1", entry + bytes([orientation])))
+    turned = TURNS[orientation](rgba)
+    np.testing.assert_array_equal(photo.luma, grey_of(turned[..., :3]))
+    if with_alpha:
+        np.testing.assert_array_equal(photo.alpha, turned[..., 3])
+
+
+def test_a_fourth_channel_that_is_not_opacity_is_left_out() -> None:
+    rgba = noise(5, 7, 4, dtype=np.uint16)
+    content = encode_photo(rgba[..., :3], "TIFF", alpha=rgba[..., 3])
+    entry = struct.pack("<HHI", 338, 3, 1)
+    photo = read_photo(content.replace(entry + b"\2", entry + b"\0"))
+    assert photo.alpha is None
+    np.testing.assert_array_equal(photo.luma, grey_of(rgba[..., :3]))
+
+
+def test_16_bit_grey_tiff_where_white_is_zero_is_not_a_negative() -> None:
+    grey = noise(5, 7, dtype=np.uint16)
+    content = saved(grey, "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_photo(content).luma, 65535 - grey)
+
+
+def test_the_transparent_grey_of_a_16_bit_png_is_transparent() -> None:
+    samples = np.arange(12, dtype=np.uint16).reshape(3, 4, 1)
+    photo = read_photo(deep_png(samples, tRNS=struct.pack(">H", 7)))
+    np.testing.assert_array_equal(photo.alpha, np.where(samples[..., 0] == 7, 0, 65535))
+
+
+def test_the_transparent_colour_of_an_8_bit_png_and_gif_is_transparent() -> None:
+    image = Image.fromarray(smooth()).quantize(8)
+    for file_format in ("PNG", "GIF"):
+        content = saved(image, file_format, transparency=3)
+        photo = read_photo(content)
+        rgba = np.asarray(opened(content).convert("RGBA"))
+        assert 0 < (rgba[..., 3] == 0).mean() < 1
+        np.testing.assert_array_equal(photo.alpha, rgba[..., 3])
+        np.testing.assert_array_equal(photo.luma, grey_of(rgba[..., :3]))
+
+
+def test_cmyk_jpegs_are_no_negatives() -> None:
+    """Adobe stores CMYK inverted; white has to stay white."""
+    rgb = smooth()
+    luma = read_photo(saved(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=100)).luma
+    assert np.abs(luma.astype(int) - grey_of(rgb)).max() <= 4
+
+
+def test_lab_tiffs_are_converted() -> None:
+    rgb = smooth()
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    transform = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
+    content = saved(transform.apply(Image.fromarray(rgb)), "TIFF")
+    assert np.abs(read_photo(content).luma.astype(int) - grey_of(rgb)).mean() < 4
+
+
+# Colour profiles
+
+
+def test_a_colour_profile_is_converted_to_srgb() -> None:
+    rgb = noise(20, 20, 3)
+    linear = (rgb / 255) ** (563 / 256) @ ADOBE_COLORANTS
+    to_srgb = [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ]  # from D50 XYZ, Bruce Lindbloom
+    expected = srgb_encoded(linear @ np.array(to_srgb).T) @ [0.299, 0.587, 0.114] * 255
+    for alpha in (False, True):
+        image = Image.fromarray(rgb)
+        if alpha:
+            image.putalpha(77)
+        photo = read_photo(saved(image, "PNG", icc_profile=ADOBE_RGB))
+        assert np.abs(photo.luma - expected).max() < 2.5
+        assert np.abs(photo.luma.astype(int) - grey_of(rgb)).max() > 10
+        assert photo.alpha is None or (photo.alpha == 77).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB"])
+def test_a_grey_profile_is_converted_to_srgb(mode: str) -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    content = saved(Image.fromarray(ramp).convert(mode), "PNG", icc_profile=GREY_GAMMA_18)
+    expected = srgb_encoded((ramp / 255) ** (461 / 256)) * 255
+    assert np.abs(read_photo(content).luma - expected).max() < 1
+
+
+@pytest.mark.parametrize(("channels", "profile"), [(1, GREY_GAMMA_18), (3, ADOBE_RGB)])
+def test_a_profile_is_converted_at_16_bits(channels: int, profile: bytes) -> None:
+    ramp = np.arange(0, 65536, 16, dtype=np.uint16).reshape(1, -1, 1)
+    chunk = b"icc\0\0" + zlib.compress(profile)
+    luma = read_photo(deep_png(np.repeat(ramp, channels, 2), iCCP=chunk)).luma
+    exponent = 461 / 256 if channels == 1 else 563 / 256
+    expected = srgb_encoded((ramp[..., 0] / 65535) ** exponent) * 65535
+    assert np.abs(luma - expected).max() < 60
+    assert (np.diff(luma.astype(int)) >= 0).all()
+    assert len(np.unique(luma)) > 3000  # no 8-bit steps
+
+
+def test_what_is_srgb_already_and_what_is_broken_changes_no_pixel() -> None:
+    rgb = noise(99, 99, 3)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    cmyk_by_name = ADOBE_RGB[:16] + b"CMYK" + ADOBE_RGB[20:]
+    for profile in (srgb, NEARLY_SRGB, b"no profile", srgb[:200], cmyk_by_name):
+        luma = read_photo(saved(rgb, "TIFF", icc_profile=profile)).luma
+        np.testing.assert_array_equal(luma, grey_of(rgb))
+
+
+# Colour of its own
+
+
+def sepia(grey: Array) -> Array:
+    tone = grey[..., None] / 255
+    dark, light = np.array([40, 20, 10]), np.array([255, 240, 205])
+    middle = np.array([30, 5, -25]) * 4 * tone * (1 - tone)
+    toned: Array = dark + (light - dark) * tone + middle
+    return np.clip(toned, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "colored"),
+    [
+        (smooth(), True),
+        (np.dstack([grey_of(smooth())] * 3), False),
+        (sepia(grey_of(smooth())), False),
+        (sepia(cv2.GaussianBlur(noise(200, 200), (0, 0), 1)), False),
+        (np.full((50, 50, 3), (200, 180, 140), np.uint8), False),
+        (noise(1, 1, 3), False),
+    ],
+    ids=["colours", "grey", "sepia", "sepia with grain", "one colour", "one pixel"],
+)
+def test_toning_is_no_colour(rgb: Array, colored: bool) -> None:
+    assert read_photo(saved(rgb, "PNG")).colored is colored
+    assert read_photo(saved(rgb, "JPEG", quality=60)).colored is colored
+    assert read_photo(deep_png(rgb.astype(np.uint16) * 257)).colored is colored
+
+
+def test_a_small_flower_on_a_grey_photo_is_colour() -> None:
+    rgb = np.dstack([cv2.GaussianBlur(noise(200, 300), (0, 0), 3)] * 3)
+    rgb[90:120, 100:140] = (210, 30, 60)
+    assert read_photo(saved(rgb, "JPEG", quality=80)).colored
+
+
+# Metadata
+
+
+def camera_exif() -> bytes:
+    return exif_with(
+        {
+            ORIENTATION: 6,
+            ExifTags.Base.Artist: "Zoë Müller".encode(),
+            ExifTags.Base.Software: "scanner 1.0",
+            ExifTags.Base.StripOffsets: 12345,
+            ExifTags.IFD.Exif: {
+                ExifTags.Base.DateTimeOriginal: "1931:05:17 12:00:00",
+                ExifTags.Base.ExifImageWidth: 4000,
+                ExifTags.Base.ColorSpace: 0xFFFF,
+                ExifTags.Base.MakerNote: b"maker's own",
+            },
+            ExifTags.IFD.GPSInfo: {ExifTags.GPS.GPSLatitudeRef: "N"},
+        }
+    )
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_metadata_is_kept_and_says_what_coloured_the_photo(file_format: str, depth: Any) -> None:
+    source = saved(noise(6, 8), "JPEG", exif=camera_exif(), dpi=(300, 150))
+    photo = read_photo(source)
+    assert photo.luma.shape == (8, 6)
+    rgb = noise(8, 6, 3, dtype=depth)
+    content = encode_photo(rgb, file_format, metadata=photo.metadata, software="me 2.0")
+    again = read_photo(content).metadata
+
+    exif = Image.Exif()
+    exif.load(again.exif)
+    assert exif[ORIENTATION] == 1
+    assert exif[SOFTWARE] == "me 2.0"
+    assert exif[ExifTags.Base.Artist].encode("latin-1").decode() == "Zoë Müller"
+    assert ExifTags.Base.StripOffsets not in exif
+    camera = exif.get_ifd(ExifTags.IFD.Exif)
+    assert camera[ExifTags.Base.DateTimeOriginal] == "1931:05:17 12:00:00"
+    assert camera[ExifTags.Base.MakerNote] == b"maker's own"
+    assert camera[ExifTags.Base.ExifImageWidth] == 6
+    assert camera[ExifTags.Base.ColorSpace] == 1
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+    assert exif[ExifTags.Base.XResolution] == 150  # turned with the photo
+    assert exif[ExifTags.Base.YResolution] == 300
+    if file_format in ("JPEG", "PNG", "TIFF"):
+        assert again.dpi == pytest.approx((150, 300), abs=0.02)
+    assert opened(content).info["icc_profile"] == encode_icc()
+
+
+def encode_icc() -> bytes:
+    return bytes(opened(encode_photo(noise(1, 1, 3), "JPEG")).info["icc_profile"])
+
+
+def test_the_embedded_profile_is_srgb_and_has_no_date_of_today() -> None:
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(encode_icc()))
+    assert "sRGB" in ImageCms.getProfileDescription(profile)
+    assert encode_icc()[24:28] == struct.pack(">HH", 2000, 1)
+
+
+def test_a_png_names_its_software_in_a_text_as_well() -> None:
+    assert opened(encode_photo(noise(2, 2, 3), "PNG", software="me")).info["Software"] == "me"
+
+
+def test_the_embedded_thumbnail_is_dropped() -> None:
+    """It shows the grey photo, and file managers would show it."""
+    thumbnail = b"\xff\xd8 grey \xff\xd9"
+    ifd0 = struct.pack("<HHHIII", 1, ORIENTATION, 3, 1, 1, 26)
+    ifd1 = struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(thumbnail), 0)
+    block = b"Exif\0\0II*\0\x08\0\0\0" + ifd0 + ifd1 + thumbnail
+    photo = read_photo(saved(noise(4, 4), "JPEG", exif=block))
+    assert thumbnail not in encode_photo(noise(4, 4, 3), "JPEG", metadata=photo.metadata)
+
+
+def test_exif_that_a_jpeg_cannot_hold_does_not_prevent_the_photo() -> None:
+    exif = exif_with({ExifTags.IFD.Exif: {ExifTags.Base.UserComment: bytes(70_000)}})
+    photo = read_photo(saved(noise(4, 4), "PNG", exif=exif))
+    assert len(photo.metadata.exif) > 70_000
+    content = encode_photo(noise(4, 4, 3), "JPEG", metadata=photo.metadata, software="me")
+    assert opened(content).getexif()[SOFTWARE] == "me"
+
+
+def test_damaged_exif_and_dpi_count_as_none() -> None:
+    for exif in (b"Exif\0\0nonsense", camera_exif()[:60]):
+        content = saved(noise(4, 4), "JPEG", exif=exif)
+        assert read_photo(content).luma.shape[0] == 4
+    content = saved(noise(4, 4), "TIFF", tiffinfo={282: 0.0, 283: 0.0, 296: 2})
+    assert read_photo(content).metadata.dpi is None
+
+
+# Writing
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("with_alpha", [False, True])
+def test_lossless_formats_keep_depth_and_alpha(
+    file_format: str, dtype: Any, with_alpha: bool
+) -> None:
+    rgb = noise(9, 7, 3, dtype=dtype)
+    alpha = noise(9, 7, dtype=dtype, seed=1) if with_alpha else None
+    content = encode_photo(rgb, file_format, alpha=alpha)
+    if dtype == np.uint8:
+        pixels = np.asarray(opened(content))
+    else:  # which Pillow would cut to 8
+        bgr: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.cvtColor(bgr, cv2.COLOR_BGRA2RGBA if with_alpha else cv2.COLOR_BGR2RGB)
+    expected = rgb if alpha is None else np.dstack((rgb, alpha))
+    assert pixels.dtype == dtype
+    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(read_photo(content).luma, grey_of(rgb))
+
+
+def test_alpha_of_another_depth_is_brought_to_that_of_the_picture() -> None:
+    rgb, alpha = noise(4, 4, 3, dtype=np.uint16), noise(4, 4)
+    np.testing.assert_array_equal(
+        read_photo(encode_photo(rgb, "PNG", alpha=alpha)).alpha, alpha.astype(np.uint16) * 257
+    )
+
+
+@pytest.mark.parametrize("file_format", [*FORMATS, "BMP"])
+def test_16_bits_are_rounded_to_8_where_the_format_has_no_more(file_format: str) -> None:
+    rgb = np.minimum(smooth().astype(np.uint16), 254) * 257 + 100
+    eight = np.asarray(opened(encode_photo(rgb, file_format)).convert("RGB"))
+    assert np.abs(eight.astype(int) - smooth()).max() <= (1 if file_format == "BMP" else 14)
+
+
+def test_transparency_is_laid_on_white_where_the_format_has_none() -> None:
+    rgb = np.full((8, 24, 3), 40, np.uint8)
+    alpha = np.repeat(np.array([[0, 128, 255]], np.uint8), 8, 1).repeat(8, 0)
+    for file_format in ("JPEG", "BMP"):
+        pixels = np.asarray(opened(encode_photo(rgb, file_format, alpha=alpha)))
+        assert abs(int(pixels[4, 4, 0]) - 255) <= 2
+        assert abs(int(pixels[4, 12, 0]) - 147) <= 2
+        assert abs(int(pixels[4, 20, 0]) - 40) <= 2
+
+
+def test_jpeg_quality_and_subsampling_are_as_asked() -> None:
+    def sampling(content: bytes) -> int:
+        return int(content[content.index(b"\xff\xc0") + 11])
+
+    rgb = noise(99, 99, 3)
+    best, small = encode_photo(rgb, "JPEG"), encode_photo(rgb, "JPEG", subsampling="4:2:0")
+    assert (sampling(best), sampling(small)) == (0x11, 0x22)
+    assert len(encode_photo(rgb, "JPEG", quality=50)) < len(best) / 2
+    reference = saved(rgb, "JPEG", quality=95, subsampling=0)
+    np.testing.assert_array_equal(np.asarray(opened(best)), np.asarray(opened(reference)))
+
+
+def test_equal_pictures_make_equal_files() -> None:
+    for file_format in [*FORMATS, "BMP"]:
+        assert encode_photo(smooth(), file_format) == encode_photo(smooth(), file_format)
+
+
+def test_names_need_not_be_ascii(tmp_path: Path) -> None:
+    path = tmp_path / "Omas Gärten" / "Löwenmäulchen 金魚草.jpg"
+    write_photo(path, smooth())
+    assert read_photo(path).colored
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+
+
+def test_the_format_can_differ_from_the_ending(tmp_path: Path) -> None:
+    write_photo(tmp_path / "a.jpg", smooth(), file_format="PNG")
+    assert read_photo(tmp_path / "a.jpg").metadata.file_format == "PNG"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    path.write_bytes(b"old")
+    with pytest.raises(ImageError, match=r"^a picture of 20000x1 pixels .* WEBP: .+"):
+        write_photo(path, np.zeros((1, 20_000, 3), np.uint8))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(StorageError):
+        write_photo(path / "below.jpg", smooth())
+
+
+def test_an_ending_that_cannot_be_written_is_refused_with_those_that_can() -> None:
+    assert output_format(Path("A.JPG")) == "JPEG"
+    assert output_format(Path("a.b.tif")) == "TIFF"
+    for name in ("a.gif", "a", "a.xcf"):
+        with pytest.raises(ImageError, match=rf"^{name}: .*\.jpg, .*\.png"):
+            output_format(Path(name))
+
+
+@pytest.mark.parametrize("rgb", [noise(4, 4), noise(4, 4, 4), np.zeros((4, 4, 3), np.float32)])
+def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
+    with pytest.raises(ImageError, match="expected uint8 or uint16"):
+        encode_photo(rgb, "PNG")
+
+
+# What cannot be read
+
+
+def no_photos(folder: Path) -> dict[str, Path]:
+    whole = {
+        "cut.jpg": saved(noise(50, 50, 3), "JPEG"),
+        "cut.png": saved(noise(50, 50, 3), "PNG"),
+        "cut16.png": deep_png(noise(50, 50, 3, dtype=np.uint16)),
+        "cut16.tif": encode_photo(noise(50, 50, 3, dtype=np.uint16), "TIFF"),
+        "cut.webp": saved(noise(50, 50, 3), "WEBP"),
+        "cut.tif": saved(noise(50, 50, 3), "TIFF"),
+        "cut.bmp": saved(noise(50, 50, 3), "BMP"),
+    }
+    contents = {name: content[: len(content) * 2 // 3] for name, content in whole.items()}
+    tiff16 = whole["cut16.tif"]
+    planar = struct.pack("<HHI", 284, 3, 1)
+    contents |= {
+        "empty.jpg": b"",
+        "text.jpg": b"Dear Zoe, the roses are out.",
+        "page.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        "float.tif": saved(np.zeros((3, 3), np.float32), "TIFF"),
+        "planar16.tif": tiff16.replace(planar + b"\1", planar + b"\2"),
+    }
+    paths = {"folder": folder, "missing": folder / "nothing here.jpg"}
+    for name, content in contents.items():
+        paths[name] = folder / name
+        paths[name].write_bytes(content)
+    return paths
+
+
+def test_what_is_no_whole_photo_is_told_in_one_line(tmp_path: Path) -> None:
+    for name, path in no_photos(tmp_path).items():
+        with pytest.raises(ImageError) as caught:
+            read_photo(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: "), name
+        assert len(message.splitlines()) == 1
+        if name not in ("folder", "missing"):
+            assert "expected" in message, message
+    with pytest.raises(ImageError, match=r"^the picture: is no photo .* b'Dear Zoe"):
+        read_photo(b"Dear Zoe, the roses are out.")
+
+
+def test_a_photo_with_too_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved(noise(30, 40), "PNG")
+    monkeypatch.setattr(images, "MAX_PIXELS", 1199)
+    with pytest.raises(ImageError, match="megapixels"):
+        read_photo(content)
+
+
+@pytest.mark.parametrize("file_format", [*FORMATS, "GIF"])
+def test_pillows_own_limit_is_neither_met_nor_changed(
+    file_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = saved(noise(30, 40, 3), file_format)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    with monkeypatch.context() as small_blocks:
+        small_blocks.setattr(images, "_BLOCK_PIXELS", 200)  # cutting has the same limit
+        assert read_photo(content).luma.shape == (30, 40)
+    assert Image.MAX_IMAGE_PIXELS == 400
+
+
+def test_threads_read_at_once_and_leave_the_warnings_as_they_were() -> None:
+    """The EXIF is cut, at which Pillow warns; here every warning is an error."""
+    exif = camera_exif()[:-30]
+    contents = [
+        saved(noise(40, 40, 3, seed=seed), file_format, exif=exif)
+        for seed, file_format in enumerate(["JPEG", "PNG", "WEBP"] * 8)
+    ]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(read_photo, contents))
+    assert list(warnings.filters) == before
+    for photo, content in zip(together, contents, strict=True):
+        np.testing.assert_array_equal(photo.luma, read_photo(content).luma)
+
+
+def test_the_size_is_known_from_the_header_alone(tmp_path: Path) -> None:
+    sizes = {name: images.peek_pixels(path) for name, path in no_photos(tmp_path).items()}
+    assert sizes["cut.jpg"] == sizes["cut16.png"] == sizes["cut.bmp"] == 2500
+    assert all(not sizes[name] for name in ("folder", "missing", "empty.jpg", "text.jpg"))
+
+
+def test_pictures_are_told_by_their_ending() -> None:
+    names = ["a.jpg", "B.JPEG", "c.d.Tiff", "x.heic", ".hidden.jpg", "._a.jpg", "a.txt", "jpg"]
+    assert [name for name in names if images.is_picture(Path(name))] == names[:4]
