@@ -1,0 +1,321 @@
+import errno
+import importlib.resources
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from flowercolor import paths
+from flowercolor.checkpoint import (
+    BEST,
+    LAST,
+    CheckpointInfo,
+    find_checkpoint,
+    find_run,
+    list_runs,
+    load_generator,
+    load_into,
+    load_tensors,
+    name_of,
+    read_info,
+    save_checkpoint,
+)
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.errors import CheckpointError, StorageError
+from flowercolor.networks import UNet
+
+CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)
+INFO = CheckpointInfo(CONFIG, 3, 5, 0.08, 0.07, {"name": "flowers.tgz", "train_photos": 10})
+
+
+def weights(config: NetworkConfig = CONFIG.network) -> dict[str, Tensor]:
+    """Of a generator with its own random weights and running statistics."""
+    torch.manual_seed(0)
+    generator = UNet(config)
+    generator(torch.rand(2, 1, 16, 16))
+    return {f"generator.{name}": value for name, value in generator.state_dict().items()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A checkpoint that is whole."""
+    path = tmp_path / "some.safetensors"
+    save_checkpoint(path, INFO, {**weights(), "totals": torch.arange(6.0)})
+    return path
+
+
+def assert_refused(path: Path, reason: str) -> None:
+    """Every way to read `path` gives one line that names it."""
+    for read in (read_info, load_tensors, load_generator):
+        with pytest.raises(CheckpointError, match=reason) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+
+def write_foreign(path: Path, header: Any) -> None:
+    """A checkpoint with another header."""
+    text = header if isinstance(header, str) else json.dumps(header)
+    safetensors.torch.save_file(weights(), path, metadata={"flowercolor": text})
+
+
+# Round trips
+
+
+def test_a_checkpoint_says_what_it_is(path: Path) -> None:
+    assert read_info(path) == INFO
+    assert load_tensors(path)[0] == INFO
+
+
+def test_tensors_come_back_as_they_were(path: Path) -> None:
+    _, tensors = load_tensors(path)
+    expected = {**weights(), "totals": torch.arange(6.0)}
+    assert tensors.keys() == expected.keys()
+    for name, tensor in tensors.items():
+        assert tensor.dtype == expected[name].dtype
+        assert torch.equal(tensor, expected[name])
+
+
+def test_a_generator_comes_back_ready_to_colour(path: Path) -> None:
+    generator, info = load_generator(path)
+    assert info == INFO
+    assert generator.config == CONFIG.network
+    assert not generator.training
+    expected = weights()
+    for name, value in generator.state_dict().items():
+        assert torch.equal(value, expected[f"generator.{name}"])
+
+
+def test_channels_last_weights_come_back_as_they_were(tmp_path: Path) -> None:
+    weight = torch.rand(4, 3, 2, 2).to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / "a", INFO, {"w": weight})
+    assert torch.equal(load_tensors(tmp_path / "a")[1]["w"], weight)
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    config = TrainConfig(NetworkConfig(8))
+    tensors = weights(config.network)
+    save_checkpoint(whole, CheckpointInfo(config), tensors)
+    save_checkpoint(half, CheckpointInfo(config), tensors, half=True)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    generator, _ = load_generator(half)
+    for name, value in generator.state_dict().items():
+        assert value.dtype == tensors[f"generator.{name}"].dtype
+        torch.testing.assert_close(value, tensors[f"generator.{name}"], atol=1e-4, rtol=1e-3)
+
+
+def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """Its settings may lack some that came later."""
+    header = {"format": 1, "config": {"network": {"output": "chroma"}}, "version": "0.0.1"}
+    write_foreign(tmp_path / "a", header)
+    info = read_info(tmp_path / "a")
+    assert info == CheckpointInfo(
+        TrainConfig(NetworkConfig(output="chroma")), created=info.created, version="0.0.1"
+    )
+
+
+# What is refused
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "none.safetensors", "no such file; expected a checkpoint")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 100, -1])
+def test_a_cut_file_is_refused(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+    assert_refused(path, r"not a whole safetensors file \(.+\); expected a checkpoint")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_bytes_are_refused(path: Path, seed: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    path.write_bytes(bytes(torch.randint(256, (1000,), generator=rng).tolist()))
+    assert_refused(path, "not a whole safetensors file")
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda thing, path: path.write_bytes(thing)])
+def test_a_pickle_is_refused_and_never_run(path: Path, tmp_path: Path, write: Any) -> None:
+    marker = tmp_path / "was run"
+    evil = Evil(marker)
+    write(evil if write is torch.save else pickle.dumps(evil), path)
+    assert_refused(path, "not a whole safetensors file")
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(evil))
+    assert marker.exists(), "the pickle is harmless: this test shows nothing"
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | None) -> None:
+    safetensors.torch.save_file(weights(), path, metadata=metadata)
+    assert_refused(path, "a safetensors file, but not written by flowercolor")
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"format": 2, "config": {}}, "it has format 2; this version reads format 1"),
+        ({"config": {}}, "it has format None; this version reads format 1"),
+        ({"format": 1}, "its header is incomplete"),
+        ({"format": 1, "config": 5}, "its header is incomplete"),
+        ({"format": 1, "config": {"epochs": "many"}}, "its header is incomplete"),
+        ({"format": 1, "config": {}, "colour": 1}, "its header is incomplete: .*colour"),
+        ({"format": 1, "config": {"colour": 1}}, "unknown settings colour; another version"),
+        ({"format": 1, "config": {"network": {"colour": 1}}}, "unknown settings colour"),
+        ({"format": 1, "config": {"size_px": 100}}, "size_px is 100; expected a multiple"),
+        ([], "its header is incomplete"),
+        ("{", "Expecting"),
+    ],
+)
+def test_a_header_that_is_not_understood_is_refused(path: Path, header: Any, reason: str) -> None:
+    write_foreign(path, header)
+    assert_refused(path, reason)
+
+
+def test_weights_of_another_shape_than_the_header_says_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    save_checkpoint(path, INFO, weights(NetworkConfig(3, "chroma")))
+    with pytest.raises(CheckpointError, match="do not fit the network its header") as caught:
+        load_generator(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{}, {"generator.more": torch.zeros(1)}])
+def test_weights_that_lack_a_name_or_have_one_more_are_refused(
+    tmp_path: Path, change: dict[str, Tensor]
+) -> None:
+    tensors = {**weights(), **change}
+    if not change:
+        tensors.pop("generator.head.bias")
+    with pytest.raises(CheckpointError, match=r"(head\.bias|more)") as caught:
+        load_into(UNet(CONFIG.network), tensors, "generator.", tmp_path / "a")
+    assert "\n" not in str(caught.value)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+def test_a_disk_that_takes_no_more_leaves_the_old_checkpoint(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(file: Path, content: bytes) -> int:
+        with file.open("wb") as opened:
+            opened.write(content[: len(content) // 2])
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        with pytest.raises(StorageError, match=r"some\.safetensors: cannot be written: "):
+            save_checkpoint(path, CheckpointInfo(CONFIG, epoch=4), weights())
+    assert load_generator(path)[1] == INFO
+    assert list(path.parent.iterdir()) == [path]
+
+
+# Finding
+
+
+def add_run(name: str, *files: str, age_s: int = 0) -> Path:
+    """A run's folder with these checkpoints, which need not be whole to be found."""
+    folder = paths.runs_dir() / name
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file).touch()
+        written_s = 1_700_000_000 - age_s
+        os.utime(folder / file, (written_s, written_s))
+    return folder
+
+
+@pytest.fixture
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package with weights in it."""
+    path = tmp_path / "package" / "weights" / "bundled.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path / "package")
+    return path
+
+
+def test_runs_are_listed_newest_first() -> None:
+    assert list_runs() == []
+    old = add_run("z", LAST, BEST, age_s=50)
+    new = add_run("a", BEST, age_s=1)
+    middle = add_run("m", LAST, age_s=9)
+    add_run("empty")
+    assert list_runs() == [new, middle, old]
+
+
+def test_the_newest_runs_best_is_meant_when_nothing_is_said(bundled: Path) -> None:
+    assert find_checkpoint() == bundled
+    add_run("old", LAST, BEST, age_s=50)
+    new = add_run("new", LAST, BEST, age_s=1)
+    assert find_checkpoint() == new / BEST
+    begun = add_run("begun", LAST)
+    assert find_checkpoint() == begun / LAST
+
+
+def test_a_checkpoint_is_found_by_what_a_person_calls_it(bundled: Path, tmp_path: Path) -> None:
+    run = add_run("mine", LAST, BEST)
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    assert find_checkpoint("bundled") == bundled
+    assert find_checkpoint("mine") == run / BEST
+    assert find_checkpoint(str(run)) == run / BEST
+    assert find_checkpoint(str(run / LAST)) == run / LAST
+    assert find_checkpoint(str(file)) == file
+
+
+def test_a_checkpoint_is_called_what_it_is_found_by(bundled: Path, tmp_path: Path) -> None:
+    run = add_run("mine", LAST, BEST)
+    assert name_of(bundled) == "bundled"
+    assert name_of(run / BEST) == name_of(run / LAST) == "mine"
+    assert name_of(tmp_path / "roses.safetensors") == "roses"
+
+
+def test_an_unknown_checkpoint_is_refused_with_what_there_is() -> None:
+    add_run("mine", BEST)
+    with pytest.raises(CheckpointError, match=r"^his: no such checkpoint; .*: bundled, mine$"):
+        find_checkpoint("his")
+
+
+def test_a_package_without_weights_says_so(bundled: Path) -> None:
+    bundled.unlink()
+    for spec in (None, "bundled"):
+        with pytest.raises(CheckpointError, match="the bundled weights are missing; install"):
+            find_checkpoint(spec)
+
+
+def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> None:
+    add_run("old", LAST, age_s=50)
+    run = add_run("mine", LAST, BEST)
+    assert find_run("mine") == run
+    assert find_run(str(run)) == run
+    assert find_run("last") == run
+
+
+def test_an_unknown_run_is_refused_with_what_there_is() -> None:
+    with pytest.raises(CheckpointError, match="no runs there yet; `flowercolor train` makes one"):
+        find_run("last")
+    with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: none$"):
+        find_run("his")
+    add_run("mine", LAST)
+    with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
+        find_run("his")

@@ -1,0 +1,86 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from flowercolor.errors import ImageError
+from flowercolor.plots import plot_losses, plot_scores, save_grid, save_picture
+
+
+def read(path: Path) -> npt.NDArray[np.uint8]:
+    """RGB of a picture that was written."""
+    bgr = cv2.imread(str(path))
+    assert bgr is not None
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8)
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [
+        {"epoch": epoch, "loss_g": 1 / epoch, "loss_d": 1.3, "test_l1": 0.1 / epoch}
+        for epoch in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        rows(2),
+        [],
+        [{"epoch": 1, "loss_g": math.nan, "loss_d": None, "test_l1": None}],
+    ],
+)
+def test_losses_are_drawn_of_whatever_rows_there_are(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    plot_losses(rows, tmp_path / "losses.png")
+    picture = read(tmp_path / "losses.png")
+    assert picture.shape[1] > 3 * 300, "three panels stand side by side"
+
+
+def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
+    plot_losses(rows(2), tmp_path / "losses.png")
+    before = (tmp_path / "losses.png").read_bytes()
+    plot_losses(rows(3), tmp_path / "losses.png")
+    assert (tmp_path / "losses.png").read_bytes() != before
+
+
+def test_scores_are_drawn(tmp_path: Path) -> None:
+    plot_scores([0.05, 0.07, 0.2], [0.1, 0.1, 0.3], tmp_path / "a" / "scores.png")
+    assert read(tmp_path / "a" / "scores.png").std() > 0
+
+
+def test_a_picture_is_written_in_its_colours(tmp_path: Path) -> None:
+    rgb = torch.tensor([1.0, 0.5, 0.2])[:, None, None].expand(3, 4, 6)
+    save_picture(rgb, tmp_path / "a.png")
+    assert np.array_equal(read(tmp_path / "a.png"), np.full((4, 6, 3), (255, 128, 51)))
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.flower"])
+def test_an_unknown_ending_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match=rf"{name}: cannot write .*; use \.png$") as caught:
+        save_picture(torch.zeros(3, 4, 4), tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_grid_shows_grey_generated_and_truth_side_by_side(tmp_path: Path, columns: int) -> None:
+    """Each of 4 pictures in shades of its own, 8 pixels wide with 2 between them."""
+    grey = torch.linspace(0.1, 0.4, 4).view(4, 1, 1, 1).expand(4, 1, 8, 8)
+    fake = torch.linspace(0.5, 0.6, 12).view(4, 3, 1, 1).expand(4, 3, 8, 8)
+    real = torch.linspace(0.7, 0.9, 12).view(4, 3, 1, 1).expand(4, 3, 8, 8)
+    save_grid(grey, fake, real, tmp_path / "grid.png", columns)
+    sheet = read(tmp_path / "grid.png")
+    assert sheet.shape == (2 + 10 * (4 // columns), 2 + 10 * 3 * columns, 3)
+    for number in range(4):
+        row, column = divmod(number, columns)
+        for place, pictures in enumerate((grey.expand(4, 3, 8, 8), fake, real)):
+            top, left = 2 + 10 * row, 2 + 10 * (3 * column + place)
+            shown = sheet[top : top + 8, left : left + 8]
+            expected = (pictures[number] * 255).round().permute(1, 2, 0)
+            assert np.array_equal(shown, expected)
