@@ -92,7 +92,7 @@ class Colorizer:
     def __call__(self, image: Picture) -> Picture:
         """The image in colour, at its own size and with its own luma; see `colorize`."""
         if isinstance(image, Image.Image):
-            return Image.fromarray(self.render(_luma(np.asarray(image.convert("RGB")))))
+            return Image.fromarray(self.render(_luma(_pixels(image))))
         return self.render(_luma(image))
 
     def render(self, luma: Array) -> Array:
@@ -149,7 +149,7 @@ def colorize(
         dtype that came in.
 
     Raises:
-        ImageError: The array is of another shape or dtype, or empty.
+        ImageError: The image is of another shape or depth, or empty.
         CheckpointError: There is no such checkpoint, or it is damaged.
         SettingError: A setting is out of range.
         DeviceError: The device is not there.
@@ -165,6 +165,17 @@ def _loaded(
     return Colorizer.from_checkpoint(
         path, render_size_px=render_size_px, strength=strength, device=device
     )
+
+
+def _pixels(image: Image.Image) -> Array:
+    """uint8, grey [H, W] or RGB [H, W, 3], of a Pillow image."""
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            f"image: a Pillow image of mode {image.mode}; expected 8 or 16 bits a channel"
+        )
+    if image.mode.startswith("I;16"):  # which `convert` would clip to 255
+        return (np.asarray(image) / 257).round().astype(np.uint8)
+    return np.asarray(image.convert("RGB"))
 
 
 def _luma(image: Array) -> Array:

@@ -32,6 +32,7 @@ EPSILON = 1e-3
 
 _WR, _WG, _WB = LUMA_WEIGHTS
 _STRIP_PIXELS = 1 << 16
+_STRIP_ROWS = 1 << 10  # a strip's weights take rows times rows
 
 
 def shrink(luma: Array, height_px: int, width_px: int) -> Float:
@@ -70,7 +71,7 @@ def render(
     height, width = luma.shape
     wide = np.stack([_enlarge_columns(one, width) for one in maps])
     rgb = np.empty((height, width, 3), luma.dtype)
-    rows = max(1, _STRIP_PIXELS // width)
+    rows = min(max(1, _STRIP_PIXELS // width), _STRIP_ROWS)
 
     def strip(top: int) -> None:
         bottom = min(top + rows, height)

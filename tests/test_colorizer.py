@@ -1,0 +1,286 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+import flowercolor
+from flowercolor import checkpoint, colorizer, paths
+from flowercolor.checkpoint import BEST, CheckpointInfo, load_generator, save_checkpoint
+from flowercolor.color import rgb_to_chroma
+from flowercolor.colorizer import Colorizer, colorize
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.errors import CheckpointError, ImageError, SettingError
+from flowercolor.networks import UNet
+from flowercolor.render import shrink
+
+Array = npt.NDArray[Any]
+
+
+def make_generator(seed: int = 0) -> UNet:
+    """One that colours strongly, and each seed otherwise."""
+    torch.manual_seed(seed)
+    generator = UNet(NetworkConfig(2))
+    for module in generator.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # one pass sets the running statistics
+    generator(torch.rand(4, 1, 32, 32))
+    return generator.eval()
+
+
+def make_colorizer(**settings: Any) -> Colorizer:
+    settings = {"render_size_px": 32, "device": "cpu", "precision": "float32", **settings}
+    return Colorizer(make_generator(), **settings)
+
+
+def save_generator(path: Path, seed: int) -> Path:
+    config = TrainConfig(NetworkConfig(2))
+    tensors = make_generator(seed).state_dict()
+    named = {f"generator.{name}": tensor for name, tensor in tensors.items()}
+    save_checkpoint(path, CheckpointInfo(config), named)
+    return path
+
+
+def photo(shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:
+    """Smooth greys or colours."""
+    height, width = shape[:2]
+    noise = np.random.default_rng(0).uniform(0.2, 0.8, (4, 4, *shape[2:])).astype(np.float32)
+    return np.rint(cv2.resize(noise, (width, height)) * np.iinfo(dtype).max).astype(dtype)
+
+
+def grey_of(rgb: Array) -> Array:
+    grey: Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return grey
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded() -> None:
+    colorizer._loaded.cache_clear()
+
+
+# Kinds of images
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(33, 50), (50, 33, 3), (1, 1), (1, 9), (200, 3)])
+def test_an_array_comes_back_in_colour_in_its_own_size_and_depth(
+    shape: tuple[int, ...], dtype: Any
+) -> None:
+    image = photo(shape, dtype)
+    before = image.copy()
+    colored = make_colorizer()(image)
+    assert colored.shape == (*shape[:2], 3)
+    assert colored.dtype == dtype
+    luma = image if image.ndim == 2 else grey_of(image)
+    assert np.abs(grey_of(colored).astype(int) - luma).max() <= 1
+    assert np.ptp(colored.astype(int), axis=2).max() > 0.02 * np.iinfo(dtype).max
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_a_pillow_image_comes_back_as_one(mode: str) -> None:
+    image = Image.fromarray(photo((33, 50, 3))).convert(mode)
+    colored = make_colorizer()(image)
+    assert isinstance(colored, Image.Image)
+    assert colored.mode == "RGB"
+    assert colored.size == (50, 33)
+    luma = grey_of(np.asarray(image.convert("RGB")))
+    assert np.abs(grey_of(np.asarray(colored)).astype(int) - luma).max() <= 1
+
+
+def test_a_16_bit_pillow_image_keeps_its_tones() -> None:
+    """Pillow's own conversion would turn all above 255 white."""
+    deep = photo((33, 50), np.uint16)
+    colored = make_colorizer()(Image.fromarray(deep))
+    assert np.abs(grey_of(np.asarray(colored)) - deep / 257).max() <= 1.5
+
+
+def test_a_pillow_image_and_its_array_are_coloured_alike() -> None:
+    image = photo((33, 50, 3))
+    colorizer = make_colorizer()
+    assert np.array_equal(np.asarray(colorizer(Image.fromarray(image))), colorizer(image))
+
+
+def test_a_colour_image_is_coloured_from_its_luma() -> None:
+    image = photo((33, 50, 3))
+    colorizer = make_colorizer()
+    assert np.array_equal(colorizer(image), colorizer(grey_of(image)))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda image: image[::-1],
+        lambda image: image[:, ::-1],
+        lambda image: image[::2, 1::2],
+        lambda image: image.T,
+        np.asfortranarray,
+    ],
+)
+def test_an_array_may_lie_in_memory_as_it_likes(view: Callable[[Array], Array]) -> None:
+    image = view(photo((40, 40)))
+    expected = make_colorizer()(np.ascontiguousarray(image))
+    image.flags.writeable = False
+    assert np.array_equal(make_colorizer()(image), expected)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4), bool),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((0, 4), np.uint8),
+        Image.new("L", (0, 4)),
+        Image.new("F", (4, 4)),
+        Image.new("I", (4, 4)),
+    ],
+)
+def test_what_is_no_photo_is_refused(image: Any) -> None:
+    with pytest.raises(ImageError, match=r"^image: .*; expected") as caught:
+        make_colorizer()(image)
+    assert "\n" not in str(caught.value)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.6, float("nan")])
+def test_a_strength_out_of_range_is_refused(strength: float) -> None:
+    with pytest.raises(SettingError, match=f"strength is {strength}; expected 0 to 1.5"):
+        make_colorizer(strength=strength)
+
+
+def test_a_render_size_below_what_the_network_takes_is_refused() -> None:
+    with pytest.raises(SettingError, match="render_size_px is 15; expected 16 or more"):
+        make_colorizer(render_size_px=15)
+
+
+def test_strength_0_gives_grey_and_more_gives_more_colour() -> None:
+    image = photo((33, 50))
+    assert np.array_equal(make_colorizer(strength=0)(image), np.dstack([image] * 3))
+    weak, strong = (
+        np.ptp(make_colorizer(strength=strength)(image).astype(int), axis=2).mean()
+        for strength in (0.3, 1)
+    )
+    assert 0 < weak < 0.5 * strong
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(100, 9000), st.integers(100, 9000), st.sampled_from([64, 160, 512]))
+def test_the_working_size_keeps_aspect_and_area(height: int, width: int, size_px: int) -> None:
+    small = make_colorizer(render_size_px=size_px).working_size_px(height, width)
+    scales = small[0] / height, small[1] / width
+    # Each side is rounded to whole pixels.
+    expected = size_px / (height * width) ** 0.5
+    assert abs(scales[0] - expected) * height <= 0.5
+    assert abs(scales[1] - expected) * width <= 0.5
+
+
+def test_the_working_size_has_a_pixel_at_least() -> None:
+    assert make_colorizer(render_size_px=16).working_size_px(1, 100_000) == (1, 5060)
+
+
+# The chroma
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (21, 45), (1, 40)])
+def test_the_chroma_is_the_networks_of_the_small_photo(shape: tuple[int, int]) -> None:
+    """What is padded for the network is cut off again, and changes little inside."""
+    small = shrink(photo(shape), *shape)
+    (chroma,) = make_colorizer().chroma([small])
+    assert chroma.dtype == np.float32
+    assert chroma.shape == (2, *shape)
+    below, right = -shape[0] % 16, -shape[1] % 16
+    padded = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+    with torch.no_grad():
+        rgb = make_generator()(torch.from_numpy(padded)[None, None])
+    expected = rgb_to_chroma(rgb)[0, :, : shape[0], : shape[1]].numpy()
+    np.testing.assert_allclose(chroma, expected, atol=1e-5)
+
+
+def test_photos_in_one_pass_are_coloured_as_one_by_one() -> None:
+    smalls = [shrink(photo((60, 50)) // divisor, 21, 45) for divisor in (1, 2, 3)]
+    colorizer = make_colorizer()
+    together = colorizer.chroma(smalls)
+    for small, chroma in zip(smalls, together, strict=True):
+        np.testing.assert_allclose(chroma, colorizer.chroma([small])[0], atol=1e-5)
+    assert np.abs(together[0] - together[2]).max() > 0.01
+
+
+def test_bfloat16_colours_almost_alike() -> None:
+    small = shrink(photo((60, 50)), 32, 32)
+    (exact,), (fast,) = (
+        make_colorizer(precision=precision).chroma([small]) for precision in ("float32", "bf16")
+    )
+    assert fast.dtype == np.float32
+    assert 0 < np.abs(exact - fast).max() < 0.05
+
+
+# Weights
+
+
+def test_colorize_is_the_colorizer_of_a_checkpoint(tmp_path: Path) -> None:
+    image = photo((33, 50))
+    path = save_generator(tmp_path / "a.safetensors", 1)
+    colored = flowercolor.colorize(
+        image, checkpoint=path, render_size_px=48, strength=0.8, device="cpu"
+    )
+    one = Colorizer.from_checkpoint(path, render_size_px=48, strength=0.8, device="cpu")
+    assert one.name == "a"
+    assert np.array_equal(colored, one(image))
+
+
+def test_weights_are_loaded_once_and_again_when_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def watched(path: Path) -> tuple[UNet, CheckpointInfo]:
+        loaded.append(path)
+        return load_generator(path)
+
+    monkeypatch.setattr(colorizer, "load_generator", watched)
+    image = photo((33, 50))
+    path = save_generator(tmp_path / "a.safetensors", 1)
+    first = colorize(image, checkpoint=path, render_size_px=32)
+    assert np.array_equal(colorize(image, checkpoint=str(path), render_size_px=32), first)
+    assert loaded == [path]
+
+    save_generator(path, 2)
+    os.utime(path, (1, 1))
+    assert not np.array_equal(colorize(image, checkpoint=path, render_size_px=32), first)
+    assert loaded == [path, path]
+
+
+def test_the_newest_run_goes_before_the_bundled_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = save_generator(tmp_path / "bundled.safetensors", 1)
+    monkeypatch.setattr(checkpoint, "bundled_checkpoint", lambda: bundled)
+    image = photo((33, 50))
+
+    def colored(checkpoint: str | Path | None = None) -> bytes:
+        return colorize(image, checkpoint=checkpoint, render_size_px=32).tobytes()
+
+    assert colored() == colored(bundled)
+    run = save_generator(paths.runs_dir() / "mine" / BEST, 2)
+    assert colored() == colored(run) == colored("mine")
+    assert colored("bundled") == colored(bundled) != colored()
+
+
+def test_a_missing_checkpoint_is_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"^his: no such checkpoint"):
+        colorize(photo((33, 50)), checkpoint="his")
