@@ -5,9 +5,11 @@ one and no photo is overwritten. `run` keeps reading, the network and writing bu
 """
 
 import glob
+import itertools
 import os
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections import Counter, defaultdict, deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +107,8 @@ def plan(
     """The photos meant by files, folders and glob patterns, each with its target.
 
     A folder stands for the pictures in it, and below it if `recursive`; its tree is kept.
-    Photos whose targets would be one file keep more of their paths, or their old ending, in
-    the name.
+    Photos whose targets would be one file keep more of their paths, then their old ending,
+    then get a number, in the name. A photo named twice is taken once.
 
     Args:
         inputs: Files, folders, or patterns where no file has that name.
@@ -118,41 +120,56 @@ def plan(
 
     Raises:
         ImageError: The output's ending is of no format that can be written.
-        SettingError: One output file was given for several photos.
+        SettingError: One output file was given for several photos, or a folder as the output
+            of itself.
     """
     found: dict[Path, _Place] = {}
     for given in _expanded(inputs):
         if given.is_dir():
-            folder = output or given.with_name(given.resolve().name + SUFFIX)
-            for source in _pictures_in(given, recursive, without=folder):
-                found.setdefault(source, _Place(folder, source.relative_to(given)))
-        elif output is None:
-            name = Path(f"{given.stem}{SUFFIX}{given.suffix}")
-            found.setdefault(given, _Place(given.parent, name))
+            folder = output or _folder_beside(given)
+            if folder.resolve() == given.resolve():
+                raise SettingError(f"{given}: is its own output folder; choose another output")
+            places = [
+                _Place(source, folder, given.resolve(), source.relative_to(given))
+                for source in _pictures_in(given, recursive, without=folder)
+            ]
         else:
-            found.setdefault(given, _Place(output, Path(given.name)))
+            name = f"{given.stem}{SUFFIX}{given.suffix}" if output is None else given.name
+            parent = given.parent
+            places = [_Place(given, output or parent, parent.resolve(), Path(name))]
+        for place in places:
+            found.setdefault(_spot(place.source), place)
 
     one_file = len(found) == 1 and not Path(inputs[0]).is_dir()
     if output is not None and output.suffix and not output.is_dir():
         if one_file:
             output_format(output)
-            return [Job(next(iter(found)), output)]
-        if output.suffix.lower() in WRITABLE or output.is_file():
+            return [Job(place.source, output) for place in found.values()]
+        if found and (output.suffix.lower() in WRITABLE or output.is_file()):
             raise SettingError(
                 f"{output}: is named like one file, but there are {len(found)} photos to write; "
                 "give a folder"
             )
     return _apart(
-        [
-            Job(source, place.folder / _with_ending(place.name, ending))
-            for source, place in found.items()
-        ]
+        [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
     )
 
 
 class _Place(NamedTuple):
-    folder: Path
-    name: Path
+    source: Path
+    folder: Path  # that its target goes into
+    root: Path  # that it was found in
+    name: Path  # its target's, below the folder
+
+
+def _folder_beside(given: Path) -> Path:
+    named = given if given.name not in ("", "..") else given.resolve()
+    return named.parent / f"{named.name}{SUFFIX}"
+
+
+def _spot(path: Path) -> Path:
+    """The path in its one full spelling; a link stands for itself."""
+    return path.parent.resolve() / path.name
 
 
 def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
@@ -169,10 +186,11 @@ def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
 def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
     """Its pictures, sorted, without what lies in the output folder `without`."""
     own = without.resolve()
+    inside = folder.resolve() in own.parents
     return sorted(
         path
         for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if is_picture(path) and path.is_file() and own not in path.resolve().parents
+        if is_picture(path) and path.is_file() and not (inside and own in path.resolve().parents)
     )
 
 
@@ -182,29 +200,54 @@ def _with_ending(name: Path, ending: str | None) -> Path:
     return name.with_suffix(ending or FALLBACK_ENDING)
 
 
-def _apart(jobs: list[Job]) -> list[Job]:
-    """The jobs with targets that differ, by more than the case of their letters.
+def _apart(places: list[_Place]) -> list[Job]:
+    """The jobs with targets that differ, by more than the case or the coding of their letters.
 
-    Where some would be one file, first the sources' folders go into the target's path, then
-    the source's own ending into its name.
+    Where some would be one file, first the folders that set the inputs apart go into the
+    target's path, then the source's own ending into its name, and last a number.
     """
-    if len(jobs) < 2:
-        return jobs
-    shared = Path(os.path.commonpath([job.source.resolve().parent for job in jobs]))
+    roots: defaultdict[Path, set[Path]] = defaultdict(set)
+    for place in places:
+        roots[place.folder].add(place.root)
 
-    def with_folder(job: Job) -> Path:
-        return job.target.parent / job.source.resolve().parent.relative_to(shared) / job.target.name
+    def with_folder(place: _Place) -> Path:
+        return place.folder / _below_common(place.root, roots[place.folder]) / place.name
 
-    def with_ending(job: Job) -> Path:
-        return job.target.with_name(job.source.name + job.target.suffix)
+    def with_ending(place: _Place) -> Path:
+        target = with_folder(place)
+        return target.with_name(f"{target.stem}{place.source.suffix}{target.suffix}")
 
+    targets = [place.folder / place.name for place in places]
     for rename in (with_folder, with_ending):
-        count = Counter(str(job.target).casefold() for job in jobs)
-        jobs = [
-            job if count[str(job.target).casefold()] == 1 else Job(job.source, rename(job))
-            for job in jobs
+        count = Counter(map(_letters, targets))
+        targets = [
+            target if count[_letters(target)] == 1 else rename(place)
+            for target, place in zip(targets, places, strict=True)
         ]
+
+    taken: set[str] = set()
+    jobs = []
+    for target, place in zip(targets, places, strict=True):
+        numbered = (target.with_stem(f"{target.stem}-{number}") for number in itertools.count(2))
+        free = next(
+            path for path in itertools.chain([target], numbered) if _letters(path) not in taken
+        )
+        taken.add(_letters(free))
+        jobs.append(Job(place.source, free))
     return jobs
+
+
+def _below_common(root: Path, roots: set[Path]) -> Path:
+    """What sets `root` apart: its path below the folder that holds all `roots`."""
+    try:
+        return root.relative_to(os.path.commonpath(roots))
+    except ValueError:  # they are on several drives of Windows
+        return root.relative_to(root.anchor)
+
+
+def _letters(path: Path) -> str:
+    """What two paths share that are one file on some system."""
+    return unicodedata.normalize("NFC", str(_spot(path)).casefold())
 
 
 def run(
@@ -212,12 +255,13 @@ def run(
     colorizer: Colorizer,
     writing: Writing | None = None,
     progress: Progress | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Colour the photos, and tell of each as it is finished, in the order of the jobs.
 
     Photos are read ahead and written behind by threads while the network works, and go
     through it together where their small copies have one size. A photo that fails costs only
-    itself. Closing the iterator early leaves no half file.
+    itself. Closing the iterator early leaves no half file. No photo is written over, and one
+    that is where another's target is counts as that one's result and is left alone.
 
     Args:
         jobs: What to colour, from `plan`.
@@ -229,11 +273,21 @@ def run(
         An outcome for each job.
     """
     writing = writing or Writing()
-    sources = {job.source.resolve() for job in jobs}
+    sources = {_identity(job.source) for job in jobs}
+    results = {_identity(job.target) for job in jobs} - {None}
     readers, writers = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(WORKERS)
 
     def read(job: Job) -> _Opened | Outcome:
-        return _read(job, sources, colorizer, writing)
+        try:
+            if remark := _reason_to_skip(job, sources, results, writing):
+                return Outcome(job, "skipped", remark)
+            photo = read_photo(job.source)
+            if photo.colored and writing.skip_colored:
+                return Outcome(job, "skipped", f"{job.source} is in colour already")
+            size_px = colorizer.working_size_px(*photo.luma.shape)
+            return _Opened(job, photo, shrink(photo.luma, *size_px))
+        except Exception as error:
+            return _failed(job, error)
 
     try:
         with (progress or Silent()).task("Colouring", len(jobs), "photos") as task:
@@ -264,21 +318,21 @@ def run(
 
 
 def convert(
-    content: bytes, colorizer: Colorizer, file_format: str | None, writing: Writing
+    source: Path | bytes, colorizer: Colorizer, file_format: str | None, writing: Writing
 ) -> bytes:
     """A photo's file, coloured, as the content of another.
 
     Args:
-        content: The photo, in any format that can be read.
+        source: The photo or its file's content, in any format that can be read.
         colorizer: The network and its settings.
         file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
             be written, and takes PNG elsewhere.
         writing: How to write.
 
     Raises:
-        ImageError: It is no photo, or cannot be written so.
+        ImageError: It cannot be read, is no photo, or cannot be written so.
     """
-    photo = read_photo(content)
+    photo = read_photo(source)
     own = photo.metadata.file_format
     return encode_photo(
         colorizer.render(photo.luma),
@@ -309,21 +363,28 @@ def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
         yield chunk
 
 
-def _read(
-    job: Job, sources: set[Path], colorizer: Colorizer, writing: Writing
-) -> _Opened | Outcome:
+_Identity = tuple[int, int]
+
+
+def _identity(path: Path) -> _Identity | None:
+    """What tells that two paths are one file, however they are spelled; None if there is none."""
     try:
-        if job.target.resolve() in sources:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _reason_to_skip(
+    job: Job, sources: set[_Identity | None], results: set[_Identity | None], writing: Writing
+) -> str:
+    source, target = _identity(job.source), _identity(job.target)
+    if target is not None:
+        if target == source or (writing.overwrite and target in sources):
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
-        if job.target.exists() and not writing.overwrite:
-            return Outcome(job, "skipped", f"{job.target} is there already")
-        photo = read_photo(job.source)
-        if photo.colored and writing.skip_colored:
-            return Outcome(job, "skipped", f"{job.source} is in colour already")
-        size_px = colorizer.working_size_px(*photo.luma.shape)
-        return _Opened(job, photo, shrink(photo.luma, *size_px))
-    except Exception as error:
-        return _failed(job, error)
+        if not writing.overwrite:
+            return f"{job.target} is there already"
+    return f"{job.source} is another photo's result already" if source in results else ""
 
 
 def _chroma(

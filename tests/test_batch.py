@@ -1,0 +1,687 @@
+import errno
+import io
+import os
+import time
+import unicodedata
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from flowercolor import batch
+from flowercolor._version import __version__
+from flowercolor.batch import Job, Outcome, Writing, convert, plan, run
+from flowercolor.colorizer import Colorizer
+from flowercolor.config import NetworkConfig
+from flowercolor.errors import ImageError, SettingError
+from flowercolor.images import WRITABLE, read_photo, write_photo
+from flowercolor.networks import UNet
+
+Array = NDArray[Any]
+
+
+def grey(height_px: int = 24, width_px: int = 32, seed: int = 0, dtype: Any = np.uint8) -> Array:
+    """A soft grey picture."""
+    top = np.iinfo(dtype).max
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(top // 5, top - top // 5, (3, 3)).astype(np.float32)
+    return cv2.resize(corners, (width_px, height_px), interpolation=cv2.INTER_CUBIC).astype(dtype)
+
+
+def save(path: Path, picture: Array | None = None) -> Path:
+    """Write a picture, of the format that the ending says or else PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = WRITABLE.get(path.suffix.lower(), "PNG")
+    Image.fromarray(grey() if picture is None else picture).save(path, kind)
+    return path
+
+
+def pixels(path: Path) -> Array:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    """Empty files, enough for `plan`, which reads none."""
+    made = [folder / name for name in names]
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return made
+
+
+def names(jobs: list[Job], below: Path) -> dict[str, str]:
+    return {
+        job.source.relative_to(below).as_posix(): job.target.relative_to(below).as_posix()
+        for job in jobs
+    }
+
+
+def statuses(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.tmp"))
+
+
+@pytest.fixture(scope="module")
+def colorizer() -> Colorizer:
+    torch.manual_seed(0)
+    generator = UNet(NetworkConfig(base_channels=2))
+    return Colorizer(generator, render_size_px=32, device="cpu", precision="float32")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+# ---- plan: what is meant ----
+
+
+def test_a_photo_is_written_beside_itself(here: Path) -> None:
+    [photo] = touch(here, "box/rose.jpg")
+    assert names(plan([photo]), here) == {"box/rose.jpg": "box/rose_color.jpg"}
+
+
+def test_a_folder_is_written_into_one_beside_it(here: Path) -> None:
+    touch(here, "box/b.jpg", "box/a.png", "box/notes.txt", "box/._a.png", "box/deep/c.jpg")
+    assert names(plan([here / "box"]), here) == {
+        "box/a.png": "box_color/a.png",
+        "box/b.jpg": "box_color/b.jpg",
+    }
+
+
+def test_recursive_keeps_the_tree(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/deep/c.jpg", "box/deep/er/a.jpg")
+    assert names(plan([here / "box"], here / "out", recursive=True), here) == {
+        "box/a.jpg": "out/a.jpg",
+        "box/deep/c.jpg": "out/deep/c.jpg",
+        "box/deep/er/a.jpg": "out/deep/er/a.jpg",
+    }
+
+
+@pytest.mark.parametrize(("given", "folder"), [(".", "here_color"), ("deep/..", "here_color")])
+def test_the_current_folder_is_written_into_one_beside_it(
+    here: Path, given: str, folder: str
+) -> None:
+    touch(here, "rose.jpg", "deep/rose.jpg")
+    [job] = plan([given])
+    assert job.target.resolve() == here.parent / folder / "rose.jpg"
+
+
+def test_patterns_are_expanded_but_a_file_of_that_name_goes_first(here: Path) -> None:
+    touch(here, "b1.jpg", "b2.jpg", "b[12].jpg", "deep/er/c.jpg")
+    assert [job.source.name for job in plan(["b?.jpg"])] == ["b1.jpg", "b2.jpg"]
+    assert [job.source.name for job in plan(["b[12].jpg"])] == ["b[12].jpg"]
+    assert [job.source.name for job in plan(["**/c.*"])] == ["c.jpg"]
+
+
+def test_what_is_missing_stays_in_the_plan_to_be_told(here: Path, colorizer: Colorizer) -> None:
+    [outcome] = run(plan(["missing.jpg"]), colorizer)
+    assert outcome.status == "failed"
+    assert "missing.jpg" in outcome.message
+    assert list(here.iterdir()) == []
+
+
+def test_a_photo_named_twice_is_taken_once(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/b.jpg")
+    given: list[str | Path] = [
+        "box/a.jpg",
+        "./box/a.jpg",
+        here / "box" / "a.jpg",
+        "box/../box/a.jpg",
+        "box",
+        "box/*",
+    ]
+    assert [str(job.source) for job in plan(given)] == [
+        str(Path(path)) for path in ("box/a.jpg", "box/b.jpg")
+    ]
+
+
+def test_the_output_folder_inside_an_input_folder_is_not_read_again(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/out/a.jpg", "box/outer/b.jpg")
+    jobs = plan(["box"], Path("box/out"), recursive=True)
+    assert [job.source.as_posix() for job in jobs] == ["box/a.jpg", "box/outer/b.jpg"]
+
+
+@pytest.mark.parametrize("output", [".", ".."])
+def test_the_output_folder_may_hold_the_input_folder(here: Path, output: str) -> None:
+    touch(here, "box/a.jpg")
+    assert [job.target for job in plan(["box"], Path(output))] == [Path(output, "a.jpg")]
+
+
+def test_a_folder_is_not_its_own_output(here: Path) -> None:
+    touch(here, "box/a.jpg")
+    with pytest.raises(SettingError, match="own output folder"):
+        plan(["box"], here / "box")
+
+
+# ---- plan: where it goes ----
+
+
+def test_one_photo_takes_a_file_or_a_folder(here: Path) -> None:
+    touch(here, "a.jpg", "album.v2/old.jpg")
+    assert plan(["a.jpg"], Path("b.png")) == [Job(Path("a.jpg"), Path("b.png"))]
+    assert plan(["a.jpg"], Path("out")) == [Job(Path("a.jpg"), Path("out/a.jpg"))]
+    assert plan(["a.jpg"], Path("album.v2")) == [Job(Path("a.jpg"), Path("album.v2/a.jpg"))]
+    with pytest.raises(ImageError, match=r"'\.xyz'"):
+        plan(["a.jpg"], Path("b.xyz"))
+
+
+def test_several_photos_take_a_folder_only(here: Path) -> None:
+    touch(here, "a.jpg", "b.jpg", "box/c.jpg", "empty.v1")
+    with pytest.raises(SettingError, match="2 photos"):
+        plan(["a.jpg", "b.jpg"], Path("out.jpg"))
+    with pytest.raises(SettingError, match="give a folder"):
+        plan(["box"], Path("out.jpg"))
+    with pytest.raises(SettingError, match="give a folder"):
+        plan(["a.jpg", "b.jpg"], Path("empty.v1"))
+    assert [job.target.parent.name for job in plan(["a.jpg", "b.jpg"], Path("v1.2"))] == [
+        "v1.2"
+    ] * 2
+
+
+def test_endings_are_kept_where_they_can_be_written(here: Path) -> None:
+    touch(here, "a.JPG", "b.heic", "c.gif", "d", "e.tar.tiff")
+    assert names(plan(sorted(here.iterdir()), here / "out"), here) == {
+        "a.JPG": "out/a.JPG",
+        "b.heic": "out/b.png",
+        "c.gif": "out/c.png",
+        "d": "out/d.png",
+        "e.tar.tiff": "out/e.tar.tiff",
+    }
+    wanted = plan(["a.JPG", "e.tar.tiff"], ending=".webp")
+    assert [job.target.name for job in wanted] == ["a_color.webp", "e.tar_color.webp"]
+
+
+def test_photos_of_one_name_keep_their_folders(here: Path) -> None:
+    touch(here, "box/a/x.jpg", "box/b/x.jpg", "box/b/y.jpg")
+    jobs = plan([here / "box/a/x.jpg", here / "box/b/x.jpg", here / "box/b/y.jpg"], here / "out")
+    assert names(jobs, here) == {
+        "box/a/x.jpg": "out/a/x.jpg",
+        "box/b/x.jpg": "out/b/x.jpg",
+        "box/b/y.jpg": "out/y.jpg",
+    }
+    trees = plan([here / "box/a", here / "box/b"], here / "out", recursive=True)
+    assert names(trees, here)["box/a/x.jpg"] == "out/a/x.jpg"
+
+
+def test_photos_that_differ_in_their_ending_keep_it_in_the_name(here: Path) -> None:
+    touch(here, "box/x.gif", "box/x.png", "other/y.png")
+    jobs = plan([here / "box/x.gif", here / "box/x.png", here / "other/y.png"])
+    assert names(jobs, here) == {
+        "box/x.gif": "box/x_color.gif.png",
+        "box/x.png": "box/x_color.png.png",
+        "other/y.png": "other/y_color.png",
+    }
+
+
+def test_a_number_is_the_last_resort(here: Path) -> None:
+    """Folder and ending are in the names already."""
+    touch(here, "x.jpg", "x.png", "x.jpg.png")
+    jobs = plan([here / "x.jpg", here / "x.png", here / "x.jpg.png"], here / "out", ending=".png")
+    assert names(jobs, here) == {
+        "x.jpg": "out/x.jpg.png",
+        "x.png": "out/x.png.png",
+        "x.jpg.png": "out/x.jpg-2.png",
+    }
+
+
+def test_names_that_some_systems_take_for_one_are_kept_apart(here: Path) -> None:
+    """Whether by case or by the coding of an accent."""
+    sources = touch(here, "a/x.jpg", "b/X.JPG", "a/\u00e9.jpg", "b/e\u0301.jpg")
+    assert names(plan(sources, here / "out"), here) == {
+        "a/x.jpg": "out/a/x.jpg",
+        "b/X.JPG": "out/b/X.JPG",
+        "a/\u00e9.jpg": "out/a/\u00e9.jpg",
+        "b/e\u0301.jpg": "out/b/e\u0301.jpg",
+    }
+
+
+STEMS = ["x", "X", "x_color", "x.jpg", "x-2", "\u00e9", "e\u0301"]
+SUFFIXES = [".jpg", ".JPG", ".png", ".gif", ".heic"]
+FOLDERS = ["", "a", "b", "a/b", "A", "a_color"]
+TREES = st.lists(
+    st.builds(
+        lambda folder, stem, suffix: f"{folder}/{stem}{suffix}",
+        st.sampled_from(FOLDERS),
+        st.sampled_from(STEMS),
+        st.sampled_from(SUFFIXES),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def one_file_somewhere(path: Path) -> str:
+    """What is equal where some system takes two paths for one file."""
+    return unicodedata.normalize("NFC", str(path.resolve()).casefold())
+
+
+def pick_inputs(data: st.DataObject, root: Path) -> list[Path]:
+    choices = [root, *sorted(root.rglob("*"))]
+    return data.draw(st.lists(st.sampled_from(choices), min_size=1, max_size=6), label="inputs")
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    tree=TREES,
+    data=st.data(),
+    with_output=st.booleans(),
+    recursive=st.booleans(),
+    ending=st.sampled_from([None, ".png", ".jpg"]),
+)
+def test_each_photo_meant_gets_a_target_of_its_own(
+    tree: list[str], data: st.DataObject, with_output: bool, recursive: bool, ending: str | None
+) -> None:
+    with TemporaryDirectory() as name:
+        root = Path(name).resolve() / "in"
+        touch(root, *(path.lstrip("/") for path in tree))
+        inputs = pick_inputs(data, root)
+        output = root.parent / "out" if with_output else None
+        jobs = plan(inputs, output, recursive=recursive, ending=ending)
+
+        meant = {path for path in inputs if path.is_file()}
+        for path in inputs:
+            if path.is_dir():
+                below = path.rglob("*") if recursive else path.iterdir()
+                meant |= {one for one in below if one.is_file()}
+        skipped = meant - {job.source for job in jobs}
+        # Only what lies in the folder that an input folder's photos go to may be left out.
+        homes = {path.with_name(f"{path.name}_color") for path in inputs if path.is_dir()}
+        assert all(homes & set(path.parents) and not with_output for path in skipped)
+        assert len(jobs) == len({job.source for job in jobs})
+
+        assert len({one_file_somewhere(job.target) for job in jobs}) == len(jobs)
+        assert all(job.target.suffix.lower() in WRITABLE for job in jobs)
+        if output:
+            assert all(output in job.target.parents for job in jobs)
+            assert not {job.target for job in jobs} & {job.source for job in jobs}
+
+
+@settings(deadline=None, max_examples=20)
+@given(tree=TREES, data=st.data(), in_place=st.booleans())
+def test_no_photo_is_ever_written_over(
+    tree: list[str], data: st.DataObject, in_place: bool
+) -> None:
+    """Even with `overwrite`, and with outputs that lie among the photos."""
+    torch.manual_seed(0)
+    colorizer = Colorizer(UNet(NetworkConfig(base_channels=1)), render_size_px=16, device="cpu")
+    with TemporaryDirectory() as name:
+        root = Path(name).resolve() / "in"
+        for path in tree:
+            save(root / path.lstrip("/"), grey(4, 4))
+        inputs = pick_inputs(data, root)
+        try:
+            jobs = plan(inputs, root if in_place else None, recursive=True)
+        except SettingError:
+            return
+        before = {job.source: job.source.read_bytes() for job in jobs}
+        outcomes = list(run(jobs, colorizer, Writing(overwrite=True)))
+        assert {source: source.read_bytes() for source in before} == before
+        assert [outcome.job for outcome in outcomes] == jobs
+        assert not leftovers(root)
+
+
+# ---- run ----
+
+
+def test_a_coloured_photo_keeps_size_luma_and_format(tmp_path: Path, colorizer: Colorizer) -> None:
+    sources = [
+        save(tmp_path / "a.png", grey(33, 47)),
+        save(tmp_path / "b.tif", grey(50, 20)),
+        save(tmp_path / "c.webp", grey(16, 16)),
+        save(tmp_path / "d.jpg", grey(40, 40)),
+        save(tmp_path / "line.png", grey(1, 200)),
+        save(tmp_path / "dot.png", grey(1, 1)),
+    ]
+    jobs = plan(sources, tmp_path / "out")
+    outcomes = list(run(jobs, colorizer))
+    assert statuses(outcomes) == ["done"] * 6
+    for outcome in outcomes:
+        colored = pixels(outcome.job.target)
+        assert colored.shape == (outcome.height_px, outcome.width_px, 3)
+        luma = read_photo(outcome.job.source).luma
+        assert colored.shape[:2] == luma.shape
+        away = np.abs(cv2.cvtColor(colored, cv2.COLOR_RGB2GRAY).astype(int) - luma)
+        lossy = outcome.job.target.suffix in (".jpg", ".webp")
+        assert away.max() <= (6 if lossy else 1)
+        assert np.ptp(colored, axis=2).max() > 5, "it is grey still"
+        with Image.open(outcome.job.source) as source, Image.open(outcome.job.target) as target:
+            assert target.format == source.format
+
+
+def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, colorizer: Colorizer) -> None:
+    luma = grey(30, 40, dtype=np.uint16)
+    source = save(tmp_path / "deep.png", luma)
+    [outcome] = run(plan([source]), colorizer)
+    colored: Any = cv2.imdecode(
+        np.frombuffer(outcome.job.target.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    assert colored.dtype == np.uint16
+    away = np.abs(cv2.cvtColor(colored, cv2.COLOR_BGR2GRAY).astype(int) - luma)
+    assert away.max() <= 1
+
+
+def test_transparency_is_kept(tmp_path: Path, colorizer: Colorizer) -> None:
+    alpha = grey(20, 30, seed=5)
+    source = save(tmp_path / "a.png", np.dstack((grey(20, 30), alpha)))
+    [outcome] = run(plan([source]), colorizer)
+    colored = pixels(outcome.job.target)
+    assert colored.shape == (20, 30, 4)
+    assert np.array_equal(colored[..., 3], alpha)
+
+
+def test_the_file_says_what_coloured_it_and_what_its_source_said(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Grandmother"
+    Image.fromarray(grey()).save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300))
+    [outcome] = run(plan([tmp_path / "a.jpg"]), colorizer)
+    with Image.open(outcome.job.target) as image:
+        tags = image.getexif()
+        assert image.info["dpi"] == (300, 300)
+    software = tags[ExifTags.Base.Software]
+    assert software == f"flowercolor {__version__}, colorized by the model {colorizer.name}"
+    assert tags[ExifTags.Base.Artist] == "Grandmother"
+
+
+def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    source = save(tmp_path / "a.png", noise)
+    sizes = []
+    for quality, subsampling in ((95, "4:4:4"), (95, "4:2:0"), (30, "4:2:0")):
+        [job] = plan([source], tmp_path / f"{quality}{subsampling[-1]}.jpg")
+        list(run([job], colorizer, Writing(quality, subsampling)))
+        sizes.append(job.target.stat().st_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 3
+    with pytest.raises(SettingError, match="quality is 0"):
+        Writing(quality=0)
+
+
+def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colorizer) -> None:
+    """Photos of one shape go through the network together, the others between them."""
+    shapes = [(24, 32), (32, 24), (24, 32), (48, 64), (17, 17), (24, 32)]
+    sources = [
+        save(tmp_path / f"{number}.png", grey(*shape, seed=number))
+        for number, shape in enumerate(shapes)
+    ]
+    passes = []
+
+    class Counting(Colorizer):
+        def chroma(self, smalls: Any) -> Any:
+            passes.append(len(smalls))
+            return super().chroma(smalls)
+
+    generator = colorizer._generator
+    counting = Counting(generator, render_size_px=32, device="cpu", precision="float32")
+    outcomes = list(run(plan(sources, tmp_path / "out"), counting))
+    assert passes == [4, 1, 1]
+    for outcome in outcomes:
+        alone = colorizer(pixels(outcome.job.source))
+        together = pixels(outcome.job.target)
+        assert np.abs(alone.astype(int) - together).max() <= 1
+
+
+def test_a_broken_photo_costs_only_itself(tmp_path: Path, colorizer: Colorizer) -> None:
+    good = [save(tmp_path / f"{number}.png", grey(seed=number)) for number in range(10)]
+    (tmp_path / "3.png").write_bytes(b"no photo at all")
+    (tmp_path / "5.png").write_bytes(good[4].read_bytes()[:90])
+    (tmp_path / "7.png").write_bytes(b"")
+    jobs = plan([tmp_path], tmp_path / "out")
+    outcomes = list(run(jobs, colorizer))
+    assert [outcome.job for outcome in outcomes] == jobs
+    failed = [outcome for outcome in outcomes if outcome.status != "done"]
+    assert [outcome.job.source.name for outcome in failed] == ["3.png", "5.png", "7.png"]
+    for outcome in failed:
+        assert outcome.status == "failed"
+        assert str(outcome.job.source) in outcome.message
+        assert "\n" not in outcome.message
+        assert not outcome.job.target.exists()
+    assert len(list((tmp_path / "out").iterdir())) == 7
+
+
+def test_outcomes_keep_the_order_of_the_jobs(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [save(tmp_path / f"{number}.png") for number in range(6)]
+
+    def slow_for_the_first(path: Path, *args: Any, **kwargs: Any) -> None:
+        time.sleep(0.2 if path.stem == "0" else 0)
+        write_photo(path, *args, **kwargs)
+
+    monkeypatch.setattr(batch, "write_photo", slow_for_the_first)
+    jobs = plan(sources, tmp_path / "out")
+    assert [outcome.job for outcome in run(jobs, colorizer)] == jobs
+
+
+def test_photos_larger_than_the_memory_meant_for_them_still_go_through(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "IN_FLIGHT_PIXELS", 1)
+    sources = [save(tmp_path / f"{number}.png") for number in range(4)]
+    assert statuses(list(run(plan(sources), colorizer))) == ["done"] * 4
+
+
+def test_what_is_there_is_skipped_or_replaced(tmp_path: Path, colorizer: Colorizer) -> None:
+    sources = [save(tmp_path / f"{number}.png", grey(seed=number)) for number in range(3)]
+    jobs = plan(sources, tmp_path / "out")
+    list(run(jobs[:2], colorizer))
+    jobs[0].target.write_bytes(b"mine")
+    again = list(run(jobs, colorizer))
+    assert statuses(again) == ["skipped", "skipped", "done"]
+    assert str(jobs[0].target) in again[0].message
+    assert jobs[0].target.read_bytes() == b"mine"
+    assert statuses(list(run(jobs, colorizer, Writing(overwrite=True)))) == ["done"] * 3
+    assert pixels(jobs[0].target).shape == (24, 32, 3)
+
+
+def test_naming_the_results_too_when_starting_again_changes_nothing(
+    here: Path, colorizer: Colorizer
+) -> None:
+    """`flowercolor colorize *.png` twice in one folder."""
+    save(here / "a.png")
+    save(here / "b.png")
+    list(run(plan(["a.png"]), colorizer))
+    done = list(run(plan(["*.png"]), colorizer))
+    assert [(outcome.job.source.name, outcome.status) for outcome in done] == [
+        ("a.png", "skipped"),
+        ("a_color.png", "skipped"),
+        ("b.png", "done"),
+    ]
+    assert statuses(list(run(plan(["*.png"]), colorizer))) == ["skipped"] * 4
+    assert sorted(path.name for path in here.iterdir()) == [
+        "a.png",
+        "a_color.png",
+        "b.png",
+        "b_color.png",
+    ]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("spelling", ["same", "relative", "symlink", "folder link", "hard link"])
+def test_a_photo_is_not_written_over_however_it_is_spelled(
+    here: Path, colorizer: Colorizer, spelling: str, overwrite: bool
+) -> None:
+    """A hard link stands for a name in other letters, on systems where case does not count."""
+    source = save(here / "box" / "a.png")
+    before = source.read_bytes()
+    target = here / "b.png"
+    if spelling == "same":
+        target = source
+    elif spelling == "relative":
+        target = Path("box/../box/a.png")
+    elif spelling == "symlink":
+        target.symlink_to(source)
+    elif spelling == "folder link":
+        (here / "link").symlink_to(here / "box", target_is_directory=True)
+        target = here / "link" / "a.png"
+    else:
+        target.hardlink_to(source)
+    [outcome] = run([Job(source, target)], colorizer, Writing(overwrite=overwrite))
+    assert outcome.status == "failed"
+    assert outcome.message == f"{target}: is one of the photos; choose another output"
+    assert source.read_bytes() == before
+
+
+def test_another_photo_is_not_written_over(here: Path, colorizer: Colorizer) -> None:
+    first, second = save(here / "a.png"), save(here / "b.png", grey(seed=1))
+    before = second.read_bytes()
+    outcomes = list(
+        run([Job(first, second), Job(second, here / "c.png")], colorizer, Writing(overwrite=True))
+    )
+    assert outcomes[0].status == "failed"
+    assert second.read_bytes() == before
+
+
+def test_coloured_photos_are_left_alone_or_said_to_be_coloured_anew(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    y, x = np.mgrid[0:60, 0:80].astype(np.uint8)
+    source = save(tmp_path / "a.png", np.dstack((x * 3, y * 4, 255 - x * 3)))
+    plain = save(tmp_path / "b.png")
+    sepia = save(tmp_path / "c.png", (grey()[..., None] * (1, 0.9, 0.75)).astype(np.uint8))
+    jobs = plan([source, plain, sepia], tmp_path / "out")
+    skipping = list(run(jobs, colorizer, Writing(skip_colored=True)))
+    assert statuses(skipping) == ["skipped", "done", "done"]
+    assert "in colour" in skipping[0].message
+    again = list(run(jobs, colorizer, Writing(overwrite=True)))
+    assert ["coloured anew" in outcome.message for outcome in again] == [True, False, False]
+
+
+def test_closing_early_leaves_whole_files_only(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [save(tmp_path / f"{number:02}.png", grey(seed=number)) for number in range(30)]
+    monkeypatch.setattr(batch, "WORKERS", 1)
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        time.sleep(0.05)
+        write_photo(*args, **kwargs)
+
+    monkeypatch.setattr(batch, "write_photo", slow)
+    outcomes = run(plan(sources, tmp_path / "out"), colorizer)
+    assert len(list(islice(outcomes, 2))) == 2
+    outcomes.close()
+    written = list((tmp_path / "out").iterdir())
+    assert not leftovers(tmp_path)
+    assert 2 <= len(written) < batch.CHUNK_PHOTOS, "what was waiting is dropped"
+    for path in written:
+        assert pixels(path).shape == (24, 32, 3)
+
+
+def test_a_full_disk_costs_one_photo_and_leaves_nothing(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [save(tmp_path / f"{letter}.png") for letter in "abc"]
+    write_bytes = Path.write_bytes
+
+    def full_for_b(path: Path, content: Any) -> int:
+        if "b.png" in path.name:
+            write_bytes(path, content[:10])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full_for_b)
+    outcomes = list(run(plan(sources, tmp_path / "out"), colorizer))
+    assert statuses(outcomes) == ["done", "failed", "done"]
+    assert "the disk is full" in outcomes[1].message
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_a_folder_that_cannot_be_made_costs_only_its_photos(
+    here: Path, colorizer: Colorizer
+) -> None:
+    first, second = save(here / "a.png"), save(here / "b.png")
+    (here / "taken").write_bytes(b"a file, not a folder")
+    outcomes = list(
+        run([Job(first, here / "taken" / "a.png"), Job(second, here / "c.png")], colorizer)
+    )
+    assert statuses(outcomes) == ["failed", "done"]
+    assert "cannot be written" in outcomes[0].message
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_a_read_only_folder_costs_only_its_photos(here: Path, colorizer: Colorizer) -> None:
+    source = save(here / "a.png")
+    (here / "locked").mkdir(mode=0o500)
+    [outcome] = run([Job(source, here / "locked" / "a.png")], colorizer)
+    assert outcome.status == "failed"
+    assert "not allowed" in outcome.message
+
+
+def test_what_nobody_foresaw_costs_one_photo_and_one_line(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(path: Path) -> Any:
+        if path.stem == "a":
+            raise RuntimeError("two\nlines")
+        return read_photo(path)
+
+    monkeypatch.setattr(batch, "read_photo", odd)
+    outcomes = list(run(plan([save(tmp_path / "a.png"), save(tmp_path / "b.png")]), colorizer))
+    assert statuses(outcomes) == ["failed", "done"]
+    assert outcomes[0].message == f"{tmp_path / 'a.png'}: unexpected RuntimeError: two lines"
+
+
+def test_no_jobs_no_outcomes(colorizer: Colorizer) -> None:
+    assert list(run([], colorizer)) == []
+
+
+# ---- convert ----
+
+
+@pytest.fixture
+def png() -> Iterator[bytes]:
+    buffer = io.BytesIO()
+    Image.fromarray(grey()).save(buffer, "PNG")
+    yield buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "expected"),
+    [("PNG", None, "PNG"), ("JPEG", None, "JPEG"), ("GIF", None, "PNG"), ("PNG", "TIFF", "TIFF")],
+)
+def test_convert_keeps_the_format_unless_told(
+    colorizer: Colorizer, own: str, wanted: str | None, expected: str
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(grey()).save(buffer, own)
+    content = convert(buffer.getvalue(), colorizer, wanted, Writing())
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == expected
+        assert image.size == (32, 24)
+        assert image.mode == "RGB"
+
+
+def test_convert_gives_what_run_writes(tmp_path: Path, colorizer: Colorizer) -> None:
+    source = save(tmp_path / "a.png", grey(30, 40))
+    [outcome] = run(plan([source]), colorizer)
+    written = outcome.job.target.read_bytes()
+    assert convert(source, colorizer, None, Writing()) == written
+    assert convert(source.read_bytes(), colorizer, None, Writing()) == written
+
+
+def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) -> None:
+    with pytest.raises(ImageError, match="the picture: is no photo"):
+        convert(b"not a photo", colorizer, None, Writing())
+    with pytest.raises(ImageError, match="cannot be opened"):
+        convert(tmp_path / "missing.jpg", colorizer, None, Writing())
