@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -101,7 +102,7 @@ def colorize(
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
     from flowercolor.errors import SettingError
     from flowercolor.files import write_bytes
-    from flowercolor.images import output_format
+    from flowercolor.images import WRITABLE, output_format
 
     progress = RichProgress()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
@@ -112,8 +113,21 @@ def colorize(
     if output == "-" and len(photos) > 1:
         raise SettingError("-o - (standard output) takes one photo; give a folder for several")
     target = Path(output) if output not in (None, "-") else None
+    if target and ending and not target.is_dir():
+        meant = WRITABLE.get(target.suffix.lower())
+        if meant not in (None, WRITABLE[ending]):
+            raise SettingError(
+                f"-o {target}: is no {file_format}; leave out --format, or rename it"
+            )
     to_bytes = from_stdin or output == "-"
     jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
+    if to_bytes and target and target.is_dir():
+        raise SettingError(
+            f"-o {target}: is a folder; name a file for what comes by standard input"
+        )
+    if to_bytes and target and target.exists() and not overwrite:
+        say(f"Skipped: {target} is there already")
+        return
     if not (to_bytes or jobs):
         raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
 
@@ -127,10 +141,10 @@ def colorize(
     say(f"Using the weights of {colorizer.name}.")
 
     if to_bytes:
-        content = sys.stdin.buffer.read() if from_stdin else Path(photos[0]).read_bytes()
+        source = sys.stdin.buffer.read() if from_stdin else Path(photos[0])
         ending = ending or (target.suffix if target else None)
         wanted = output_format(Path(f"photo{ending}")) if ending else None
-        colored = convert(content, colorizer, wanted, writing)
+        colored = convert(source, colorizer, wanted, writing)
         if target:
             write_bytes(target, colored)
         else:
@@ -138,29 +152,30 @@ def colorize(
         return
 
     count: Counter[str] = Counter()
-    for outcome in run(jobs, colorizer, writing, progress):
-        count[outcome.status] += 1
-        if outcome.status == "failed":
-            say(f"Failed: {outcome.message}")
-        elif outcome.status == "skipped":
-            say(f"Skipped: {outcome.message}")
-        elif outcome.message:
-            say(f"{outcome.job.source}: {outcome.message}")
-        if json_lines:
-            print_result(
-                json.dumps(
-                    {
-                        "source": str(outcome.job.source),
-                        "target": str(outcome.job.target),
-                        "status": outcome.status,
-                        "message": outcome.message,
-                        "width_px": outcome.width_px,
-                        "height_px": outcome.height_px,
-                    }
+    with closing(run(jobs, colorizer, writing, progress)) as outcomes:
+        for outcome in outcomes:
+            count[outcome.status] += 1
+            if outcome.status == "failed":
+                say(f"Failed: {outcome.message}")
+            elif outcome.status == "skipped":
+                say(f"Skipped: {outcome.message}")
+            elif outcome.message:
+                say(f"{outcome.job.source}: {outcome.message}")
+            if json_lines:
+                print_result(
+                    json.dumps(
+                        {
+                            "source": str(outcome.job.source),
+                            "target": str(outcome.job.target),
+                            "status": outcome.status,
+                            "message": outcome.message,
+                            "width_px": outcome.width_px,
+                            "height_px": outcome.height_px,
+                        }
+                    )
                 )
-            )
-        elif outcome.status == "done":
-            print_result(str(outcome.job.target))
+            elif outcome.status == "done":
+                print_result(str(outcome.job.target))
     if len(jobs) > 1:
         say(f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
     if count["failed"]:

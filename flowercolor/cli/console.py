@@ -1,6 +1,7 @@
 """What the person sees: progress and talk on stderr, results on stdout, errors in one line."""
 
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ __all__ = ["RichProgress", "command", "say", "stop_on_interrupt"]
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 # Set by the application's own --debug, before any command runs.
 debug = False
@@ -48,7 +49,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             function(*args, **kwargs)
-        except typer.Exit:
+        except (typer.Exit, BrokenPipeError):  # Typer ends quietly where nobody reads any more
             raise
         except KeyboardInterrupt:
             say("Interrupted.")
@@ -154,5 +155,6 @@ class _AmountColumn(ProgressColumn):
 
 def print_result(line: str) -> None:
     """Put a line of the result on stdout, unadorned."""
-    sys.stdout.write(line + "\n")
+    # As bytes: a path may hold what the encoding of stdout does not.
+    sys.stdout.buffer.write(os.fsencode(line + "\n"))
     sys.stdout.flush()

@@ -18,6 +18,7 @@ from flowercolor.cli.console import (
     stop_on_interrupt,
 )
 from flowercolor.config import DeviceName, NetworkConfig, Output, Precision, TrainConfig
+from flowercolor.files import storage_errors
 
 __all__ = ["train"]
 
@@ -159,6 +160,7 @@ def train(
 
     progress = RichProgress()
     config = _DESIGN
+    run = out
     if resume is not None:
         if out or start_from:
             raise SettingError(
@@ -167,12 +169,11 @@ def train(
         run = find_run(resume)
         config = read_info(run / LAST).config
         data = data or read_source(run)
-    else:
-        run = out or paths.runs_dir() / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-        if (run / LAST).exists():
-            raise SettingError(
-                f"{run}: holds a run already; go on with it by --resume, or name another --out"
-            )
+    elif out and (out / LAST).exists():
+        raise SettingError(
+            f"{out}: holds a run already; go on with it by --resume, or name another --out"
+        )
+    origin = find_checkpoint(start_from) if start_from else None
 
     config = replace(
         config,
@@ -192,6 +193,7 @@ def train(
     )
     source = data or download_archive(progress=progress).path
     train_set, test_set = get_data(source, config.size_px, progress)
+    run = run or _new_run()
     say(f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; run folder {run}")
 
     go_on = f"flowercolor train --resume {shlex.quote(_short(run))}"
@@ -202,7 +204,7 @@ def train(
             test_set,
             run,
             resume=resume is not None,
-            start_from=find_checkpoint(start_from) if start_from else None,
+            start_from=origin,
             device=device,
             precision=precision,
             progress=progress,
@@ -219,6 +221,21 @@ def train(
     print_result(
         f"flowercolor colorize photo.jpg --checkpoint {shlex.quote(_short(run))} -o colored.jpg"
     )
+
+
+def _new_run() -> Path:
+    """A new folder named by the time, and by a number where another run began this second."""
+    first = run = paths.runs_dir() / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    number = 1
+    with storage_errors(first):
+        first.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                run.mkdir()
+                return run
+            except FileExistsError:
+                number += 1
+                run = first.with_name(f"{first.name}-{number}")
 
 
 def _changed(config: Config, **given: Any) -> Config:

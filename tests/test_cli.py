@@ -1,0 +1,733 @@
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+from rich.console import Console
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from flowercolor import paths
+from flowercolor._version import __version__
+from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
+from flowercolor.cli import console
+from flowercolor.cli.app import app
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.download import Archive, Downloaded, download_archive
+from flowercolor.errors import DownloadError
+from flowercolor.networks import UNet
+
+TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
+
+
+def flowercolor(*args: str | Path, stdin: bytes = b"") -> Any:
+    """What the command line answers, in this process; stdout and stderr apart."""
+    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+
+
+def succeed(*args: str | Path, stdin: bytes = b"") -> Any:
+    result = flowercolor(*args, stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def plain(text: str) -> str:
+    """The text without the codes of a terminal, which Typer forces for some robots."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def last_line(text: str) -> str:
+    return text.splitlines()[-1]
+
+
+def environment() -> dict[str, str]:
+    """What a process of its own needs to find the same package, and no more threads than this."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+
+def run_printed(line: str, *more: str) -> Any:
+    """Run a command that was printed for the person to run."""
+    name, *args = shlex.split(line)
+    assert name == "flowercolor"
+    return succeed(*args, *more)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def grey_photo(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = np.random.default_rng(seed).integers(60, 200, (20, 30), np.uint8)
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, with what the command that made it said."""
+
+    run: Path
+    result: Any
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that hand each other tiny networks take several times as long as one alone."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(autouse=True)
+def _no_wishes_about_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="module")
+def finished(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWERCOLOR_CACHE_DIR", str(home / "cache"))
+        patch.setenv("FLOWERCOLOR_DATA_DIR", str(home))
+        result = succeed("train", "--data", archive, "--epochs", "2", *TINY)
+    [run] = (home / "runs").iterdir()
+    return Trained(run, result)
+
+
+@pytest.fixture
+def trained(finished: Trained) -> Trained:
+    """The finished run, copied into this test's data directory."""
+    run = paths.runs_dir() / finished.run.name
+    shutil.copytree(finished.run, run)
+    return Trained(run, finished.result)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A checkpoint of random weights that belongs to no run."""
+    torch.manual_seed(0)
+    config = TrainConfig(network=NetworkConfig(base_channels=2), size_px=16)
+    tensors = {f"generator.{k}": v for k, v in UNet(config.network).state_dict().items()}
+    path = tmp_path / "garden.safetensors"
+    save_checkpoint(path, CheckpointInfo(config), tensors)
+    return path
+
+
+@pytest.fixture
+def published(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """The made-up archive in the place of the Oxford 102 flowers."""
+    with tarfile.open(archive) as packed:
+        photos = {
+            member.name: hashlib.sha256(packed.extractfile(member).read()).digest()  # type: ignore[union-attr]
+            for member in packed
+        }
+    published = Archive("http://127.0.0.1:9/none.tgz", "0" * 32, photos)
+    monkeypatch.setitem(download_archive.__kwdefaults__ or {}, "archive", published)
+    return published
+
+
+def assert_one_line_of_error(result: Any, *said: str) -> None:
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("Using")]
+    assert line.startswith("Error: ")
+    for words in said:
+        assert words in line
+
+
+# ---- the four commands ----
+
+
+def test_from_the_archive_to_a_coloured_photo(
+    archive: Path, published: Archive, here: Path
+) -> None:
+    """download, train, eval and colorize, one after the other, as a person would."""
+    downloaded = succeed("download", "--from-file", archive)
+    assert downloaded.stdout == f"{paths.archive_path()}\n"
+    assert "verified by each photo's published SHA-256" in downloaded.stderr
+    assert "Already there" in succeed("download").stderr
+
+    succeed("train", "--epochs", "1", *TINY)
+    [run] = paths.runs_dir().iterdir()
+    source = json.loads((run / "config.json").read_text())["data"]["source"]
+    assert source == str(paths.archive_path())
+
+    succeed("eval")
+    assert len(list((here / "results" / "pictures").rglob("*.png"))) == 2
+
+    grey_photo(here / "rose.png")
+    colored = succeed("colorize", "rose.png")
+    assert colored.stdout == "rose_color.png\n"
+    with Image.open("rose_color.png") as image:
+        assert image.size == (30, 20)
+        assert f"the model {run.name}" in str(image.getexif()[ExifTags.Base.Software])
+
+
+def test_download_refuses_what_is_not_the_archive(archive: Path) -> None:
+    result = flowercolor("download", "--from-file", archive)
+    assert_one_line_of_error(result, str(archive), "8,189 published photos", "train --data")
+    assert not paths.archive_path().exists()
+
+
+def test_train_leaves_a_complete_run(trained: Trained, archive: Path) -> None:
+    assert {path.name for path in trained.run.iterdir()} == {
+        "best.safetensors",
+        "config.json",
+        "last.safetensors",
+        "losses.png",
+        "metrics.jsonl",
+        "samples",
+    }
+    assert [path.name for path in sorted((trained.run / "samples").iterdir())] == [
+        "epoch_0001.png",
+        "epoch_0002.png",
+    ]
+    assert [row["epoch"] for row in metrics(trained.run)] == [1, 2]
+    config = json.loads((trained.run / "config.json").read_text())
+    assert config["config"]["epochs"] == 2
+    assert config["config"]["network"]["base_channels"] == 2
+    assert config["data"]["source"] == str(archive)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}", trained.run.name)
+
+
+def test_train_ends_with_a_command_that_uses_the_result(trained: Trained, here: Path) -> None:
+    scores = [row["test_l1"] for row in metrics(trained.run)]
+    assert f"2 epochs done. Test L1 {scores[-1]:.4f} at the end" in trained.result.stderr
+    assert f"{min(scores):.4f} at its best" in trained.result.stderr
+    grey_photo(here / "photo.jpg")
+    assert run_printed(trained.result.stdout).stdout == "colored.jpg\n"
+    with Image.open("colored.jpg") as image:
+        assert image.size == (30, 20)
+
+
+def test_a_run_outside_the_data_directory_is_named_by_its_path(archive: Path, here: Path) -> None:
+    result = succeed("train", "--data", archive, "--epochs", "1", "--out", "my runs/one", *TINY)
+    assert list(paths.data_dir().rglob("*")) == []
+    grey_photo(here / "photo.jpg")
+    run_printed(result.stdout)
+    assert (here / "colored.jpg").is_file()
+    again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
+    assert_one_line_of_error(again, "holds a run already", "--resume")
+
+
+def test_train_starts_from_another_generator(archive: Path, weights: Path, here: Path) -> None:
+    """At a learning rate that changes nothing, the scores tell where it started."""
+    still: list[str | Path] = ["--data", archive, "--epochs", "1", "--lr", "1e-12", *TINY]
+    succeed("train", *still, "--start-from", weights, "--out", "one", "--seed", "1")
+    succeed("train", *still, "--out", "other", "--seed", "1")
+    started, fresh = (metrics(here / name)[0]["l1"] for name in ("one", "other"))
+    assert started != pytest.approx(fresh, rel=1e-3)
+
+
+def test_settings_reach_the_run(archive: Path, here: Path) -> None:
+    options = ["--lr", "0.001", "--lambda-l1", "10", "--lambda-adv", "0", "--output", "chroma"]
+    options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
+    succeed("train", "--data", archive, *TINY, *options)
+    expected = {
+        "network": {"base_channels": 2, "output": "chroma"},
+        "epochs": 1,
+        "batch_size": 4,
+        "test_batch_size": 2,
+        "lr": 0.001,
+        "lambda_l1": 10.0,
+        "lambda_adv": 0.0,
+        "size_px": 16,
+        "flip": True,
+        "seed": 7,
+    }
+    assert json.loads((here / "run" / "config.json").read_text())["config"] == expected
+
+
+def test_train_fetches_the_archive_where_it_is_missing(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetched(**_: object) -> Downloaded:
+        asked.append("archive")
+        return Downloaded(archive, False, "md5", archive.stat().st_size)
+
+    monkeypatch.setattr("flowercolor.download.download_archive", fetched)
+    result = succeed("train", "--epochs", "1", *TINY)
+    assert asked == ["archive"]
+    assert "10 photos to learn from, 2 to test on" in result.stderr
+
+    def refused(**_: object) -> Downloaded:
+        raise DownloadError("no line")
+
+    monkeypatch.setattr("flowercolor.download.download_archive", refused)
+    assert_one_line_of_error(flowercolor("train", *TINY), "no line")
+
+
+def test_runs_that_begin_together_keep_apart(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OneMoment(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Self:
+            return cls(2026, 5, 1, 12, 30, 59)
+
+    monkeypatch.setattr("flowercolor.cli.train.datetime", OneMoment)
+    for _ in range(2):
+        succeed("train", "--data", archive, "--epochs", "1", *TINY)
+    runs = sorted(run.name for run in paths.runs_dir().iterdir())
+    assert runs == ["2026-05-01-123059", "2026-05-01-123059-2"]
+    assert [len(metrics(paths.runs_dir() / run)) for run in runs] == [1, 1]
+
+
+def test_eval_writes_pictures_and_scores_that_agree(
+    trained: Trained, archive: Path, here: Path
+) -> None:
+    result = succeed("eval", "--results", "scored", "--device", "cpu")
+    document = json.loads((here / "scored" / "scores.json").read_text())
+    assert document["checkpoint"] == str(trained.run / "best.safetensors")
+    assert document["data"] == str(archive)
+    assert document["photos"] == len(document["images"]) == 2
+    assert document["mean_l1"] == np.mean([image["l1"] for image in document["images"]])
+    best = min(row["test_l1"] for row in metrics(trained.run))
+    assert document["mean_l1"] == pytest.approx(best, abs=1e-6)
+
+    generated, grey = (
+        re.search(rf"{name}\W+([\d.]+)", result.stdout) for name in ("generated", "grey photo")
+    )
+    assert generated is not None
+    assert grey is not None
+    assert generated[1] == f"{document['mean_l1']:.4f}"
+    assert grey[1] == f"{document['mean_grey_l1']:.4f}"
+    assert last_line(result.stdout) == str(Path("scored", "scores.json"))
+
+    for image in document["images"]:
+        picture = here / "scored" / "pictures" / Path(image["name"]).with_suffix(".png")
+        with Image.open(picture) as opened:
+            assert opened.size == (3 * 16 + 4 * 2, 16 + 2 * 2), "grey, generated, truth"
+    for name in ("contact.png", "scores.png", "losses.png"):
+        assert (here / "scored" / name).is_file()
+
+
+def test_eval_judges_loose_weights_on_data_that_is_named(
+    weights: Path, folder: Path, here: Path
+) -> None:
+    result = succeed("eval", "--checkpoint", weights, "--data", folder, "--batch-size", "2")
+    assert f"Judging {weights}" in result.stderr
+    assert "No graph of the losses" in result.stderr
+    assert not (here / "results" / "losses.png").exists()
+    assert (here / "results" / "scores.json").is_file()
+
+
+# ---- stopping and going on ----
+
+
+@contextmanager
+def _stop_at_once(_message: str) -> Iterator[Callable[[], bool]]:
+    yield lambda: True
+
+
+def test_a_run_goes_on_by_last_by_name_and_by_path(
+    finished: Trained, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after each of its first steps, it comes to what the unstopped run came to."""
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", _stop_at_once)
+        stopped = flowercolor("train", "--data", archive, "--epochs", "2", *TINY)
+        assert stopped.exit_code == 130
+        assert "Stopped in epoch 1 of 2; saved. Go on with:" in stopped.stderr
+        [run] = paths.runs_dir().iterdir()
+        assert stopped.stdout == f"flowercolor train --resume {run.name}\n"
+        for name in ("last", run.name):
+            assert flowercolor("train", "--resume", name).exit_code == 130
+    succeed("train", "--resume", run)
+    assert list(paths.runs_dir().iterdir()) == [run]
+    straight, in_parts = metrics(finished.run), metrics(run)
+    for row in (*straight, *in_parts):
+        del row["seconds"]
+    assert in_parts == [pytest.approx(row) for row in straight]
+
+
+def test_a_finished_run_can_be_made_longer(trained: Trained) -> None:
+    before = metrics(trained.run)
+    succeed("train", "--resume", trained.run.name)
+    assert metrics(trained.run) == before
+    result = succeed("train", "--resume", "last", "--epochs", "3")
+    assert metrics(trained.run)[:2] == before
+    assert [row["epoch"] for row in metrics(trained.run)] == [1, 2, 3]
+    assert "3 epochs done" in result.stderr
+
+
+def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> None:
+    resume = ["train", "--resume", "last"]
+    assert_one_line_of_error(flowercolor(*resume, "--out", "other"), "leave out --out")
+    refused = flowercolor(*resume, "--lr", "0.5")
+    assert refused.exit_code == 1
+    assert "other settings" in last_line(refused.stderr)
+    assert_one_line_of_error(flowercolor("train", "--resume", "nothing"), trained.run.name)
+
+
+def test_resuming_without_any_run_says_so() -> None:
+    assert_one_line_of_error(flowercolor("train", "--resume", "last"), "no runs there yet")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
+def test_ctrl_c_saves_the_run_and_prints_how_to_go_on(archive: Path, here: Path) -> None:
+    """In a process of its own, at a pipe: nothing there but words."""
+    command = [sys.executable, "-m", "flowercolor", "train", "--data", str(archive), *TINY]
+    with subprocess.Popen(
+        [*command, "--epochs", "1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(paths.runs_dir().glob("*/config.json")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    [run] = paths.runs_dir().iterdir()
+    assert stdout == f"flowercolor train --resume {run.name}\n"
+    assert "Stopping after this step" in stderr
+    assert "Traceback" not in stderr
+    assert "\x1b" not in stderr
+    assert "\r" not in stderr
+    assert len(stderr.splitlines()) == 3
+    assert not list(run.rglob("*.tmp"))
+
+    done = len(metrics(run)) if (run / "metrics.jsonl").exists() else 0
+    result = run_printed(stdout, "--epochs", str(done + 1))
+    assert f"{done + 1} epochs done" in result.stderr
+
+
+def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with console.stop_on_interrupt("Stopping.") as pressed:
+        assert not pressed()
+        signal.raise_signal(signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capsys.readouterr().err == "Stopping.\n"
+
+
+def test_ctrl_c_in_colorize_leaves_whole_photos_only(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        grey_photo(here / "box" / f"{number:02}.png", number)
+    printed = []
+
+    def pressed_at_the_third(line: str) -> None:
+        printed.append(line)
+        if len(printed) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
+    result = flowercolor("colorize", "box", "--checkpoint", weights)
+    assert result.exit_code == 130
+    assert last_line(result.stderr) == "Interrupted."
+    written = list((here / "box_color").iterdir())
+    assert {path.suffix for path in written} == {".png"}
+    assert 3 <= len(written) < 20
+
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    again = succeed("colorize", "box", "--checkpoint", weights)
+    assert last_line(again.stderr) == f"{20 - len(written)} done, {len(written)} skipped, 0 failed."
+
+
+# ---- colorize ----
+
+
+def test_colorize_uses_the_newest_run_and_says_so(trained: Trained, here: Path) -> None:
+    newer = paths.runs_dir() / "my roses"
+    shutil.copytree(trained.run, newer)
+    for path in newer.glob("*.safetensors"):
+        os.utime(path, (time.time() + 10, time.time() + 10))
+    grey_photo(here / "a.png")
+    assert "Using the weights of my roses." in succeed("colorize", "a.png").stderr
+    named = succeed("colorize", "a.png", "--checkpoint", trained.run.name, "--overwrite")
+    assert f"Using the weights of {trained.run.name}." in named.stderr
+
+
+def test_stdout_holds_the_written_files_only(weights: Path, here: Path) -> None:
+    for name in ("box/a.png", "box/b.png", "box/deep/c.png", "out/a.png"):
+        grey_photo(here / name)
+    (here / "box" / "broken.jpg").write_bytes(b"no photo")
+    options: list[str | Path] = ["-r", "-o", "out", "--checkpoint", weights]
+    result = flowercolor("colorize", "box", *options)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [str(Path("out/b.png")), str(Path("out/deep/c.png"))]
+    assert "Skipped: out/a.png is there already" in result.stderr.replace("\\", "/")
+    assert "Failed: box/broken.jpg: is no photo" in result.stderr.replace("\\", "/")
+    assert last_line(result.stderr) == "2 done, 1 skipped, 1 failed."
+    assert "\x1b" not in result.output
+
+
+def test_json_tells_of_each_photo(weights: Path, here: Path) -> None:
+    grey_photo(here / "a.png")
+    (here / "b.png").write_bytes(b"no photo")
+    result = flowercolor("colorize", "a.png", "b.png", "--json", "--checkpoint", weights)
+    assert result.exit_code == 1
+    done, failed = (json.loads(line) for line in result.stdout.splitlines())
+    assert done == {
+        "source": "a.png",
+        "target": "a_color.png",
+        "status": "done",
+        "message": "",
+        "width_px": 30,
+        "height_px": 20,
+    }
+    assert failed["status"] == "failed"
+    assert "b.png: is no photo" in failed["message"]
+
+
+def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
+    content = grey_photo(here / "a.png").read_bytes()
+    options: list[str | Path] = ["--checkpoint", weights]
+    for args in (["-"], ["-", "-o", "-"], ["a.png", "-o", "-"]):
+        result = succeed("colorize", *args, *options, stdin=content)
+        with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+            assert (image.format, image.size, image.mode) == ("PNG", (30, 20), "RGB")
+    result = succeed("colorize", "-", "--format", "jpg", *options, stdin=content)
+    assert result.stdout_bytes.startswith(b"\xff\xd8")
+    assert [path.name for path in here.iterdir()] == ["a.png"]
+
+
+def test_a_photo_goes_from_stdin_to_a_file_that_is_not_there(weights: Path, here: Path) -> None:
+    content = grey_photo(here / "a.png").read_bytes()
+    args: list[str | Path] = ["colorize", "-", "-o", "b.jpg", "--checkpoint", weights]
+    assert succeed(*args, stdin=content).stdout_bytes == b""
+    first = (here / "b.jpg").read_bytes()
+    assert first.startswith(b"\xff\xd8")
+    other = grey_photo(here / "other.png", seed=1).read_bytes()
+    assert "b.jpg is there already" in succeed(*args, stdin=other).stderr
+    assert (here / "b.jpg").read_bytes() == first
+    succeed(*args, "--overwrite", stdin=other)
+    assert (here / "b.jpg").read_bytes() != first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text on other systems")
+def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
+    """Latin-1 of an old disk, and what Rich would take for markup or an emoji."""
+    for name in (os.fsdecode(b"bl\xfcte.png"), ":rose:.png", "[b]x.png"):
+        grey_photo(here / name)
+    result = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
+    told = sorted(result.stdout_bytes.splitlines())
+    assert told == [b"out/:rose:.png", b"out/[b]x.png", b"out/bl\xfcte.png"]
+    again = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
+    assert "out/:rose:.png is there already" in again.stderr
+    assert "out/[b]x.png is there already" in again.stderr
+
+
+def test_options_reach_the_colouring(weights: Path, here: Path) -> None:
+    grey_photo(here / "a.png")
+    succeed("colorize", "a.png", "--strength", "0", "-o", "grey.png", "--checkpoint", weights)
+    with Image.open("grey.png") as image:
+        assert np.ptp(np.asarray(image), axis=2).max() == 0
+    sizes = []
+    for size in ("16", "64"):
+        args = ["--render-size", size, "--format", "bmp", "-o", size]
+        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        sizes.append((here / size / "a.bmp").read_bytes())
+    assert sizes[0] != sizes[1]
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["train", "--data", "missing.tgz"], ["missing.tgz", "no such file or folder"]),
+        (["train", "--data", "notes.txt"], ["notes.txt", "not a whole tar archive"]),
+        (["train", "--epochs", "0"], ["epochs is 0", "1 or more"]),
+        (["train", "--size", "100"], ["multiple of 16"]),
+        (["eval", "--checkpoint", "nowhere"], ["nowhere", "no such checkpoint"]),
+        (["eval", "--checkpoint", "notes.txt"], ["notes.txt", "safetensors"]),
+        (["download", "--from-file", "missing.tgz"], ["missing.tgz", "not a file"]),
+        (["colorize", "notes.txt", "--checkpoint", "nowhere"], ["nowhere"]),
+        (["colorize", "empty"], ["empty", "no pictures there", "--recursive"]),
+        (["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "give a folder"]),
+        (["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo"]),
+        (["colorize", "a.png", "-"], ["standard input", "alone"]),
+        (["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
+        (["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
+        (["colorize", "missing.png", "-o", "-"], ["missing.png", "cannot be opened"]),
+    ],
+)
+def test_an_error_is_one_line(args: list[str], said: list[str], weights: Path, here: Path) -> None:
+    (here / "notes.txt").write_text("only words, longer than any header of a file that is known")
+    (here / "empty").mkdir()
+    if args[0] == "colorize" and "--checkpoint" not in args:
+        args = [*args, "--checkpoint", str(weights)]
+    assert_one_line_of_error(flowercolor(*args), *said)
+    assert sorted(path.name for path in here.iterdir()) == ["empty", "notes.txt"]
+
+
+def test_a_missing_photo_fails_alone(weights: Path, here: Path) -> None:
+    grey_photo(here / "a.png")
+    result = flowercolor("colorize", "missing.png", "a.png", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert result.stdout == "a_color.png\n"
+    assert "Failed: missing.png: cannot be opened" in result.stderr
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: object, **__: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("flowercolor.batch.plan", odd)
+    result = flowercolor("colorize", "a.png")
+    assert_one_line_of_error(result, "unexpected RuntimeError: two lines", "--debug")
+    with pytest.raises(RuntimeError, match="two\nlines"):
+        CliRunner().invoke(app, ["--debug", "colorize", "a.png"], catch_exceptions=False)
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    """In a process of its own, as only there a traceback is printed."""
+    command = [sys.executable, "-m", "flowercolor", "--debug", "download", "--from-file", "no.tgz"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback")
+    assert "in download_archive" in result.stderr
+    assert "DownloadError: no.tgz: is not a file" in last_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["colorize"],
+        ["paint", "a.png"],
+        ["train", "--epochs", "many"],
+        ["train", "--output", "lab"],
+        ["colorize", "a.png", "--quality", "101"],
+        ["colorize", "a.png", "--strength", "2"],
+        ["colorize", "a.png", "--format", "gif"],
+        ["eval", "--batch-size", "0"],
+        ["eval", "--device", "abacus"],
+    ],
+)
+def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+    result = flowercolor(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Usage: " in plain(result.stderr)
+
+
+def test_a_reader_that_went_away_ends_it_quietly(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `flowercolor colorize … | head -1`."""
+
+    def closed(_line: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    grey_photo(here / "a.png")
+    monkeypatch.setattr("flowercolor.cli.colorize.print_result", closed)
+    result = flowercolor("colorize", "a.png", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert result.stderr == "Using the weights of garden.\n"
+
+
+# ---- help and looks ----
+
+
+def test_version_and_help_do_not_load_torch() -> None:
+    """It takes seconds."""
+    script = (
+        "import sys\n"
+        "from flowercolor.cli import main\n"
+        "for args in (['--version'], ['--help'], ['train', '--help'], ['colorize', '--help']):\n"
+        "    sys.argv = ['flowercolor', *args]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        assert not end.code, end.code\n"
+        "slow = {'torch', 'torchvision', 'cv2', 'matplotlib', 'requests', 'PIL'}\n"
+        "print(sorted(slow & set(sys.modules)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
+    )
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"flowercolor {__version__}"
+    assert lines[-1] == "[]"
+    assert result.stderr == ""
+
+
+def test_help_names_every_command() -> None:
+    for args in ([], ["--help"], ["-h"]):
+        result = flowercolor(*args)
+        text = plain(result.stdout + result.stderr)
+        for command in ("colorize", "download", "train", "eval"):
+            assert re.search(rf"\b{command}\b", text)
+
+
+def test_every_option_is_explained() -> None:
+    group: Any = get_command(app)
+    assert set(group.commands) == {"colorize", "download", "train", "eval"}
+    for command in (group, *group.commands.values()):
+        for parameter in command.params:
+            assert parameter.name and parameter.help, f"{command.name}: {parameter.name}"
+
+
+def test_progress_draws_bars_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(terminal: bool) -> str:
+        screen = io.StringIO()
+        stderr = Console(file=screen, force_terminal=terminal, width=100, _environ={})
+        monkeypatch.setattr(console, "stderr", stderr)
+        progress = console.RichProgress()
+        with progress.task("Training", 4, "steps") as training:
+            training.advance(2, "epoch 1")
+            with progress.task("Fetching", 2_000_000, "B") as fetching:
+                fetching.advance(1_000_000)
+                progress._bars.refresh()
+            progress.note("a word")
+        return screen.getvalue()
+
+    assert drawn(terminal=False) == "a word\n"
+    text = drawn(terminal=True)
+    for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB", "a word\n"):
+        assert words in plain(text)
