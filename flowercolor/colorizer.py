@@ -108,12 +108,46 @@ class Colorizer:
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 
+        Where a GPU's memory does not suffice, one at a time at half the working size; where
+        that does not either, on the CPU from then on. Both are told of in a note.
+
         Args:
             smalls: Each float32 [h, w] in 0 to 1.
 
         Returns:
             For each, float32 [2, h, w], Cb before Cr.
         """
+        for attempt in (self._forward, self._forward_halved):
+            try:
+                return attempt(smalls)
+            except torch.OutOfMemoryError:
+                next_is_half = attempt == self._forward
+            # Outside the except block, which keeps the failed pass's tensors alive.
+            self._progress.note(
+                f"WARNING: out of memory on {self._device} at {self.render_size_px} px; going on "
+                + (
+                    "at half of that, with coarser colours"
+                    if next_is_half
+                    else "on the CPU, slowly"
+                )
+            )
+            torch.cuda.empty_cache()
+        self._device = torch.device("cpu")
+        self._generator = self._generator.to(self._device)
+        return self._forward(smalls)
+
+    def _forward_halved(self, smalls: Sequence[Array]) -> list[Array]:
+        height, width = smalls[0].shape
+        chroma = []
+        for small in smalls:
+            half = cv2.resize(
+                small, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA
+            )
+            channels = self._forward([half])[0]
+            chroma.append(np.stack([cv2.resize(one, (width, height)) for one in channels]))
+        return chroma
+
+    def _forward(self, smalls: Sequence[Array]) -> list[Array]:
         height, width = smalls[0].shape
         padded = np.stack([_pad(small) for small in smalls])
         grey = torch.from_numpy(padded)[:, None].to(self._device)

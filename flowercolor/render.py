@@ -2,10 +2,11 @@
 
 The network colours a small copy of the photo; the photo keeps its own luma at every pixel.
 Between the two, plain interpolation would smear colour over the edges of petals. Here each
-colour difference is written as a * luma + b with a and b fitted around every pixel of the
-small copy (the guided filter of He et al. 2013, section 3), and a and b, which are smooth,
-are what is enlarged (the fast guided filter, He and Sun 2015): edges then come from the
-full-size luma itself.
+colour difference is written as a * luma + b, the slope a fitted around every pixel of the
+small copy (the guided filter of He et al. 2013, section 3) and b what remains, and a and b
+are what is enlarged (as in the fast guided filter, He and Sun 2015): edges then come from
+the full-size luma itself. Unlike the filter's own b, the remainder is not smoothed, so that
+reduced again the result is the small chroma that went in.
 
 The full-size work goes in strips that fit the processor's cache, so that it needs no
 full-size copy but the result.
@@ -27,8 +28,8 @@ __all__ = ["render", "shrink"]
 Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 
-RADIUS_PX = 2
-EPSILON = 1e-3
+RADIUS_PX = 1
+EPSILON = 1e-2
 
 _WR, _WG, _WB = LUMA_WEIGHTS
 _STRIP_PIXELS = 1 << 16
@@ -82,15 +83,14 @@ def render(
 
 
 def _fit(small: Float, difference: Float, guided: bool) -> tuple[Float, Float]:
-    """The smooth maps a and b with difference = a * luma + b around each pixel."""
+    """The maps a and b with difference = a * luma + b, a fitted around each pixel."""
     if not guided:
         return np.zeros_like(difference), difference
     mean_luma, mean_difference = _mean(small), _mean(difference)
     covariance = _mean(small * difference) - mean_luma * mean_difference
     variance = _mean(small * small) - mean_luma * mean_luma
-    a = (covariance / (variance + EPSILON)).astype(np.float32)
-    b: Float = mean_difference - a * mean_luma
-    return _mean(a), _mean(b)
+    a = _mean((covariance / (variance + EPSILON)).astype(np.float32))
+    return a, difference - a * small
 
 
 def _mean(values: Float) -> Float:

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from flowercolor.colorizer import Colorizer, colorize
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, ImageError, SettingError
 from flowercolor.networks import UNet
+from flowercolor.progress import Silent
 from flowercolor.render import shrink
 
 Array = npt.NDArray[Any]
@@ -284,3 +285,61 @@ def test_the_newest_run_goes_before_the_bundled_weights(
 def test_a_missing_checkpoint_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"^his: no such checkpoint"):
         colorize(photo((33, 50)), checkpoint="his")
+
+
+class _Notes(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def _starved(colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch, most_pixels: int) -> None:
+    """Make the network's pass run out of memory above a number of pixels, but on the CPU."""
+    whole = colorizer._forward
+
+    def forward(smalls: Sequence[Array]) -> list[Array]:
+        if colorizer._device.type != "cpu" and sum(one.size for one in smalls) > most_pixels:
+            raise torch.OutOfMemoryError("made up")
+        return whole(smalls)
+
+    monkeypatch.setattr(colorizer, "_forward", forward)
+    colorizer._device = torch.device("meta")  # anything that is not the CPU
+
+
+def test_out_of_memory_falls_back_to_the_cpu_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = _Notes()
+    colorizer = Colorizer(UNet(NetworkConfig(2)), device="cpu", progress=notes)
+    small = np.random.default_rng(0).random((32, 48), np.float32)
+    expected = colorizer.chroma([small])
+    _starved(colorizer, monkeypatch, most_pixels=0)
+
+    got = colorizer.chroma([small])
+
+    assert np.array_equal(got[0], expected[0])
+    assert len(notes.lines) == 2
+    assert "half" in notes.lines[0]
+    assert "on the CPU" in notes.lines[1]
+
+
+def test_out_of_memory_tries_half_the_working_size_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = _Notes()
+    colorizer = Colorizer(UNet(NetworkConfig(2)), device="cpu", progress=notes)
+    small = np.random.default_rng(0).random((31, 48), np.float32)
+    sizes = []
+
+    def forward(smalls: Sequence[Array]) -> list[Array]:
+        sizes.append([one.shape for one in smalls])
+        if smalls[0].shape == small.shape:
+            raise torch.OutOfMemoryError("made up")
+        return [np.stack((one, one)) for one in smalls]
+
+    monkeypatch.setattr(colorizer, "_forward", forward)
+
+    got = colorizer.chroma([small, small])
+
+    assert sizes == [[(31, 48), (31, 48)], [(16, 24)], [(16, 24)]]
+    assert [one.shape for one in got] == [(2, 31, 48)] * 2
+    assert len(notes.lines) == 1
+    assert "half" in notes.lines[0]

@@ -1,0 +1,141 @@
+"""What colouring costs beside the network, and a folder at a time.
+
+Made-up photos, the bundled weights.
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from timing import compare
+
+from flowercolor.batch import Job, Writing, plan, run
+from flowercolor.checkpoint import bundled_checkpoint, load_generator
+from flowercolor.color import rgb_to_chroma
+from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
+from flowercolor.images import read_photo, write_photo
+from flowercolor.networks import UNet
+from flowercolor.render import render, shrink
+
+JPEG = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+
+
+def made_up_photo(height_px: int, width_px: int, seed: int) -> npt.NDArray[np.uint8]:
+    """BGR uint8 [H, W, 3]: soft blobs of colour, with the grain of a photo."""
+    rng = np.random.default_rng(seed)
+    blobs = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    photo = cv2.resize(blobs, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    grain = rng.normal(0, 4, (height_px, width_px, 1)).astype(np.float32)
+    return np.clip(photo + grain, 0, 255).astype(np.uint8)
+
+
+def twelve_megapixels(folder: Path) -> None:
+    """Everything outside the network, against OpenCV decoding and encoding the same file."""
+    source, target = folder / "12mp.jpg", folder / "out.jpg"
+    cv2.imwrite(str(source), made_up_photo(3000, 4000, 0), JPEG)
+    height, width = round(RENDER_SIZE_PX * 0.75**0.5), round(RENDER_SIZE_PX / 0.75**0.5)
+    rng = np.random.default_rng(1)
+    chroma = rng.normal(0, 0.1, (2, height, width)).astype(np.float32)
+
+    def ours() -> None:
+        photo = read_photo(source)
+        rgb = render(photo.luma, shrink(photo.luma, height, width), chroma)
+        write_photo(target, rgb, metadata=photo.metadata)
+
+    def reference() -> None:
+        photo = cv2.imdecode(np.frombuffer(source.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        target.write_bytes(cv2.imencode(".jpg", photo, JPEG)[1].tobytes())
+
+    report("12 MP JPEG outside the network / OpenCV decode + encode", ours, reference)
+
+
+def folder_of_photos(folder: Path, count: int = 200) -> None:
+    """A folder of 500-pixel photos, against a plain loop in float32, one at a time."""
+    source, target = folder / "photos", folder / "colored"
+    source.mkdir()
+    target.mkdir()
+    for number in range(count):
+        # The sizes of the data set: a short side of 500, either way round.
+        size = (500, 667) if number % 3 else (667, 500)
+        cv2.imwrite(str(source / f"{number:03}.jpg"), made_up_photo(*size, number))
+    colorizer = Colorizer.from_checkpoint("bundled", device="cpu")
+    generator, _ = load_generator(bundled_checkpoint())
+
+    def ours() -> None:
+        for outcome in run(plan([source], target), colorizer, Writing(overwrite=True)):
+            assert outcome.status == "done", outcome
+
+    def reference() -> None:
+        for job in plan([source], target):
+            plain(job, generator, colorizer)
+
+    report(f"{count} photos of 500 px / a plain loop", ours, reference, rounds=3)
+
+
+def plain(job: Job, generator: UNet, colorizer: Colorizer) -> None:
+    """What one would write in ten lines: read, network, resize, add, write."""
+    luma = cv2.imread(str(job.source), cv2.IMREAD_GRAYSCALE)
+    assert luma is not None
+    height, width = (-(-side // 16) * 16 for side in colorizer.working_size_px(*luma.shape))
+    small = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
+    with torch.no_grad():
+        fake = generator(torch.from_numpy(small)[None, None].float() / 255)
+    cb, cr = rgb_to_chroma(fake)[0].numpy()
+    size = luma.shape[::-1]
+    y = luma.astype(np.float32) / 255
+    red, blue = 1.402 * cv2.resize(cr, size), 1.772 * cv2.resize(cb, size)
+    green = -(0.299 * red + 0.114 * blue) / 0.587
+    bgr = (np.stack((y + blue, y + green, y + red), -1).clip(0, 1) * 255).astype(np.uint8)
+    cv2.imwrite(str(job.target), bgr, JPEG)
+
+
+def hundred_megapixels(folder: Path) -> None:
+    """The peak resident memory of the whole command on a photo of 100 megapixels."""
+    source = folder / "100mp.jpg"
+    cv2.imwrite(str(source), made_up_photo(8660, 11548, 0), JPEG)
+    command = [sys.executable, "-m", "flowercolor", "colorize", str(source)]
+    options = ["-o", str(folder / "100mp_out.jpg"), "--checkpoint", "bundled", "--device", "cpu"]
+    subprocess.run([*command, *options], check=True, capture_output=True)
+    # The largest child up to here; in kilobytes, on macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
+    sys.stdout.write(f"100 MP JPEG, peak resident memory: {peak_bytes / 1e9:.2f} GB\n")
+
+
+def start(folder: Path) -> None:
+    """A whole command on one small photo, against importing torch."""
+    source = folder / "small.jpg"
+    cv2.imwrite(str(source), made_up_photo(60, 80, 0))
+    command = [sys.executable, "-m", "flowercolor", "colorize", str(source), "--overwrite"]
+    options = ["-o", str(folder / "small_out.jpg"), "--checkpoint", "bundled", "--device", "cpu"]
+
+    def ours() -> None:
+        subprocess.run([*command, *options], check=True, capture_output=True)
+
+    def reference() -> None:
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+
+    report("colorize one small photo / python -c 'import torch'", ours, reference)
+
+
+def report(title: str, ours: object, reference: object, rounds: int = 5) -> None:
+    """Print one line: both times and their ratio."""
+    own, other, ratio = compare(ours, reference, rounds)  # type: ignore[arg-type]
+    sys.stdout.write(f"{title}: {own:.3f} s / {other:.3f} s = {ratio:.2f}\n")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        for benchmark in (hundred_megapixels, start, twelve_megapixels, folder_of_photos):
+            benchmark(Path(name))
