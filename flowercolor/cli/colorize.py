@@ -5,12 +5,16 @@ import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from flowercolor.cli.console import EXIT_FAILED, RichProgress, command, print_result, say
 from flowercolor.config import DeviceName
+
+if TYPE_CHECKING:
+    from flowercolor.batch import Job
+    from flowercolor.colorizer import Colorizer
 
 __all__ = ["colorize"]
 
@@ -56,6 +60,17 @@ def colorize(
             "of the whole, larger sees finer things. The output keeps the photo's own size.",
             min=16,
             metavar="PX",
+            show_default=False,
+        ),
+    ] = None,
+    variants: Annotated[
+        int | None,
+        typer.Option(
+            help="Write a sheet of this many renderings of one photo to choose from, each "
+            "labelled with the option that gives it.",
+            min=2,
+            max=12,
+            metavar="N",
             show_default=False,
         ),
     ] = None,
@@ -151,6 +166,11 @@ def colorize(
             sys.stdout.buffer.write(colored)
         return
 
+    if variants is not None:
+        sheet = jobs[0].target if target else jobs[0].source.with_suffix(".variants.png")
+        _write_sheet(jobs, sheet, variants, colorizer, overwrite=overwrite)
+        return
+
     count: Counter[str] = Counter()
     with closing(run(jobs, colorizer, writing, progress)) as outcomes:
         for outcome in outcomes:
@@ -180,3 +200,22 @@ def colorize(
         say(f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _write_sheet(
+    jobs: "list[Job]", sheet: Path, count: int, colorizer: "Colorizer", *, overwrite: bool
+) -> None:
+    from flowercolor.errors import SettingError
+    from flowercolor.images import read_photo, write_photo
+    from flowercolor.variants import variants
+
+    if len(jobs) != 1:
+        raise SettingError(f"--variants shows one photo; {len(jobs)} were given")
+    source = jobs[0].source
+    if sheet.exists() and sheet.samefile(source):
+        raise SettingError(f"{sheet}: is the photo itself; choose another output")
+    if sheet.exists() and not overwrite:
+        say(f"Skipped: {sheet} is there already")
+        return
+    write_photo(sheet, variants(read_photo(source).luma, colorizer, count))
+    print_result(str(sheet))
