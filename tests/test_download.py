@@ -138,7 +138,7 @@ class Recorder:
         self.done.append(0)
         yield self
 
-    def advance(self, amount: int = 1, **fields: str) -> None:
+    def advance(self, amount: int = 1, status: str | None = None) -> None:
         self.done[-1] += amount
 
     def note(self, message: str) -> None:

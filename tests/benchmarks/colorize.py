@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -37,7 +38,8 @@ def made_up_photo(height_px: int, width_px: int, seed: int) -> npt.NDArray[np.ui
     blobs = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     photo = cv2.resize(blobs, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
     grain = rng.normal(0, 4, (height_px, width_px, 1)).astype(np.float32)
-    return np.clip(photo + grain, 0, 255).astype(np.uint8)
+    grained: npt.NDArray[np.uint8] = np.clip(photo + grain, 0, 255).astype(np.uint8)
+    return grained
 
 
 def twelve_megapixels(folder: Path) -> None:
@@ -55,6 +57,7 @@ def twelve_megapixels(folder: Path) -> None:
 
     def reference() -> None:
         photo = cv2.imdecode(np.frombuffer(source.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        assert photo is not None
         target.write_bytes(cv2.imencode(".jpg", photo, JPEG)[1].tobytes())
 
     report("12 MP JPEG outside the network / OpenCV decode + encode", ours, reference)
@@ -129,9 +132,11 @@ def start(folder: Path) -> None:
     report("colorize one small photo / python -c 'import torch'", ours, reference)
 
 
-def report(title: str, ours: object, reference: object, rounds: int = 5) -> None:
+def report(
+    title: str, ours: Callable[[], object], reference: Callable[[], object], rounds: int = 5
+) -> None:
     """Print one line: both times and their ratio."""
-    own, other, ratio = compare(ours, reference, rounds)  # type: ignore[arg-type]
+    own, other, ratio = compare(ours, reference, rounds)
     sys.stdout.write(f"{title}: {own:.3f} s / {other:.3f} s = {ratio:.2f}\n")
 
 
