@@ -9,6 +9,7 @@ from flowercolor.cli import console
 from flowercolor.cli.colorize import colorize
 from flowercolor.cli.download import download
 from flowercolor.cli.evaluate import evaluate
+from flowercolor.cli.models import models
 from flowercolor.cli.train import train
 
 __all__ = ["app", "main"]
@@ -46,6 +47,7 @@ app.command()(colorize)
 app.command()(download)
 app.command()(train)
 app.command("eval")(evaluate)
+app.command()(models)
 
 
 def main() -> None:

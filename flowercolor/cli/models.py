@@ -1,0 +1,62 @@
+"""`flowercolor models`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from flowercolor.cli.console import command, print_result, say
+
+__all__ = ["models"]
+
+
+@command
+def models(
+    json_lines: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON for each checkpoint.")
+    ] = False,
+) -> None:
+    """List the checkpoints that there are: the bundled one and your own runs.
+
+    The names are what --checkpoint takes. Runs elsewhere than in the data directory are
+    used by their path and not listed.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from flowercolor.checkpoint import find_checkpoint, list_runs, read_info
+    from flowercolor.errors import CheckpointError
+
+    table = Table()
+    for column in ("name", "trained", "epochs", "best test L1", "network"):
+        table.add_column(column)
+    for name in ("bundled", *(run.name for run in list_runs())):
+        try:
+            info = read_info(find_checkpoint(name))
+        except CheckpointError as error:
+            say(f"Left out: {error}")
+            continue
+        network = info.config.network
+        if json_lines:
+            print_result(
+                json.dumps(
+                    {
+                        "name": name,
+                        "created": info.created,
+                        "epoch": info.epoch,
+                        "best_l1": info.best_l1,
+                        "size_px": info.config.size_px,
+                        "network": network.to_dict(),
+                        "data": dict(info.data),
+                    }
+                )
+            )
+        table.add_row(
+            name,
+            info.created[:10],
+            str(info.epoch),
+            "" if info.best_l1 is None else f"{info.best_l1:.4f} at {info.config.size_px} px",
+            f"{network.base_channels} channels, {network.output} out",
+        )
+    if not json_lines:
+        Console().print(table)
