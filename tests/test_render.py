@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowercolor import render as module
-from flowercolor.color import fit_gamut, to_rgb
+from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.render import render, shrink
 
 Array = npt.NDArray[Any]
@@ -166,6 +166,21 @@ def test_less_colour_bleeds_over_an_edge_when_guided() -> None:
         return float(np.abs(rgb - expected)[:, edge - 8 : edge + 8].mean())
 
     assert error(guided=True) < 0.5 * error(guided=False)
+
+
+def test_reduced_again_the_colours_are_those_that_went_in() -> None:
+    """Fine structure of the luma must not shift the colours of an area, guided or not."""
+    rng = np.random.default_rng(0)
+    luma = rng.integers(90, 166, (160, 120)).astype(np.uint8)
+    small = shrink(luma, 20, 15)
+    across, down = np.meshgrid(np.linspace(-0.1, 0.1, 15), np.linspace(-0.1, 0.1, 20))
+    chroma = np.stack((across, down)).astype(np.float32)
+    for guided in (False, True):
+        rgb = render(luma, small, chroma, guided=guided)
+        reduced = cv2.resize(rgb, (15, 20), interpolation=cv2.INTER_AREA) / 255
+        again = rgb_to_chroma(torch.from_numpy(reduced).permute(2, 0, 1)).numpy()
+        # One level of rounding, and the outermost half pixel, which has no neighbour.
+        assert np.abs(again - chroma)[:, 1:-1, 1:-1].max() < 1 / 255
 
 
 def test_what_is_given_is_not_changed() -> None:

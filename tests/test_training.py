@@ -1,0 +1,654 @@
+import dataclasses
+import errno
+import json
+import math
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowercolor import plots, training
+from flowercolor.checkpoint import BEST, LAST, load_generator, load_tensors, read_info
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.errors import CheckpointError, DeviceError, StorageError, TrainingError
+from flowercolor.evaluation import Scores, score
+from flowercolor.files import write_text
+from flowercolor.networks import Discriminator, UNet
+from flowercolor.progress import Silent, Task
+from flowercolor.training import TrainResult, read_metrics, read_source, train
+
+Sets = tuple[FlowerDataset, FlowerDataset]
+
+STEPS = 3  # of an epoch: 4, 4 and 2 photos
+CONFIG = TrainConfig(
+    NetworkConfig(2),
+    epochs=4,
+    batch_size=4,
+    test_batch_size=2,
+    lr=1e-3,
+    size_px=16,
+    flip=True,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    """Without plots, each of which takes longer than an epoch here, and with one thread.
+
+    The threads of a convolution wait for each other in a busy loop: with networks this small
+    they lose forty times what they gain wherever the machine has other work to do.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def sets(photos: Photos) -> Sets:
+    return FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(sets: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `CONFIG` from its first to its last epoch."""
+    run = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    result = go(CONFIG, sets, run)
+    assert result.finished
+    assert result.epoch == 4
+    return run
+
+
+def go(config: TrainConfig, sets: Sets, run: Path, **options: Any) -> TrainResult:
+    return train(config, *sets, run, **{"device": "cpu", "precision": "float32", **options})
+
+
+def changed(**settings: Any) -> TrainConfig:
+    return dataclasses.replace(CONFIG, **settings)
+
+
+def initial(config: TrainConfig) -> tuple[UNet, Discriminator]:
+    """The two networks as a run begins with them."""
+    torch.manual_seed(config.seed)
+    return UNet(config.network), Discriminator(config.size_px)
+
+
+def saved(run: Path, prefix: str = "", name: str = LAST) -> dict[str, Tensor]:
+    """Tensors of a checkpoint whose names begin with `prefix`, without it."""
+    _, tensors = load_tensors(run / name)
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """What the run measured, without the clock."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)]
+
+
+def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+    assert tensors.keys() == others.keys()
+    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
+    assert different == []
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Bit for bit: both checkpoints with all optimizer state, and every other file."""
+    for name in (BEST, LAST):
+        assert_equal(saved(run, name=name), saved(other, name=name))
+        assert progress_of(run / name) == progress_of(other / name)
+    assert rows(run) == rows(other)
+    assert files(run) == files(other)
+    for sheet in (run / "samples").iterdir():
+        assert sheet.read_bytes() == (other / "samples" / sheet.name).read_bytes()
+
+
+def progress_of(checkpoint: Path) -> dict[str, Any]:
+    """What it says of itself, without its date and how long the run was meant to be."""
+    info = dataclasses.asdict(read_info(checkpoint))
+    info.pop("created")
+    info["config"].pop("epochs")
+    return info
+
+
+def files(run: Path) -> list[str]:
+    return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+
+
+# The game
+
+
+def test_the_adversarial_gradient_reaches_the_generator(sets: Sets, run: Path) -> None:
+    """Without an L1 term it is the only thing that can move the generator."""
+    config = changed(network=NetworkConfig(4), lambda_l1=0, epochs=1)
+    go(config, sets, run)
+    after = saved(run, "generator.")
+    unmoved = [n for n, p in initial(config)[0].named_parameters() if torch.equal(p, after[n])]
+    assert unmoved == []
+
+
+def test_the_adversarial_gradient_makes_fakes_look_real_to_the_discriminator(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a discriminator that stands still, the adversarial term falls."""
+    monkeypatch.setattr(training, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0)
+    go(changed(network=NetworkConfig(4), lambda_l1=0, epochs=6, lr=3e-3), sets, run)
+    first, *_, last = (row["adversarial"] for row in read_metrics(run))
+    assert last < 0.7 * first
+
+
+def test_a_step_is_the_plain_game(sets: Sets, run: Path) -> None:
+    """D learns from real and detached fake, then G from what D has become and from L1."""
+    config = changed(network=NetworkConfig(4), batch_size=10, epochs=1, flip=False, lambda_l1=2)
+    go(config, sets, run)
+
+    generator, discriminator = initial(config)
+    optimizer_g = torch.optim.Adam(generator.parameters(), config.lr)
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), config.lr)
+    bce = nn.BCELoss()
+    grey, real = sets[0].batch(range(10))
+    fake = generator(grey)
+    judged_real = discriminator(real).sigmoid()
+    judged_fake = discriminator(fake.detach()).sigmoid()
+    loss_d = bce(judged_real, torch.ones(10, 1, 1, 1)) + bce(judged_fake, torch.zeros(10, 1, 1, 1))
+    loss_d.backward()
+    optimizer_d.step()
+    adversarial = bce(discriminator(fake).sigmoid(), torch.ones(10, 1, 1, 1))
+    l1 = (fake - real).abs().mean()
+    (config.lambda_l1 * l1 + config.lambda_adv * adversarial).backward()
+    optimizer_g.step()
+
+    (row,) = read_metrics(run)
+    expected_row = {
+        "loss_g": config.lambda_l1 * l1 + config.lambda_adv * adversarial,
+        "loss_d": loss_d,
+        "l1": l1,
+        "adversarial": adversarial,
+        "d_real": judged_real.mean(),
+        "d_fake": judged_fake.mean(),
+    }
+    for key, value in expected_row.items():
+        assert row[key] == pytest.approx(value.item(), rel=1e-4)
+    for prefix, network in (("generator.", generator), ("discriminator.", discriminator)):
+        after = saved(run, prefix)
+        for name, expected in network.state_dict().items():
+            if name in ("layers.0.bias", "layers.3.bias"):
+                continue  # batch norm takes their effect away, their gradient is rounding alone
+            # Adam's first step is lr times the gradient's sign, which rounding may turn where
+            # the gradient is 0.
+            close = (after[name] - expected).abs() < 0.3 * config.lr
+            assert close.double().mean() > 0.98, name
+
+
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gradients are after the step what they were before the generator's turn."""
+    judges: list[Discriminator] = []
+    before: list[list[Tensor]] = []
+
+    class Watched(Discriminator):
+        def __init__(self, size_px: int) -> None:
+            super().__init__(size_px)
+            judges.append(self)
+
+    def watched_loss(logits: Tensor) -> Tensor:
+        before.append([gradient(parameter) for parameter in judges[0].parameters()])
+        return adversarial_loss(logits)
+
+    def gradient(parameter: Tensor) -> Tensor:
+        assert parameter.grad is not None
+        return parameter.grad.clone()
+
+    adversarial_loss = training.adversarial_loss  # type: ignore[attr-defined]
+    monkeypatch.setattr(training, "Discriminator", Watched)
+    monkeypatch.setattr(training, "adversarial_loss", watched_loss)
+    go(changed(epochs=1, batch_size=10), sets, run)
+    assert len(before) == 1
+    assert sum(gradient.abs().sum() for gradient in before[0]) > 0
+    for parameter, expected in zip(judges[0].parameters(), before[0], strict=True):
+        assert torch.equal(gradient(parameter), expected)
+        assert parameter.requires_grad, "it must learn again at the next step"
+
+
+def test_without_an_adversarial_term_the_discriminator_is_left_alone(sets: Sets, run: Path) -> None:
+    config = changed(lambda_adv=0, epochs=1)
+    go(config, sets, run)
+    generator, discriminator = initial(config)
+    assert_equal(saved(run, "discriminator."), discriminator.state_dict())
+    assert saved(run, "optimizer_d.") == {}
+    assert not torch.equal(saved(run, "generator.")["head.weight"], generator.head.weight)
+    (row,) = read_metrics(run)
+    assert row["loss_d"] == row["adversarial"] == 0
+
+
+@pytest.mark.parametrize("output", ["rgb", "chroma"])
+def test_a_batch_is_learned_by_heart(photos: Photos, run: Path, output: Any) -> None:
+    class OneBatch(FlowerDataset):
+        def batch(self, positions: Any, flips: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            return super().batch([0, 1, 2, 3])
+
+    config = changed(network=NetworkConfig(8, output), lambda_adv=0, lr=5e-3, epochs=1)
+    four = FlowerDataset(photos, range(4))
+    before = score(initial(config)[0], four)
+    result = go(config, (OneBatch(photos, list(range(4)) * 120), four), run)
+    assert result.test_l1 is not None
+    assert result.test_l1 < 0.35 * min(before.mean_l1, before.mean_grey_l1)
+
+
+def test_each_epoch_sees_every_photo_once_in_an_order_of_its_own(sets: Sets, run: Path) -> None:
+    batches: list[list[int]] = []
+
+    class Watched(FlowerDataset):
+        def batch(self, positions: Any, flips: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            batches.append(positions.tolist())
+            return super().batch(positions, flips)
+
+    go(CONFIG, (Watched(sets[0].photos, range(10)), sets[1]), run)
+    assert [len(batch) for batch in batches] == [4, 4, 2] * 4
+    photos = list(chain.from_iterable(batches))
+    epochs = [photos[first : first + 10] for first in range(0, len(photos), 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_a_loss_is_the_mean_over_photos_not_over_batches(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last batch is smaller. Here each batch's loss is its size."""
+    monkeypatch.setattr(
+        training, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0 + len(real)
+    )
+    go(changed(epochs=2), sets, run)
+    expected = (4 * 4 + 4 * 4 + 2 * 2) / 10
+    assert [row["loss_d"] for row in read_metrics(run)] == pytest.approx([expected] * 2)
+
+
+@pytest.mark.parametrize("settings", [{"seed": 7}, {"flip": False}, {"lr": 2e-3}])
+def test_equal_settings_give_equal_bits_and_others_do_not(
+    sets: Sets, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = changed(epochs=1)
+    for number, this in enumerate((config, config, dataclasses.replace(config, **settings))):
+        torch.manual_seed(number)  # what the caller drew before must not matter
+        go(this, sets, tmp_path / str(number))
+    assert_same_run(tmp_path / "0", tmp_path / "1")
+    one, other = saved(tmp_path / "0", "generator."), saved(tmp_path / "2", "generator.")
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
+def test_bfloat16_trains_almost_alike(sets: Sets, tmp_path: Path) -> None:
+    config = changed(epochs=1)
+    exact = go(config, sets, tmp_path / "a")
+    fast = go(config, sets, tmp_path / "b", precision="bf16")
+    assert exact.test_l1 != fast.test_l1
+    assert fast.test_l1 == pytest.approx(exact.test_l1, rel=0.05)
+    assert saved(tmp_path / "b")["generator.head.weight"].dtype == torch.float32
+
+
+def test_a_run_may_begin_with_the_weights_of_another(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    go(changed(epochs=1, lr=1e-9, seed=1), sets, run, start_from=uninterrupted / BEST)
+    after, start = saved(run, "generator."), saved(uninterrupted, "generator.", BEST)
+    for name, _ in initial(CONFIG)[0].named_parameters():
+        torch.testing.assert_close(after[name], start[name], atol=1e-6, rtol=0)
+
+
+def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    with pytest.raises(CheckpointError, match="do not fit") as caught:
+        go(changed(network=NetworkConfig(3)), sets, run, start_from=uninterrupted / BEST)
+    assert "\n" not in str(caught.value)
+
+
+# What a run leaves behind
+
+
+def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "plot_losses", plots.plot_losses)
+    config = changed(epochs=2)
+    result = go(config, sets, run)
+    assert files(run) == [
+        "best.safetensors",
+        "config.json",
+        "last.safetensors",
+        "losses.png",
+        "metrics.jsonl",
+        "samples/epoch_0001.png",
+        "samples/epoch_0002.png",
+    ]
+    about = json.loads((run / "config.json").read_text())
+    assert TrainConfig.from_dict(about["config"]) == config
+    assert about["device"] == "cpu"
+    assert read_source(run) == sets[0].photos.source
+    assert cv2.imread(str(run / "losses.png")) is not None
+
+    first, second = read_metrics(run)
+    assert (first["epoch"], second["epoch"]) == (1, 2)
+    assert 0 <= first["seconds"] <= second["seconds"]
+    assert result == TrainResult(
+        run, True, 2, second["test_l1"], min(first["test_l1"], second["test_l1"])
+    )
+
+
+def test_the_sheets_show_the_test_photos_and_what_became_of_them(
+    sets: Sets, uninterrupted: Path
+) -> None:
+    """Grey, generated, truth; the grey and the true ones the same in every epoch."""
+    grey, real = sets[1].batch(range(2))
+    sheets = [cv2.imread(str(path)) for path in sorted((uninterrupted / "samples").iterdir())]
+    assert len(sheets) == 4
+    for sheet in sheets:
+        assert sheet is not None
+        for number in range(2):
+            top = 2 + 18 * number
+            shown = sheet[top : top + 16, :, ::-1] / 255
+            assert np.allclose(shown[:, 2:18], grey[number].permute(1, 2, 0))
+            assert np.allclose(shown[:, 38:54], real[number].permute(1, 2, 0))
+            # The generated one is that of the epoch, so it changes.
+    assert not np.array_equal(sheets[0][:, 20:36], sheets[-1][:, 20:36])  # type: ignore[index]
+
+
+def test_the_best_checkpoint_scores_what_the_metrics_say(sets: Sets, uninterrupted: Path) -> None:
+    best = min(read_metrics(uninterrupted), key=lambda row: row["test_l1"])
+    generator, info = load_generator(uninterrupted / BEST)
+    assert info.epoch == best["epoch"]
+    assert info.test_l1 == info.best_l1 == best["test_l1"]
+    assert score(generator, sets[1]).mean_l1 == pytest.approx(best["test_l1"], abs=1e-6)
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_test_l1(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    l1 = iter([0.5, 0.3, 0.4, 0.35])
+
+    def pretended(*_: object) -> Scores:
+        value = torch.tensor([next(l1)])
+        return Scores(["a"], value, value)
+
+    monkeypatch.setattr(training, "score", pretended)
+    go(CONFIG, sets, run)
+    best, last = read_info(run / BEST), read_info(run / LAST)
+    assert (best.epoch, last.epoch) == (2, 4)
+    assert best.test_l1 == best.best_l1 == last.best_l1 == pytest.approx(0.3)
+    assert last.test_l1 == pytest.approx(0.35)
+
+
+def test_the_best_checkpoint_holds_the_generator_alone(uninterrupted: Path) -> None:
+    assert all(name.startswith("generator.") for name in saved(uninterrupted, name=BEST))
+
+
+def test_progress_counts_every_step_and_goes_on_where_a_run_stopped(sets: Sets, run: Path) -> None:
+    class Counting(Silent):
+        done: dict[str, tuple[int, int | None]]
+        statuses: list[str]
+
+        def __init__(self) -> None:
+            self.done, self.statuses = {}, []
+
+        @contextmanager
+        def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
+            progress = self
+
+            class Counted:
+                def advance(self, amount: int = 1, status: str | None = None) -> None:
+                    progress.done[label] = (progress.done.get(label, (0, None))[0] + amount, total)
+                    progress.statuses += [status] if status else []
+
+            yield Counted()
+
+    whole, stopped = Counting(), Counting()
+    go(CONFIG, sets, run, progress=whole)
+    assert whole.done == {"Training": (12, 12), "Testing": (2 * 4, 2)}
+    assert len(whole.statuses) == 4
+    assert whole.statuses[0].startswith("epoch 1 ")
+
+    go(CONFIG, sets, run, should_stop=after(5))
+    go(CONFIG, sets, run, progress=stopped, resume=True)
+    assert stopped.done["Training"] == (12, 12)
+
+
+# Going on
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """A `should_stop` that says so after this many steps."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == steps
+
+    return should_stop
+
+
+def test_two_epochs_and_two_more_equal_four(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    """Also shows that a run may be made longer."""
+    assert go(changed(epochs=2), sets, run).epoch == 2
+    assert go(CONFIG, sets, run, resume=True).finished
+    assert_same_run(run, uninterrupted)
+
+
+def test_bits_are_equal_with_as_many_threads_as_there_are(sets: Sets, tmp_path: Path) -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        go(changed(epochs=2), sets, tmp_path / "whole")
+        go(changed(epochs=1), sets, tmp_path / "parts")
+        go(changed(epochs=2), sets, tmp_path / "parts", resume=True)
+    finally:
+        torch.set_num_threads(1)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_run_stopped_after_every_single_step_equals_one_that_was_not(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    for step in range(STEPS * CONFIG.epochs):
+        result = go(CONFIG, sets, run, resume=step > 0, should_stop=after(1))
+        assert not result.finished
+        assert result.epoch == step // STEPS
+        info = read_info(run / LAST)
+        assert (info.epoch, info.step) == (step // STEPS, step % STEPS + 1)
+    assert go(CONFIG, sets, run, resume=True).finished
+    assert_same_run(run, uninterrupted)
+
+
+def test_a_finished_run_stays_as_it_is(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    go(CONFIG, sets, run)
+    expected = go(CONFIG, sets, run, resume=True)
+    assert expected.finished
+    assert expected.best_l1 == read_info(run / BEST).best_l1
+    assert_same_run(run, uninterrupted)
+
+
+class Killed(BaseException):
+    """Stands for the process's end."""
+
+
+def test_an_end_between_any_two_files_loses_nothing(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is put in place by one rename; the run ends before the first, the second, ..."""
+    config = changed(epochs=2, batch_size=10)
+    renames = 0
+    survived = 1000
+    replace = Path.replace
+
+    def counted(path: Path, target: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames > survived:
+            raise Killed
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", counted)
+    go(config, sets, tmp_path / "whole")
+    for survived in range(renames):
+        run, renames = tmp_path / str(survived), 0
+        with pytest.raises(Killed):
+            go(config, sets, run)
+        renames = -1000
+        go(config, sets, run, resume=(run / LAST).exists())
+        assert_same_run(run, tmp_path / "whole")
+
+
+def go_on(sets: Sets, run: Path, began: Event) -> None:
+    """Train `CONFIG` in a process of its own, from where the last one was killed."""
+    torch.set_num_threads(1)
+    began.set()
+    go(CONFIG, sets, run, resume=(run / LAST).exists())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_run_killed_at_random_equals_one_that_was_not(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    """Killed from outside while it computes and writes, and with the real plots."""
+    # A server that has imported torch once forks each process in no time.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flowercolor.training", "matplotlib.figure"])
+    rng = random.Random(0)
+    kills = 0
+    for _ in range(20):
+        began = context.Event()
+        process = context.Process(target=go_on, args=(sets, run, began))
+        process.start()
+        try:
+            assert began.wait(60)
+            if kills < 3:
+                process.join(rng.uniform(0.05, 0.6))
+                kills += process.is_alive()
+                process.kill()
+            process.join(60)
+            if process.exitcode == 0:
+                break
+            assert process.exitcode == -9, "it failed by itself"
+        finally:
+            process.kill()
+            process.join()
+    assert kills > 0
+    for leftover in run.rglob(".*.tmp"):  # what a process writes when it is killed
+        leftover.unlink()
+    assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"lr": 2e-3}, "written with other settings than those given now"),
+        ({"seed": 1}, "written with other settings than those given now"),
+        ({"network": NetworkConfig(3)}, "written with other settings than those given now"),
+    ],
+)
+def test_going_on_with_other_settings_is_refused(
+    sets: Sets, uninterrupted: Path, settings: dict[str, Any], reason: str
+) -> None:
+    assert_resume_refused(changed(**settings), sets, uninterrupted, reason)
+
+
+def assert_resume_refused(config: TrainConfig, sets: Sets, run: Path, reason: str) -> None:
+    """In one line that names the checkpoint; the run stays as it is."""
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=reason) as caught:
+        go(config, sets, run, resume=True)
+    assert str(caught.value).startswith(f"{run / LAST}: ")
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_going_on_with_other_photos_is_refused(sets: Sets, uninterrupted: Path) -> None:
+    photos = dataclasses.replace(sets[0].photos, fingerprint="another")
+    others = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+    assert_resume_refused(CONFIG, others, uninterrupted, "trained on other photos")
+
+
+def test_going_on_from_weights_alone_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    run.mkdir()
+    (run / LAST).write_bytes((uninterrupted / BEST).read_bytes())
+    assert_resume_refused(CONFIG, sets, run, "holds weights only; resuming needs the last")
+
+
+def test_going_on_from_nothing_is_refused(sets: Sets, run: Path) -> None:
+    assert_resume_refused(CONFIG, sets, run, "no such file; expected a checkpoint")
+
+
+# What goes wrong
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_can_go_on(
+    sets: Sets, run: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if LAST in path.name and (run / LAST).exists():
+            write(path, content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(StorageError, match=r"last\.safetensors: .* the disk is full"):
+            go(CONFIG, sets, run)
+    assert load_tensors(run / LAST)[0].epoch == 1
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_losses_that_are_no_numbers_end_the_run_and_spoil_nothing(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch, stop: bool, value: float
+) -> None:
+    go(changed(epochs=1), sets, run)
+    before = (run / LAST).read_bytes(), (run / BEST).read_bytes(), rows(run)
+    monkeypatch.setattr(training, "adversarial_loss", lambda logits: logits.mean() * value)
+    with pytest.raises(TrainingError, match="a loss of epoch 2 is not a finite number") as caught:
+        go(CONFIG, sets, run, resume=True, should_stop=after(1) if stop else after(-1))
+    assert str(caught.value).startswith(f"{run}: ")
+    assert "\n" not in str(caught.value)
+    assert ((run / LAST).read_bytes(), (run / BEST).read_bytes(), rows(run)) == before
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError):
+        go(CONFIG, sets, run, device="cuda")
+    assert not run.exists()
+
+
+def test_a_run_without_files_has_no_metrics_and_no_source(run: Path) -> None:
+    assert read_metrics(run) == []
+    assert read_source(run) is None
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    began = time.monotonic()
+    result = go(CONFIG, sets, run, device="cuda")
+    assert time.monotonic() - began < 60
+    expected = read_info(uninterrupted / LAST).test_l1
+    assert result.test_l1 == pytest.approx(expected, rel=0.1)
