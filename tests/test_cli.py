@@ -35,6 +35,7 @@ from flowercolor.download import Archive, Downloaded, download_archive
 from flowercolor.errors import DownloadError
 from flowercolor.networks import UNet
 
+COMMANDS = ("colorize", "download", "train", "eval", "models")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
 
 
@@ -409,13 +410,13 @@ def test_ctrl_c_saves_the_run_and_prints_how_to_go_on(archive: Path, here: Path)
         text=True,
         env=environment(),
     ) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list(paths.runs_dir().glob("*/config.json")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     [run] = paths.runs_dir().iterdir()
     assert stdout == f"flowercolor train --resume {run.name}\n"
@@ -566,6 +567,56 @@ def test_options_reach_the_colouring(weights: Path, here: Path) -> None:
     assert sizes[0] != sizes[1]
 
 
+def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save("a.png")
+    sizes = []
+    for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
+        args = ["-o", "b.jpg", "--overwrite", *options]
+        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        sizes.append((here / "b.jpg").stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+    skipped = succeed("colorize", "a.png", "--skip-colored", "--checkpoint", weights)
+    assert skipped.stdout == ""
+    assert "Skipped: a.png is in colour already" in skipped.stderr
+    again = succeed("colorize", "a.png", "-o", "b.jpg", "--checkpoint", weights)
+    assert "Skipped: b.jpg is there already" in again.stderr
+
+
+def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) -> None:
+    photo = grey_photo(here / "a.png")
+    args = ["colorize", "--variants", "2", "--checkpoint", str(weights)]
+    assert succeed(*args, photo.name).stdout == "a.variants.png\n"
+    sheet = (here / "a.variants.png").read_bytes()
+    with Image.open("a.variants.png") as image:
+        assert image.width >= 2 * 30
+    assert "is there already" in succeed(*args, photo.name).stderr
+    assert succeed(*args, photo.name, "-o", "sheet.png").stdout == "sheet.png\n"
+    assert (here / "sheet.png").read_bytes() == sheet
+    itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
+    assert_one_line_of_error(itself, "is the photo itself")
+    assert_one_line_of_error(flowercolor(*args, "a.png", "sheet.png"), "2 were given")
+
+
+# ---- models ----
+
+
+def test_models_lists_what_there_is(trained: Trained) -> None:
+    (paths.runs_dir() / "torn").mkdir()
+    (paths.runs_dir() / "torn" / "best.safetensors").write_bytes(b"cut off")
+    result = succeed("models", "--json")
+    listed = {one["name"]: one for one in map(json.loads, result.stdout.splitlines())}
+    assert set(listed) - {"bundled"} == {trained.run.name}
+    run = listed[trained.run.name]
+    assert run["best_l1"] == min(row["test_l1"] for row in metrics(trained.run))
+    assert (run["size_px"], run["network"]["base_channels"]) == (16, 2)
+    assert "Left out: " in result.stderr
+    assert "torn" in result.stderr
+    table = succeed("models").stdout
+    assert f"{run['best_l1']:.4f} at 16 px" in table
+    assert trained.run.name in table
+
+
 # ---- errors ----
 
 
@@ -584,6 +635,7 @@ def test_options_reach_the_colouring(weights: Path, here: Path) -> None:
         (["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "give a folder"]),
         (["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo"]),
         (["colorize", "a.png", "-"], ["standard input", "alone"]),
+        (["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
         (["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
         (["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
         (["colorize", "missing.png", "-o", "-"], ["missing.png", "cannot be opened"]),
@@ -701,13 +753,13 @@ def test_help_names_every_command() -> None:
     for args in ([], ["--help"], ["-h"]):
         result = flowercolor(*args)
         text = plain(result.stdout + result.stderr)
-        for command in ("colorize", "download", "train", "eval"):
+        for command in COMMANDS:
             assert re.search(rf"\b{command}\b", text)
 
 
 def test_every_option_is_explained() -> None:
     group: Any = get_command(app)
-    assert set(group.commands) == {"colorize", "download", "train", "eval"}
+    assert set(group.commands) == set(COMMANDS)
     for command in (group, *group.commands.values()):
         for parameter in command.params:
             assert parameter.name and parameter.help, f"{command.name}: {parameter.name}"
@@ -725,6 +777,7 @@ def test_progress_draws_bars_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch)
                 fetching.advance(1_000_000)
                 progress._bars.refresh()
             progress.note("a word")
+        assert not progress._bars.tasks, "a bar goes when its task ends"
         return screen.getvalue()
 
     assert drawn(terminal=False) == "a word\n"

@@ -135,6 +135,8 @@ def colorize(
                 f"-o {target}: is no {file_format}; leave out --format, or rename it"
             )
     to_bytes = from_stdin or output == "-"
+    if to_bytes and variants is not None:
+        raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
     jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
     if to_bytes and target and target.is_dir():
         raise SettingError(
