@@ -5,6 +5,7 @@ is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…` a
 header holds one JSON text, the `CheckpointInfo`. Nothing is unpickled.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -57,6 +58,7 @@ class CheckpointInfo:
         test_l1: Mean L1 on the test split at the last full epoch; None before the first.
         best_l1: The lowest of the run up to here.
         data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`.
+        note: What else a reader should know, such as how several networks were averaged.
         created: When it was written, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
     """
@@ -67,6 +69,7 @@ class CheckpointInfo:
     test_l1: float | None = None
     best_l1: float | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     version: str = __version__
 
@@ -250,14 +253,15 @@ def bundled_checkpoint() -> Path:
     """The weights that came with the package.
 
     Raises:
-        CheckpointError: The package was built without them.
+        CheckpointError: The package was built without them, or the file was altered.
     """
     path = Path(str(resources.files("flowercolor") / "weights" / "bundled.safetensors"))
+    remedy = "install flowercolor again, or train your own with `flowercolor train`"
     if not path.is_file():
-        raise CheckpointError(
-            f"{path}: the bundled weights are missing; install flowercolor again, or train "
-            "your own with `flowercolor train`"
-        )
+        raise CheckpointError(f"{path}: the bundled weights are missing; {remedy}")
+    expected = path.with_suffix(".sha256").read_text(encoding="ascii").split()[0]
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise CheckpointError(f"{path}: the bundled weights have been altered; {remedy}")
     return path
 
 

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import importlib.resources
 import json
 import os
@@ -250,6 +251,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "package" / "weights" / "bundled.safetensors"
     path.parent.mkdir(parents=True)
     path.touch()
+    path.with_suffix(".sha256").write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
     monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path / "package")
     return path
 
@@ -319,3 +321,20 @@ def test_an_unknown_run_is_refused_with_what_there_is() -> None:
     add_run("mine", LAST)
     with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
         find_run("his")
+
+
+def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
+    bundled.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
+        find_checkpoint()
+
+
+def test_the_bundled_weights_are_there_and_within_20_mb() -> None:
+    """Those of the package itself: whole, in half precision, and they say how they came to be."""
+    path = find_checkpoint("bundled")
+    info, tensors = load_tensors(path)
+    assert path.stat().st_size <= 20e6
+    assert all(name.startswith("generator.") for name in tensors)
+    assert not any(tensor.dtype == torch.float32 for tensor in tensors.values())
+    assert info.note
+    load_generator(path)
