@@ -22,7 +22,7 @@ from flowercolor.render import render, shrink
 
 __all__ = ["RENDER_SIZE_PX", "Colorizer", "colorize"]
 
-RENDER_SIZE_PX = 160
+RENDER_SIZE_PX = 128
 MAX_STRENGTH = 1.5
 
 Array = npt.NDArray[Any]

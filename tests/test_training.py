@@ -446,6 +446,7 @@ def test_two_epochs_and_two_more_equal_four(sets: Sets, run: Path, uninterrupted
     """Also shows that a run may be made longer."""
     assert go(changed(epochs=2), sets, run).epoch == 2
     assert go(CONFIG, sets, run, resume=True).finished
+    assert read_info(run / LAST).config == CONFIG
     assert_same_run(run, uninterrupted)
 
 
