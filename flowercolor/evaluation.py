@@ -1,26 +1,85 @@
-"""How good a generator is on photos it has not seen."""
+"""How good generators are on photos they have not seen, beside what costs nothing to learn."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
+from flowercolor.errors import DataError
 from flowercolor.files import write_text
-from flowercolor.metrics import l1_per_image
+from flowercolor.metrics import (
+    SATURATED_CHROMA,
+    Interval,
+    bootstrap,
+    colorfulness_per_image,
+    l1_per_image,
+    measure,
+    rgb_to_lab,
+    saturated,
+)
 from flowercolor.networks import UNet
 from flowercolor.plots import plot_scores, save_grid
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["Scores", "generate", "score", "write_results"]
+__all__ = [
+    "COLUMNS",
+    "FLOOR",
+    "TRUTH",
+    "Painter",
+    "Rows",
+    "Scores",
+    "Summary",
+    "Table",
+    "evaluate",
+    "generate",
+    "median_chroma",
+    "paint",
+    "score",
+    "summarize",
+    "with_twins",
+    "write_results",
+]
 
-SHEET_COUNT = 48
-SHEET_COLUMNS = 4
+SHEET_ROWS = 16
+LUMA_BINS = 20
+
+FLOOR = "grey photo"
+TRUTH = "true photos"
+
+Painter = Callable[[Tensor], Tensor]
+"""From grey, float [B, 1, H, W], to RGB, float [B, 3, H, W], both in 0 to 1."""
+
+Rows = dict[str, dict[str, Tensor]]
+"""By row and score, a number for each picture, float32 [N]."""
+
+Summary = dict[str, dict[str, Interval]]
+"""By row and score, the mean over the pictures."""
+
+COLUMNS = {
+    "l1": ("L1", ".4f"),
+    "saturated_l1": ("L1 saturated", ".4f"),
+    "psnr": ("PSNR dB", ".2f"),
+    "ssim": ("SSIM", ".4f"),
+    "ciede2000": ("CIEDE2000", ".2f"),
+    "colorfulness": ("colourful", ".1f"),
+    "colorfulness_difference": ("less true", "+.1f"),
+}
+"""By score, its title and the format of its numbers."""
+
+
+class Table(NamedTuple):
+    """Figures as text: by row, the mean and the interval for each of `COLUMNS`."""
+
+    title: str
+    rows: dict[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -66,24 +125,13 @@ def generate(generator: UNet, grey: Tensor) -> Tensor:
     return fake.clamp(0, 1)
 
 
-def generated(
-    generator: UNet, dataset: FlowerDataset, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Grey, generated and true pictures, batch by batch, in the order of the set."""
-    device = next(generator.parameters()).device
-    for positions in torch.split(torch.arange(len(dataset)), batch_size):
-        grey, real = (pictures.to(device) for pictures in dataset.batch(positions))
-        yield grey, generate(generator, grey), real
-
-
 def score(
     generator: UNet,
     dataset: FlowerDataset,
     batch_size: int = 1,
     progress: Progress | None = None,
-    pictures: Path | None = None,
 ) -> Scores:
-    """The L1 of every picture of a set.
+    """The L1 of every picture of a set, and nothing that costs more.
 
     In evaluation mode batch norm uses its running statistics, so the batch size changes the
     speed and not the score. The generator is left in evaluation mode.
@@ -93,71 +141,262 @@ def score(
         dataset: The photos to judge it on.
         batch_size: Photos per step.
         progress: Told of each step.
-        pictures: A folder to write every picture into: grey, generated, truth.
+    """
+    fake_l1: list[Tensor] = []
+    grey_l1: list[Tensor] = []
+    for grey, real in _batches(dataset, batch_size, _device(generator), progress):
+        fake_l1.append(l1_per_image(generate(generator, grey), real).cpu())
+        grey_l1.append(l1_per_image(grey.expand_as(real), real).cpu())
+    return Scores(dataset.names, torch.cat(fake_l1), torch.cat(grey_l1))
+
+
+@torch.inference_mode()
+def evaluate(
+    painters: Mapping[str, Painter],
+    dataset: FlowerDataset,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 1,
+    progress: Progress | None = None,
+    pictures: Path | None = None,
+) -> Rows:
+    """Every score of every picture of a set, for whatever paints grey photos; in one pass.
+
+    Args:
+        painters: What to judge, by name.
+        dataset: The photos to judge it on.
+        device: Where the painters want the grey photos.
+        batch_size: Photos per step.
+        progress: Told of each step.
+        pictures: A folder to write every picture into: grey, as the first of the painters
+            made it, truth.
+
+    Returns:
+        A row of `metrics.measure` for each painter, and as the last, `TRUTH`, the
+        `colorfulness` of the true photos and the `saturated_share` of their pixels.
 
     Raises:
         StorageError: A picture cannot be written.
     """
-    fake_l1: list[Tensor] = []
-    grey_l1: list[Tensor] = []
+    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}
     files = iter(_picture_files(dataset.names, pictures or Path()))
-    with (progress or Silent()).task("Testing", len(dataset), "photos") as task:
-        for grey, fake, real in generated(generator, dataset, batch_size):
-            fake_l1.append(l1_per_image(fake, real).cpu())
-            grey_l1.append(l1_per_image(grey.expand_as(real), real).cpu())
-            for triple in zip(grey.split(1), fake.split(1), real.split(1), strict=True):
-                if pictures:
-                    save_grid(*triple, next(files))
-            task.advance(len(real))
-    return Scores(dataset.names, torch.cat(fake_l1), torch.cat(grey_l1))
+    for grey, real in _batches(dataset, batch_size, torch.device(device), progress):
+        painted = {name: painter(grey) for name, painter in painters.items()}
+        for name, fake in painted.items():
+            parts[name].append(measure(fake, real))
+        share = saturated(rgb_to_lab(real)).float().mean(dim=(1, 2))
+        parts[TRUTH].append(
+            {"colorfulness": colorfulness_per_image(real), "saturated_share": share}
+        )
+        if pictures:
+            shown = next(iter(painted.values()))
+            for triple in zip(grey.split(1), shown.split(1), real.split(1), strict=True):
+                save_grid(*triple, next(files))
+    return {
+        name: {key: torch.cat([scores[key] for scores in batches]).cpu() for key in batches[0]}
+        for name, batches in parts.items()
+    }
+
+
+def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
+    """The mean of each score with its bootstrap interval, over the same resamples.
+
+    Args:
+        rows: Scores of N pictures.
+        kept: bool [N], which of them count; all by default.
+    """
+    columns = [(name, key) for name, scores in rows.items() for key in scores]
+    values = torch.stack([rows[name][key] for name, key in columns], dim=1)
+    intervals = bootstrap(values if kept is None else values[kept])
+    summary: Summary = {name: {} for name in rows}
+    for (name, key), interval in zip(columns, intervals, strict=True):
+        summary[name][key] = interval
+    return summary
+
+
+def median_chroma(
+    train_set: FlowerDataset, progress: Progress | None = None
+) -> tuple[Tensor, Tensor]:
+    """The median Cb and Cr of all pixels, [1, 2], and of those of like luma, [20, 2].
+
+    The luma is cut into 20 bins of one width; a bin without pixels has the median of all.
+    Rounded to 1/510, half a level of an 8-bit picture.
+    """
+    levels = 511  # -0.5 to 0.5, with one for 0
+    counts = torch.zeros(2, LUMA_BINS, levels, dtype=torch.int64)
+    cpu = torch.device("cpu")
+    for grey, real in _batches(train_set, 32, cpu, progress, "Looking for medians"):
+        level = ((rgb_to_chroma(real) + 0.5) * (levels - 1)).round().long()
+        places = level + levels * _bins(grey, LUMA_BINS)
+        for channel, place in enumerate(places.unbind(1)):
+            seen = torch.bincount(place.flatten(), minlength=LUMA_BINS * levels)
+            counts[channel] += seen.view(LUMA_BINS, levels)
+
+    def medians(counts: Tensor) -> Tensor:
+        below = counts.cumsum(-1)
+        level = (2 * below < below[..., -1:]).sum(-1)
+        return (level / (levels - 1) - 0.5).T
+
+    of_all = medians(counts.sum(1, keepdim=True))
+    return of_all, torch.where(counts.sum((0, 2))[:, None] > 0, medians(counts), of_all)
+
+
+def paint(chromas: Tensor, grey: Tensor) -> Tensor:
+    """Give each pixel the chroma of its luma, weakened where it does not fit; RGB [B, 3, H, W].
+
+    Args:
+        chromas: Cb and Cr for K bins of luma of one width, [K, 2].
+        grey: Float [B, 1, H, W] in 0 to 1.
+    """
+    chroma = chromas.to(grey)[_bins(grey, len(chromas)).squeeze(1)].movedim(-1, 1)
+    return to_rgb(grey, fit_gamut(grey, chroma))
+
+
+def with_twins(path: Path, test_set: FlowerDataset, train_set: FlowerDataset) -> list[str]:
+    """The photos of the test set that have a twin in the training set.
+
+    Args:
+        path: A text file of pairs: the names of two photos, a tab between them, on each line.
+        test_set: The photos to look among.
+        train_set: Where their twins may be.
+
+    Raises:
+        DataError: The file cannot be read, is no list of pairs, or is one of other photos.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from error
+    pairs = [tuple(line.split("\t")) for line in lines if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise DataError(f"{path}: expected two names with a tab between them on each line")
+    test, train = set(test_set.names), set(train_set.names)
+    if not any(name in test or name in train for pair in pairs for name in pair):
+        raise DataError(
+            f"{path}: names none of the photos of {test_set.photos.source}; they are named like "
+            f"{test_set.photos.names[0]}"
+        )
+    twins = {one for one, other in pairs if other in train}
+    twins |= {other for one, other in pairs if one in train}
+    return [name for name in test_set.names if name in twins]
 
 
 def write_results(
-    generator: UNet,
+    generators: Mapping[str, UNet],
     dataset: FlowerDataset,
     results: Path,
     *,
     about: Mapping[str, Any],
+    train_set: FlowerDataset | None = None,
+    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
     batch_size: int = 1,
     progress: Progress | None = None,
-) -> Scores:
-    """Score a set and leave a results folder behind.
+) -> list[Table]:
+    """Judge generators on a set and leave a results folder behind.
 
-        scores.json     the means and every picture's L1, beside the grey photo's own
-        pictures/       every picture: grey, generated, truth
-        contact.png     48 of them from the lowest to the highest L1, evenly spaced
+        scores.json     the means with their intervals, and every score of every picture
+        scores.md       the same means as tables
+        pictures/       every picture: grey, as the first of the generators made it, truth
+        contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
         scores.png      how the L1 spreads over the pictures
 
+    Beside the generators stand the grey photo itself and the chroma medians of the training
+    set: a generator that does not beat these has learned nothing.
+
     Args:
-        generator: The network to judge.
-        dataset: The photos to judge it on.
+        generators: What to judge, by name, all on one device; the first is the one that the
+            others are compared with.
+        dataset: The photos to judge them on.
         results: The folder; made where missing, files of the same names replaced.
         about: What stands at the head of `scores.json`: the checkpoint, the data.
+        train_set: The photos for the chroma medians; without it there are none.
+        left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
+        notes: What the reader of the figures has to know.
         batch_size: Photos per step; changes speed, not scores.
         progress: Told of each step.
+
+    Returns:
+        The tables of `scores.md`.
 
     Raises:
         StorageError: A file cannot be written.
     """
-    scores = score(generator, dataset, batch_size, progress, results / "pictures")
-    rows = zip(scores.names, scores.l1.tolist(), scores.grey_l1.tolist(), strict=True)
+    first, generator = next(iter(generators.items()))
+    painters: dict[str, Painter] = {
+        name: partial(generate, generator) for name, generator in generators.items()
+    }
+    painters[FLOOR] = lambda grey: grey.expand(-1, 3, -1, -1)
+    if train_set:
+        of_all, by_luma = median_chroma(train_set, progress)
+        painters["median chroma"] = partial(paint, of_all)
+        painters["median chroma by luma"] = partial(paint, by_luma)
+    device = _device(generator)
+    rows = evaluate(
+        painters,
+        dataset,
+        device=device,
+        batch_size=batch_size,
+        progress=progress,
+        pictures=results / "pictures",
+    )
+
+    summary = summarize(rows)
+    kept = torch.tensor([name not in set(left_out) for name in dataset.names])
+    without = summarize(rows, kept) if left_out and kept.any() else {}
+    differences = summarize(
+        {
+            name: {
+                key: rows[name][key] - values
+                for key, values in rows[first].items()
+                if key != "colorfulness_difference"
+            }
+            for name in list(painters)[1:]
+        }
+    )
     document = {
         **about,
-        "photos": len(scores.names),
-        "mean_l1": scores.mean_l1,
-        "mean_grey_l1": scores.mean_grey_l1,
-        "images": [{"name": name, "l1": l1, "grey_l1": grey} for name, l1, grey in rows],
+        "notes": list(notes),
+        "photos": len(dataset),
+        "mean_l1": summary[first]["l1"].mean,
+        "mean_grey_l1": summary[FLOOR]["l1"].mean,
+        "saturated_chroma": SATURATED_CHROMA,
+        "rows": _as_json(summary),
+        "differences": _as_json(differences),
+        "images": [
+            {
+                "name": name,
+                "rows": {
+                    row: {key: _finite(values[number].item()) for key, values in scores.items()}
+                    for row, scores in rows.items()
+                },
+            }
+            for number, name in enumerate(dataset.names)
+        ],
     }
+    tables = [
+        _table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
+        _table(f"difference to {first}", differences, "+"),
+    ]
+    if left_out:
+        kept = torch.tensor([name not in left_out for name in dataset.names])
+        without = summarize(rows, kept)
+        document["without_twins"] = {"left_out": list(left_out), "rows": _as_json(without)}
+        tables.append(_table(f"{int(kept.sum()):,} without a twin", without))
     write_text(results / "scores.json", json.dumps(document, indent=1) + "\n")
-    plot_scores(scores.l1.tolist(), scores.grey_l1.tolist(), results / "scores.png")
+    write_text(results / "scores.md", _markdown(tables, notes))
 
-    count = min(SHEET_COUNT, len(dataset))
-    spread = torch.linspace(0, len(dataset) - 1, count).round().long()
-    grey, real = dataset.batch(scores.l1.argsort()[spread])
-    device = next(generator.parameters()).device
+    l1 = rows[first]["l1"]
+    plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / "scores.png")
+
+    height = min(SHEET_ROWS, max(1, len(dataset) // 3))
+    starts = (0, (len(dataset) - height) // 2, len(dataset) - height)
+    order = l1.argsort()
+    shown = torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
+    grey, real = dataset.batch(shown)
     fake = torch.cat([generate(generator, one.to(device)).cpu() for one in torch.split(grey, 1)])
-    save_grid(grey, fake, real, results / "contact.png", SHEET_COLUMNS)
-    return scores
+    save_grid(grey, fake, real, results / "contact.png", titles=["best", "median", "worst"])
+    return tables
 
 
 def _picture_files(names: list[str], folder: Path) -> list[Path]:
@@ -174,3 +413,74 @@ def _picture_files(names: list[str], folder: Path) -> list[Path]:
         taken.add(file)
         files.append(folder / file)
     return files
+
+
+def _device(generator: UNet) -> torch.device:
+    return next(generator.parameters()).device
+
+
+def _batches(
+    dataset: FlowerDataset,
+    batch_size: int,
+    device: torch.device,
+    progress: Progress | None,
+    label: str = "Testing",
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Grey and true pictures, batch by batch, in the order of the set."""
+    with (progress or Silent()).task(label, len(dataset), "photos") as task:
+        for positions in torch.split(torch.arange(len(dataset)), batch_size):
+            grey, real = (pictures.to(device) for pictures in dataset.batch(positions))
+            yield grey, real
+            task.advance(len(real))
+
+
+def _bins(grey: Tensor, count: int) -> Tensor:
+    """The bin of each pixel's luma, int64 of the shape of `grey`."""
+    return (grey * count).long().clamp_max(count - 1)
+
+
+def _finite(value: float) -> float | None:
+    """The value, and null for NaN, which JSON does not know."""
+    return None if math.isnan(value) else value
+
+
+def _as_json(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {
+        row: {
+            key: {name: _finite(value) for name, value in interval._asdict().items()}
+            for key, interval in scores.items()
+        }
+        for row, scores in summary.items()
+    }
+
+
+def _table(title: str, summary: Summary, sign: str = "") -> Table:
+    def cell(interval: Interval | None, digits: str) -> tuple[str, str]:
+        if interval is None or math.isnan(interval.mean):
+            return "-", ""
+        mean, low, high = (format(value, digits) for value in interval)
+        return mean, f"{low}…{high}"
+
+    return Table(
+        title,
+        {
+            name: [cell(scores.get(key), sign + digits) for key, (_, digits) in COLUMNS.items()]
+            for name, scores in summary.items()
+        },
+    )
+
+
+def _markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
+    lines = []
+    for table in tables:
+        titles = [table.title, *(title for title, _ in COLUMNS.values())]
+        lines += [f"| {' | '.join(titles)} |", "|---|" + "--:|" * len(COLUMNS)]
+        for name, cells in table.rows.items():
+            texts = [
+                name,
+                *(f"{mean} ({interval})" if interval else mean for mean, interval in cells),
+            ]
+            lines.append(f"| {' | '.join(text.replace('|', '/') for text in texts)} |")
+        lines.append("")
+    notes = ["Means over the photos, with 95 % bootstrap intervals.", *notes]
+    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"

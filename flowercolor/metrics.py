@@ -206,7 +206,7 @@ def bootstrap(values: Tensor, resamples: int = 2000) -> list[Interval]:
         resamples: How often N pictures are drawn. Takes N * resamples * 8 bytes.
     """
     count = len(values)
-    drawn = np.random.default_rng(0).integers(count, size=(resamples, count))
+    drawn = np.random.default_rng(0).integers(max(1, count), size=(resamples, count))
     times = torch.zeros(resamples, count, dtype=torch.float64)
     times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
     exact = values.double().cpu()

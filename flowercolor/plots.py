@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_losses", "plot_scores", "save_grid", "save_picture"]
 
+_TITLE_PX = 24
+
 _PANELS = {
     "loss_g": "Generator loss",
     "loss_d": "Discriminator loss",
@@ -75,7 +77,9 @@ def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> No
     _save_figure(figure, path)
 
 
-def save_grid(grey: Tensor, fake: Tensor, real: Tensor, path: Path, columns: int = 1) -> None:
+def save_grid(
+    grey: Tensor, fake: Tensor, real: Tensor, path: Path, titles: Sequence[str] = ()
+) -> None:
     """Write a sheet of pictures, each as grey, generated and true side by side.
 
     Args:
@@ -83,13 +87,24 @@ def save_grid(grey: Tensor, fake: Tensor, real: Tensor, path: Path, columns: int
         fake: Float RGB [B, 3, H, W] in 0 to 1.
         real: Float RGB [B, 3, H, W] in 0 to 1.
         path: Where to; the ending gives the format.
-        columns: How many such triples stand side by side.
+        titles: What to write above each column of such triples, ASCII; as many columns as
+            titles, and one without any.
 
     Raises:
         StorageError: The file cannot be written.
     """
+    columns = max(1, len(titles))
     triples = torch.stack((grey.expand_as(real), fake, real), dim=1).flatten(0, 1)
-    save_picture(make_grid(triples.cpu(), nrow=3 * columns, padding=2), path)
+    sheet = make_grid(triples.cpu(), nrow=3 * columns, padding=2)
+    if titles:
+        width_px = sheet.shape[2]
+        band = np.zeros((_TITLE_PX, width_px, 3), np.uint8)
+        white = (255, 255, 255)
+        for column, title in enumerate(titles):
+            where = (4 + column * width_px // columns, _TITLE_PX - 8)
+            cv2.putText(band, title, where, cv2.FONT_HERSHEY_SIMPLEX, 0.6, white)
+        sheet = torch.cat((torch.from_numpy(band).permute(2, 0, 1) / 255, sheet), dim=1)
+    save_picture(sheet, path)
 
 
 def save_picture(rgb: Tensor, path: Path) -> None:

@@ -12,10 +12,11 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from typer.testing import CliRunner
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
+from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.cli import console
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -167,6 +168,11 @@ def assert_one_line_of_error(result: Any, *said: str) -> None:
         assert words in line
 
 
+@contextmanager
+def _stop_at_once(_message: str) -> Iterator[Callable[[], bool]]:
+    yield lambda: True
+
+
 # ---- the four commands ----
 
 
@@ -232,12 +238,18 @@ def test_train_ends_with_a_command_that_uses_the_result(trained: Trained, here: 
         assert image.size == (30, 20)
 
 
-def test_a_run_outside_the_data_directory_is_named_by_its_path(archive: Path, here: Path) -> None:
+def test_a_run_outside_the_data_directory_is_named_by_its_path(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = succeed("train", "--data", archive, "--epochs", "1", "--out", "my runs/one", *TINY)
     assert list(paths.data_dir().rglob("*")) == []
     grey_photo(here / "photo.jpg")
     run_printed(result.stdout)
     assert (here / "colored.jpg").is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", _stop_at_once)
+        stopped = flowercolor("train", "--data", archive, "--out", "my runs/two", *TINY)
+    assert "1 epochs done" in run_printed(stopped.stdout, "--epochs", "1").stderr
     again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
     assert_one_line_of_error(again, "holds a run already", "--resume")
 
@@ -312,27 +324,29 @@ def test_eval_writes_pictures_and_scores_that_agree(
 ) -> None:
     result = succeed("eval", "--results", "scored", "--device", "cpu")
     document = json.loads((here / "scored" / "scores.json").read_text())
-    assert document["checkpoint"] == str(trained.run / "best.safetensors")
+    name = trained.run.name
+    best = str(trained.run / "best.safetensors")
+    assert document["checkpoints"] == {name: {"path": best, "epoch": ANY}}
     assert document["data"] == str(archive)
+    assert document["notes"] == []
     assert document["photos"] == len(document["images"]) == 2
-    assert document["mean_l1"] == np.mean([image["l1"] for image in document["images"]])
-    best = min(row["test_l1"] for row in metrics(trained.run))
-    assert document["mean_l1"] == pytest.approx(best, abs=1e-6)
+    assert document["mean_l1"] == np.mean([i["rows"][name]["l1"] for i in document["images"]])
+    best_l1 = min(row["test_l1"] for row in metrics(trained.run))
+    assert document["mean_l1"] == pytest.approx(best_l1, abs=1e-6)
 
-    generated, grey = (
-        re.search(rf"{name}\W+([\d.]+)", result.stdout) for name in ("generated", "grey photo")
-    )
-    assert generated is not None
-    assert grey is not None
-    assert generated[1] == f"{document['mean_l1']:.4f}"
-    assert grey[1] == f"{document['mean_grey_l1']:.4f}"
+    floors = ["grey photo", "median chroma", "median chroma by luma"]
+    assert list(document["rows"]) == [name, *floors, "true photos"]
+    for row in (name, *floors):
+        printed = re.search(rf"{row}\W+([\d.]+)\W+([\d.]+)…([\d.]+)", result.stdout)
+        assert printed is not None, result.stdout
+        assert list(printed.groups()) == [f"{x:.4f}" for x in document["rows"][row]["l1"].values()]
     assert last_line(result.stdout) == str(Path("scored", "scores.json"))
 
     for image in document["images"]:
         picture = here / "scored" / "pictures" / Path(image["name"]).with_suffix(".png")
         with Image.open(picture) as opened:
             assert opened.size == (3 * 16 + 4 * 2, 16 + 2 * 2), "grey, generated, truth"
-    for name in ("contact.png", "scores.png", "losses.png"):
+    for name in ("contact.png", "scores.md", "scores.png", "losses.png"):
         assert (here / "scored" / name).is_file()
 
 
@@ -346,12 +360,85 @@ def test_eval_judges_loose_weights_on_data_that_is_named(
     assert (here / "results" / "scores.json").is_file()
 
 
+def test_eval_puts_checkpoints_side_by_side(
+    trained: Trained, weights: Path, archive: Path, here: Path
+) -> None:
+    run = trained.run.name
+    several: list[list[str | Path]] = [["--checkpoint", run], ["--compare", run]]
+    for first in several:
+        result = succeed("eval", *first, "--compare", weights)
+        document = json.loads((here / "results" / "scores.json").read_text())
+        assert list(document["checkpoints"]) == list(document["rows"])[:2] == [run, "garden"]
+        assert f"difference to {run}" in result.stdout
+        one, other = (document["rows"][name]["l1"]["mean"] for name in (run, "garden"))
+        more = document["differences"]["garden"]["l1"]
+        assert more["mean"] == pytest.approx(other - one, abs=1e-6)
+        assert f"{more['low']:+.4f}…{more['high']:+.4f}" in result.stdout
+
+    # Two of one run go by their paths.
+    best, last = (trained.run / f"{name}.safetensors" for name in ("best", "last"))
+    succeed("eval", "--checkpoint", best, "--compare", last)
+    document = json.loads((here / "results" / "scores.json").read_text())
+    assert list(document["rows"])[:2] == [str(best), str(last)]
+
+
+def test_eval_refuses_to_compare_sizes(trained: Trained, weights: Path, here: Path) -> None:
+    info, tensors = load_tensors(weights)
+    save_checkpoint(
+        here / "big.safetensors", replace(info, config=replace(info.config, size_px=32)), tensors
+    )
+    result = flowercolor("eval", "--checkpoint", weights, "--compare", "big.safetensors")
+    assert_one_line_of_error(result, "garden 16 px, big 32 px", "of one size")
+
+
+def test_eval_judges_whole_data(
+    trained: Trained, weights: Path, archive: Path, folder: Path, here: Path
+) -> None:
+    def rows(*args: str | Path) -> tuple[list[str], list[str]]:
+        succeed("eval", "--whole", "--batch-size", "4", *args)
+        document = json.loads((here / "results" / "scores.json").read_text())
+        assert document["photos"] == 12
+        return list(document["rows"])[1:], document["notes"]
+
+    medians = ["grey photo", "median chroma", "median chroma by luma", "true photos"]
+    none, no_medians = ["grey photo", "true photos"], "No chroma medians: no training split"
+    # Other photos: the medians are those of what the run learned from.
+    assert rows("--data", folder) == (medians, [])
+    # Its own photos, and weights that say nothing of what they learned from.
+    found, notes = rows()
+    assert found == none
+    assert notes[0].startswith(no_medians)
+    assert "learned from these very photos" in notes[1]
+    found, [note] = rows("--data", folder, "--checkpoint", weights)
+    assert found == none
+    assert note.startswith(no_medians)
+
+
+def test_eval_tells_of_other_data(trained: Trained, folder: Path, here: Path) -> None:
+    result = succeed("eval", "--data", folder)
+    assert f"{trained.run.name} learned from other data, flowers.tgz" in result.stderr
+    assert "it may have seen some of these" in (here / "results" / "scores.md").read_text()
+
+
+def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
+    succeed("eval")
+    first, second = (
+        i["name"] for i in json.loads(Path("results/scores.json").read_text())["images"]
+    )
+    train = {f"jpg/image_{number:05}.jpg" for number in range(1, 13)} - {first, second}
+    Path("twins.tsv").write_text(f"{second}\t{min(train)}\n")
+    result = succeed("eval", "--twins", "twins.tsv")
+    document = json.loads(Path("results/scores.json").read_text())
+    assert document["without_twins"]["left_out"] == [second]
+    [l1] = [i["rows"]["grey photo"]["l1"] for i in document["images"] if i["name"] == first]
+    assert document["without_twins"]["rows"]["grey photo"]["l1"]["mean"] == l1
+    assert "1 without a twin" in result.stdout
+    assert_one_line_of_error(
+        flowercolor("eval", "--whole", "--twins", "twins.tsv"), "--twins needs"
+    )
+
+
 # ---- stopping and going on ----
-
-
-@contextmanager
-def _stop_at_once(_message: str) -> Iterator[Callable[[], bool]]:
-    yield lambda: True
 
 
 def test_a_run_goes_on_by_last_by_name_and_by_path(

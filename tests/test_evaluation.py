@@ -1,6 +1,8 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,10 +11,25 @@ import pytest
 import torch
 
 from flowercolor import evaluation
+from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.dataset import FlowerDataset, Photos
-from flowercolor.errors import StorageError
-from flowercolor.evaluation import generate, score, write_results
+from flowercolor.errors import DataError, StorageError
+from flowercolor.evaluation import (
+    COLUMNS,
+    FLOOR,
+    TRUTH,
+    Painter,
+    evaluate,
+    generate,
+    median_chroma,
+    paint,
+    score,
+    summarize,
+    with_twins,
+    write_results,
+)
+from flowercolor.metrics import colorfulness_per_image, measure, rgb_to_lab, saturated
 from flowercolor.networks import UNet
 from flowercolor.progress import Silent, Task
 
@@ -80,20 +97,167 @@ def test_scoring_changes_nothing_in_the_generator(generator: UNet, flowers: Flow
         assert torch.equal(value, before[name])
 
 
-def test_the_results_folder_agrees_with_itself(
-    generator: UNet, flowers: FlowerDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_row_is_what_measuring_by_hand_gives(generator: UNet, flowers: FlowerDataset) -> None:
+    painters: dict[str, Painter] = {
+        "mine": partial(generate, generator),
+        "grey": lambda grey: grey.expand(-1, 3, -1, -1),
+    }
+    rows = evaluate(painters, flowers, batch_size=2)
+    grey, real = flowers.batch(range(len(flowers)))
+    assert list(rows) == ["mine", "grey", TRUTH]
+    for name, painter in painters.items():
+        expected = measure(painter(grey), real)
+        assert list(rows[name]) == list(expected) == list(COLUMNS)
+        for key, values in expected.items():
+            torch.testing.assert_close(
+                rows[name][key], values, rtol=1e-4, atol=1e-4, equal_nan=True
+            )
+    torch.testing.assert_close(rows[TRUTH]["colorfulness"], colorfulness_per_image(real))
+    strong = saturated(rgb_to_lab(real)).float().mean((1, 2))
+    torch.testing.assert_close(rows[TRUTH]["saturated_share"], strong)
+    scores = score(generator, flowers)
+    torch.testing.assert_close(rows["mine"]["l1"], scores.l1, atol=1e-6, rtol=0)
+    torch.testing.assert_close(rows["grey"]["l1"], scores.grey_l1)
+
+
+def test_a_summary_is_of_the_kept_photos() -> None:
+    rows = {"a": {"l1": torch.tensor([1.0, 2, 6])}, "b": {"l1": torch.tensor([2.0, 3, 7])}}
+    summary = summarize(rows)
+    assert summary["a"]["l1"].mean == 3
+    # Over the same resamples: the two lie exactly one apart.
+    assert tuple(summary["b"]["l1"]) == pytest.approx([x + 1 for x in summary["a"]["l1"]])
+    kept = summarize(rows, torch.tensor([True, False, True]))
+    assert kept["b"]["l1"] == (4.5, 2, 7)
+
+
+def test_median_chroma_is_the_median_of_the_pixels(photos: Photos) -> None:
+    train_set = FlowerDataset(photos, range(8))
+    of_all, by_luma = median_chroma(train_set)
+    grey, real = train_set.batch(range(8))
+    chroma = rgb_to_chroma(real).movedim(1, 0).flatten(1)
+    half_a_level = 0.5 / 510 + 1e-6
+    torch.testing.assert_close(of_all[0], chroma.median(1).values, atol=half_a_level, rtol=0)
+    bins = (grey.flatten() * 20).long()
+    assert 3 < len(bins.unique()) < 20, "bins with and without pixels"
+    for number, found in enumerate(by_luma):
+        pixels = chroma[:, bins == number]
+        expected = pixels.median(1).values if pixels.numel() else of_all[0]
+        torch.testing.assert_close(found, expected, atol=half_a_level, rtol=0)
+
+
+def test_painting_keeps_the_luma_and_looks_up_the_chroma() -> None:
+    grey = torch.tensor([0.0, 0.3, 0.6, 1.0]).view(1, 1, 2, 2)
+    table = torch.tensor([[0.1, -0.05], [-0.02, 0.1]])
+    painted = paint(table, grey)
+    assert painted.shape == (1, 3, 2, 2)
+    assert painted.min() >= 0
+    assert painted.max() <= 1
+    torch.testing.assert_close(rgb_to_luma(painted), grey)
+    chroma = rgb_to_chroma(painted).flatten(2)[0].T
+    torch.testing.assert_close(chroma[1], table[0])
+    torch.testing.assert_close(chroma[2], table[1])
+    # There is no room for any in black and white.
+    torch.testing.assert_close(chroma[[0, 3]], torch.zeros(2, 2))
+
+
+def test_twins_are_those_across_the_split(photos: Photos, tmp_path: Path) -> None:
+    train_set, test_set = FlowerDataset(photos, range(8)), FlowerDataset(photos, range(8, 12))
+    names = photos.names
+    pairs = [(0, 9), (8, 3), (10, 11), (1, 2)]
+    listing = tmp_path / "twins.tsv"
+    listing.write_text("".join(f"{names[a]}\t{names[b]}\n" for a, b in pairs) + "x\ty\n\n")
+    assert with_twins(listing, test_set, train_set) == [names[8], names[9]]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"a b\n", "expected two names with a tab"),
+        (b"a\tb\tc\n", "expected two names with a tab"),
+        (b"a.jpg\tb.jpg\n", "names none of the photos"),
+        (b"", "names none of the photos"),
+    ],
+)
+def test_a_list_that_is_none_of_twins_is_refused(
+    content: bytes | None, said: str, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(evaluation, "SHEET_COUNT", 4)
+    listing = tmp_path / "twins.tsv"
+    if content is not None:
+        listing.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        with_twins(listing, flowers, flowers)
+    assert str(caught.value).startswith(f"{listing}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_results_folder_agrees_with_itself(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path
+) -> None:
     results = tmp_path / "results"
-    scores = write_results(generator, flowers, results, about={"checkpoint": "mine"}, batch_size=2)
-    document = json.loads((results / "scores.json").read_text())
+    torch.manual_seed(9)
+    other = UNet(NetworkConfig(1))
+    train_set = FlowerDataset(flowers.photos, [1, 2, 4])
+    tables = write_results(
+        {"mine": generator, "other": other},
+        flowers,
+        results,
+        about={"checkpoint": "mine"},
+        train_set=train_set,
+        left_out=flowers.names[1:3],
+        notes=["Look closely."],
+        batch_size=2,
+    )
+    document = json.loads((results / "scores.json").read_text(), parse_constant=pytest.fail)
     assert document["checkpoint"] == "mine"
     assert document["photos"] == len(document["images"]) == 5
     assert [image["name"] for image in document["images"]] == flowers.names
-    for key in ("l1", "grey_l1"):
-        mean = np.mean([image[key] for image in document["images"]])
-        assert document[f"mean_{key}"] == pytest.approx(mean, abs=1e-12)
-    assert document["mean_l1"] == scores.mean_l1
+
+    # The means are those of the pictures' own figures.
+    names = ["mine", "other", FLOOR, "median chroma", "median chroma by luma"]
+    assert list(document["rows"]) == [*names, TRUTH]
+    without = document["without_twins"]
+    assert without["left_out"] == flowers.names[1:3]
+
+    def values(row: str, key: str, *left_out: int) -> list[float]:
+        images = [i for number, i in enumerate(document["images"]) if number not in left_out]
+        return [i["rows"][row][key] for i in images if i["rows"][row][key] is not None]
+
+    for row in names:
+        for key in COLUMNS:
+            mean = np.mean(values(row, key))
+            figures = document["rows"][row][key]
+            assert figures["mean"] == pytest.approx(mean, abs=1e-9)
+            assert figures["low"] <= figures["mean"] <= figures["high"]
+            kept = np.mean(values(row, key, 1, 2))
+            assert without["rows"][row][key]["mean"] == pytest.approx(kept, abs=1e-9)
+    assert document["mean_l1"] == document["rows"]["mine"]["l1"]["mean"]
+    assert document["mean_grey_l1"] == document["rows"][FLOOR]["l1"]["mean"]
+    assert list(document["differences"]) == names[1:]
+    for row in names[1:]:
+        more = np.subtract(values(row, "l1"), values("mine", "l1")).mean()
+        assert document["differences"][row]["l1"]["mean"] == pytest.approx(more, abs=1e-6)
+
+    # What is printed is what is written.
+    assert [table.title for table in tables] == [
+        "5 photos at 16 px",
+        "difference to mine",
+        "3 without a twin",
+    ]
+    markdown = (results / "scores.md").read_text()
+    assert "- Look closely.\n" in markdown
+    for table, part in zip(
+        tables, (document["rows"], document["differences"], without["rows"]), strict=True
+    ):
+        for row, cells in table.rows.items():
+            if row == TRUTH:
+                assert cells[0] == ("-", "")
+                continue
+            sign = "+" if part is document["differences"] else ""
+            l1, low, high = (format(x, sign + ".4f") for x in part[row]["l1"].values())
+            assert cells[0] == (l1, f"{low}…{high}")
+            assert f"| {row} | {l1} ({low}…{high}) |" in markdown
 
     # Every picture lies where its name says, and shows what was scored.
     written = sorted(path for path in (results / "pictures").rglob("*") if path.is_file())
@@ -105,25 +269,53 @@ def test_the_results_folder_agrees_with_itself(
         grey, shown, real = (
             bgr[2:18, 2 + 18 * place : 18 + 18 * place, ::-1] / 255 for place in range(3)
         )
-        assert np.abs(shown - real).mean() == pytest.approx(image["l1"], abs=0.5 / 255)
-        assert np.abs(grey - real).mean() == pytest.approx(image["grey_l1"], abs=1e-6)
+        l1, grey_l1 = (image["rows"][row]["l1"] for row in ("mine", FLOOR))
+        assert np.abs(shown - real).mean() == pytest.approx(l1, abs=0.5 / 255)
+        assert np.abs(grey - real).mean() == pytest.approx(grey_l1, abs=1e-6)
 
-    # The sheet goes from the best to the worst picture: of 5 it shows 4, both ends included.
+    # The sheet shows the best, the middle and the worst picture.
     sheet = cv2.imread(str(results / "contact.png"))
     assert sheet is not None
-    assert sheet.shape == (2 + 18, 2 + 18 * 3 * 4, 3)
-    for place, number in ((0, scores.l1.argmin()), (3, scores.l1.argmax())):
+    assert sheet.shape == (24 + 2 + 18, 2 + 18 * 3 * 3, 3)
+    order = np.argsort(values("mine", "l1"))
+    for place, number in enumerate(order[[0, 2, 4]]):
         bgr = cv2.imread(str(expected[int(number)]))
         assert bgr is not None
-        assert np.array_equal(sheet[:, 54 * place : 54 * place + 56], bgr)
+        assert np.array_equal(sheet[24:, 54 * place : 54 * place + 56], bgr)
     assert cv2.imread(str(results / "scores.png")) is not None
+
+
+def test_without_a_training_split_there_are_no_chroma_medians(
+    flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    [table, _] = write_results({"mine": UNet(NetworkConfig(1))}, flowers, tmp_path, about={})
+    assert list(table.rows) == ["mine", FLOOR, TRUTH]
+    assert "without_twins" not in json.loads((tmp_path / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_photo_is_enough(count: int, photos: Photos, tmp_path: Path) -> None:
+    """Also where all of them are left out, and none is saturated."""
+    grey = np.repeat(photos.rgb[:, :, :, :1], 3, axis=3)
+    few = FlowerDataset(replace(photos, rgb=grey), range(count))
+    tables = write_results(
+        {"mine": UNet(NetworkConfig(1))}, few, tmp_path, about={}, left_out=few.names
+    )
+    titles = list(COLUMNS)
+    assert tables[0].rows["mine"][titles.index("saturated_l1")] == ("-", "")
+    assert tables[0].rows[FLOOR][titles.index("psnr")] == ("100.00", "100.00…100.00")
+    assert {mean for cells in tables[2].rows.values() for mean, _ in cells} == {"-"}
+    json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert (tmp_path / "contact.png").is_file()
 
 
 def test_results_are_replaced(flowers: FlowerDataset, tmp_path: Path) -> None:
     for seed in range(2):
         torch.manual_seed(seed)
-        scores = write_results(UNet(NetworkConfig(1)), flowers, tmp_path, about={})
-    assert json.loads((tmp_path / "scores.json").read_text())["mean_l1"] == scores.mean_l1
+        generator = UNet(NetworkConfig(1))
+        write_results({"mine": generator}, flowers, tmp_path, about={})
+    document = json.loads((tmp_path / "scores.json").read_text())
+    assert document["mean_l1"] == pytest.approx(score(generator, flowers).mean_l1)
 
 
 @pytest.mark.parametrize(
@@ -163,4 +355,4 @@ def test_every_photo_is_reported(flowers: FlowerDataset) -> None:
 def test_a_place_that_takes_no_files_is_reported(flowers: FlowerDataset, tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
-        write_results(UNet(NetworkConfig(1)), flowers, tmp_path / "results", about={})
+        write_results({"mine": UNet(NetworkConfig(1))}, flowers, tmp_path / "results", about={})

@@ -219,6 +219,7 @@ def test_what_is_missing_is_left_out_of_the_interval() -> None:
     some, none = bootstrap(values)
     assert some == (2, 1, 3)
     assert all(map(math.isnan, none))
+    assert all(map(math.isnan, bootstrap(torch.empty(0, 1))[0]))
 
 
 def test_a_single_picture_has_an_interval_of_no_width() -> None:

@@ -68,14 +68,19 @@ def test_an_unknown_ending_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("columns", [1, 2])
-def test_a_grid_shows_grey_generated_and_truth_side_by_side(tmp_path: Path, columns: int) -> None:
+@pytest.mark.parametrize("titles", [(), ("best", "worst")])
+def test_a_grid_shows_grey_generated_and_truth_side_by_side(
+    tmp_path: Path, titles: tuple[str, ...]
+) -> None:
     """Each of 4 pictures in shades of its own, 8 pixels wide with 2 between them."""
     grey = torch.linspace(0.1, 0.4, 4).view(4, 1, 1, 1).expand(4, 1, 8, 8)
     fake = torch.linspace(0.5, 0.6, 12).view(4, 3, 1, 1).expand(4, 3, 8, 8)
     real = torch.linspace(0.7, 0.9, 12).view(4, 3, 1, 1).expand(4, 3, 8, 8)
-    save_grid(grey, fake, real, tmp_path / "grid.png", columns)
-    sheet = read(tmp_path / "grid.png")
+    save_grid(grey, fake, real, tmp_path / "grid.png", titles)
+    sheet, columns = read(tmp_path / "grid.png"), max(1, len(titles))
+    if titles:
+        band, sheet = np.split(sheet, [24])
+        assert all(half.max() > 128 for half in np.split(band, 2, axis=1)), "a word over each"
     assert sheet.shape == (2 + 10 * (4 // columns), 2 + 10 * 3 * columns, 3)
     for number in range(4):
         row, column = divmod(number, columns)

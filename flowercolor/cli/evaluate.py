@@ -25,11 +25,29 @@ def evaluate(
             metavar="CHECKPOINT",
         ),
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Put this checkpoint beside it, on the same photos; may be repeated.",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
             help="Archive or folder whose test split to use. "
             "[dim]\\[default: what the run learned from, else the downloaded archive][/dim]",
+            metavar="PATH",
+        ),
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Judge all photos of the data, not its test split.")
+    ] = False,
+    twins: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also score without the test photos that have a twin in the training split: "
+            "a file with two names and a tab between them on each line.",
             metavar="PATH",
         ),
     ] = None,
@@ -42,52 +60,101 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on the test split, and write every test picture.
 
-    The score is the mean over the test photos of the L1 between generated and true picture,
-    RGB in 0 to 1 at the training size.
+    The first score is the mean over the test photos of the L1 between generated and true
+    picture, RGB in 0 to 1 at the training size. Others, with 95 % bootstrap intervals, stand
+    beside it, and below it what the grey photo itself and mere median colours score.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from flowercolor.checkpoint import find_checkpoint, load_generator
-    from flowercolor.dataset import get_data
+    from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
+    from flowercolor.dataset import FlowerDataset, get_data, read_data
     from flowercolor.devices import pick_device
     from flowercolor.download import download_archive
-    from flowercolor.evaluation import write_results
+    from flowercolor.errors import SettingError
+    from flowercolor.evaluation import COLUMNS, with_twins, write_results
     from flowercolor.plots import plot_losses
     from flowercolor.training import LOSSES, read_metrics, read_source
 
+    if whole and twins:
+        raise SettingError(
+            "--twins needs a training split, --whole has none; leave one of them out"
+        )
     progress = RichProgress()
-    path = find_checkpoint(checkpoint)
-    generator, info = load_generator(path, pick_device(device))
-    say(f"Judging {path}")
-    source = data or read_source(path.parent) or download_archive(progress=progress).path
-    _, test_set = get_data(source, info.config.size_px, progress)
-    scores = write_results(
-        generator,
+    specs = [*([checkpoint] if checkpoint or not compare else []), *(compare or [])]
+    files = [find_checkpoint(spec) for spec in specs]
+    names = [name_of(file) for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in files]
+    place = pick_device(device)
+    loaded = {name: load_generator(file, place) for name, file in zip(names, files, strict=True)}
+    infos = {name: info for name, (_, info) in loaded.items()}
+    sizes_px = {name: info.config.size_px for name, info in infos.items()}
+    size_px = sizes_px[names[0]]
+    if set(sizes_px.values()) != {size_px}:
+        told = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
+        raise SettingError(f"trained at different sizes: {told}; compare those of one size")
+    for file in files:
+        say(f"Judging {file}")
+
+    learned_from = read_source(files[0].parent)
+    source = data or learned_from or download_archive(progress=progress).path
+    notes = []
+    if whole:
+        train_set = None
+        test_set = FlowerDataset(read_data(source, size_px, progress))
+        if learned_from and learned_from.exists():
+            train_set, _ = get_data(learned_from, size_px, progress)
+            if train_set.photos.fingerprint == test_set.photos.fingerprint:
+                train_set = None
+        if train_set is None:
+            notes.append("No chroma medians: no training split is known apart from these photos.")
+    else:
+        train_set, test_set = get_data(source, size_px, progress)
+    for name, info in infos.items():
+        same = info.data.get("fingerprint") == test_set.photos.fingerprint
+        if whole and same:
+            notes.append(f"{name} learned from these very photos; it may know them by heart.")
+        elif info.data and not (whole or same):
+            learned = info.data["name"]
+            notes.append(
+                f"{name} learned from other data, {learned}; it may have seen some of these."
+            )
+    for note in notes:
+        say(note)
+    tables = write_results(
+        {name: generator for name, (generator, _) in loaded.items()},
         test_set,
         results,
         about={
-            "checkpoint": str(path),
-            "epoch": info.epoch,
+            "checkpoints": {
+                name: {"path": str(file), "epoch": infos[name].epoch}
+                for name, file in zip(names, files, strict=True)
+            },
             "data": str(source),
-            "size_px": info.config.size_px,
+            "size_px": size_px,
         },
+        train_set=train_set,
+        left_out=with_twins(twins, test_set, train_set) if twins and train_set else (),
+        notes=notes,
         batch_size=batch_size,
         progress=progress,
     )
-    rows = read_metrics(path.parent)
+    rows = read_metrics(files[0].parent)
     if rows:
         plot_losses(rows, results / LOSSES)
     else:
         say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
-    table = Table(title=f"{len(scores.names):,} test photos at {info.config.size_px} px")
-    table.add_column("")
-    table.add_column("L1, mean", justify="right")
-    table.add_column("median", justify="right")
-    table.add_column("worst", justify="right")
-    for name, l1 in (("generated", scores.l1), ("grey photo", scores.grey_l1)):
-        figures = (l1.double().mean(), l1.median(), l1.max())
-        table.add_row(name, *(f"{figure.item():.4f}" for figure in figures))
-    Console().print(table)
+    # As wide as a terminal, which leaves room for one of the intervals.
+    (first, _), *others, _ = COLUMNS.values()
+    for table in tables:
+        drawn = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
+        drawn.add_column("", overflow="fold")
+        for title in (first, "95 %", *(title for title, _ in others)):
+            drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
+        for name, ((mean, interval), *cells, _) in table.rows.items():
+            drawn.add_row(name, mean, interval, *(other for other, _ in cells))
+        Console().print(drawn, "")
+    say(f"Every figure's interval: {results / 'scores.md'}")
     print_result(str(results / "scores.json"))
