@@ -388,9 +388,12 @@ def _reason_to_skip(
 
 
 def _chroma(
-    opened: Sequence[_Opened | Outcome], colorizer: Colorizer
+    opened: list[_Opened | Outcome], colorizer: Colorizer
 ) -> list[npt.NDArray[np.float32] | None]:
-    """The small chroma of each photo that was opened, those of one size in one pass."""
+    """The small chroma of each photo that was opened, those of one size in one pass.
+
+    Where the network fails, an outcome that says so takes the photo's place in `opened`.
+    """
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, one in enumerate(opened):
         if isinstance(one, _Opened):
@@ -398,8 +401,12 @@ def _chroma(
     chroma: list[npt.NDArray[np.float32] | None] = [None] * len(opened)
     for numbers in groups.values():
         smalls = [opened[number].small for number in numbers]  # type: ignore[union-attr]
-        for number, result in zip(numbers, colorizer.chroma(smalls), strict=True):
-            chroma[number] = result
+        try:
+            for number, result in zip(numbers, colorizer.chroma(smalls), strict=True):
+                chroma[number] = result
+        except Exception as error:
+            for number in numbers:
+                opened[number] = _failed(opened[number].job, error)
     return chroma
 
 

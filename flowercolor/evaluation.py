@@ -65,11 +65,11 @@ Summary = dict[str, dict[str, Interval]]
 
 COLUMNS = {
     "l1": ("L1", ".4f"),
-    "saturated_l1": ("L1 saturated", ".4f"),
+    "saturated_l1": ("L1 satur.", ".4f"),
     "psnr": ("PSNR dB", ".2f"),
     "ssim": ("SSIM", ".4f"),
-    "ciede2000": ("CIEDE2000", ".2f"),
-    "colorfulness": ("colourful", ".1f"),
+    "ciede2000": ("CIEDE 2000", ".2f"),
+    "colorfulness": ("colour", ".1f"),
     "colorfulness_difference": ("less true", "+.1f"),
 }
 """By score, its title and the format of its numbers."""

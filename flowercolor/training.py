@@ -246,11 +246,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def read_source(run: Path) -> Path | None:
-    """The archive or folder that a run learned from; None where its `config.json` is missing."""
-    path = run / CONFIG
-    if not path.is_file():
+    """The archive or folder that a run learned from; None where no `config.json` tells."""
+    try:
+        about = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        return Path(about["data"]["source"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Path(json.loads(path.read_text(encoding="utf-8"))["data"]["source"])
 
 
 def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> None:

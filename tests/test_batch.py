@@ -685,3 +685,23 @@ def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) 
         convert(b"not a photo", colorizer, None, Writing())
     with pytest.raises(ImageError, match="cannot be opened"):
         convert(tmp_path / "missing.jpg", colorizer, None, Writing())
+
+
+def test_a_photo_that_the_network_fails_on_costs_only_those_of_its_size(
+    here: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(here / "a.png", grey(24, 32))
+    save(here / "b.png", grey(60, 20))
+    whole = colorizer.chroma
+
+    def chroma(smalls: Any) -> Any:
+        if smalls[0].shape[0] > smalls[0].shape[1]:
+            raise RuntimeError("made up")
+        return whole(smalls)
+
+    monkeypatch.setattr(colorizer, "chroma", chroma)
+
+    outcomes = list(run(plan([here / "a.png", here / "b.png"], here / "out"), colorizer))
+
+    assert statuses(outcomes) == ["done", "failed"]
+    assert "unexpected RuntimeError: made up" in outcomes[1].message

@@ -653,3 +653,9 @@ def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -
     assert time.monotonic() - began < 60
     expected = read_info(uninterrupted / LAST).test_l1
     assert result.test_l1 == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": {}}', '{"data": {"source": 3}}'])
+def test_a_foreign_config_tells_no_source(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    assert training.read_source(tmp_path) is None
