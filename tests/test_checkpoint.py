@@ -106,6 +106,10 @@ def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> 
     save_checkpoint(whole, CheckpointInfo(config), tensors)
     save_checkpoint(half, CheckpointInfo(config), tensors, half=True)
     assert half.stat().st_size < 0.55 * whole.stat().st_size
+    assert {value.dtype for value in load_tensors(half)[1].values()} == {
+        torch.float16,
+        torch.int64,  # the steps that batch norm has seen
+    }
     generator, _ = load_generator(half)
     for name, value in generator.state_dict().items():
         assert value.dtype == tensors[f"generator.{name}"].dtype
@@ -182,6 +186,7 @@ def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | No
         ({"format": 1, "config": {"network": {"colour": 1}}}, "unknown settings colour"),
         ({"format": 1, "config": {"size_px": 100}}, "size_px is 100; expected a multiple"),
         ([], "its header is incomplete"),
+        ("5", "its header is incomplete"),
         ("{", "Expecting"),
     ],
 )
@@ -258,9 +263,9 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_runs_are_listed_newest_first() -> None:
     assert list_runs() == []
-    old = add_run("z", LAST, BEST, age_s=50)
-    new = add_run("a", BEST, age_s=1)
-    middle = add_run("m", LAST, age_s=9)
+    old = add_run("m", LAST, BEST, age_s=50)
+    new = add_run("z", BEST, age_s=1)
+    middle = add_run("a", LAST, age_s=9)
     add_run("empty")
     assert list_runs() == [new, middle, old]
 

@@ -171,11 +171,14 @@ def test_a_harmed_cache_is_made_anew(
     assert cache_files() == [index, pixels]
 
 
-def test_writing_into_the_pictures_does_not_change_the_cache(archive: Path) -> None:
+def test_writing_into_the_pictures_does_not_change_the_cache(
+    archive: Path, decoded: list[int]
+) -> None:
     photos = read_data(archive, SIZE_PX)
     expected = photos.rgb.copy()
     photos.rgb[:] = 0
     assert np.array_equal(read_data(archive, SIZE_PX).rgb, expected)
+    assert len(decoded) == 12
 
 
 def test_equal_sources_have_one_fingerprint_and_changed_ones_another(
