@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ def make_generator(seed: int = 0) -> UNet:
 def make_colorizer(**settings: Any) -> Colorizer:
     settings = {"render_size_px": 32, "device": "cpu", "precision": "float32", **settings}
     return Colorizer(make_generator(), **settings)
+
+
+@cache
+def colorizer_at(render_size_px: int) -> Colorizer:
+    return make_colorizer(render_size_px=render_size_px)
 
 
 def save_generator(path: Path, seed: int) -> Path:
@@ -182,7 +188,7 @@ def test_strength_0_gives_grey_and_more_gives_more_colour() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.integers(100, 9000), st.integers(100, 9000), st.sampled_from([64, 160, 512]))
 def test_the_working_size_keeps_aspect_and_area(height: int, width: int, size_px: int) -> None:
-    small = make_colorizer(render_size_px=size_px).working_size_px(height, width)
+    small = colorizer_at(size_px).working_size_px(height, width)
     scales = small[0] / height, small[1] / width
     # Each side is rounded to whole pixels.
     expected = size_px / (height * width) ** 0.5
