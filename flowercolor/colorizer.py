@@ -16,7 +16,7 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import STRIDE, Precision
 from flowercolor.devices import autocast, pick_device
 from flowercolor.errors import ImageError, SettingError
-from flowercolor.networks import UNet
+from flowercolor.networks import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
 from flowercolor.render import render, shrink
 
@@ -33,7 +33,7 @@ class Colorizer:
     """A loaded generator that colours photos.
 
     Args:
-        generator: The network; it is moved to the device and put into evaluation mode.
+        generator: The network; a copy of it is used, made for inference.
         render_size_px: The network sees each photo at about this many pixels squared, its
             aspect kept. Larger sees finer things, smaller sees more of the whole.
         strength: Factor of the chroma, 0 (grey) to 1.5.
@@ -68,7 +68,8 @@ class Colorizer:
         self.precision: Precision = precision
         self._progress = progress or Silent()
         self._device = pick_device(device)
-        self._generator = generator.to(self._device).to(memory_format=torch.channels_last).eval()
+        fused = fuse_batch_norm(generator)
+        self._generator = fused.to(self._device).to(memory_format=torch.channels_last)
         self.name = "of the caller"
 
     @classmethod

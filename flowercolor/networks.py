@@ -1,16 +1,18 @@
 """The two networks: a U-Net that colours and a discriminator that judges."""
 
+import copy
 import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
 
-__all__ = ["Discriminator", "UNet"]
+__all__ = ["Discriminator", "UNet", "fuse_batch_norm"]
 
 _LEVELS = 4
 
@@ -64,7 +66,7 @@ class Discriminator(nn.Module):
     """The judge: SN(C64)-SN(C128)-SN(C256)-SN(C512)-SN(C512)-SN(C1).
 
     4x4 convolutions under spectral normalisation, W / sigma(W) with sigma(W) the largest
-    singular value, estimated by one power iteration per training step (Miyato et al. 2018,
+    singular value, estimated by one power iteration per pass in training (Miyato et al. 2018,
     equation 8 and algorithm 1). All but the last have stride 2 and are followed by
     BatchNorm2d and LeakyReLU of slope 0.2; the last takes the 4x4 that is left of a
     128x128 picture to one score. Larger pictures give a map of scores; smaller ones go
@@ -90,6 +92,22 @@ class Discriminator(nn.Module):
         """The logits of being real, [B, 1, h, w], of RGB [B, 3, H, W] in 0 to 1."""
         logits: Tensor = self.layers(rgb)
         return logits
+
+
+def fuse_batch_norm(generator: UNet) -> UNet:
+    """A copy for inference, each batch norm folded into the convolution before it.
+
+    In evaluation mode batch norm is a scale and a shift per channel, so the result is the
+    same but for rounding, with a pass over memory less. Cannot be trained.
+    """
+    fused = copy.deepcopy(generator).eval()
+    for block in fused.modules():
+        if isinstance(block, nn.Sequential):
+            for position, (layer, next_layer) in enumerate(pairwise(list(block))):
+                if isinstance(layer, nn.Conv2d) and isinstance(next_layer, nn.BatchNorm2d):
+                    block[position] = fuse_conv_bn_eval(layer, next_layer)
+                    block[position + 1] = nn.Identity()
+    return fused
 
 
 def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:

@@ -32,7 +32,7 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
-from flowercolor.config import Precision, TrainConfig
+from flowercolor.config import NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import autocast, pick_device
 from flowercolor.errors import CheckpointError, TrainingError
@@ -133,7 +133,12 @@ def train(
         info = _restore(run / LAST, info, modules, optimizers, totals)
         rows = [row for row in read_metrics(run) if row["epoch"] <= info.epoch]
     elif start_from:
-        _, tensors = load_tensors(start_from)
+        origin, tensors = load_tensors(start_from)
+        if origin.config.network != config.network:
+            raise CheckpointError(
+                f"{start_from}: holds a network of {_described(origin.config.network)}; expected "
+                f"that of this run, {_described(config.network)}: give both the same settings"
+            )
         load_into(generator, tensors, "generator.", start_from)
 
     about = {
@@ -238,6 +243,10 @@ def train(
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
 
 
+def _described(network: NetworkConfig) -> str:
+    return f"base_channels {network.base_channels} and output {network.output}"
+
+
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The rows of a run's `metrics.jsonl`, one per epoch; none where there is no such file."""
     path = run / METRICS
@@ -290,8 +299,9 @@ def _restore(
 ) -> CheckpointInfo:
     """Put the state saved in `path` into all of these, and return how far it had come."""
     info, tensors = load_tensors(path)
-    # A run may be made longer; all else decides what is learned and must be the same.
-    if replace(info.config, epochs=fresh.config.epochs) != fresh.config:
+    # A run may be made longer, and tested faster; all else decides what is learned.
+    free = {name: getattr(fresh.config, name) for name in ("epochs", "test_batch_size")}
+    if replace(info.config, **free) != fresh.config:
         raise CheckpointError(
             f"{path}: written with other settings than those given now; "
             "resume with the run's own, or start another run"

@@ -5,7 +5,6 @@ whole, large, by the parts, and the colours come out otherwise. Each tile is lab
 the option that gives it at full size.
 """
 
-import copy
 import math
 from typing import Any
 
@@ -48,10 +47,13 @@ def variants(luma: npt.NDArray[Any], colorizer: Colorizer, count: int) -> npt.ND
     if reduced.dtype == np.uint16:
         reduced = (reduced // 257).astype(np.uint8)
     tiles = []
-    for size_px in _sizes_px(count):
-        at_size = copy.copy(colorizer)
-        at_size.render_size_px = size_px
-        tiles.append(_labelled(at_size.render(reduced), f"--render-size {size_px}"))
+    own_size_px = colorizer.render_size_px
+    try:
+        for size_px in _sizes_px(count):
+            colorizer.render_size_px = size_px
+            tiles.append(_labelled(colorizer.render(reduced), f"--render-size {size_px}"))
+    finally:
+        colorizer.render_size_px = own_size_px
     columns = math.ceil(math.sqrt(count))
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-count % columns)

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
-from flowercolor.config import NetworkConfig
-from flowercolor.networks import Discriminator, UNet
+from flowercolor.config import NetworkConfig, Output
+from flowercolor.networks import Discriminator, UNet, fuse_batch_norm
 
 
 def test_the_designed_generator_has_31_million_weights() -> None:
@@ -127,3 +127,19 @@ def largest_singular_value(weight: Tensor) -> Tensor:
     """Of the convolution's weight as a matrix with a row per output channel."""
     largest: Tensor = torch.linalg.matrix_norm(weight.detach().flatten(1), 2)
     return largest
+
+
+@pytest.mark.parametrize("output", ["rgb", "chroma"])
+def test_fusing_batch_norm_changes_nothing_but_rounding(output: Output) -> None:
+    torch.manual_seed(0)
+    generator = UNet(NetworkConfig(4, output))
+    grey = torch.rand(3, 1, 32, 48)
+    for _ in range(3):
+        generator(grey)  # gives batch norm statistics that are not 0 and 1
+    generator.eval()
+
+    fused = fuse_batch_norm(generator)
+
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
+    assert torch.allclose(fused(grey), generator(grey), atol=1e-5)

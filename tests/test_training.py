@@ -315,7 +315,9 @@ def test_a_run_may_begin_with_the_weights_of_another(
 
 
 def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
-    with pytest.raises(CheckpointError, match="do not fit") as caught:
+    with pytest.raises(
+        CheckpointError, match="holds a network of base_channels 2 and output rgb"
+    ) as caught:
         go(changed(network=NetworkConfig(3)), sets, run, start_from=uninterrupted / BEST)
     assert "\n" not in str(caught.value)
 
@@ -659,3 +661,11 @@ def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -
 def test_a_foreign_config_tells_no_source(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     assert training.read_source(tmp_path) is None
+
+
+def test_a_resumed_run_may_test_faster(sets: Sets, tmp_path: Path) -> None:
+    """The batch size of testing decides nothing that is learned."""
+    once = dataclasses.replace(CONFIG, epochs=1)
+    train(once, *sets, tmp_path, device="cpu")
+    faster = dataclasses.replace(once, epochs=2, test_batch_size=once.test_batch_size + 1)
+    assert train(faster, *sets, tmp_path, device="cpu", resume=True).epoch == 2

@@ -28,7 +28,8 @@ def models(
     from flowercolor.errors import CheckpointError
 
     table = Table()
-    for column in ("name", "trained", "epochs", "best test L1", "network"):
+    table.add_column("name", overflow="fold")
+    for column in ("trained", "best test L1", "network"):
         table.add_column(column)
     for name in ("bundled", *(run.name for run in list_runs())):
         try:
@@ -54,9 +55,8 @@ def models(
         table.add_row(
             name,
             info.created[:10],
-            str(info.epoch),
             "" if info.best_l1 is None else f"{info.best_l1:.4f} at {info.config.size_px} px",
-            f"{network.base_channels} channels, {network.output} out",
+            f"{network.base_channels} {network.output}",
         )
     if not json_lines:
         Console().print(table)
