@@ -1,7 +1,7 @@
 """Colouring files: which goes where, and many of them at a time.
 
 `plan` decides on the targets before anything is read, so that no two photos get the same
-one and no photo is overwritten. `run` keeps reading, the network and writing busy at once.
+one and no photo is overwritten. `run` keeps all processors busy.
 """
 
 import glob
@@ -10,13 +10,16 @@ import os
 import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
@@ -40,7 +43,7 @@ SUFFIX = "_color"
 FALLBACK_ENDING = ".png"
 
 CHUNK_PHOTOS = 8
-IN_FLIGHT_PIXELS = 48_000_000
+CHUNK_PIXELS = 24_000_000
 WORKERS = os.cpu_count() or 1
 
 
@@ -258,8 +261,8 @@ def run(
 ) -> Generator[Outcome, None, None]:
     """Colour the photos, and tell of each as it is finished, in the order of the jobs.
 
-    Photos are read ahead and written behind by threads while the network works, and go
-    through it together where their small copies have one size. A photo that fails costs only
+    Reading, the network and writing are at work at once, for a few photos each; those whose
+    small copies have one size go through the network together. A photo that fails costs only
     itself. Closing the iterator early leaves no half file. No photo is written over, and one
     that is where another's target is counts as that one's result and is left alone.
 
@@ -275,9 +278,9 @@ def run(
     writing = writing or Writing()
     sources = {_identity(job.source) for job in jobs}
     results = {_identity(job.target) for job in jobs} - {None}
-    readers, writers = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(WORKERS)
+    closed = Event()
 
-    def read(job: Job) -> _Opened | Outcome:
+    def open_photo(job: Job) -> _Opened | Outcome:
         try:
             if remark := _reason_to_skip(job, sources, results, writing):
                 return Outcome(job, "skipped", remark)
@@ -289,32 +292,34 @@ def run(
         except Exception as error:
             return _failed(job, error)
 
+    def color(chunk: list[Job]) -> list[Outcome]:
+        opened = [open_photo(job) for job in chunk]
+        chroma = _chroma(opened, colorizer)
+        return [
+            _finish(one, small, colorizer, writing)
+            for one, small in zip(opened, chroma, strict=True)
+            if not closed.is_set()
+        ]
+
+    # A worker takes a few photos all the way: while one reads or writes, another has the
+    # network. Threads within the network would have to wait for each other whenever a
+    # worker has their processor.
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,))
     try:
         with (progress or Silent()).task("Colouring", len(jobs), "photos") as task:
             chunks = _chunks(jobs)
-            ahead = [readers.submit(read, job) for job in next(chunks, [])]
-            behind: deque[tuple[int, Future[Outcome]]] = deque()
-            while ahead:
-                opened = [future.result() for future in ahead]
-                ahead = [readers.submit(read, job) for job in next(chunks, [])]
-                for one, chroma in zip(opened, _chroma(opened, colorizer), strict=True):
-                    pixels = one.photo.luma.size if isinstance(one, _Opened) else 0
-                    while behind and sum(size for size, _ in behind) + pixels > IN_FLIGHT_PIXELS:
-                        task.advance()
-                        yield behind.popleft()[1].result()
-                    behind.append(
-                        (pixels, writers.submit(_finish, one, chroma, colorizer, writing))
-                    )
-                del opened
-                while behind and behind[0][1].done():
+            under_way = deque(pool.submit(color, chunk) for chunk in islice(chunks, WORKERS + 1))
+            while under_way:
+                outcomes = under_way.popleft().result()
+                under_way.extend(pool.submit(color, chunk) for chunk in islice(chunks, 1))
+                for outcome in outcomes:
                     task.advance()
-                    yield behind.popleft()[1].result()
-            while behind:
-                task.advance()
-                yield behind.popleft()[1].result()
+                    yield outcome
     finally:
-        for pool in (readers, writers):
-            pool.shutdown(cancel_futures=True)
+        closed.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
 
 
 def convert(
@@ -354,7 +359,7 @@ def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     pixels = 0
     for job in jobs:
         size = peek_pixels(job.source)
-        if chunk and (len(chunk) == CHUNK_PHOTOS or pixels + size > IN_FLIGHT_PIXELS):
+        if chunk and (len(chunk) == CHUNK_PHOTOS or pixels + size > CHUNK_PIXELS):
             yield chunk
             chunk, pixels = [], 0
         chunk.append(job)

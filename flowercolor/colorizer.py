@@ -1,8 +1,10 @@
 """Colouring photos of any size: the network gives the chroma, the photo keeps its luma."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, TypeVar
 
 import cv2
@@ -70,6 +72,9 @@ class Colorizer:
         self._device = pick_device(device)
         fused = fuse_batch_norm(generator)
         self._generator = fused.to(self._device).to(memory_format=torch.channels_last)
+        # On a GPU, threads would only take memory from each other.
+        alone = self._device.type != "cpu"
+        self._one_at_a_time: AbstractContextManager[object] = Lock() if alone else nullcontext()
         self.name = "of the caller"
 
     @classmethod
@@ -118,6 +123,10 @@ class Colorizer:
         Returns:
             For each, float32 [2, h, w], Cb before Cr.
         """
+        with self._one_at_a_time:
+            return self._chroma(smalls)
+
+    def _chroma(self, smalls: Sequence[Array]) -> list[Array]:
         for attempt in (self._forward, self._forward_halved):
             try:
                 return attempt(smalls)

@@ -476,7 +476,7 @@ def test_outcomes_keep_the_order_of_the_jobs(
 def test_photos_larger_than_the_memory_meant_for_them_still_go_through(
     tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "IN_FLIGHT_PIXELS", 1)
+    monkeypatch.setattr(batch, "CHUNK_PIXELS", 1)
     sources = [save(tmp_path / f"{number}.png") for number in range(4)]
     assert statuses(list(run(plan(sources), colorizer))) == ["done"] * 4
 
@@ -583,7 +583,7 @@ def test_closing_early_leaves_whole_files_only(
     outcomes.close()
     written = list((tmp_path / "out").iterdir())
     assert not leftovers(tmp_path)
-    assert 2 <= len(written) < batch.CHUNK_PHOTOS, "what was waiting is dropped"
+    assert 2 <= len(written) < 2 * batch.CHUNK_PHOTOS, "what was waiting is dropped"
     for path in written:
         assert pixels(path).shape == (24, 32, 3)
 
