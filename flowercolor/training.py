@@ -32,10 +32,10 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
-from flowercolor.config import NetworkConfig, Precision, TrainConfig
+from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import autocast, pick_device
-from flowercolor.errors import CheckpointError, TrainingError
+from flowercolor.errors import CheckpointError, SettingError, TrainingError
 from flowercolor.evaluation import generate, score
 from flowercolor.files import write_text
 from flowercolor.losses import adversarial_loss, discriminator_loss
@@ -102,6 +102,7 @@ def train(
             function returns.
 
     Raises:
+        SettingError: At 16 px a batch of one photo would be left.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
         DeviceError: The device is not there.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
@@ -109,6 +110,12 @@ def train(
     """
     progress = progress or Silent()
     place = pick_device(device)
+    if config.size_px == STRIDE and len(train_set) % config.batch_size == 1 % config.batch_size:
+        # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
+        raise SettingError(
+            f"size_px is {STRIDE}, and {len(train_set)} photos in batches of {config.batch_size} "
+            "leave a batch of one, too little for batch norm; choose another size or batch size"
+        )
 
     torch.manual_seed(config.seed)
     generator = UNet(config.network).to(place).to(memory_format=torch.channels_last)

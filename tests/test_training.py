@@ -24,7 +24,13 @@ from flowercolor import plots, training
 from flowercolor.checkpoint import BEST, LAST, load_generator, load_tensors, read_info
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
-from flowercolor.errors import CheckpointError, DeviceError, StorageError, TrainingError
+from flowercolor.errors import (
+    CheckpointError,
+    DeviceError,
+    SettingError,
+    StorageError,
+    TrainingError,
+)
 from flowercolor.evaluation import Scores, score
 from flowercolor.files import write_text
 from flowercolor.networks import Discriminator, UNet
@@ -669,3 +675,13 @@ def test_a_resumed_run_may_test_faster(sets: Sets, tmp_path: Path) -> None:
     train(once, *sets, tmp_path, device="cpu")
     faster = dataclasses.replace(once, epochs=2, test_batch_size=once.test_batch_size + 1)
     assert train(faster, *sets, tmp_path, device="cpu", resume=True).epoch == 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 9])
+def test_a_batch_of_one_photo_at_the_smallest_size_is_refused(
+    sets: Sets, tmp_path: Path, batch_size: int
+) -> None:
+    config = dataclasses.replace(CONFIG, size_px=16, batch_size=batch_size)
+    with pytest.raises(SettingError, match="leave a batch of one"):
+        train(config, *sets, tmp_path, device="cpu")
+    assert not list(tmp_path.iterdir())
