@@ -23,7 +23,7 @@ import torch
 
 from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
-from flowercolor.errors import FlowercolorError, ImageError, SettingError
+from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.images import (
     WRITABLE,
     Photo,
@@ -448,5 +448,5 @@ def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, 
 def _failed(job: Job, error: Exception) -> Outcome:
     if isinstance(error, FlowercolorError):
         return Outcome(job, "failed", str(error))
-    what = " ".join(str(error).split())
-    return Outcome(job, "failed", f"{job.source}: unexpected {type(error).__name__}: {what}")
+    what = f"unexpected {type(error).__name__}: {one_line(error)}"
+    return Outcome(job, "failed", f"{job.source}: {what}")

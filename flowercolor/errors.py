@@ -23,6 +23,7 @@ __all__ = [
     "SettingError",
     "StorageError",
     "TrainingError",
+    "one_line",
 ]
 
 
@@ -60,3 +61,8 @@ class DeviceError(FlowercolorError):
 
 class StorageError(FlowercolorError):
     """A file cannot be written: the disk is full, or writing there is not allowed."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of somebody else's says, on one line; the name of its kind if nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

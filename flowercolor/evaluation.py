@@ -342,8 +342,6 @@ def write_results(
     )
 
     summary = summarize(rows)
-    kept = torch.tensor([name not in set(left_out) for name in dataset.names])
-    without = summarize(rows, kept) if left_out and kept.any() else {}
     differences = summarize(
         {
             name: {

@@ -34,7 +34,7 @@ from PIL import (
 
 from flowercolor import files
 from flowercolor._version import __version__
-from flowercolor.errors import ImageError
+from flowercolor.errors import ImageError, one_line
 
 __all__ = [
     "COLORED_CHROMA",
@@ -205,16 +205,12 @@ def _read(file: IO[bytes], name: str) -> Photo:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:
         raise ImageError(
-            f"{name}: is a damaged {kind}: {_reason(error)}; expected a whole one"
+            f"{name}: is a damaged {kind}: {one_line(error)}; expected a whole one"
         ) from error
 
 
 def _readable() -> list[str]:
     return [known for known in _READABLE if known in Image.OPEN]
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check_supported(image: Image.Image) -> None:
@@ -613,7 +609,7 @@ def encode_photo(
     except Exception as error:
         raise ImageError(
             f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
-            f"{file_format}: {_reason(error)}"
+            f"{file_format}: {one_line(error)}"
         ) from error
 
 

@@ -110,7 +110,7 @@ def train(
     """
     progress = progress or Silent()
     place = pick_device(device)
-    if config.size_px == STRIDE and len(train_set) % config.batch_size == 1 % config.batch_size:
+    if config.size_px == STRIDE and 1 in (config.batch_size, len(train_set) % config.batch_size):
         # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
         raise SettingError(
             f"size_px is {STRIDE}, and {len(train_set)} photos in batches of {config.batch_size} "
@@ -159,9 +159,9 @@ def train(
     write_text(run / CONFIG, json.dumps(about, indent=1) + "\n")
 
     def save(name: str, *, everything: bool) -> None:
-        tensors = {f"generator.{k}": v for k, v in generator.state_dict().items()}
-        if everything:
-            tensors |= _state(modules, optimizers, totals)
+        tensors = _state(modules, optimizers, totals)
+        if not everything:
+            tensors = {k: v for k, v in tensors.items() if k.startswith("generator.")}
         save_checkpoint(run / name, info, tensors)
 
     steps = -(-len(train_set) // config.batch_size)

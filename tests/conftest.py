@@ -84,3 +84,12 @@ def photos(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> "Photos":
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         return read_data(archive, PHOTOS_SIZE_PX)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

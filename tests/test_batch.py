@@ -82,15 +82,6 @@ def colorizer() -> Colorizer:
     return Colorizer(generator, render_size_px=32, device="cpu", precision="float32")
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is the current one."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
 # ---- plan: what is meant ----
 
 

@@ -127,15 +127,6 @@ def trained(finished: Trained) -> Trained:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is the current one."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A checkpoint of random weights that belongs to no run."""
     torch.manual_seed(0)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flowercolor.cli.console import EXIT_FAILED, RichProgress, command, print_result, say
-from flowercolor.config import DeviceName
+from flowercolor.cli.console import EXIT_FAILED, Device, RichProgress, command, print_result, say
 
 if TYPE_CHECKING:
     from flowercolor.batch import Job
@@ -101,9 +100,7 @@ def colorize(
     subsampling: Annotated[
         Subsampling, typer.Option(help="How finely JPEG and AVIF keep the colour.")
     ] = "4:4:4",
-    device: Annotated[
-        DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
-    ] = "auto",
+    device: Device = "auto",
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each photo.")
     ] = False,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,7 +24,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from flowercolor.errors import FlowercolorError
+from flowercolor.config import DeviceName
+from flowercolor.errors import FlowercolorError, one_line
 
 __all__ = ["RichProgress", "command", "say", "stop_on_interrupt"]
 
@@ -32,6 +33,11 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+Device = Annotated[
+    DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
+]
+"""The option that several commands have."""
 
 # Set by the application's own --debug, before any command runs.
 debug = False
@@ -60,9 +66,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             if isinstance(error, FlowercolorError):
                 say(f"Error: {error}")
             else:
-                what = " ".join(str(error).split())
                 say(
-                    f"Error: unexpected {type(error).__name__}: {what}; "
+                    f"Error: unexpected {type(error).__name__}: {one_line(error)}; "
                     "`flowercolor --debug …` shows where"
                 )
             raise typer.Exit(EXIT_FAILED) from None

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import RichProgress, command, print_result, say
-from flowercolor.config import DeviceName
+from flowercolor.cli.console import Device, RichProgress, command, print_result, say
 
 __all__ = ["evaluate"]
 
@@ -54,9 +53,7 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option(help="Photos per step; changes the speed, not the scores.", min=1)
     ] = 1,
-    device: Annotated[
-        DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
-    ] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Score a checkpoint on the test split, and write every test picture.
 

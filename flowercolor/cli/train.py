@@ -11,13 +11,14 @@ import typer
 from flowercolor import paths
 from flowercolor.cli.console import (
     EXIT_INTERRUPTED,
+    Device,
     RichProgress,
     command,
     print_result,
     say,
     stop_on_interrupt,
 )
-from flowercolor.config import DeviceName, NetworkConfig, Output, Precision, TrainConfig
+from flowercolor.config import NetworkConfig, Output, Precision, TrainConfig
 from flowercolor.files import storage_errors
 
 __all__ = ["train"]
@@ -112,9 +113,7 @@ def train(
         int | None,
         _option(_DESIGN.seed, "Seed of the first weights and of the order of the photos.", "N"),
     ] = None,
-    device: Annotated[
-        DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
-    ] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         Precision,
         typer.Option(help="auto uses bf16 where the device is made for it: faster, as good."),
