@@ -84,18 +84,22 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """The L1 of each test picture, RGB in 0 to 1.
+    """The L1 of each test picture, RGB in 0 to 1, and its colourfulness.
 
     Attributes:
         names: The N photos.
         l1: float32 [N], generated picture against the true one.
         grey_l1: float32 [N], the grey photo itself against the true one: what doing
             nothing scores.
+        colorfulness: float32 [N], of the generated picture.
+        real_colorfulness: float32 [N], of the true one.
     """
 
     names: list[str]
     l1: Tensor
     grey_l1: Tensor
+    colorfulness: Tensor
+    real_colorfulness: Tensor
 
     @property
     def mean_l1(self) -> float:
@@ -106,6 +110,16 @@ class Scores:
     def mean_grey_l1(self) -> float:
         """The mean of `grey_l1` over the pictures."""
         return self.grey_l1.double().mean().item()
+
+    @property
+    def mean_colorfulness(self) -> float:
+        """The mean of `colorfulness` over the pictures."""
+        return self.colorfulness.double().mean().item()
+
+    @property
+    def mean_real_colorfulness(self) -> float:
+        """The mean of `real_colorfulness` over the pictures."""
+        return self.real_colorfulness.double().mean().item()
 
 
 @torch.inference_mode()
@@ -131,7 +145,7 @@ def score(
     batch_size: int = 1,
     progress: Progress | None = None,
 ) -> Scores:
-    """The L1 of every picture of a set, and nothing that costs more.
+    """The L1 and the colourfulness of every picture of a set, and nothing that costs more.
 
     In evaluation mode batch norm uses its running statistics, so the batch size changes the
     speed and not the score. The generator is left in evaluation mode.
@@ -142,12 +156,17 @@ def score(
         batch_size: Photos per step.
         progress: Told of each step.
     """
-    fake_l1: list[Tensor] = []
-    grey_l1: list[Tensor] = []
+    columns: list[Tensor] = []
     for grey, real in _batches(dataset, batch_size, _device(generator), progress):
-        fake_l1.append(l1_per_image(generate(generator, grey), real).cpu())
-        grey_l1.append(l1_per_image(grey.expand_as(real), real).cpu())
-    return Scores(dataset.names, torch.cat(fake_l1), torch.cat(grey_l1))
+        fake = generate(generator, grey)
+        scores = (
+            l1_per_image(fake, real),
+            l1_per_image(grey.expand_as(real), real),
+            colorfulness_per_image(fake),
+            colorfulness_per_image(real),
+        )
+        columns.append(torch.stack(scores))
+    return Scores(dataset.names, *torch.cat(columns, dim=1).cpu())
 
 
 @torch.inference_mode()
