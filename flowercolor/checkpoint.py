@@ -1,8 +1,9 @@
 """Weights on disk: files that say what they are, and the state that a run goes on from.
 
 A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
-is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…` and `totals`. Its
-header holds one JSON text, the `CheckpointInfo`. Nothing is unpickled.
+is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals` and, where
+`generator.…` is a running average, `live.…`, the weights that learn. Its header holds one JSON
+text, the `CheckpointInfo`. Nothing is unpickled.
 """
 
 import hashlib
@@ -35,8 +36,10 @@ __all__ = [
     "find_run",
     "list_runs",
     "load_generator",
+    "load_into",
     "load_tensors",
     "name_of",
+    "named",
     "read_info",
     "save_checkpoint",
 ]
@@ -57,11 +60,14 @@ class CheckpointInfo:
         epoch: Epochs done.
         step: Steps done of the epoch after those.
         test_l1: Mean L1 on the test split at the last full epoch; None before the first.
-        best_l1: The lowest of the run up to here.
+        best_l1: The same at the best epoch up to here.
         data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`.
         note: What else a reader should know, such as how several networks were averaged.
         created: When it was written, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
+        best_score: What that epoch was chosen by, the lower the better; see
+            `TrainConfig.criterion`.
+        best_epoch: Which it was.
     """
 
     config: TrainConfig
@@ -73,6 +79,8 @@ class CheckpointInfo:
     note: str = ""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     version: str = __version__
+    best_score: float | None = None
+    best_epoch: int = 0
 
     def to_json(self) -> str:
         """The text that goes into the file's header."""
@@ -150,6 +158,11 @@ def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[UNet
     generator = UNet(info.config.network)
     load_into(generator, tensors, "generator.", path)
     return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """The module's weights and buffers, their names behind `prefix`."""
+    return {prefix + name: value for name, value in module.state_dict().items()}
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:

@@ -9,9 +9,20 @@ from typing import Any, Literal, Self, get_args
 
 from flowercolor.errors import SettingError
 
-__all__ = ["STRIDE", "DeviceName", "NetworkConfig", "Output", "Precision", "TrainConfig"]
+__all__ = [
+    "STRIDE",
+    "Criterion",
+    "DeviceName",
+    "LrDecay",
+    "NetworkConfig",
+    "Output",
+    "Precision",
+    "TrainConfig",
+]
 
 Output = Literal["rgb", "chroma"]
+LrDecay = Literal["none", "cosine"]
+Criterion = Literal["l1", "vivid"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
 
@@ -35,10 +46,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _at_least("base_channels", self.base_channels, 1)
-        if self.output not in get_args(Output):
-            raise SettingError(
-                f"output is {self.output!r}; expected one of {', '.join(get_args(Output))}"
-            )
+        _one_of("output", self.output, Output)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as a dict that JSON can hold."""
@@ -65,11 +73,23 @@ class TrainConfig:
         batch_size: Photos per training step.
         test_batch_size: Photos per step while testing; changes speed, not scores.
         lr: Learning rate of Adam, the same for both networks.
+        lr_decay: "cosine" lowers it to 0 over the run, along half a wave (Loshchilov and
+            Hutter 2017, section 3); "none", the design, keeps it.
         lambda_l1: Weight of the L1 term in the generator's loss.
         lambda_adv: Weight of the adversarial term; 0 trains the generator on L1 alone
             and leaves the discriminator as it is.
         size_px: Side of the square pictures that the networks see; a multiple of 16.
         flip: Mirror half of the training photos, at random.
+        crop: The least share of a training photo's area that a random crop keeps, the crop
+            being enlarged to the whole again; 1 leaves the photos whole.
+        ema: Decay per step of an exponential moving average of the generator's weights,
+            which is then what is tested and saved as the best; 0 keeps none.
+        criterion: What decides on the best: "l1", the test L1, or "vivid", to which a
+            thousandth of the distance in mean colourfulness from the true photos is added,
+            since L1 alone prefers grey.
+        patience: Stop after so many epochs without a new best; 0 never does.
+        validation: Keep a twentieth of the training photos apart and test on those, so that
+            settings can be chosen without a look at the test photos.
         seed: Seed of the weights and of the order of the photos.
     """
 
@@ -78,19 +98,31 @@ class TrainConfig:
     batch_size: int = 32
     test_batch_size: int = 1
     lr: float = 2e-4
+    lr_decay: LrDecay = "none"
     lambda_l1: float = 50.0
     lambda_adv: float = 1.0
     size_px: int = 128
     flip: bool = False
+    crop: float = 1.0
+    ema: float = 0.0
+    criterion: Criterion = "l1"
+    patience: int = 0
+    validation: bool = False
     seed: int = 42
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("lambda_l1", "lambda_adv", "seed"):
+        for name in ("lambda_l1", "lambda_adv", "patience", "seed"):
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < 1:
             raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")
+        if not 0 < self.crop <= 1:
+            raise SettingError(f"crop is {self.crop}; expected more than 0 and at most 1")
+        if not 0 <= self.ema < 1:
+            raise SettingError(f"ema is {self.ema}; expected 0 or more and less than 1")
+        _one_of("lr_decay", self.lr_decay, LrDecay)
+        _one_of("criterion", self.criterion, Criterion)
         if self.size_px < STRIDE or self.size_px % STRIDE:
             raise SettingError(
                 f"size_px is {self.size_px}; expected a multiple of {STRIDE}, such as 128"
@@ -118,6 +150,11 @@ class TrainConfig:
 def _at_least(name: str, value: float, bound: float) -> None:
     if not value >= bound:
         raise SettingError(f"{name} is {value}; expected {bound} or more")
+
+
+def _one_of(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise SettingError(f"{name} is {value!r}; expected one of {', '.join(get_args(choices))}")
 
 
 def _reject_unknown(

@@ -11,7 +11,7 @@ import os
 import tarfile
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset, random_split
 from torchvision.transforms.v2 import functional as transforms
 
@@ -30,12 +31,13 @@ from flowercolor.errors import DataError
 from flowercolor.files import replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["FlowerDataset", "Photos", "get_data", "read_data"]
+__all__ = ["FlowerDataset", "Photos", "get_data", "read_data", "split_validation", "to_pairs"]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.9
+VALIDATION_EVERY = 20
 
 _READER_VERSION = 1
 _CHUNK_BYTES = 1 << 22
@@ -71,12 +73,18 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
     Args:
         photos: The decoded photos.
         indices: Which of them belong to this set, in this order; all by default.
+        rgb: The pictures as a tensor, such as a copy on a GPU; those of `photos` by default.
     """
 
-    def __init__(self, photos: Photos, indices: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        photos: Photos,
+        indices: Sequence[int] | Tensor | None = None,
+        rgb: Tensor | None = None,
+    ) -> None:
         self.photos = photos
         self.indices = torch.as_tensor(range(len(photos.names)) if indices is None else indices)
-        self._rgb = torch.from_numpy(photos.rgb)
+        self._rgb = torch.from_numpy(photos.rgb) if rgb is None else rgb
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -92,23 +100,71 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         """The photos' names, in the order of this set."""
         return [self.photos.names[index] for index in self.indices]
 
-    def batch(
-        self, positions: Sequence[int] | Tensor, flips: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def subset(self, positions: Sequence[int] | Tensor) -> "FlowerDataset":
+        """The pictures at these positions of this set, as a set of their own."""
+        return FlowerDataset(self.photos, self.indices[torch.as_tensor(positions)], self._rgb)
+
+    def without(self, names: Collection[str]) -> "FlowerDataset":
+        """This set without the photos of these names."""
+        return self.subset([i for i, name in enumerate(self.names) if name not in names])
+
+    def pixels(self, positions: Sequence[int] | Tensor) -> Tensor:
+        """The pictures as they are stored, uint8 RGB [B, S, S, 3]."""
+        return self._rgb[self.indices[torch.as_tensor(positions)].to(self._rgb.device)]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the pictures lie there."""
+        return self._rgb.is_cuda
+
+    def batch(self, positions: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Grey [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
 
         Args:
             positions: Which pictures of this set.
-            flips: bool [B], which of them to mirror.
         """
-        rgb = self._rgb[self.indices[torch.as_tensor(positions)]].permute(0, 3, 1, 2)
-        if flips is not None:
-            rgb = torch.where(flips[:, None, None, None], rgb.flip(-1), rgb)
-        grey = luma_u8(rgb)
-        return (
-            transforms.to_dtype(grey, torch.float32, scale=True),
-            transforms.to_dtype(rgb, torch.float32, scale=True),
-        )
+        return to_pairs(self.pixels(positions))
+
+
+def to_pairs(
+    rgb: Tensor, flips: Tensor | None = None, crops: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Grey [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
+
+    Computed where the pictures are, so that on a GPU bytes travel and floats do not.
+
+    Args:
+        rgb: uint8 RGB [B, S, S, 3].
+        flips: bool [B], which of them to mirror.
+        crops: float [B, 3] in 0 to 1, what to enlarge to the whole: the side of a square, as
+            a share of the picture's, and where between left and right, and top and bottom,
+            it lies.
+    """
+    rgb = rgb.permute(0, 3, 1, 2)
+    if flips is not None:
+        rgb = torch.where(flips[:, None, None, None], rgb.flip(-1), rgb)
+    if crops is not None:
+        side, *place = crops.unbind(1)
+        theta = torch.diag_embed(torch.stack((side, side), dim=1))
+        shift = torch.stack(place, dim=1) * 2 - 1
+        theta = torch.cat((theta, (shift * (1 - side[:, None]))[:, :, None]), dim=2)
+        grid = F.affine_grid(theta, list(rgb.shape), align_corners=False)
+        rgb = F.grid_sample(rgb.float(), grid, padding_mode="border", align_corners=False)
+        rgb = rgb.round().to(torch.uint8)
+    grey = luma_u8(rgb)
+    return (
+        transforms.to_dtype(grey, torch.float32, scale=True),
+        transforms.to_dtype(rgb, torch.float32, scale=True),
+    )
+
+
+def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDataset]:
+    """The training set without a twentieth of it, and that twentieth, to choose settings on.
+
+    Taken by photo number, so that leaving some photos out moves no other from side to side.
+    """
+    held = train_set.indices % VALIDATION_EVERY == 0
+    return train_set.subset((~held).nonzero()[:, 0]), train_set.subset(held.nonzero()[:, 0])
 
 
 def get_data(

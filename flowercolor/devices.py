@@ -7,12 +7,15 @@ import torch
 
 from flowercolor.config import DeviceName, Precision
 from flowercolor.errors import DeviceError, SettingError
+from flowercolor.ranks import ranks
 
 __all__ = ["autocast", "has_fast_bf16", "pick_device"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device of that name; "auto" takes CUDA, then MPS, then the CPU.
+
+    Of several processes that `torchrun` started, each gets a GPU of its own.
 
     Raises:
         SettingError: The name is none of "auto", "cpu", "cuda", "mps".
@@ -24,7 +27,7 @@ def pick_device(name: str = "auto") -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, found in there.items() if found))
+        name = next(kind for kind, found in there.items() if found)
     if name not in there:
         raise SettingError(f"device is {name!r}; expected one of {', '.join(get_args(DeviceName))}")
     if not there[name]:
@@ -33,6 +36,8 @@ def pick_device(name: str = "auto") -> torch.device:
             f"device {name}: torch {torch.__version__} finds none on this machine; it finds "
             f"{found}: use --device {found.split(', ')[0]}, or install a torch built for {name}"
         )
+    if name == "cuda" and ranks().size > 1:
+        return torch.device(name, ranks().local_rank)
     return torch.device(name)
 
 

@@ -24,6 +24,12 @@ CONFIGS = st.builds(
     lambda_adv=st.floats(1e-3, 10),
     size_px=st.integers(1, 32).map(lambda n: 16 * n),
     flip=st.booleans(),
+    crop=st.floats(0.01, 1),
+    ema=st.floats(0, 0.9999),
+    lr_decay=st.sampled_from(["none", "cosine"]),
+    criterion=st.sampled_from(["l1", "vivid"]),
+    patience=st.integers(0, 100),
+    validation=st.booleans(),
     seed=st.integers(0, 2**63),
 )
 
@@ -35,10 +41,16 @@ def test_the_defaults_are_the_design() -> None:
         "batch_size": 32,
         "test_batch_size": 1,
         "lr": 2e-4,
+        "lr_decay": "none",
         "lambda_l1": 50.0,
         "lambda_adv": 1.0,
         "size_px": 128,
         "flip": False,
+        "crop": 1.0,
+        "ema": 0.0,
+        "criterion": "l1",
+        "patience": 0,
+        "validation": False,
         "seed": 42,
     }
 
@@ -69,6 +81,11 @@ def test_settings_left_out_are_the_defaults() -> None:
         ("size_px", 120),
         ("size_px", -16),
         ("seed", -1),
+        ("crop", 0),
+        ("crop", 1.1),
+        ("ema", -0.1),
+        ("ema", 1.0),
+        ("patience", -1),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
@@ -81,6 +98,12 @@ def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> Non
 def test_a_network_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(SettingError, match=f"^{name} is {value!r}; expected"):
         NetworkConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["lr_decay", "criterion"])
+def test_a_choice_that_there_is_not_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SettingError, match=f"^{name} is 'other'; expected one of"):
+        TrainConfig(**{name: "other"})  # type: ignore[arg-type]
 
 
 def test_a_loss_without_terms_is_refused() -> None:

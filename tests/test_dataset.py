@@ -13,11 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
 
 from flowercolor import dataset, paths
-from flowercolor.dataset import FlowerDataset, Photos, get_data, read_data
+from flowercolor.dataset import (
+    FlowerDataset,
+    Photos,
+    get_data,
+    read_data,
+    split_validation,
+    to_pairs,
+)
 from flowercolor.errors import DataError, StorageError
 from flowercolor.progress import Silent
 
@@ -375,12 +383,55 @@ def test_a_batch_is_its_items(photos: Photos) -> None:
 def test_flips_mirror_the_chosen_pictures_and_their_grey(photos: Photos) -> None:
     flowers = FlowerDataset(photos)
     grey, real = flowers.batch([0, 1])
-    flipped_grey, flipped_real = flowers.batch([0, 1], torch.tensor([True, False]))
+    flipped_grey, flipped_real = to_pairs(flowers.pixels([0, 1]), torch.tensor([True, False]))
     assert torch.equal(flipped_real[0], real[0].flip(-1))
     assert torch.equal(flipped_grey[0], grey[0].flip(-1))
     assert torch.equal(flipped_real[1], real[1])
     assert torch.equal(flipped_grey[1], grey[1])
     assert not torch.equal(flipped_real[0], real[0])
+
+
+def test_a_crop_of_everything_changes_nothing(photos: Photos) -> None:
+    pixels = FlowerDataset(photos).pixels([0, 1])
+    grey, real = to_pairs(pixels, crops=torch.tensor([[1, 0.3, 0.9], [1, 0, 1]]))
+    assert torch.equal(real, to_pairs(pixels)[1])
+    assert torch.equal(grey, to_pairs(pixels)[0])
+
+
+@pytest.mark.parametrize("left", [0, 1])
+@pytest.mark.parametrize("top", [0, 1])
+def test_a_crop_is_the_part_of_the_picture_it_names(photos: Photos, left: int, top: int) -> None:
+    """Each corner of 8 px, enlarged to 16, as `interpolate` does it but at its rim."""
+    pixels = FlowerDataset(photos).pixels([0])
+    grey, cropped = to_pairs(pixels, crops=torch.tensor([[0.5, left, top]]))
+    part = pixels.permute(0, 3, 1, 2)[:, :, 8 * top : 8 * top + 8, 8 * left : 8 * left + 8]
+    expected = nn.functional.interpolate(part / 255, scale_factor=2, mode="bilinear")
+    inner = (..., slice(1, -1), slice(1, -1))
+    assert (cropped - expected)[inner].abs().max() <= 0.51 / 255
+    luma = 0.299 * cropped[:, 0] + 0.587 * cropped[:, 1] + 0.114 * cropped[:, 2]
+    assert (grey[:, 0] - luma).abs().max() <= 0.51 / 255
+
+
+def test_the_validation_part_is_a_twentieth_of_the_training_photos() -> None:
+    rng = np.random.default_rng(0)
+    count = 400
+    rgb = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    names = tuple(map(str, range(count)))
+    photos = Photos(Path(), names, rgb, np.full((count, 2), 16, np.int32), "made up")
+    whole = FlowerDataset(photos, torch.randperm(count)[:360])
+    learned, held = split_validation(whole)
+    assert sorted(learned.names + held.names) == sorted(whole.names)
+    assert 10 < len(held) < 26
+    # Who leaves some out holds back the same of the others.
+    fewer = split_validation(whole.without(whole.names[:50]))[1]
+    assert set(fewer.names) == set(held.names) - set(whole.names[:50])
+
+
+def test_photos_can_be_left_out_by_name(photos: Photos) -> None:
+    flowers = FlowerDataset(photos, [3, 1, 2])
+    names = flowers.names
+    assert flowers.without([names[1], "unknown"]).names == [names[0], names[2]]
+    assert torch.equal(flowers.without([names[0]]).batch([0])[1], flowers.batch([1])[1])
 
 
 def test_positions_count_as_in_a_list(photos: Photos) -> None:

@@ -12,12 +12,13 @@ import flowercolor
 
 PACKAGE = Path(flowercolor.__file__).parent
 FLOORS: tuple[set[str], ...] = (
-    {"_version", "errors", "progress"},
-    {"config", "files", "paths", "color", "losses", "metrics"},
-    {"devices", "images", "networks", "plots", "render"},
-    {"checkpoint", "dataset", "download"},
-    {"colorizer", "evaluation"},
-    {"batch", "training", "variants"},
+    {"_version", "errors", "progress", "ranks"},
+    {"color", "config", "distributed", "files", "losses", "metrics", "paths", "watch"},
+    {"devices", "images", "networks", "plots", "recipes", "render"},
+    {"checkpoint", "dataset", "download", "journal"},
+    {"colorizer", "evaluation", "feeding", "recognition"},
+    {"batch", "engine", "variants"},
+    {"training"},
     {"cli"},
     {"__main__"},
 )

@@ -18,8 +18,10 @@ from flowercolor.cli.console import (
     say,
     stop_on_interrupt,
 )
-from flowercolor.config import NetworkConfig, Output, Precision, TrainConfig
+from flowercolor.config import Criterion, LrDecay, NetworkConfig, Output, Precision, TrainConfig
 from flowercolor.files import storage_errors
+from flowercolor.progress import Progress, Silent
+from flowercolor.ranks import ranks
 
 __all__ = ["train"]
 
@@ -43,6 +45,15 @@ def train(
             metavar="PATH",
         ),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings to begin with, which the options below change: faithful (the design), "
+            "chroma (two colour differences, L1 alone, the lowest error), vivid (--start-from "
+            "such a run, for livelier colours). [dim]\\[default: faithful][/dim]",
+            metavar="NAME",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         _option(_DESIGN.epochs, "Passes over the photos; more learn more, ever slower.", "N"),
@@ -58,6 +69,14 @@ def train(
     lr: Annotated[
         float | None,
         _option(_DESIGN.lr, "Learning rate; higher is faster, too high never settles.", "RATE"),
+    ] = None,
+    lr_decay: Annotated[
+        LrDecay | None,
+        _option(
+            _DESIGN.lr_decay,
+            "Whether the learning rate falls to 0 over the run: slower steps settle lower.",
+            "none|cosine",
+        ),
     ] = None,
     lambda_l1: Annotated[
         float | None,
@@ -109,6 +128,57 @@ def train(
             "[dim]\\[default: no-flip][/dim]",
         ),
     ] = None,
+    crop: Annotated[
+        float | None,
+        _option(
+            _DESIGN.crop,
+            "The least share of its area that a random crop keeps of a photo, as further "
+            "photos to learn from; 1 crops none.",
+            "SHARE",
+        ),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        _option(
+            _DESIGN.ema,
+            "Decay per step of a running average of the generator's weights, which is tested "
+            "and saved in their place, and steadier; 0.998 spans two epochs; 0 keeps none.",
+            "DECAY",
+        ),
+    ] = None,
+    criterion: Annotated[
+        Criterion | None,
+        _option(
+            _DESIGN.criterion,
+            "What decides on the best epoch: the test L1, or with it how far the colourfulness "
+            "is from the truth's.",
+            "l1|vivid",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        _option(
+            _DESIGN.patience,
+            "Stop after so many epochs without a new best; 0 never does.",
+            "EPOCHS",
+        ),
+    ] = None,
+    validation: Annotated[
+        bool | None,
+        typer.Option(
+            "--validation/--no-validation",
+            help="Test on a twentieth of the training photos, kept apart, and leave the test "
+            "photos alone: for choosing settings. [dim]\\[default: no-validation][/dim]",
+        ),
+    ] = None,
+    twins: Annotated[
+        Path | None,
+        typer.Option(
+            help="Leave out training photos that have a twin in the test split: a file with two "
+            "names and a tab between them on each line.",
+            metavar="PATH",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         _option(_DESIGN.seed, "Seed of the first weights and of the order of the photos.", "N"),
@@ -118,6 +188,22 @@ def train(
         Precision,
         typer.Option(help="auto uses bf16 where the device is made for it: faster, as good."),
     ] = "auto",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the networks first, which takes a minute or more and a C++ compiler, "
+            "and makes long runs faster.",
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Also write for TensorBoard, into the run's folder; needs the extra "
+            "flowercolor\\[tensorboard].",
+        ),
+    ] = False,
     test_batch_size: Annotated[
         int | None,
         _option(_DESIGN.test_batch_size, "Photos per step when testing; changes speed only.", "N"),
@@ -149,16 +235,23 @@ def train(
 
     Leaves a run folder with the best and the last checkpoint, metrics.jsonl, the loss plot
     and a sheet of sample pictures per epoch. Ctrl-C saves; --resume goes on exactly there.
+    Under torchrun, several processes or machines share every batch.
     """
     from flowercolor.checkpoint import BEST, LAST, find_checkpoint, find_run, read_info
-    from flowercolor.dataset import get_data
+    from flowercolor.dataset import get_data, split_validation
+    from flowercolor.devices import pick_device
+    from flowercolor.distributed import from_leader, in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
+    from flowercolor.evaluation import with_twins
+    from flowercolor.recipes import recipe as named_recipe
     from flowercolor.training import read_source
     from flowercolor.training import train as run_training
 
-    progress = RichProgress()
-    config = _DESIGN
+    place = ranks()
+    progress: Progress = RichProgress() if place.leads else Silent()
+    config = named_recipe(recipe or "faithful")
+    left_out: list[str] = []
     run = out
     if resume is not None:
         if out or start_from:
@@ -166,7 +259,10 @@ def train(
                 "--resume goes on in the run's own folder; leave out --out and --start-from"
             )
         run = find_run(resume)
-        config = read_info(run / LAST).config
+        if recipe:
+            raise SettingError("--resume keeps the run's own settings; leave out --recipe")
+        info = read_info(run / LAST)
+        config, left_out = info.config, info.data.get("left_out", [])
         data = data or read_source(run)
     elif out and (out / LAST).exists():
         raise SettingError(
@@ -184,19 +280,36 @@ def train(
         batch_size=batch_size,
         test_batch_size=test_batch_size,
         lr=lr,
+        lr_decay=lr_decay,
         lambda_l1=lambda_l1,
         lambda_adv=lambda_adv,
         size_px=size,
         flip=flip,
+        crop=crop,
+        ema=ema,
+        criterion=criterion,
+        patience=patience,
+        validation=validation,
         seed=seed,
     )
-    source = data or download_archive(progress=progress).path
-    train_set, test_set = get_data(source, config.size_px, progress)
-    run = run or _new_run()
-    say(f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; run folder {run}")
-
-    go_on = f"flowercolor train --resume {shlex.quote(_short(run))}"
-    with stop_on_interrupt("Stopping after this step and saving; Ctrl-C again to drop it.") as stop:
+    with (
+        joined(pick_device(device)),
+        stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop,
+    ):
+        with in_turn():
+            source = data or download_archive(progress=progress).path
+            train_set, test_set = get_data(source, config.size_px, progress)
+        if twins:
+            left_out = with_twins(twins, train_set, test_set)
+        train_set = train_set.without(left_out)
+        if config.validation:
+            train_set, test_set = split_validation(train_set)
+        run = run or Path(from_leader(lambda: str(_new_run())))
+        if place.leads:
+            say(
+                f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; "
+                f"run folder {run}"
+            )
         result = run_training(
             config,
             train_set,
@@ -204,14 +317,19 @@ def train(
             run,
             resume=resume is not None,
             start_from=origin,
+            left_out=left_out,
             device=device,
             precision=precision,
+            compiled=compiled,
+            tensorboard=tensorboard,
             progress=progress,
             should_stop=stop,
         )
+    if not place.leads:
+        raise typer.Exit(0 if result.finished else EXIT_INTERRUPTED)
     if not result.finished:
         say(f"Stopped in epoch {result.epoch + 1} of {config.epochs}; saved. Go on with:")
-        print_result(go_on)
+        print_result(f"flowercolor train --resume {shlex.quote(_short(run))}")
         raise typer.Exit(EXIT_INTERRUPTED)
     say(
         f"{result.epoch} epochs done. Test L1 {_score(result.test_l1)} at the end, "

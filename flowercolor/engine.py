@@ -1,0 +1,194 @@
+"""One step of the game between the two networks, and all the state that it changes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils import get_total_norm
+from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from flowercolor.checkpoint import LAST, load_into, named
+from flowercolor.config import Precision, TrainConfig
+from flowercolor.devices import autocast
+from flowercolor.distributed import average_buffers, parallel, synchronized, together
+from flowercolor.errors import CheckpointError
+from flowercolor.feeding import Batch
+from flowercolor.losses import adversarial_loss, discriminator_loss
+from flowercolor.networks import Discriminator, UNet
+from flowercolor.ranks import ranks
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """The generator, the discriminator, and what they learn with.
+
+    Args:
+        config: The settings of the run.
+        device: Where to compute.
+        precision: As for `devices.autocast`.
+        compiled: Let `torch.compile` make the networks faster.
+
+    Attributes:
+        generator: The network that learns.
+        discriminator: Its opponent.
+        judged: What is tested and shown: the generator, or the running average of its weights.
+    """
+
+    def __init__(
+        self, config: TrainConfig, device: torch.device, precision: Precision, compiled: bool
+    ) -> None:
+        self.config, self.device, self.precision = config, device, precision
+        torch.manual_seed(config.seed)
+        networks = (UNet(config.network), Discriminator(config.size_px))
+        generator, discriminator = (
+            synchronized(network.to(device).to(memory_format=torch.channels_last), device)
+            for network in networks
+        )
+        self.generator = cast(UNet, generator)
+        self.discriminator = cast(Discriminator, discriminator)
+        fused = device.type in ("cpu", "cuda")
+        self._optimizer_g = Adam(generator.parameters(), config.lr, fused=fused)
+        self._optimizer_d = Adam(discriminator.parameters(), config.lr, fused=fused)
+        self._optimizers = {"optimizer_g.": self._optimizer_g, "optimizer_d.": self._optimizer_d}
+
+        self.judged = self.generator
+        self._average: AveragedModel | None = None
+        self._modules: dict[str, nn.Module] = {"discriminator.": discriminator}
+        if config.ema:
+            # With the running statistics of batch norm, which averaged weights need as well.
+            decayed = get_ema_multi_avg_fn(config.ema)
+            self._average = AveragedModel(generator, multi_avg_fn=decayed, use_buffers=True)
+            self.judged = cast(UNet, self._average.module)
+            self._modules["live."] = generator
+        self._modules["generator."] = self.judged
+
+        self._generate = parallel(generator, device)
+        self._tell_apart = parallel(discriminator, device)
+        self._criticize: nn.Module = discriminator
+        if compiled:
+            self._generate, self._tell_apart, self._criticize = (
+                cast(nn.Module, torch.compile(network))
+                for network in (self._generate, self._tell_apart, self._criticize)
+            )
+        self._watched = ["loss_g", "l1"]
+        if config.lambda_adv:
+            self._watched += ["loss_d", "adversarial", "d_real", "d_fake"]
+        # The sums of what is watched, and of the photos. Reading them at every step would
+        # make the device wait.
+        self._totals = torch.zeros(len(self._watched) + 1, device=device)
+
+    def step(self, batch: Batch, lr: float, *, weigh: bool = False) -> dict[str, float]:
+        """Learn from a batch: first the discriminator, then the generator.
+
+        Args:
+            batch: The pictures.
+            lr: Learning rate of both.
+            weigh: Also measure what each loss sends into the generator, which costs another
+                pass back through it and waits for the device.
+
+        Returns:
+            If `weigh`, the norms `grad_l1` and `grad_adversarial`.
+        """
+        config, real = self.config, batch.real
+        for optimizer in self._optimizers.values():
+            optimizer.param_groups[0]["lr"] = lr
+
+        self.generator.train()
+        with autocast(self.device, self.precision):
+            fake = self._generate(batch.grey)
+        l1 = F.l1_loss(fake.float(), real)
+        loss_g = config.lambda_l1 * l1
+        watched, norms = [l1], {}
+
+        if config.lambda_adv:
+            # The discriminator's step: the fake is detached, so only D learns.
+            with autocast(self.device, self.precision):
+                logits_real = self._tell_apart(real).float()
+                logits_fake = self._tell_apart(fake.detach()).float()
+            loss_d = discriminator_loss(logits_real, logits_fake)
+            self._optimizer_d.zero_grad(set_to_none=True)
+            (batch.weight * loss_d).backward()
+            self._optimizer_d.step()
+
+            # The generator's step: the fake is NOT detached. D is frozen, but the gradient
+            # goes through it into the picture and on into the generator.
+            self.discriminator.requires_grad_(False)
+            with autocast(self.device, self.precision):
+                logits = self._criticize(fake).float()
+            self.discriminator.requires_grad_(True)
+            adversarial = adversarial_loss(logits)
+            if weigh:
+                norms = self._weigh(loss_g, config.lambda_adv * adversarial)
+            loss_g = loss_g + config.lambda_adv * adversarial
+            watched += [loss_d, adversarial, logits_real.sigmoid().mean()]
+            watched += [logits_fake.sigmoid().mean()]
+
+        self._optimizer_g.zero_grad(set_to_none=True)
+        (batch.weight * loss_g).backward()
+        self._optimizer_g.step()
+        if self._average:
+            self._average.update_parameters(self.generator)
+
+        values = torch.stack([value.detach() for value in (loss_g, *watched, torch.ones_like(l1))])
+        self._totals += values * batch.photos
+        return norms
+
+    def _weigh(self, from_l1: Tensor, from_adversarial: Tensor) -> dict[str, float]:
+        parameters = list(self.generator.parameters())
+        norms = {}
+        for name, loss in (("grad_l1", from_l1), ("grad_adversarial", from_adversarial)):
+            gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+            norms[name] = get_total_norm(gradients).item()
+        return norms
+
+    def means(self) -> dict[str, float]:
+        """The means over the photos since the last call, by name; waits for the device."""
+        *sums, photos = together(self._totals).tolist()
+        self._totals.zero_()
+        return {name: total / photos for name, total in zip(self._watched, sums, strict=True)}
+
+    def settle(self) -> None:
+        """Bring together what each process knows alone: batch norm's running statistics."""
+        average_buffers(*self._modules.values())
+
+    def state(self) -> dict[str, Tensor]:
+        """All that going on needs, as tensors by name."""
+        tensors = {"totals": self._totals}
+        for prefix, module in self._modules.items():
+            tensors |= named(module, prefix)
+        for prefix, optimizer in self._optimizers.items():
+            for number, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"{prefix}{number}.{name}": value for name, value in values.items()}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Put what `state` gave back into its places.
+
+        Raises:
+            CheckpointError: It does not fit; `path` is named as where it came from.
+        """
+        if "totals" not in tensors:
+            raise CheckpointError(f"{path}: holds weights only; resuming needs the {LAST} of a run")
+        for prefix, module in self._modules.items():
+            load_into(module, tensors, prefix, path)
+        for prefix, optimizer in self._optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith(prefix):
+                    number, key = name.removeprefix(prefix).split(".")
+                    state.setdefault(int(number), {})[key] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            # Fused Adam goes through memory as it lies: moments stored row by row beside
+            # weights stored channels last would be those of other weights, and nothing tells.
+            for parameter, moments in optimizer.state.items():
+                for name in ("exp_avg", "exp_avg_sq"):
+                    moments[name] = torch.empty_like(parameter).copy_(moments[name])
+        if self._average:
+            self._average.n_averaged.fill_(1)  # at 0 the next update would be a mere copy
+        if ranks().leads:
+            self._totals.copy_(tensors["totals"])

@@ -1,0 +1,104 @@
+"""What a run tells of itself: metrics, graphs, sheets of samples, and warnings in words."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from flowercolor.errors import SettingError
+from flowercolor.files import write_text
+from flowercolor.plots import plot_losses, save_grid
+from flowercolor.progress import Progress
+from flowercolor.watch import verdict
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = ["LOSSES", "METRICS", "Journal", "read_metrics"]
+
+METRICS = "metrics.jsonl"
+LOSSES = "losses.png"
+SAMPLES = "samples"
+
+
+class Journal:
+    """The record of a run, in its folder.
+
+    Args:
+        run: The folder.
+        progress: Told of what looks wrong.
+        tensorboard: Write for TensorBoard too, into the same folder.
+
+    Attributes:
+        rows: The rows of `metrics.jsonl`.
+
+    Raises:
+        SettingError: TensorBoard is not installed.
+    """
+
+    def __init__(self, run: Path, progress: Progress, *, tensorboard: bool = False) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._run, self._progress = run, progress
+        self._board = _summary_writer(run) if tensorboard else None
+        self._warned: str | None = None
+
+    def take_up(self, step: int) -> None:
+        """Go on after this step of the run; what was written of later ones is dropped."""
+        self.rows = [row for row in read_metrics(self._run) if row["step"] <= step]
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Add a row, which has `epoch` and `step`, and warn where the game is not fair."""
+        self.rows.append(row)
+        self._write()
+        self._draw_scalars(row["step"], row)
+        said = verdict(self.rows)
+        kind = said and said.partition(":")[0]
+        if said and kind != self._warned:
+            self._progress.note(f"WARNING, step {row['step']}: {said}")
+        self._warned = kind
+
+    def close_epoch(
+        self, epoch: int, tested: dict[str, float], sheet: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        """Add the figures of the test to the last row, draw the graphs and the samples.
+
+        Args:
+            epoch: Its number.
+            tested: The figures, by name.
+            sheet: The samples as `plots.save_grid` takes them: grey, generated, true.
+        """
+        self.rows[-1] |= tested
+        self._write()
+        self._draw_scalars(self.rows[-1]["step"], tested)
+        plot_losses(self.rows, self._run / LOSSES)
+        save_grid(*sheet, self._run / SAMPLES / f"epoch_{epoch:04d}.png")
+        if self._board:
+            self._board.add_images("generated", sheet[1], epoch)
+            self._board.flush()
+
+    def _write(self) -> None:
+        text = "".join(json.dumps(row) + "\n" for row in self.rows)
+        write_text(self._run / METRICS, text)
+
+    def _draw_scalars(self, step: int, figures: dict[str, Any]) -> None:
+        if self._board:
+            for name in figures.keys() - {"epoch", "step", "seconds"}:
+                self._board.add_scalar(name, figures[name], step)
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run's `metrics.jsonl`; none where there is no such file."""
+    path = run / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def _summary_writer(run: Path) -> "SummaryWriter":
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingError(
+            "TensorBoard is not installed; pip install 'flowercolor[tensorboard]', or leave it out"
+        ) from error
+    return SummaryWriter(str(run))

@@ -1,0 +1,44 @@
+"""Bundles of training settings under a name; docs/training.md says what each scored."""
+
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.errors import SettingError
+
+__all__ = ["RECIPES", "recipe"]
+
+RECIPES = {
+    "faithful": TrainConfig(),
+    "chroma": TrainConfig(
+        network=NetworkConfig(output="chroma"),
+        epochs=60,
+        lr=5e-4,
+        lr_decay="cosine",
+        lambda_adv=0,
+        flip=True,
+        crop=0.6,
+        ema=0.995,
+    ),
+    "vivid": TrainConfig(
+        network=NetworkConfig(output="chroma"),
+        epochs=6,
+        lr=1e-4,
+        lambda_l1=200,
+        flip=True,
+        crop=0.6,
+        ema=0.998,
+        criterion="vivid",
+    ),
+}
+"""The design; L1 alone on two colour differences; from such a network to livelier colours."""
+
+
+def recipe(name: str) -> TrainConfig:
+    """The settings of that name.
+
+    Raises:
+        SettingError: There is no such recipe.
+    """
+    if name not in RECIPES:
+        raise SettingError(
+            f"recipe {name}: there is none of that name; there are {', '.join(RECIPES)}"
+        )
+    return RECIPES[name]
