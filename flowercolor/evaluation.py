@@ -32,7 +32,9 @@ from flowercolor.progress import Progress, Silent
 __all__ = [
     "COLUMNS",
     "FLOOR",
+    "RECOGNITION",
     "TRUTH",
+    "Judge",
     "Painter",
     "Rows",
     "Scores",
@@ -57,6 +59,10 @@ TRUTH = "true photos"
 Painter = Callable[[Tensor], Tensor]
 """From grey, float [B, 1, H, W], to RGB, float [B, 3, H, W], both in 0 to 1."""
 
+Judge = Callable[[Tensor, Tensor], Tensor]
+"""From RGB pictures, float [B, 3, H, W] in 0 to 1, and which of the set they show, int64 [B], to
+1 for each that is recognised as what it is, else 0, float32 [B]."""
+
 Rows = dict[str, dict[str, Tensor]]
 """By row and score, a number for each picture, float32 [N]."""
 
@@ -74,11 +80,19 @@ COLUMNS = {
 }
 """By score, its title and the format of its numbers."""
 
+RECOGNITION = {
+    "recognized": ("recognised", ".3f"),
+    "recovered": ("recovered", ".2f"),
+    "difference": ("to the first", "+.3f"),
+}
+"""The same for what a judge adds."""
+
 
 class Table(NamedTuple):
-    """Figures as text: by row, the mean and the interval for each of `COLUMNS`."""
+    """Figures as text: by row, the mean and the interval for each of `columns`, their titles."""
 
     title: str
+    columns: list[str]
     rows: dict[str, list[tuple[str, str]]]
 
 
@@ -178,6 +192,7 @@ def evaluate(
     batch_size: int = 1,
     progress: Progress | None = None,
     pictures: Path | None = None,
+    judge: Judge | None = None,
 ) -> Rows:
     """Every score of every picture of a set, for whatever paints grey photos; in one pass.
 
@@ -189,17 +204,21 @@ def evaluate(
         progress: Told of each step.
         pictures: A folder to write every picture into: grey, as the first of the painters
             made it, truth.
+        judge: Looks at every picture, the true ones too.
 
     Returns:
         A row of `metrics.measure` for each painter, and as the last, `TRUTH`, the
-        `colorfulness` of the true photos and the `saturated_share` of their pixels.
+        `colorfulness` of the true photos and the `saturated_share` of their pixels. With a
+        judge, what it says is in each row as `recognized`.
 
     Raises:
         StorageError: A picture cannot be written.
     """
     parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}
     files = iter(_picture_files(dataset.names, pictures or Path()))
-    for grey, real in _batches(dataset, batch_size, torch.device(device), progress):
+    batches = _batches(dataset, batch_size, torch.device(device), progress)
+    places = torch.arange(len(dataset)).split(batch_size)
+    for positions, (grey, real) in zip(places, batches, strict=True):
         painted = {name: painter(grey) for name, painter in painters.items()}
         for name, fake in painted.items():
             parts[name].append(measure(fake, real))
@@ -207,18 +226,24 @@ def evaluate(
         parts[TRUTH].append(
             {"colorfulness": colorfulness_per_image(real), "saturated_share": share}
         )
+        if judge:
+            for name, fake in {**painted, TRUTH: real}.items():
+                parts[name][-1]["recognized"] = judge(fake, positions)
         if pictures:
             shown = next(iter(painted.values()))
             for triple in zip(grey.split(1), shown.split(1), real.split(1), strict=True):
                 save_grid(*triple, next(files))
     return {
-        name: {key: torch.cat([scores[key] for scores in batches]).cpu() for key in batches[0]}
-        for name, batches in parts.items()
+        name: {key: torch.cat([scores[key] for scores in several]).cpu() for key in several[0]}
+        for name, several in parts.items()
     }
 
 
 def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
     """The mean of each score with its bootstrap interval, over the same resamples.
+
+    Where `FLOOR` and `TRUTH` have been judged there is also `recovered`: the share of the gap
+    between their means of `recognized` that a row wins back, NaN where there is no gap.
 
     Args:
         rows: Scores of N pictures.
@@ -226,11 +251,23 @@ def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
     """
     columns = [(name, key) for name, scores in rows.items() for key in scores]
     values = torch.stack([rows[name][key] for name, key in columns], dim=1)
-    intervals = bootstrap(values if kept is None else values[kept])
+    values = values if kept is None else values[kept]
     summary: Summary = {name: {} for name in rows}
-    for (name, key), interval in zip(columns, intervals, strict=True):
+    for (name, key), interval in zip(columns, bootstrap(values), strict=True):
         summary[name][key] = interval
+    judged = [name for name, key in columns if key == "recognized"]
+    if {FLOOR, TRUTH} <= set(judged):
+        order = [columns.index((name, "recognized")) for name in (FLOOR, TRUTH, *judged)]
+        for name, interval in zip(judged, bootstrap(values[:, order], of=_recovered), strict=True):
+            summary[name]["recovered"] = interval
     return summary
+
+
+def _recovered(accuracies: Tensor) -> Tensor:
+    """The share of the gap that each wins back; of grey's, the truth's and theirs, [..., 2 + K]."""
+    grey, true, others = accuracies.tensor_split((1, 2), dim=-1)
+    gap = true - grey
+    return torch.where(gap > 0, (others - grey) / gap, math.nan)
 
 
 def median_chroma(
@@ -307,6 +344,7 @@ def write_results(
     *,
     about: Mapping[str, Any],
     train_set: FlowerDataset | None = None,
+    judge: Judge | None = None,
     left_out: Sequence[str] = (),
     notes: Sequence[str] = (),
     batch_size: int = 1,
@@ -330,6 +368,7 @@ def write_results(
         results: The folder; made where missing, files of the same names replaced.
         about: What stands at the head of `scores.json`: the checkpoint, the data.
         train_set: The photos for the chroma medians; without it there are none.
+        judge: Says of every picture whether it still shows what it should, in a table of its own.
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
         notes: What the reader of the figures has to know.
         batch_size: Photos per step; changes speed, not scores.
@@ -358,6 +397,7 @@ def write_results(
         batch_size=batch_size,
         progress=progress,
         pictures=results / "pictures",
+        judge=judge,
     )
 
     summary = summarize(rows)
@@ -400,6 +440,14 @@ def write_results(
         without = summarize(rows, kept)
         document["without_twins"] = {"left_out": list(left_out), "rows": _as_json(without)}
         tables.append(_table(f"{int(kept.sum()):,} without a twin", without))
+    if judge:
+        judged = {
+            row: scores | {"difference": differences[row]["recognized"]}
+            if row in differences
+            else scores
+            for row, scores in summary.items()
+        }
+        tables.append(_table("looks like its flower", judged, columns=RECOGNITION))
     write_text(results / "scores.json", json.dumps(document, indent=1) + "\n")
     write_text(results / "scores.md", _markdown(tables, notes))
 
@@ -471,7 +519,12 @@ def _as_json(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
     }
 
 
-def _table(title: str, summary: Summary, sign: str = "") -> Table:
+def _table(
+    title: str,
+    summary: Summary,
+    sign: str = "",
+    columns: Mapping[str, tuple[str, str]] = COLUMNS,
+) -> Table:
     def cell(interval: Interval | None, digits: str) -> tuple[str, str]:
         if interval is None or math.isnan(interval.mean):
             return "-", ""
@@ -480,8 +533,9 @@ def _table(title: str, summary: Summary, sign: str = "") -> Table:
 
     return Table(
         title,
+        [title for title, _ in columns.values()],
         {
-            name: [cell(scores.get(key), sign + digits) for key, (_, digits) in COLUMNS.items()]
+            name: [cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
             for name, scores in summary.items()
         },
     )
@@ -490,8 +544,8 @@ def _table(title: str, summary: Summary, sign: str = "") -> Table:
 def _markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
     lines = []
     for table in tables:
-        titles = [table.title, *(title for title, _ in COLUMNS.values())]
-        lines += [f"| {' | '.join(titles)} |", "|---|" + "--:|" * len(COLUMNS)]
+        titles = [table.title, *table.columns]
+        lines += [f"| {' | '.join(titles)} |", "|---|" + "--:|" * len(table.columns)]
         for name, cells in table.rows.items():
             texts = [
                 name,

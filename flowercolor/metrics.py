@@ -5,6 +5,7 @@ generated is clamped to 0 to 1 first, since nothing else can be shown.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -195,7 +196,9 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap(values: Tensor, resamples: int = 2000) -> list[Interval]:
+def bootstrap(
+    values: Tensor, resamples: int = 2000, of: Callable[[Tensor], Tensor] | None = None
+) -> list[Interval]:
     """The mean of each column with its 95 % percentile interval (Efron and Tibshirani 1993).
 
     Pictures are drawn with replacement, under a fixed seed and alike in every column. Values
@@ -204,6 +207,8 @@ def bootstrap(values: Tensor, resamples: int = 2000) -> list[Interval]:
     Args:
         values: [N, M], M scores of N pictures.
         resamples: How often N pictures are drawn. Takes N * resamples * 8 bytes.
+        of: From the means of the columns, [..., M], the figures to give instead, [..., K];
+            resamples where one is NaN do not count for it.
     """
     count = len(values)
     drawn = np.random.default_rng(0).integers(max(1, count), size=(resamples, count))
@@ -211,6 +216,9 @@ def bootstrap(values: Tensor, resamples: int = 2000) -> list[Interval]:
     times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
     exact = values.double().cpu()
     means = (times @ exact.nan_to_num(0)) / (times @ (~exact.isnan()).double())
+    mean = exact.nanmean(dim=0)
+    if of:
+        mean, means = of(mean), of(means)
     bounds = means.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
-    figures = torch.stack((exact.nanmean(dim=0), *bounds), dim=1)
+    figures = torch.stack((mean, *bounds), dim=1)
     return [Interval(*row) for row in figures.tolist()]

@@ -424,9 +424,38 @@ def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
     [l1] = [i["rows"]["grey photo"]["l1"] for i in document["images"] if i["name"] == first]
     assert document["without_twins"]["rows"]["grey photo"]["l1"]["mean"] == l1
     assert "1 without a twin" in result.stdout
-    assert_one_line_of_error(
-        flowercolor("eval", "--whole", "--twins", "twins.tsv"), "--twins needs"
-    )
+    for option in ("--twins", "--labels"):
+        result = flowercolor("eval", "--whole", option, "twins.tsv")
+        assert_one_line_of_error(result, f"{option} needs a training split")
+
+
+def test_eval_tells_what_still_looks_like_its_flower(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"EPOCHS": 1, "CROP_PX": 16, "SIZE_PX": 16}.items():
+        monkeypatch.setattr(f"flowercolor.recognition.{name}", value)
+    lines = [f"jpg/image_{number:05}.jpg,{number % 2}" for number in range(1, 13)]
+    Path("labels.csv").write_text("\n".join(["file,class", *lines]))
+    for _ in range(2):
+        result = succeed("eval", "--labels", "labels.csv", "--device", "cpu")
+        document = json.loads(Path("results/scores.json").read_text())
+        assert document["labels"] == "labels.csv"
+        for row, scores in document["rows"].items():
+            own = [image["rows"][row]["recognized"] for image in document["images"]]
+            assert set(own) <= {0, 1}
+            assert scores["recognized"]["mean"] == np.mean(own)
+            assert f"{np.mean(own):.3f}" in result.stdout
+        assert "recovered" in document["rows"][trained.run.name]
+        assert "looks like its flower" in result.stdout
+        assert len(list((paths.cache_dir() / "classifiers").iterdir())) == 1
+        # The second time it is not trained again.
+        monkeypatch.setattr("flowercolor.recognition.LR", float("nan"))
+
+    Path("labels.csv").write_text("\n".join(["file,class", *lines[:-3]]))
+    result = flowercolor("eval", "--labels", "labels.csv")
+    assert result.exit_code == 1
+    said = "Error: labels.csv: names no class for 3 of the 12 photos of "
+    assert last_line(result.stderr).startswith(said)
 
 
 # ---- stopping and going on ----

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from flowercolor import evaluation
 from flowercolor.color import rgb_to_chroma, rgb_to_luma
@@ -18,8 +19,10 @@ from flowercolor.errors import DataError, StorageError
 from flowercolor.evaluation import (
     COLUMNS,
     FLOOR,
+    RECOGNITION,
     TRUTH,
     Painter,
+    Rows,
     evaluate,
     generate,
     median_chroma,
@@ -128,6 +131,57 @@ def test_a_summary_is_of_the_kept_photos() -> None:
     assert tuple(summary["b"]["l1"]) == pytest.approx([x + 1 for x in summary["a"]["l1"]])
     kept = summarize(rows, torch.tensor([True, False, True]))
     assert kept["b"]["l1"] == (4.5, 2, 7)
+
+
+def judged(**rows: list[float]) -> Rows:
+    return {
+        {"grey": FLOOR, "true": TRUTH}.get(name, name): {"recognized": torch.tensor(values)}
+        for name, values in rows.items()
+    }
+
+
+def test_what_is_won_back_of_the_gap_between_grey_and_true() -> None:
+    half = {"mine": [0.0, 1, 0, 1], "true": [1.0, 1, 0, 1], "grey": [0.0, 1, 0, 0]}
+    summary = summarize(judged(**half, worse=[0.0, 0, 0, 0]))
+    assert summary["mine"]["recognized"].mean == 0.5
+    assert summary["mine"]["recovered"].mean == 0.5
+    # With the second and third alone there is no gap; those resamples do not count.
+    assert (summary["mine"]["recovered"].low, summary["mine"]["recovered"].high) == (0, 1)
+    assert summary["worse"]["recovered"].mean == -0.5
+    assert summary[FLOOR]["recovered"] == (0, 0, 0)
+    assert summary[TRUTH]["recovered"] == (1, 1, 1)
+    kept = summarize(judged(**half), torch.tensor([False, True, True, True]))
+    assert kept["mine"]["recovered"] == (1, 1, 1)
+
+
+@pytest.mark.parametrize("grey", [[1.0, 0], [1.0, 1]])
+def test_where_there_is_no_gap_nothing_is_won_back(grey: list[float]) -> None:
+    summary = summarize(judged(mine=[0.0, 1], grey=grey, true=[0.0, 1]))
+    assert np.isnan(summary["mine"]["recovered"].mean)
+
+
+def test_nothing_is_won_back_of_a_gap_that_was_not_measured() -> None:
+    for rows in (judged(mine=[1.0], true=[1.0]), judged(mine=[1.0], grey=[0.0])):
+        assert "recovered" not in summarize(rows)["mine"]
+
+
+def test_a_judge_sees_every_picture_with_its_place(generator: UNet, flowers: FlowerDataset) -> None:
+    grey, real = flowers.batch(range(len(flowers)))
+    painters: dict[str, Painter] = {
+        "mine": partial(generate, generator),
+        "grey": lambda grey: grey.expand(-1, 3, -1, -1),
+    }
+    expected = {name: painter(grey) for name, painter in painters.items()} | {TRUTH: real}
+    for wanted, pictures in expected.items():
+
+        def judge(shown: Tensor, positions: Tensor, pictures: Tensor = pictures) -> Tensor:
+            apart = (shown - pictures[positions]).abs().flatten(1).amax(1)
+            return (apart < 1e-4).float()
+
+        rows = evaluate(painters, flowers, batch_size=2, judge=judge)
+        assert {name: row["recognized"].tolist() for name, row in rows.items()} == {
+            name: [float(name == wanted)] * len(flowers) for name in expected
+        }
 
 
 def test_median_chroma_is_the_median_of_the_pixels(photos: Photos) -> None:
@@ -283,6 +337,46 @@ def test_the_results_folder_agrees_with_itself(
         assert bgr is not None
         assert np.array_equal(sheet[24:, 54 * place : 54 * place + 56], bgr)
     assert cv2.imread(str(results / "scores.png")) is not None
+
+
+def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_path: Path) -> None:
+    """He knows colours when he sees them, and the second photo never."""
+
+    def judge(pictures: Tensor, positions: Tensor) -> Tensor:
+        return (colorfulness_per_image(pictures) > 1).float() * (positions != 1)
+
+    mine, other = UNet(NetworkConfig(1)), UNet(NetworkConfig(1, "chroma"))
+    other.head.weight.data.zero_()
+    assert other.head.bias is not None
+    other.head.bias.data.zero_()
+    tables = write_results(
+        {"mine": mine, "other": other},
+        flowers,
+        tmp_path,
+        about={},
+        judge=judge,
+        left_out=flowers.names[1:2],
+    )
+    assert [len(table.columns) for table in tables] == [7, 7, 7, 3]
+    assert tables[-1].columns == [title for title, _ in RECOGNITION.values()]
+    recognised = {name: [mean for mean, _ in cells] for name, cells in tables[-1].rows.items()}
+    assert recognised == {
+        "mine": ["0.800", "1.00", "-"],
+        "other": ["0.000", "0.00", "-0.800"],
+        FLOOR: ["0.000", "0.00", "-0.800"],
+        TRUTH: ["0.800", "1.00", "-"],
+    }
+    document = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert document["rows"]["mine"]["recognized"]["mean"] == pytest.approx(0.8)
+    assert document["rows"]["other"]["recovered"] == {"mean": 0, "low": 0, "high": 0}
+    assert document["differences"]["other"]["recognized"]["high"] < 0
+    assert document["without_twins"]["rows"]["mine"]["recognized"]["mean"] == 1
+    assert [image["rows"]["mine"]["recognized"] for image in document["images"]] == [1, 0, 1, 1, 1]
+    markdown = (tmp_path / "scores.md").read_text()
+    assert (
+        "| looks like its flower | recognised | recovered | to the first |\n|---|--:|--:|--:|\n"
+        in markdown
+    )
 
 
 def test_without_a_training_split_there_are_no_chroma_medians(

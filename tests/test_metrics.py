@@ -224,3 +224,13 @@ def test_what_is_missing_is_left_out_of_the_interval() -> None:
 
 def test_a_single_picture_has_an_interval_of_no_width() -> None:
     assert bootstrap(torch.tensor([[0.25]])) == [(0.25, 0.25, 0.25)]
+
+
+def test_a_figure_of_several_means_has_the_interval_of_its_resamples() -> None:
+    """Of a ratio: not the ratio of the bounds, as both means move with the same pictures."""
+    values = torch.rand(50, 1, generator=torch.Generator().manual_seed(2)) * torch.tensor([1.0, 3])
+    [ratio, first] = bootstrap(
+        values, of=lambda m: torch.stack((m[..., 1] / m[..., 0], m[..., 0]), -1)
+    )
+    assert tuple(ratio) == pytest.approx((3, 3, 3))
+    assert first == bootstrap(values)[0]

@@ -50,6 +50,15 @@ def evaluate(
             metavar="PATH",
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also tell how many pictures still look like their flower, to a classifier that "
+            "learns it from the true photos of the training split: a CSV table with the columns "
+            "file and class.",
+            metavar="PATH",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(help="Photos per step; changes the speed, not the scores.", min=1)
     ] = 1,
@@ -61,6 +70,8 @@ def evaluate(
     picture, RGB in 0 to 1 at the training size. Others, with 95 % bootstrap intervals, stand
     beside it, and below it what the grey photo itself and mere median colours score.
     """
+    from functools import partial
+
     from rich.console import Console
     from rich.table import Table
 
@@ -69,13 +80,15 @@ def evaluate(
     from flowercolor.devices import pick_device
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
-    from flowercolor.evaluation import COLUMNS, with_twins, write_results
+    from flowercolor.evaluation import with_twins, write_results
     from flowercolor.plots import plot_losses
+    from flowercolor.recognition import load_classifier, read_labels, recognized
     from flowercolor.training import LOSSES, read_metrics, read_source
 
-    if whole and twins:
+    if whole and (twins or labels):
+        option = "--twins" if twins else "--labels"
         raise SettingError(
-            "--twins needs a training split, --whole has none; leave one of them out"
+            f"{option} needs a training split, --whole has none; leave one of them out"
         )
     progress = RichProgress()
     specs = [*([checkpoint] if checkpoint or not compare else []), *(compare or [])]
@@ -119,6 +132,11 @@ def evaluate(
             )
     for note in notes:
         say(note)
+    judge = None
+    if labels and train_set:
+        classes = read_labels(labels, test_set.photos)
+        classifier = load_classifier(train_set, classes, device=place, progress=progress)
+        judge = partial(recognized, classifier, classes[test_set.indices])
     tables = write_results(
         {name: generator for name, (generator, _) in loaded.items()},
         test_set,
@@ -130,8 +148,10 @@ def evaluate(
             },
             "data": str(source),
             "size_px": size_px,
+            "labels": str(labels) if labels else None,
         },
         train_set=train_set,
+        judge=judge,
         left_out=with_twins(twins, test_set, train_set) if twins and train_set else (),
         notes=notes,
         batch_size=batch_size,
@@ -143,15 +163,15 @@ def evaluate(
     else:
         say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
-    # As wide as a terminal, which leaves room for one of the intervals.
-    (first, _), *others, _ = COLUMNS.values()
+    # As wide as a terminal, which leaves room for six columns and one of their intervals.
     for table in tables:
+        first, *others = table.columns[:6]
         drawn = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
         drawn.add_column("", overflow="fold")
-        for title in (first, "95 %", *(title for title, _ in others)):
+        for title in (first, "95 %", *others):
             drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
-        for name, ((mean, interval), *cells, _) in table.rows.items():
-            drawn.add_row(name, mean, interval, *(other for other, _ in cells))
+        for name, ((mean, interval), *cells) in table.rows.items():
+            drawn.add_row(name, mean, interval, *(other for other, _ in cells[: len(others)]))
         Console().print(drawn, "")
     say(f"Every figure's interval: {results / 'scores.md'}")
     print_result(str(results / "scores.json"))

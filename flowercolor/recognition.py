@@ -1,0 +1,170 @@
+"""Whether a picture still looks like its flower: a classifier that knows true photos judges it.
+
+The idea of Zhang, Isola and Efros 2016, section 3.2: a classifier of photos in colour does worse
+on grey ones, and better again on those that were coloured well.
+"""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
+from torchvision.models import resnet18
+from torchvision.transforms import v2
+
+from flowercolor import paths
+from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.devices import autocast
+from flowercolor.errors import DataError, one_line
+from flowercolor.files import write_bytes
+from flowercolor.progress import Progress, Silent
+
+__all__ = ["load_classifier", "read_labels", "recognized"]
+
+SIZE_PX = 64
+
+# Crops magnify: smaller ones make flowers as large as those it will be asked about, or a little
+# smaller, which is best (Touvron et al. 2019), and cost half.
+CROP_PX = 48
+CROP_SHARES = (0.5, 1.0)
+EPOCHS = 30
+BATCH_SIZE = 64
+LR = 0.1
+WEIGHT_DECAY = 5e-4
+LABEL_SMOOTHING = 0.1
+
+_RECIPE_VERSION = 1  # to be raised with any change that has it learn something else
+
+
+def read_labels(path: Path, photos: Photos) -> Tensor:
+    """The class of each photo, int64 [N]: the place of its name among the sorted ones.
+
+    Args:
+        path: A CSV file with a header and, among others, the columns `file`, the photo's name,
+            and `class`, any text. Rows of other photos do not matter.
+        photos: The N photos, each of which must have a class.
+
+    Raises:
+        DataError: The file cannot be read, is no such table, or leaves photos without a class.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns = table.fieldnames or ()
+            classes = {row.get("file"): row.get("class") for row in table}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
+    if not {"file", "class"} <= set(columns):
+        raise DataError(
+            f"{path}: expected a CSV table with the columns file and class, the name and the "
+            f"class of a photo on each line; its first line has {', '.join(columns) or 'nothing'}"
+        )
+    missing = [name for name in photos.names if not classes.get(name)]
+    if missing:
+        raise DataError(
+            f"{path}: names no class for {len(missing):,} of the {len(photos.names):,} photos of "
+            f"{photos.source}, such as {missing[0]}; expected one for each"
+        )
+    texts = [classes[name] or "" for name in photos.names]
+    number = {text: place for place, text in enumerate(sorted(set(texts)))}
+    return torch.tensor([number[text] for text in texts])
+
+
+def load_classifier(
+    train_set: FlowerDataset,
+    labels: Tensor,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> nn.Module:
+    """A classifier that has seen the true photos of a training set, and nothing else.
+
+    A ResNet-18 (He et al. 2016), in evaluation mode, from RGB [B, 3, 64, 64] in -1 to 1 to
+    logits [B, classes]. The first call trains it from random weights, minutes for thousands of
+    photos, and keeps it in the cache for later ones with the same photos and classes.
+
+    Args:
+        train_set: The photos to learn from.
+        labels: int64 [N], the class of each photo of `train_set.photos`.
+        device: Where to train and to put it.
+        progress: Told of each step.
+
+    Raises:
+        StorageError: The cache cannot be written.
+    """
+    place = torch.device(device)
+    photos = train_set.photos
+    known = (photos.fingerprint, photos.rgb.shape[1], train_set.indices.tolist(), labels.tolist())
+    key = hashlib.blake2b(json.dumps([_RECIPE_VERSION, *known]).encode(), digest_size=12)
+    file = paths.cache_dir() / "classifiers" / f"{key.hexdigest()}.safetensors"
+    # Its random numbers are its own: the caller's are left as they were.
+    with torch.random.fork_rng([place] if place.type == "cuda" else []):
+        torch.manual_seed(0)
+        network: nn.Module = resnet18(num_classes=int(labels.max()) + 1)
+        network = network.to(place).to(memory_format=torch.channels_last)
+        try:
+            network.load_state_dict(load_file(file))
+        except (OSError, SafetensorError, RuntimeError):
+            _train(network, train_set, labels[train_set.indices], place, progress or Silent())
+            weights = network.state_dict()
+            write_bytes(file, save({k: v.cpu().contiguous() for k, v in weights.items()}))
+    return network.eval()
+
+
+def _train(
+    network: nn.Module,
+    train_set: FlowerDataset,
+    labels: Tensor,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    augment = v2.Compose([v2.RandomResizedCrop(CROP_PX, CROP_SHARES), v2.RandomHorizontalFlip()])
+    steps = -(-len(train_set) // BATCH_SIZE)
+    optimizer = SGD(
+        network.parameters(), LR, weight_decay=WEIGHT_DECAY, nesterov=True, momentum=0.9
+    )
+    schedule = OneCycleLR(optimizer, LR, total_steps=EPOCHS * steps)
+    network.train()
+    with progress.task("Learning to tell flowers apart", EPOCHS * steps, "steps") as task:
+        for _ in range(EPOCHS):
+            for positions in torch.randperm(len(train_set)).tensor_split(steps):
+                _, real = train_set.batch(positions)
+                crops = torch.stack([augment(picture) for picture in real])
+                crops = crops.to(device, memory_format=torch.channels_last)
+                with autocast(device):
+                    logits = network(2 * crops - 1)
+                loss = F.cross_entropy(
+                    logits.float(), labels[positions].to(device), label_smoothing=LABEL_SMOOTHING
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                task.advance()
+
+
+@torch.inference_mode()
+def recognized(
+    classifier: nn.Module, labels: Tensor, pictures: Tensor, positions: Tensor
+) -> Tensor:
+    """1 where the classifier takes a picture for its own class, else 0; float32 [B].
+
+    Args:
+        classifier: What `load_classifier` gave.
+        labels: int64 [N], the class of each photo of a set.
+        pictures: RGB [B, 3, H, W] in 0 to 1, on the classifier's device; grey as three equal
+            channels.
+        positions: int64 [B], which photos of the set they show.
+    """
+    small = F.interpolate(
+        pictures.float(), (SIZE_PX, SIZE_PX), mode="bilinear", antialias=True, align_corners=False
+    )
+    logits: Tensor = classifier(2 * small - 1)
+    return (logits.argmax(dim=1) == labels[positions].to(pictures.device)).float()

@@ -1,0 +1,218 @@
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowercolor import paths, recognition
+from flowercolor.color import to_rgb
+from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.errors import DataError, StorageError
+from flowercolor.evaluation import FLOOR, TRUTH, Painter, evaluate, summarize
+from flowercolor.progress import Silent, Task
+from flowercolor.recognition import load_classifier, read_labels, recognized
+
+AS_SHIPPED = {name: getattr(recognition, name) for name in ("CROP_PX", "SIZE_PX", "autocast")}
+COUNT, CLASSES = 36, 3
+LABELS = torch.arange(COUNT) % CLASSES
+CHROMAS = torch.tensor([(0.15, -0.15), (-0.15, 0.15), (-0.1, -0.15)])
+
+
+@pytest.fixture(autouse=True)
+def _little_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {"EPOCHS": 12, "BATCH_SIZE": 12, "CROP_PX": 16, "SIZE_PX": 16}.items():
+        monkeypatch.setattr(recognition, name, value)
+    # In bfloat16 the same steps do not always give the same bits.
+    monkeypatch.setattr(recognition, "autocast", lambda _device: nullcontext())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def colour(grey: Tensor, labels: Tensor) -> Tensor:
+    """Give each picture [B, 1, H, W] the chroma of its class."""
+    return to_rgb(grey, CHROMAS[labels][:, :, None, None].expand(-1, -1, *grey.shape[-2:]))
+
+
+@pytest.fixture(scope="module")
+def flowers() -> Photos:
+    """Noise in the colour of its class, which is all that tells the classes apart."""
+    grey = 0.4 + 0.2 * torch.rand(COUNT, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    rgb = (255 * colour(grey, LABELS)).round().byte().permute(0, 2, 3, 1).numpy()
+    names = tuple(f"jpg/{number}.jpg" for number in range(COUNT))
+    return Photos(Path("made-up.tgz"), names, rgb, np.full((COUNT, 2), 16, np.int32), "made-up")
+
+
+@pytest.fixture
+def train_set(flowers: Photos) -> FlowerDataset:
+    return FlowerDataset(flowers, range(24))
+
+
+@pytest.fixture
+def test_set(flowers: Photos) -> FlowerDataset:
+    return FlowerDataset(flowers, range(24, COUNT))
+
+
+class Counting(Silent):
+    """Counts the steps of all that was trained."""
+
+    total = done = 0
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
+        self.total += total or 0
+        yield self
+
+    def advance(self, amount: int = 1, status: str | None = None) -> None:
+        self.done += amount
+
+
+def files() -> list[Path]:
+    return list((paths.cache_dir() / "classifiers").iterdir())
+
+
+def same(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(*pair) for pair in pairs)
+
+
+# ---- labels ----
+
+
+def write(path: Path, *rows: str, header: str = "file,class,name") -> Path:
+    path.write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_photo_has_the_class_that_stands_beside_its_name(photos: Photos, tmp_path: Path) -> None:
+    """In any order, with any names of classes, other photos and columns, as spreadsheets write."""
+    kinds = ["rose", "10", "9"]
+    rows = [f"{name},{kinds[place % 3]}" for place, name in enumerate(photos.names)]
+    table = write(
+        tmp_path / "labels.csv", "other.jpg,tulip", *rows[::-1], header="\ufefffile,class"
+    )
+    assert read_labels(table, photos).tolist() == [2, 0, 1] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"", "its first line has nothing"),
+        (b"photo,class\n", "the columns file and class.*its first line has photo, class"),
+        (b"file,class\n", "names no class for 12 of the 12 photos of .*flowers.tgz"),
+        (b"file,class\n1.jpg,7\n", "no class for 12 of the 12 .* such as jpg/image_00001.jpg"),
+        (b"file,class\njpg/image_00001.jpg,7\n", "for 11 of the 12 .*such as jpg/image_00002.jpg"),
+        (b"file,class\njpg/image_00001.jpg\njpg/image_00002.jpg,\n", "no class for 12 of the 12"),
+    ],
+)
+def test_what_is_no_table_of_all_classes_is_refused(
+    content: bytes | None, said: str, photos: Photos, tmp_path: Path
+) -> None:
+    table = tmp_path / "labels.csv"
+    if content is not None:
+        table.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_labels(table, photos)
+    assert str(caught.value).startswith(f"{table}: ")
+    assert "\n" not in str(caught.value)
+
+
+# ---- the classifier ----
+
+
+def test_it_knows_true_photos_and_not_grey_ones(
+    train_set: FlowerDataset, test_set: FlowerDataset
+) -> None:
+    """And so tells who gives flowers their own colours, and who those of another."""
+    classifier = load_classifier(train_set, LABELS)
+    labels = LABELS[test_set.indices]
+    place = iter(labels.split(4))
+
+    def right(grey: Tensor) -> Tensor:
+        return colour(grey, next(place))
+
+    painters: dict[str, Painter] = {
+        "right": right,
+        "one colour": lambda grey: colour(grey, torch.zeros(len(grey), dtype=torch.int64)),
+        FLOOR: lambda grey: grey.expand(-1, 3, -1, -1),
+    }
+    judge = partial(recognized, classifier, labels)
+    rows = evaluate(painters, test_set, batch_size=4, judge=judge)
+    for row in rows.values():
+        assert set(row["recognized"].tolist()) <= {0, 1}
+    summary = summarize(rows)
+    means = {name: scores["recognized"].mean for name, scores in summary.items()}
+    chance = 1 / CLASSES
+    assert means[TRUTH] == means["right"] == 1
+    assert means[FLOOR] <= chance + 0.01
+    assert means["one colour"] == pytest.approx(chance)
+    assert summary[TRUTH]["recovered"] == summary["right"]["recovered"] == (1, 1, 1)
+    assert summary[FLOOR]["recovered"] == (0, 0, 0)
+
+
+def test_it_is_trained_once_and_by_the_training_photos_alone(
+    train_set: FlowerDataset, flowers: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognition, "EPOCHS", 1)
+    progress = Counting()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = load_classifier(train_set, LABELS, progress=progress)
+    assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers are used up"
+    assert progress.done == progress.total == 2
+    assert same(load_classifier(train_set, LABELS, progress=progress), first)
+    assert progress.done == 2
+    [file] = files()
+
+    # Without the file it comes out the same.
+    file.unlink()
+    torch.manual_seed(6)
+    assert same(load_classifier(train_set, LABELS), first)
+    assert files() == [file]
+
+    # Other photos and other classes make other classifiers.
+    load_classifier(FlowerDataset(flowers, range(23)), LABELS)
+    load_classifier(train_set, LABELS.flip(0))
+    assert len(files()) == 3
+    # It trained in training mode, and judges in the other.
+    assert first.get_buffer("bn1.num_batches_tracked") == 2
+    assert not first.training
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", None])
+def test_a_damaged_file_is_made_again(
+    content: bytes | None, train_set: FlowerDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognition, "EPOCHS", 1)
+    first = load_classifier(train_set, LABELS)
+    [file] = files()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100] if content is None else content)
+    assert same(load_classifier(train_set, LABELS), first)
+    assert file.read_bytes() == whole
+
+
+def test_a_cache_that_takes_no_files_is_reported(
+    train_set: FlowerDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognition, "EPOCHS", 1)
+    paths.cache_dir().mkdir()
+    (paths.cache_dir() / "classifiers").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        load_classifier(train_set, LABELS)
+
+
+def test_one_photo_is_enough(flowers: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its own size, at which no batch is too small for batch norm."""
+    for name, value in {"EPOCHS": 1, **AS_SHIPPED}.items():
+        monkeypatch.setattr(recognition, name, value)
+    alone = FlowerDataset(flowers, [4])
+    judge = partial(recognized, load_classifier(alone, LABELS), LABELS[[4]])
+    assert evaluate({}, alone, judge=judge)[TRUTH]["recognized"].shape == (1,)
