@@ -2,14 +2,15 @@
 
 A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
 is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals` and, where
-`generator.…` is a running average, `live.…`, the weights that learn. Its header holds one JSON
-text, the `CheckpointInfo`. Nothing is unpickled.
+`generator.…` is a running average, `live.…`, the weights that learn. A dial has a second
+generator, `vivid.…`: the two are the ends between which `load_generator` interpolates. The
+header holds one JSON text, the `CheckpointInfo`. Nothing is unpickled.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import resources
@@ -34,6 +35,7 @@ __all__ = [
     "CheckpointInfo",
     "find_checkpoint",
     "find_run",
+    "join",
     "list_runs",
     "load_generator",
     "load_into",
@@ -46,6 +48,8 @@ __all__ = [
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+
+VIVID = "vivid."
 
 _FORMAT = 1
 _HEADER_KEY = "flowercolor"
@@ -65,6 +69,7 @@ class CheckpointInfo:
         note: What else a reader should know, such as how several networks were averaged.
         created: When it was written, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
+        vividness: Of a dial, what it stands at where nobody says otherwise; else None.
         best_score: What that epoch was chosen by, the lower the better; see
             `TrainConfig.criterion`.
         best_epoch: Which it was.
@@ -79,6 +84,7 @@ class CheckpointInfo:
     note: str = ""
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     version: str = __version__
+    vividness: float | None = None
     best_score: float | None = None
     best_epoch: int = 0
 
@@ -136,7 +142,7 @@ def read_info(path: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
     """
-    return _read(path, prefix=None)[0]
+    return _read(path, prefixes=())[0]
 
 
 def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
@@ -145,19 +151,78 @@ def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
     Raises:
         CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
     """
-    return _read(path, prefix="")
+    return _read(path, prefixes=("",))
 
 
-def load_generator(path: Path, device: torch.device | str = "cpu") -> tuple[UNet, CheckpointInfo]:
+def load_generator(
+    path: Path, device: torch.device | str = "cpu", *, vividness: float | None = None
+) -> tuple[UNet, CheckpointInfo]:
     """The generator of a checkpoint, in float32 and evaluation mode, and what the file says.
 
+    Args:
+        path: The checkpoint.
+        device: Where to.
+        vividness: Of a dial, where between its ends: 0 is the safe one, 1 the vivid one. In
+            between all weights are interpolated, batch norm's statistics too (Wang et al. 2018,
+            section 3.4). None means the file's own default.
+
     Raises:
-        CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
+        CheckpointError: There is no such file, it is not a whole checkpoint of ours, or a
+            vividness is given and it is no dial.
+        SettingError: The vividness is not within 0 to 1.
     """
-    info, tensors = _read(path, prefix="generator.")
+    if vividness is not None and not 0 <= vividness <= 1:
+        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
+    info, tensors = _read(path, prefixes=("generator.", VIVID))
     generator = UNet(info.config.network)
     load_into(generator, tensors, "generator.", path)
+    if info.vividness is not None:
+        vivid = UNet(info.config.network)
+        load_into(vivid, tensors, VIVID, path)
+        share = info.vividness if vividness is None else vividness
+        between = {
+            name: torch.lerp(value, end, share) if value.is_floating_point() else value
+            for (name, value), end in zip(
+                generator.state_dict().items(), vivid.state_dict().values(), strict=True
+            )
+        }
+        generator.load_state_dict(between)
+    elif vividness is not None:
+        raise CheckpointError(
+            f"{path}: holds one network and no dial, so no vividness can be chosen; leave it out, "
+            "or join two checkpoints with `flowercolor join`"
+        )
     return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: str = "") -> None:
+    """Write two generators as the ends of one dial, in half precision.
+
+    They must have learned from one parent, or nothing useful lies between them.
+
+    Args:
+        safe: The checkpoint that vividness 0 gives.
+        vivid: The checkpoint that vividness 1 gives.
+        dial: The file to write.
+        vividness: Where the dial stands where nobody says otherwise.
+        note: What else a reader of the file should know.
+
+    Raises:
+        CheckpointError: One of them cannot be read, or their networks are not alike.
+        SettingError: The vividness is not within 0 to 1.
+        StorageError: The file cannot be written.
+    """
+    (one, info), (other, other_info) = load_generator(safe), load_generator(vivid)
+    if info.config.network != other_info.config.network:
+        raise CheckpointError(
+            f"{vivid}: holds another kind of network than {safe}; a dial needs two of one kind, "
+            "that learned from one parent"
+        )
+    if not 0 <= vividness <= 1:
+        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
+    joined = replace(info, vividness=vividness, note=note or f"{safe} and {vivid} as a dial")
+    tensors = {**named(one, "generator."), **named(other, VIVID)}
+    save_checkpoint(dial, joined, tensors, half=True)
 
 
 def named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
@@ -181,7 +246,7 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, pat
         ) from error
 
 
-def _read(path: Path, prefix: str | None) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors)")
     try:
@@ -193,7 +258,7 @@ def _read(path: Path, prefix: str | None) -> tuple[CheckpointInfo, dict[str, Ten
                     "the best.safetensors or last.safetensors of a run"
                 )
             info = CheckpointInfo.from_json(metadata[_HEADER_KEY])
-            names = [] if prefix is None else [n for n in file.keys() if n.startswith(prefix)]  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise CheckpointError(

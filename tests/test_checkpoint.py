@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from flowercolor.checkpoint import (
     CheckpointInfo,
     find_checkpoint,
     find_run,
+    join,
     list_runs,
     load_generator,
     load_into,
@@ -28,7 +30,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import NetworkConfig, TrainConfig
-from flowercolor.errors import CheckpointError, StorageError
+from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.networks import UNet
 
 CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)
@@ -127,6 +129,56 @@ def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
 
 
 # What is refused
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> tuple[Path, Path]:
+    """Two checkpoints of one kind of network, with other weights and statistics."""
+    safe, vivid = tmp_path / "safe.safetensors", tmp_path / "vivid.safetensors"
+    tensors = weights()
+    save_checkpoint(safe, INFO, tensors)
+    save_checkpoint(vivid, INFO, {name: value + 1 for name, value in tensors.items()})
+    return safe, vivid
+
+
+def test_a_dial_goes_from_one_end_to_the_other(ends: tuple[Path, Path], tmp_path: Path) -> None:
+    dial = tmp_path / "dial.safetensors"
+    join(*ends, dial, vividness=0.25, note="two ends")
+    safe = load_generator(ends[0])[0].state_dict()
+    for vividness, moved in ((0.0, 0.0), (0.75, 0.75), (1.0, 1.0), (None, 0.25)):
+        generator, info = load_generator(dial, vividness=vividness)
+        assert (info.vividness, info.note, info.test_l1) == (0.25, "two ends", INFO.test_l1)
+        for name, value in generator.state_dict().items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, safe[name] + moved, atol=2e-3, rtol=0)
+    assert dial.stat().st_size < 0.6 * sum(end.stat().st_size for end in ends)
+
+
+def test_a_vividness_without_a_dial_is_refused(path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds one network and no dial") as caught:
+        load_generator(path, vividness=0.5)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("vividness", [-0.1, 1.1, float("nan")])
+def test_a_vividness_out_of_range_is_refused(
+    ends: tuple[Path, Path], tmp_path: Path, vividness: float
+) -> None:
+    with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
+        load_generator(ends[0], vividness=vividness)
+    with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
+        join(*ends, tmp_path / "dial.safetensors", vividness=vividness)
+    assert not (tmp_path / "dial.safetensors").exists()
+
+
+def test_two_kinds_of_network_make_no_dial(ends: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    config = replace(CONFIG, network=NetworkConfig(3))
+    save_checkpoint(other, replace(INFO, config=config), weights(config.network))
+    with pytest.raises(CheckpointError, match="holds another kind of network than") as caught:
+        join(ends[0], other, tmp_path / "dial.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

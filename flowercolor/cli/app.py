@@ -9,6 +9,7 @@ from flowercolor.cli import console
 from flowercolor.cli.colorize import colorize
 from flowercolor.cli.download import download
 from flowercolor.cli.evaluate import evaluate
+from flowercolor.cli.join import join
 from flowercolor.cli.models import models
 from flowercolor.cli.train import train
 
@@ -48,6 +49,7 @@ app.command()(download)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(models)
+app.command()(join)
 
 
 def main() -> None:
