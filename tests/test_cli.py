@@ -449,7 +449,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
         assert "looks like its flower" in result.stdout
         assert len(list((paths.cache_dir() / "classifiers").iterdir())) == 1
         # The second time it is not trained again.
-        monkeypatch.setattr("flowercolor.recognition.LR", float("nan"))
+        monkeypatch.setattr("flowercolor.recognition._train", None)
 
     Path("labels.csv").write_text("\n".join(["file,class", *lines[:-3]]))
     result = flowercolor("eval", "--labels", "labels.csv")
