@@ -19,7 +19,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
     Raises:
         SettingError: The name is none of "auto", "cpu", "cuda", "mps".
-        DeviceError: There is no such device on this machine.
+        DeviceError: There is no such device on this machine, or none left for this process.
     """
     there = {
         "cuda": torch.cuda.is_available(),
@@ -37,7 +37,13 @@ def pick_device(name: str = "auto") -> torch.device:
             f"{found}: use --device {found.split(', ')[0]}, or install a torch built for {name}"
         )
     if name == "cuda" and ranks().size > 1:
-        return torch.device(name, ranks().local_rank)
+        number, count = ranks().local_rank, torch.cuda.device_count()
+        if number >= count:
+            raise DeviceError(
+                f"device cuda: this is process {number + 1} on a machine with {count} of them; "
+                f"start no more than --nproc-per-node {count}, or use --device cpu"
+            )
+        return torch.device(name, number)
     return torch.device(name)
 
 

@@ -2,6 +2,7 @@
 
 `torchrun` starts the processes. Each learns from its share of every batch; gradients are
 averaged over them by DistributedDataParallel, so that all hold the same weights at all times.
+Where there are no others, each function here leaves things as they are.
 """
 
 import inspect
@@ -28,12 +29,15 @@ __all__ = [
     "together",
 ]
 
-TIMEOUT_S = 600
+# A process that dies is noticed at once, by its connections. This is for one that is stuck.
+TIMEOUT = timedelta(minutes=10)
+# Fetching an archive and decoding it take as long as they take.
+PATIENCE = timedelta(days=1)
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Meet the other processes, and part from them at the end; nothing where there are none.
+    """Meet the other processes, and part from them at the end.
 
     Raises:
         TrainingError: One of the others has died or left, so that this one cannot go on.
@@ -41,11 +45,13 @@ def joined(device: torch.device) -> Iterator[None]:
     if ranks().size == 1:
         yield
         return
+    backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        # What is said between the processes themselves need not wait for their GPUs.
+        backend = "cpu:gloo,cuda:nccl"
     try:
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=timedelta(seconds=TIMEOUT_S))
+        distributed.init_process_group(backend, timeout=TIMEOUT)
         yield
     except RuntimeError as error:
         if not _is_of_the_others(error):
@@ -55,8 +61,13 @@ def joined(device: torch.device) -> Iterator[None]:
             "one stops too; see what that one says, then go on with --resume"
         ) from error
     finally:
-        if distributed.is_initialized():
+        if _connected():
             distributed.destroy_process_group()
+
+
+def _connected() -> bool:
+    # Some builds of torch come without.
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _is_of_the_others(error: RuntimeError) -> bool:
@@ -69,18 +80,24 @@ def _is_of_the_others(error: RuntimeError) -> bool:
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """First the leader of each machine, then its others: for what the first leaves for them."""
-    waits = distributed.is_initialized() and ranks().local_rank > 0
-    if waits:
-        distributed.barrier()
+    """First one process of each machine, then its others: for what the first leaves for them."""
+    if not _connected():
+        yield
+        return
+    group = cast(
+        "distributed.ProcessGroup", distributed.new_group(timeout=PATIENCE, backend="gloo")
+    )
+    first = ranks().local_rank == 0
+    if not first:
+        distributed.barrier(group)
     yield
-    if distributed.is_initialized() and not waits:
-        distributed.barrier()
+    if first:
+        distributed.barrier(group)
 
 
 def synchronized(module: nn.Module, device: torch.device) -> nn.Module:
     """The module with batch norm over the joined batch, where that can be had: on GPUs."""
-    if distributed.is_initialized() and device.type == "cuda":
+    if _connected() and device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         return converted
     return module
@@ -88,7 +105,7 @@ def synchronized(module: nn.Module, device: torch.device) -> nn.Module:
 
 def parallel(module: nn.Module, device: torch.device) -> nn.Module:
     """The module, its gradients averaged over the processes in each backward pass."""
-    if not distributed.is_initialized():
+    if not _connected():
         return module
     # Batch norm's statistics are not sent around at each pass: the discriminator makes two
     # passes before it goes back, and the second would overwrite what the first still needs
@@ -106,29 +123,30 @@ def parallel(module: nn.Module, device: torch.device) -> nn.Module:
 def from_leader(make: Callable[[], str]) -> str:
     """What the leader makes, for all."""
     made = [make() if ranks().leads else ""]
-    if distributed.is_initialized():
+    if _connected():
         distributed.broadcast_object_list(made)
     return made[0]
 
 
 def together(tensor: Tensor) -> Tensor:
     """The tensor, summed over the processes in place."""
-    if distributed.is_initialized():
+    if _connected():
         distributed.all_reduce(tensor)
     return tensor
 
 
 def average_buffers(*modules: nn.Module) -> None:
     """Set batch norm's running statistics to their means over the processes."""
-    if distributed.is_initialized():
+    if _connected():
         for module in modules:
             for buffer in module.buffers():
                 if buffer.is_floating_point():
                     together(buffer.div_(ranks().size))
 
 
-def agree(wish: bool, device: torch.device) -> bool:
-    """Whether any of the processes wishes it; each must ask at the same point."""
-    if not distributed.is_initialized():
-        return wish
-    return bool(together(torch.tensor(float(wish), device=device)).item())
+def agree(wish: bool) -> bool:
+    """Whether any of the processes wishes it; each must ask at the same point.
+
+    They wait for each other, some tenths of a millisecond, and not for their GPUs.
+    """
+    return bool(together(torch.tensor(int(wish))))

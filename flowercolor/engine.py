@@ -7,7 +7,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -123,7 +122,9 @@ class Engine:
             self.discriminator.requires_grad_(True)
             adversarial = adversarial_loss(logits)
             if weigh:
-                norms = self._weigh(loss_g, config.lambda_adv * adversarial)
+                norms = self._weigh(
+                    batch.weight * loss_g, batch.weight * config.lambda_adv * adversarial
+                )
             loss_g = loss_g + config.lambda_adv * adversarial
             watched += [loss_d, adversarial, logits_real.sigmoid().mean()]
             watched += [logits_fake.sigmoid().mean()]
@@ -143,7 +144,8 @@ class Engine:
         norms = {}
         for name, loss in (("grad_l1", from_l1), ("grad_adversarial", from_adversarial)):
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
-            norms[name] = get_total_norm(gradients).item()
+            own = torch.cat([gradient.flatten() for gradient in gradients])
+            norms[name] = together(own / ranks().size).norm().item()
         return norms
 
     def means(self) -> dict[str, float]:
@@ -157,8 +159,8 @@ class Engine:
         average_buffers(*self._modules.values())
 
     def state(self) -> dict[str, Tensor]:
-        """All that going on needs, as tensors by name."""
-        tensors = {"totals": self._totals}
+        """All that going on needs, as tensors by name; each process must ask."""
+        tensors = {"totals": together(self._totals.clone())}
         for prefix, module in self._modules.items():
             tensors |= named(module, prefix)
         for prefix, optimizer in self._optimizers.items():

@@ -33,9 +33,9 @@ from flowercolor.checkpoint import (
 from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import pick_device
-from flowercolor.distributed import agree
+from flowercolor.distributed import agree, from_leader
 from flowercolor.engine import Engine
-from flowercolor.errors import CheckpointError, SettingError, TrainingError
+from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.files import write_text
@@ -105,11 +105,13 @@ def train(
         compiled: Let `torch.compile` make the networks faster, at the price of a slow start.
         tensorboard: Write the metrics and the sheets for TensorBoard too.
         progress: Told of each step and each epoch.
-        should_stop: Asked after each step, and with several processes at each log point; when
-            it says True, the state is saved and the function returns.
+        should_stop: Asked after each step; when it says True, in one of the processes, the
+            state is saved and the function returns.
 
     Raises:
-        SettingError: At 16 px a batch of one photo would be left; TensorBoard is not installed.
+        SettingError: At 16 px a process would have a batch of one photo; TensorBoard is not
+            installed.
+        DataError: This process has other photos than the leader.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
         DeviceError: The device is not there.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
@@ -118,11 +120,14 @@ def train(
     place = ranks()
     progress = (progress if place.leads else None) or Silent()
     target = pick_device(device)
-    if config.size_px == STRIDE and 1 in (config.batch_size, len(train_set) % config.batch_size):
+    sizes = {config.batch_size, len(train_set) % config.batch_size} - {0}
+    if config.size_px == STRIDE and min(sizes) // place.size <= 1:
         # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
+        shared = f" shared by {place.size} processes" if place.size > 1 else ""
         raise SettingError(
-            f"size_px is {STRIDE}, and {len(train_set)} photos in batches of {config.batch_size} "
-            "leave a batch of one, too little for batch norm; choose another size or batch size"
+            f"size_px is {STRIDE}, and {len(train_set)} photos in batches of {config.batch_size}"
+            f"{shared} leave a batch of one, too little for batch norm; choose another size or "
+            "batch size"
         )
 
     engine = Engine(config, target, precision, compiled)
@@ -138,6 +143,11 @@ def train(
             "left_out": list(left_out),
         },
     )
+    if from_leader(lambda: train_set.photos.fingerprint) != train_set.photos.fingerprint:
+        raise DataError(
+            f"{train_set.photos.source}: not the photos that rank 0 has; expected the same "
+            "archive or folder on each machine, copied with the times of its files"
+        )
     if resume:
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)
@@ -182,8 +192,7 @@ def train(
                         seconds = round(time.monotonic() - began_s, 1)
                         about = {"epoch": round(done / steps, 4), "step": done, "lr": lr}
                         journal.log({**about, **figures, "seconds": seconds})
-                # To ask the others at every step would make each wait for all.
-                if (place.size == 1 or at_log_point) and agree(should_stop(), target):
+                if agree(should_stop()):
                     engine.settle()
                     _check_finite(run, info, engine.state()["totals"].tolist())
                     save(LAST, engine.state())

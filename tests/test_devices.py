@@ -38,6 +38,19 @@ def test_a_missing_device_is_refused_with_what_there_is(
     assert "\n" not in str(caught.value)
 
 
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_present(monkeypatch, cuda=True, mps=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("RANK", "5")
+    monkeypatch.setenv("WORLD_SIZE", "6")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert pick_device() == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(DeviceError, match=r"process 3 on a machine with 2 of them; .* cpu$"):
+        pick_device()
+    assert pick_device("cpu") == CPU
+
+
 def test_an_unknown_device_is_refused_with_the_names() -> None:
     with pytest.raises(SettingError, match="'gpu'; expected one of auto, cpu, cuda, mps"):
         pick_device("gpu")

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, one_line
+from flowercolor.ranks import ranks
 
 __all__ = ["RichProgress", "command", "say", "stop_on_interrupt"]
 
@@ -88,7 +89,8 @@ def stop_on_interrupt(message: str) -> Iterator[Callable[[], bool]]:
         nonlocal pressed
         pressed = True
         signal.signal(signal.SIGINT, before)
-        say(message)
+        if ranks().leads:
+            say(message)
 
     before = signal.signal(signal.SIGINT, note)
     try:
