@@ -162,8 +162,16 @@ def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDat
     """The training set without a twentieth of it, and that twentieth, to choose settings on.
 
     Taken by photo number, so that leaving some photos out moves no other from side to side.
+
+    Raises:
+        DataError: There are too few photos for both.
     """
     held = train_set.indices % VALIDATION_EVERY == 0
+    if held.all() or not held.any():
+        raise DataError(
+            f"{train_set.photos.source}: {len(train_set)} training photos are too few to keep one "
+            f"in {VALIDATION_EVERY} apart for validation; leave --validation out, or give more"
+        )
     return train_set.subset((~held).nonzero()[:, 0]), train_set.subset(held.nonzero()[:, 0])
 
 

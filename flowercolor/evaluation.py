@@ -26,7 +26,7 @@ from flowercolor.metrics import (
     saturated,
 )
 from flowercolor.networks import UNet
-from flowercolor.plots import plot_scores, save_grid
+from flowercolor.plots import plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress, Silent
 
 __all__ = [
@@ -357,6 +357,7 @@ def write_results(
         pictures/       every picture: grey, as the first of the generators made it, truth
         contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
         scores.png      how the L1 spreads over the pictures
+        trade.png       the mean L1 of each row against its mean colourfulness
 
     Beside the generators stand the grey photo itself and the chroma medians of the training
     set: a generator that does not beat these has learned nothing.
@@ -453,6 +454,10 @@ def write_results(
 
     l1 = rows[first]["l1"]
     plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / "scores.png")
+    points = {
+        name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in painters
+    }
+    plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / "trade.png")
 
     height = min(SHEET_ROWS, max(1, len(dataset) // 3))
     starts = (0, (len(dataset) - height) // 2, len(dataset) - height)

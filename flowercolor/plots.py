@@ -18,7 +18,7 @@ from flowercolor.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_losses", "plot_scores", "save_grid", "save_picture"]
+__all__ = ["plot_losses", "plot_scores", "plot_trade", "save_grid", "save_picture"]
 
 _TITLE_PX = 24
 
@@ -74,6 +74,42 @@ def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> No
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("photos")
     axes.legend()
+    _save_figure(figure, path)
+
+
+def plot_trade(
+    points: Mapping[str, tuple[float, float]], joined: Sequence[str], truth: float, path: Path
+) -> None:
+    """Draw error against colour: what paints safely errs little and paints dully, as PNG.
+
+    The trade of distortion against perception (Blau and Michaeli 2018).
+
+    Args:
+        points: By name, mean L1 and mean colourfulness.
+        joined: The names between which to draw a line, in its order.
+        truth: Mean colourfulness of the true photos.
+        path: Where to; written whole or not at all.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*(points[name] for name in joined), strict=True), color="#b5305f", alpha=0.5)
+    for name, (l1, colorfulness) in points.items():
+        axes.plot(l1, colorfulness, "o", color="#b5305f" if name in joined else "grey")
+        text = axes.annotate(
+            name, (l1, colorfulness), (6, 4), textcoords="offset points", fontsize=8
+        )
+        text.set_in_layout(False)  # a long path would leave no room for the axes
+    axes.axhline(truth, linestyle=":", color="grey", label=f"true photos, {truth:.1f}")
+    axes.margins(0.15)
+    axes.set_xlabel("L1 to the true photo")
+    axes.set_ylabel("colourfulness")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
     _save_figure(figure, path)
 
 

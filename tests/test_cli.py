@@ -317,7 +317,7 @@ def test_eval_writes_pictures_and_scores_that_agree(
     document = json.loads((here / "scored" / "scores.json").read_text())
     name = trained.run.name
     best = str(trained.run / "best.safetensors")
-    assert document["checkpoints"] == {name: {"path": best, "epoch": ANY}}
+    assert document["checkpoints"] == {name: {"path": best, "epoch": ANY, "vividness": None}}
     assert document["data"] == str(archive)
     assert document["notes"] == []
     assert document["photos"] == len(document["images"]) == 2
@@ -337,7 +337,7 @@ def test_eval_writes_pictures_and_scores_that_agree(
         picture = here / "scored" / "pictures" / Path(image["name"]).with_suffix(".png")
         with Image.open(picture) as opened:
             assert opened.size == (3 * 16 + 4 * 2, 16 + 2 * 2), "grey, generated, truth"
-    for name in ("contact.png", "scores.md", "scores.png", "losses.png"):
+    for name in ("contact.png", "scores.md", "scores.png", "trade.png", "losses.png"):
         assert (here / "scored" / name).is_file()
 
 
@@ -427,6 +427,48 @@ def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
     for option in ("--twins", "--labels"):
         result = flowercolor("eval", "--whole", option, "twins.tsv")
         assert_one_line_of_error(result, f"{option} needs a training split")
+
+
+def test_eval_goes_along_a_dial(trained: Trained, weights: Path, here: Path) -> None:
+    """From one end to the other: the ends score what the checkpoints themselves do."""
+    best = trained.run / "best.safetensors"
+    assert succeed("join", best, weights, "-o", "dial.safetensors").stdout == "dial.safetensors\n"
+    data = ["--data", str(json.loads((trained.run / "config.json").read_text())["data"]["source"])]
+
+    def l1(*options: str | Path) -> dict[str, float]:
+        succeed("eval", *data, "--device", "cpu", *options)
+        rows = json.loads(Path("results/scores.json").read_text())["rows"]
+        return {row: scores["l1"]["mean"] for row, scores in rows.items() if "l1" in scores}
+
+    shares = ["--vividness", "0", "--vividness", "0.5", "--vividness", "1"]
+    curve = l1("--checkpoint", "dial.safetensors", *shares)
+    assert list(curve)[:3] == ["dial 0", "dial 0.5", "dial 1"]
+    assert curve["dial 0"] == pytest.approx(l1("--checkpoint", best)[trained.run.name], abs=1e-3)
+    assert curve["dial 1"] == pytest.approx(l1("--checkpoint", weights)[weights.stem], abs=1e-3)
+    assert l1("--checkpoint", "dial.safetensors")["dial"] == pytest.approx(curve["dial 0.5"])
+    refused = flowercolor("eval", *data, "--checkpoint", best, "--vividness", "0.5")
+    assert_one_line_of_error(refused, "holds one network and no dial")
+    refused = flowercolor("eval", "--vividness", "0.5", "--compare", best)
+    assert_one_line_of_error(refused, "leave out --compare")
+
+
+def test_eval_judges_on_the_validation_part(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(*options: str) -> set[str]:
+        succeed("eval", "--device", "cpu", *options)
+        images = json.loads(Path("results/scores.json").read_text())["images"]
+        return {image["name"] for image in images}
+
+    monkeypatch.setattr("flowercolor.dataset.VALIDATION_EVERY", 3)
+    held = judged("--validation")
+    assert held
+    assert held <= {f"jpg/image_{number:05}.jpg" for number in (1, 4, 7, 10)}
+    assert not held & judged()
+    monkeypatch.setattr("flowercolor.dataset.VALIDATION_EVERY", 1)
+    refused = flowercolor("eval", "--validation")
+    assert refused.exit_code == 1
+    assert "too few to keep one in 1 apart" in last_line(refused.stderr)
 
 
 def test_eval_tells_what_still_looks_like_its_flower(

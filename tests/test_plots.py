@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flowercolor.errors import ImageError
-from flowercolor.plots import plot_losses, plot_scores, save_grid, save_picture
+from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid, save_picture
 
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
@@ -52,6 +52,17 @@ def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
 def test_scores_are_drawn(tmp_path: Path) -> None:
     plot_scores([0.05, 0.07, 0.2], [0.1, 0.1, 0.3], tmp_path / "a" / "scores.png")
     assert read(tmp_path / "a" / "scores.png").std() > 0
+
+
+def test_the_trade_of_error_and_colour_is_drawn(tmp_path: Path) -> None:
+    """Each point moves the picture; so does the line between those that belong together."""
+    points = {"a": (0.07, 30.0), "b": (0.08, 60.0), "grey photo": (0.09, 0.0)}
+    drawn = []
+    for joined, moved in ((["a", "b"], points), (["a"], points), (["a"], {"a": (0.05, 30.0)})):
+        plot_trade(moved, joined, 67.0, tmp_path / "trade.png")
+        drawn.append(read(tmp_path / "trade.png"))
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[1], drawn[2])
 
 
 def test_a_picture_is_written_in_its_colours(tmp_path: Path) -> None:

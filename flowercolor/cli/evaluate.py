@@ -59,6 +59,22 @@ def evaluate(
             metavar="PATH",
         ),
     ] = None,
+    validation: Annotated[
+        bool,
+        typer.Option(
+            "--validation",
+            help="Judge on the twentieth of the training photos that `train --validation` keeps "
+            "apart, and leave the test split alone: for choosing.",
+        ),
+    ] = False,
+    vividness: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Of a dial: judge it here between its ends, 0 to 1; may be repeated, for the "
+            "curve. [dim]\\[default: where the dial stands][/dim]",
+            metavar="SHARE",
+        ),
+    ] = None,
     batch_size: Annotated[
         int, typer.Option(help="Photos per step; changes the speed, not the scores.", min=1)
     ] = 1,
@@ -76,7 +92,7 @@ def evaluate(
     from rich.table import Table
 
     from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
-    from flowercolor.dataset import FlowerDataset, get_data, read_data
+    from flowercolor.dataset import FlowerDataset, get_data, read_data, split_validation
     from flowercolor.devices import pick_device
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
@@ -85,8 +101,8 @@ def evaluate(
     from flowercolor.recognition import load_classifier, read_labels, recognized
     from flowercolor.training import LOSSES, read_metrics, read_source
 
-    if whole and (twins or labels):
-        option = "--twins" if twins else "--labels"
+    if whole and (twins or labels or validation):
+        option = "--twins" if twins else "--labels" if labels else "--validation"
         raise SettingError(
             f"{option} needs a training split, --whole has none; leave one of them out"
         )
@@ -96,11 +112,19 @@ def evaluate(
     names = [name_of(file) for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
+    chosen: dict[str, tuple[Path, float | None]]
+    chosen = {name: (file, None) for name, file in zip(names, files, strict=True)}
+    if vividness:
+        if compare:
+            raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
+        chosen = {f"{names[0]} {share:g}": (files[0], share) for share in vividness}
     place = pick_device(device)
-    loaded = {name: load_generator(file, place) for name, file in zip(names, files, strict=True)}
+    loaded = {
+        name: load_generator(file, place, vividness=share) for name, (file, share) in chosen.items()
+    }
     infos = {name: info for name, (_, info) in loaded.items()}
     sizes_px = {name: info.config.size_px for name, info in infos.items()}
-    size_px = sizes_px[names[0]]
+    size_px = next(iter(sizes_px.values()))
     if set(sizes_px.values()) != {size_px}:
         told = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
         raise SettingError(f"trained at different sizes: {told}; compare those of one size")
@@ -121,6 +145,8 @@ def evaluate(
             notes.append("No chroma medians: no training split is known apart from these photos.")
     else:
         train_set, test_set = get_data(source, size_px, progress)
+        if validation:
+            train_set, test_set = split_validation(train_set)
     for name, info in infos.items():
         same = info.data.get("fingerprint") == test_set.photos.fingerprint
         if whole and same:
@@ -143,8 +169,8 @@ def evaluate(
         results,
         about={
             "checkpoints": {
-                name: {"path": str(file), "epoch": infos[name].epoch}
-                for name, file in zip(names, files, strict=True)
+                name: {"path": str(file), "epoch": infos[name].epoch, "vividness": share}
+                for name, (file, share) in chosen.items()
             },
             "data": str(source),
             "size_px": size_px,
