@@ -54,7 +54,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
     if best:
         axes.axhline(min(best), linestyle=":", color="grey", label=f"best {min(best):.4f}")
-        axes.legend()
+        axes.legend(loc="upper right")
     _save_figure(figure, path)
 
 
@@ -73,7 +73,7 @@ def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> No
     axes.hist(l1, **shared, color="#b5305f", label=f"generated, mean {np.mean(l1):.4f}")
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("photos")
-    axes.legend()
+    axes.legend(loc="upper right")
     _save_figure(figure, path)
 
 
