@@ -32,8 +32,8 @@ RADIUS_PX = 1
 EPSILON = 1e-2
 
 _WR, _WG, _WB = LUMA_WEIGHTS
-_STRIP_PIXELS = 1 << 17
-_STRIP_SMALL_ROWS = 4  # each row of a strip is weighed from all the small rows beside it
+_STRIP_PIXELS = 1 << 15
+_WORKER_PIXELS = 1 << 20  # with less to do, a thread costs more than it saves
 
 
 def shrink(luma: Array, height_px: int, width_px: int) -> Float:
@@ -69,16 +69,19 @@ def render(
     red = (chroma[1] * (2 * (1 - _WR) * strength)).astype(np.float32)
     blue = (chroma[0] * (2 * (1 - _WB) * strength)).astype(np.float32)
     maps = np.stack([*_fit(small, red, guided), *_fit(small, blue, guided)])
+    maps[1::2] *= np.iinfo(luma.dtype).max  # b in levels, as a * luma is
     height, width = luma.shape
     wide = np.stack([_enlarge_columns(one, width) for one in maps])
+    steps = np.diff(wide, axis=1, append=wide[:, -1:])
     rgb = np.empty((height, width, 3), luma.dtype)
-    rows = max(1, min(_STRIP_PIXELS // width, _STRIP_SMALL_ROWS * height // len(small)))
+    rows = max(1, _STRIP_PIXELS // width)
 
     def strip(top: int) -> None:
         bottom = min(top + rows, height)
-        rgb[top:bottom] = _color_strip(luma[top:bottom], _rows(wide, top, bottom, height))
+        maps = _rows(wide, steps, top, bottom, height)
+        _color_strip(luma[top:bottom], maps, rgb[top:bottom])
 
-    _for_each(strip, range(0, height, rows))
+    _for_each(strip, range(0, height, rows), workers=luma.size // _WORKER_PIXELS)
     return rgb
 
 
@@ -103,29 +106,28 @@ def _enlarge_columns(values: Float, width: int) -> Float:
     return np.asarray(wide, np.float32)
 
 
-def _rows(wide: Float, top: int, bottom: int, height: int) -> Float:
-    """Rows `top` to `bottom` of the maps [n, h, W] enlarged to `height` rows, bilinearly."""
+def _rows(wide: Float, steps: Float, top: int, bottom: int, height: int) -> Float:
+    """Rows `top` to `bottom` of the maps [n, h, W] enlarged to `height` rows, bilinearly.
+
+    `steps` holds what each row of the maps lacks to the next one.
+    """
     small_height = wide.shape[1]
     # Pixel centres meet, as in cv2.resize.
     centre = (np.arange(top, bottom) + 0.5) * (small_height / height) - 0.5
     centre = centre.clip(0, small_height - 1)
-    above = np.floor(centre).astype(int).clip(0, max(0, small_height - 2))
-    first, last = above[0], min(above[-1] + 2, small_height)
-    weights = np.zeros((bottom - top, last - first), np.float32)
-    lines = np.arange(bottom - top)
-    weights[lines, above - first] = 1 - (centre - above)
-    if small_height > 1:
-        weights[lines, above - first + 1] = centre - above
-    # Not by matmul: its own threads and those of the strips would wait for each other, which
-    # takes five times as long as all the rest.
-    rows: Float = np.einsum("nk,ckw->cnw", weights, wide[:, first:last])
+    above = centre.astype(int)
+    # `take`, because indexing would give planes whose rows lie apart: all the rest takes twice
+    # as long on those.
+    rows: Float = steps.take(above, axis=1)
+    rows *= (centre - above).astype(np.float32)[:, None]
+    rows += wide.take(above, axis=1)
     return rows
 
 
-def _color_strip(luma: Array, maps: Float) -> Array:
-    top = np.float32(np.iinfo(luma.dtype).max)
+def _color_strip(luma: Array, maps: Float, rgb: Array) -> None:
+    """Fill `rgb` [n, W, 3]; the maps [4, n, W], in levels, are used up."""
+    white = np.float32(np.iinfo(luma.dtype).max)
     y = luma.astype(np.float32)
-    y /= top
     red_a, red_b, blue_a, blue_b = maps
     red = np.multiply(red_a, y, out=red_a)
     red += red_b
@@ -138,30 +140,28 @@ def _color_strip(luma: Array, maps: Float) -> Array:
     # above: two bounds are enough. The tiny terms keep 0 / 0 away.
     largest = np.maximum(red, green)
     np.maximum(largest, blue, out=largest)
-    smallest = np.minimum(red, green)
+    largest += white * np.float32(1e-6)
+    smallest = np.minimum(red, green, out=blue_b)
     np.minimum(smallest, blue, out=smallest)
-    largest += np.float32(1e-6)
-    smallest -= np.float32(1e-6)
-    factor = np.subtract(np.float32(1), y)
+    np.subtract(white * np.float32(1e-6), smallest, out=smallest)
+    factor = np.subtract(white, y)
     factor /= largest
-    np.negative(smallest, out=smallest)
     np.minimum(factor, np.divide(y, smallest, out=smallest), out=factor)
     np.minimum(factor, np.float32(1), out=factor)
 
+    y += np.float32(0.5)  # whole numbers are taken below: this rounds
     planes = []
     for difference in (red, green, blue):
         channel = np.multiply(difference, factor, out=difference)
         channel += y
-        channel *= top
-        planes.append(np.rint(channel, out=channel).astype(luma.dtype))
-    merged: Array = cv2.merge(planes)
-    return merged
+        planes.append(channel.astype(luma.dtype))
+    cv2.merge(planes, rgb)
 
 
-def _for_each(work: Callable[[int], None], items: range) -> None:
+def _for_each(work: Callable[[int], None], items: range, *, workers: int) -> None:
     # NumPy and OpenCV leave the interpreter's lock while they compute.
-    workers = min(os.cpu_count() or 1, len(items))
-    if workers == 1:
+    workers = min(os.cpu_count() or 1, len(items), workers)
+    if workers <= 1:
         for item in items:
             work(item)
         return

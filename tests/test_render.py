@@ -112,7 +112,7 @@ def test_the_strips_leave_no_seams(
 
     def with_strips(pixels: int) -> Array:
         monkeypatch.setattr(module, "_STRIP_PIXELS", pixels)
-        monkeypatch.setattr(module, "_STRIP_SMALL_ROWS", 1 << 30)
+        monkeypatch.setattr(module, "_WORKER_PIXELS", 1)
         return render(luma, small, chroma, guided=guided)
 
     whole = with_strips(1 << 30)
