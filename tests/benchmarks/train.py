@@ -1,10 +1,12 @@
 """Training steps, and reading the data, against plain references.
 
-    python tests/benchmarks/train.py [ARCHIVE]
+    python tests/benchmarks/train.py [ARCHIVE] [--compile]
 
-The steps use made-up photos; with an archive, reading it is measured too.
+The steps use made-up photos; with an archive, reading it is measured too. On a GPU the steps
+are measured there.
 """
 
+import itertools
 import resource
 import subprocess
 import sys
@@ -17,49 +19,54 @@ import numpy as np
 import torch
 from timing import compare
 from torch.nn import functional as F  # noqa: N812
+from torch.utils.flop_counter import FlopCounterMode
 
 from flowercolor.config import TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.devices import pick_device
+from flowercolor.engine import Engine
+from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, UNet
-from flowercolor.training import train
 
 STEPS = 3
 
 
-def steps(folder: Path) -> None:
-    """The design's own settings, both networks: our loop against float32, NCHW, eager."""
+def steps() -> None:
+    """The design's own settings, both networks: our step against float32, NCHW, eager."""
     config = TrainConfig(epochs=1)
-    rng = np.random.default_rng(0)
-    count = STEPS * config.batch_size
-    size = config.size_px
+    device = pick_device()
+    count, size = STEPS * config.batch_size, config.size_px
     photos = Photos(
-        source=folder,
+        source=Path(),
         names=tuple(map(str, range(count))),
-        rgb=rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
+        rgb=np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8),
         sizes_px=np.full((count, 2), size, np.int32),
         fingerprint="made up",
     )
-    runs = iter(range(1000))
-    train_set, test_set = FlowerDataset(photos), FlowerDataset(photos, [0])
+    [train_set] = resident(device, FlowerDataset(photos))
+    engine = Engine(config, device, "auto", compiled="--compile" in sys.argv)
+    epochs = itertools.count()
 
     def ours() -> None:
-        train(config, train_set, test_set, folder / f"run{next(runs)}")
+        drawn = draw_epoch(config, count, next(epochs))
+        for batch in feed(train_set, drawn, config.batch_size, device):
+            engine.step(batch, config.lr)
+        engine.means()
+
+    torch.manual_seed(config.seed)
+    generator, discriminator = UNet(config.network), Discriminator(size)
+    networks = generator.to(device), discriminator.to(device)
+    optimizer_g, optimizer_d = (
+        torch.optim.Adam(network.parameters(), config.lr, foreach=False) for network in networks
+    )
+    stored = [
+        tuple(part.to(device).contiguous() for part in FlowerDataset(photos).batch(positions))
+        for positions in torch.arange(count).split(config.batch_size)
+    ]
 
     def reference() -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        generator, discriminator = (
-            network.to(device) for network in (UNet(config.network), Discriminator(size))
-        )
-        optimizer_g, optimizer_d = (
-            torch.optim.Adam(network.parameters(), config.lr, foreach=False)
-            for network in (generator, discriminator)
-        )
-        for start in range(0, count, config.batch_size):
-            grey, real = (
-                pictures.to(device).contiguous()
-                for pictures in train_set.batch(range(start, start + config.batch_size))
-            )
+        for grey, real in stored:
             fake = generator(grey)
             loss_d = discriminator_loss(discriminator(real), discriminator(fake.detach()))
             optimizer_d.zero_grad()
@@ -73,10 +80,30 @@ def steps(folder: Path) -> None:
             loss_d.item(), loss_g.item()
 
     own, other, ratio = compare(ours, reference, rounds=3)
+    operations = convolution_operations(generator, size) * config.batch_size
+    rates = [f"{operations * STEPS / seconds / 1e12:.2f}" for seconds in (own, other)]
     sys.stdout.write(
-        f"{STEPS} steps of the design, our loop with its checkpoint and plot {own:.2f} s, "
-        f"plain float32 {other:.2f} s, ratio {ratio:.2f}\n"
+        f"{STEPS} steps of the design: ours {own:.2f} s, plain float32 {other:.2f} s, "
+        f"{1 / ratio:.2f} times as fast; the generator's convolutions alone at {rates[0]} and "
+        f"{rates[1]} Tflop/s\n"
     )
+    with torch.profiler.profile() as seen:
+        ours()
+    on_gpu = device.type == "cuda"
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    sys.stdout.write(
+        seen.key_averages().table(sort_by=order, row_limit=14, max_name_column_width=48)
+    )
+
+
+def convolution_operations(generator: UNet, size_px: int) -> float:
+    """Multiplications and additions of the convolutions for one photo, forward and back."""
+    with FlopCounterMode(display=False) as counter:
+        generator.eval()(
+            torch.zeros(1, 1, size_px, size_px, device=next(generator.parameters()).device)
+        )
+    generator.train()
+    return 3.0 * int(counter.get_total_flops())
 
 
 def reading(archive: Path, folder: Path) -> None:
@@ -130,6 +157,7 @@ def peak_bytes() -> int:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        if len(sys.argv) > 1:
-            reading(Path(sys.argv[1]), Path(name))
-        steps(Path(name))
+        for archive in sys.argv[1:]:
+            if archive != "--compile":
+                reading(Path(archive), Path(name))
+    steps()
