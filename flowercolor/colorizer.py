@@ -16,7 +16,7 @@ from PIL import Image
 from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import STRIDE, Precision
-from flowercolor.devices import autocast, pick_device
+from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.networks import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
@@ -70,27 +70,36 @@ class Colorizer:
         self.precision: Precision = precision
         self._progress = progress or Silent()
         self._device = pick_device(device)
-        fused = fuse_batch_norm(generator)
-        self._generator = fused.to(self._device).to(memory_format=torch.channels_last)
+        self._generator = fuse_batch_norm(generator).to(memory_format=torch.channels_last)
+        self._place()
         # On a GPU, threads would only take memory from each other.
         alone = self._device.type != "cpu"
         self._one_at_a_time: AbstractContextManager[object] = Lock() if alone else nullcontext()
         self.name = "of the caller"
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: str | Path | None = None, **settings: Any) -> Self:
+    def from_checkpoint(
+        cls,
+        checkpoint: str | Path | None = None,
+        *,
+        vividness: float | None = None,
+        **settings: Any,
+    ) -> Self:
         """A colorizer with the weights of a checkpoint.
 
         Args:
             checkpoint: "bundled", a run's name or a path; None means the newest trained run,
                 else the bundled weights.
+            vividness: Of a checkpoint that is a dial, such as the bundled one, where between
+                its ends: 0 is the safest guess, 1 the liveliest. None means its own default.
             settings: As for the class.
 
         Raises:
-            CheckpointError: There is no such checkpoint, or it is damaged.
+            CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
+            SettingError: A setting is out of range.
         """
         path = find_checkpoint(None if checkpoint is None else str(checkpoint))
-        generator, _ = load_generator(path)
+        generator, _ = load_generator(path, vividness=vividness)
         colorizer = cls(generator, **settings)
         colorizer.name = name_of(path)
         return colorizer
@@ -126,6 +135,10 @@ class Colorizer:
         with self._one_at_a_time:
             return self._chroma(smalls)
 
+    def _place(self) -> None:
+        # The weights in the precision of computing: autocast would convert them at each pass.
+        self._generator.to(self._device, compute_dtype(self._device, self.precision))
+
     def _chroma(self, smalls: Sequence[Array]) -> list[Array]:
         for attempt in (self._forward, self._forward_halved):
             try:
@@ -143,7 +156,7 @@ class Colorizer:
             )
             torch.cuda.empty_cache()
         self._device = torch.device("cpu")
-        self._generator = self._generator.to(self._device)
+        self._place()
         return self._forward(smalls)
 
     def _forward_halved(self, smalls: Sequence[Array]) -> list[Array]:
@@ -161,7 +174,7 @@ class Colorizer:
         height, width = smalls[0].shape
         padded = np.stack([_pad(small) for small in smalls])
         grey = torch.from_numpy(padded)[:, None].to(self._device)
-        with torch.inference_mode(), autocast(self._device, self.precision):
+        with torch.inference_mode():
             fake = self._generator(grey.contiguous(memory_format=torch.channels_last))
         chroma = rgb_to_chroma(fake.float()).cpu().numpy()
         return [np.ascontiguousarray(one[:, :height, :width]) for one in chroma]
@@ -173,6 +186,7 @@ def colorize(
     checkpoint: str | Path | None = None,
     render_size_px: int = RENDER_SIZE_PX,
     strength: float = 1.0,
+    vividness: float | None = None,
     device: str = "auto",
 ) -> Picture:
     """The image in colour: same kind, same size, same luma at every pixel within one level.
@@ -186,6 +200,7 @@ def colorize(
             else the bundled weights.
         render_size_px: See `Colorizer`.
         strength: Factor of the chroma, 0 (grey) to 1.5.
+        vividness: See `Colorizer.from_checkpoint`.
         device: "auto", "cpu", "cuda" or "mps".
 
     Returns:
@@ -194,20 +209,30 @@ def colorize(
 
     Raises:
         ImageError: The image is of another shape or depth, or empty.
-        CheckpointError: There is no such checkpoint, or it is damaged.
+        CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
         SettingError: A setting is out of range.
         DeviceError: The device is not there.
     """
     path = find_checkpoint(None if checkpoint is None else str(checkpoint))
-    return _loaded(path, path.stat().st_mtime_ns, render_size_px, strength, device)(image)
+    settings = (render_size_px, strength, vividness, device)
+    return _loaded(path, path.stat().st_mtime_ns, *settings)(image)
 
 
 @lru_cache(maxsize=2)
 def _loaded(
-    path: Path, _mtime_ns: int, render_size_px: int, strength: float, device: str
+    path: Path,
+    _mtime_ns: int,
+    render_size_px: int,
+    strength: float,
+    vividness: float | None,
+    device: str,
 ) -> Colorizer:
     return Colorizer.from_checkpoint(
-        path, render_size_px=render_size_px, strength=strength, device=device
+        path,
+        vividness=vividness,
+        render_size_px=render_size_px,
+        strength=strength,
+        device=device,
     )
 
 

@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset, random_split
-from torchvision.transforms.v2 import functional as transforms
 
 from flowercolor import paths
 from flowercolor.color import luma_u8
@@ -151,11 +150,7 @@ def to_pairs(
         grid = F.affine_grid(theta, list(rgb.shape), align_corners=False)
         rgb = F.grid_sample(rgb.float(), grid, padding_mode="border", align_corners=False)
         rgb = rgb.round().to(torch.uint8)
-    grey = luma_u8(rgb)
-    return (
-        transforms.to_dtype(grey, torch.float32, scale=True),
-        transforms.to_dtype(rgb, torch.float32, scale=True),
-    )
+    return luma_u8(rgb).float() / 255, rgb.float() / 255
 
 
 def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDataset]:

@@ -9,7 +9,7 @@ from flowercolor.config import DeviceName, Precision
 from flowercolor.errors import DeviceError, SettingError
 from flowercolor.ranks import ranks
 
-__all__ = ["autocast", "has_fast_bf16", "pick_device"]
+__all__ = ["autocast", "compute_dtype", "has_fast_bf16", "pick_device"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -60,8 +60,8 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
-def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
-    """A context for forward passes: bfloat16 where it is fast or asked for, else float32.
+def compute_dtype(device: torch.device, precision: Precision = "auto") -> torch.dtype:
+    """bfloat16 where it is fast or asked for, else float32.
 
     Raises:
         SettingError: The precision is none of "auto", "float32", "bf16".
@@ -70,5 +70,15 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
         expected = ", ".join(get_args(Precision))
         raise SettingError(f"precision is {precision!r}; expected one of {expected}")
     if precision == "bf16" or (precision == "auto" and has_fast_bf16(device)):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+        return torch.bfloat16
+    return torch.float32
+
+
+def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
+    """A context for forward passes in `compute_dtype`, with weights in float32.
+
+    Raises:
+        SettingError: The precision is none of "auto", "float32", "bf16".
+    """
+    dtype = compute_dtype(device, precision)
+    return torch.autocast(device.type, dtype) if dtype == torch.bfloat16 else nullcontext()

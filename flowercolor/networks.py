@@ -49,9 +49,9 @@ class UNet(nn.Module):
 
         Returns:
             RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma"
-            output its luma is `grey` itself.
+            output its luma is `grey` itself, in its own precision whatever that of the weights.
         """
-        x = self.stem(grey)
+        x = self.stem(grey.to(self.head.weight.dtype))
         skips = []
         for down in self.downs:
             skips.append(x)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from flowercolor.errors import ImageError
 from flowercolor.files import write_bytes
@@ -129,6 +128,8 @@ def save_grid(
     Raises:
         StorageError: The file cannot be written.
     """
+    from torchvision.utils import make_grid  # noqa: PLC0415 - 0.17 GB that only this needs
+
     columns = max(1, len(titles))
     triples = torch.stack((grey.expand_as(real), fake, real), dim=1).flatten(0, 1)
     sheet = make_grid(triples.cpu(), nrow=3 * columns, padding=2)

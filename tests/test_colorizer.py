@@ -255,9 +255,9 @@ def test_weights_are_loaded_once_and_again_when_they_change(
 ) -> None:
     loaded: list[Path] = []
 
-    def watched(path: Path) -> tuple[UNet, CheckpointInfo]:
+    def watched(path: Path, **options: Any) -> tuple[UNet, CheckpointInfo]:
         loaded.append(path)
-        return load_generator(path)
+        return load_generator(path, **options)
 
     monkeypatch.setattr(colorizer, "load_generator", watched)
     image = photo((33, 50))
@@ -270,6 +270,25 @@ def test_weights_are_loaded_once_and_again_when_they_change(
     os.utime(path, (1, 1))
     assert not np.array_equal(colorize(image, checkpoint=path, render_size_px=32), first)
     assert loaded == [path, path]
+
+
+def test_the_dial_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
+    ends = [save_generator(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2)]
+    dial = tmp_path / "dial.safetensors"
+    checkpoint.join(*ends, dial, vividness=0.5)
+    image = photo((33, 50))
+
+    def colored(path: Path, vividness: float | None = None) -> Array:
+        rgb = colorize(image, checkpoint=path, vividness=vividness, render_size_px=32, device="cpu")
+        return rgb.astype(np.int32)
+
+    safe, middle, vivid = (colored(dial, vividness) for vividness in (0, 0.5, 1))
+    assert abs(safe - colored(ends[0])).max() <= 3  # stored in half precision
+    assert abs(vivid - colored(ends[1])).max() <= 3
+    assert np.array_equal(colored(dial), middle)
+    assert min(abs(middle - safe).mean(), abs(middle - vivid).mean()) > 1
+    with pytest.raises(CheckpointError, match="no dial"):
+        colored(ends[0], 0.5)
 
 
 def test_the_newest_run_goes_before_the_bundled_weights(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flowercolor.cli.console import EXIT_FAILED, Device, RichProgress, command, print_result, say
+from flowercolor.progress import Progress, Silent
+from flowercolor.ranks import ranks, share
 
 if TYPE_CHECKING:
     from flowercolor.batch import Job
@@ -52,6 +54,17 @@ def colorize(
     strength: Annotated[
         float, typer.Option(help="Strength of the colours, 0 to 1.5.", min=0, max=1.5)
     ] = 1.0,
+    vividness: Annotated[
+        float | None,
+        typer.Option(
+            help="From 0, the safest guess, to 1, the liveliest colours, which are more often "
+            "others than the true ones. [dim]\\[default: as the weights say][/dim]",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            show_default=False,
+        ),
+    ] = None,
     render_size: Annotated[
         int | None,
         typer.Option(
@@ -108,7 +121,8 @@ def colorize(
     """Colour photos, at their own size and with their own luma, pixel for pixel.
 
     A photo that is there already in colour is skipped, so an interrupted batch goes on where
-    it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed.
+    it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
+    torchrun, several processes or machines share the photos.
     """
     from flowercolor.batch import Writing, convert, plan, run
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
@@ -116,7 +130,8 @@ def colorize(
     from flowercolor.files import write_bytes
     from flowercolor.images import WRITABLE, output_format
 
-    progress = RichProgress()
+    place = ranks()
+    progress: Progress = RichProgress() if place.leads else Silent()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
     ending = f".{file_format}" if file_format else None
     from_stdin = photos == ["-"]
@@ -144,15 +159,19 @@ def colorize(
         return
     if not (to_bytes or jobs):
         raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
+    if (to_bytes or variants is not None) and not place.leads:
+        return  # one result, which the leader makes
 
     colorizer = Colorizer.from_checkpoint(
         checkpoint,
+        vividness=vividness,
         render_size_px=render_size or RENDER_SIZE_PX,
         strength=strength,
         device=device,
         progress=progress,
     )
-    say(f"Using the weights of {colorizer.name}.")
+    if place.leads:
+        say(f"Using the weights of {colorizer.name}.")
 
     if to_bytes:
         source = sys.stdin.buffer.read() if from_stdin else Path(photos[0])
@@ -171,7 +190,7 @@ def colorize(
         return
 
     count: Counter[str] = Counter()
-    with closing(run(jobs, colorizer, writing, progress)) as outcomes:
+    with closing(run(share(jobs), colorizer, writing, progress)) as outcomes:
         for outcome in outcomes:
             count[outcome.status] += 1
             if outcome.status == "failed":
@@ -196,7 +215,8 @@ def colorize(
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
     if len(jobs) > 1:
-        say(f"{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
+        who = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
+        say(f"{who}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
 
