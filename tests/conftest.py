@@ -1,10 +1,18 @@
 """Made-up photos of flowers, and for every test a cache and a data directory of its own."""
 
 import io
+import multiprocessing
 import os
+import pickle
+import sys
 import tarfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -93,3 +101,78 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+Rank = tuple[Any, Connection]  # the process, and where what it returns comes out
+
+
+@contextmanager
+def _start_ranks(size: int, function: Callable[..., Any], *args: Any) -> Iterator[list[Rank]]:
+    """Call a function of a test module in processes that are told what `torchrun` tells its own.
+
+    Each sends what it returns, pickled. They talk over loopback, compute with one thread, take
+    warnings for errors, and are killed at the end of the block.
+    """
+    from torch import distributed
+
+    # A server that has imported torch once forks each process in no time.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flowercolor.training", "matplotlib.figure", "rich.progress"])
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        "127.0.0.1", 0, is_master=True, wait_for_workers=False
+    )
+    told = {name: value for name, value in os.environ.items() if name.startswith("FLOWERCOLOR_")}
+    told |= {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    told |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+    if sys.platform == "linux":
+        told["GLOO_SOCKET_IFNAME"] = "lo"
+    started: list[Rank] = []
+    try:
+        for rank in range(size):
+            receives, sends = context.Pipe(duplex=False)
+            environ = {**told, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            process = context.Process(target=_be_rank, args=(environ, sends, function, args))
+            process.start()
+            sends.close()
+            started.append((process, receives))
+        yield started
+    finally:
+        for process, receives in started:
+            process.kill()
+            process.join()
+            receives.close()
+
+
+def _be_rank(
+    environ: dict[str, str], sends: Connection, function: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    import torch
+
+    os.environ.update(environ)
+    torch.set_num_threads(1)
+    warnings.simplefilter("error")
+    try:
+        # By value: torch's own way of sending a tensor needs its process alive.
+        sends.send_bytes(pickle.dumps(function(*args)))
+    except Exception:
+        traceback.print_exc()
+        raise
+
+
+@pytest.fixture(scope="session")
+def start_ranks() -> Callable[..., AbstractContextManager[list[Rank]]]:
+    """Start so many processes that call a function, for the length of a block."""
+    return _start_ranks
+
+
+@pytest.fixture(scope="session")
+def in_ranks() -> Callable[..., list[Any]]:
+    """Call a function in so many processes and wait for what each returns, by rank."""
+
+    def call(size: int, function: Callable[..., Any], *args: Any) -> list[Any]:
+        with _start_ranks(size, function, *args) as started:
+            for process, receives in started:
+                assert receives.poll(60), f"{process.name} is stuck"
+            return [pickle.loads(receives.recv_bytes()) for _, receives in started]
+
+    return call

@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowercolor.config import TrainConfig
+from flowercolor.dataset import FlowerDataset, Photos, to_pairs
+from flowercolor.feeding import Batch, Drawn, draw_epoch, feed, resident
+
+CONFIG = TrainConfig(flip=True, crop=0.5)
+CPU = torch.device("cpu")
+
+
+def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
+    for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", rank)):
+        monkeypatch.setenv(name, str(value))
+
+
+def fed(photos: Photos, batch_size: int, skip: int = 0) -> list[Batch]:
+    drawn = draw_epoch(CONFIG, len(photos.names), epoch=1)
+    return list(feed(FlowerDataset(photos), drawn, batch_size, CPU, skip))
+
+
+def test_an_epoch_follows_from_seed_and_number_alone() -> None:
+    first = draw_epoch(CONFIG, 50, 3)
+    torch.manual_seed(1)  # what was drawn elsewhere must not matter, nor other settings
+    again = draw_epoch(replace(CONFIG, lr=0.1, batch_size=3), 50, 3)
+    for one, other in zip(first, again, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("other", [(replace(CONFIG, seed=1), 3), (CONFIG, 4)])
+def test_another_seed_or_epoch_is_another_draw(other: tuple[TrainConfig, int]) -> None:
+    for one, another in zip(
+        draw_epoch(CONFIG, 50, 3), draw_epoch(other[0], 50, other[1]), strict=True
+    ):
+        assert one is not None
+        assert another is not None
+        assert not torch.equal(one, another)
+
+
+def test_the_order_is_the_same_with_and_without_augmentation() -> None:
+    plain = draw_epoch(TrainConfig(), 50, 3)
+    assert torch.equal(plain.order, draw_epoch(CONFIG, 50, 3).order)
+    assert plain.flips is None
+    assert plain.crops is None
+
+
+def test_each_photo_has_its_turn_and_half_are_mirrored() -> None:
+    drawn = draw_epoch(CONFIG, 1000, 1)
+    assert drawn.order.sort().values.tolist() == list(range(1000))
+    assert drawn.flips is not None
+    assert 400 < drawn.flips.sum() < 600
+
+
+@given(st.floats(0.01, 0.99), st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_a_crop_keeps_at_least_its_share_of_the_area(crop: float, seed: int) -> None:
+    crops = draw_epoch(replace(CONFIG, crop=crop, seed=seed), 100, 1).crops
+    assert crops is not None
+    area = crops[:, 0].double() ** 2
+    assert area.min() > crop - 1e-5
+    assert area.max() <= 1
+    assert crops[:, 1:].min() >= 0
+    assert crops[:, 1:].max() <= 1
+    # Areas are uniform between the share and all: so is their mean, within 5 sigma.
+    assert abs(area.mean() - (1 + crop) / 2) < 5 * (1 - crop) / 12**0.5 / 10
+
+
+def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
+    drawn = draw_epoch(CONFIG, 12, 1)
+    assert drawn.flips is not None
+    assert drawn.crops is not None
+    second = fed(photos, 5)[1]
+    of = drawn.order[5:10]
+    grey, real = to_pairs(torch.from_numpy(photos.rgb)[of], drawn.flips[of], drawn.crops[of])
+    assert torch.equal(second.grey, grey)
+    assert torch.equal(second.real, real)
+    assert (second.photos, second.weight) == (5, 1)
+
+
+@pytest.mark.parametrize("skip", [0, 1, 3])
+def test_skipped_steps_are_those_at_the_beginning(photos: Photos, skip: int) -> None:
+    batches = fed(photos, 5)
+    assert [batch.photos for batch in batches] == [5, 5, 2]
+    rest = fed(photos, 5, skip)
+    assert len(rest) == 3 - skip
+    for one, other in zip(batches[skip:], rest, strict=True):
+        assert torch.equal(one.real, other.real)
+
+
+@pytest.mark.parametrize(("size", "batch_size"), [(2, 4), (2, 5), (3, 5), (4, 11)])
+def test_the_processes_share_each_batch(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, size: int, batch_size: int
+) -> None:
+    """Each photo once; weights that average to 1 and make means of means those over photos."""
+    whole = fed(photos, batch_size)
+    by_rank = []
+    for rank in range(size):
+        be(monkeypatch, rank, size)
+        by_rank.append(fed(photos, batch_size))
+    for batch, *shares in zip(whole, *by_rank, strict=True):
+        counted = torch.cat([one.real[: one.photos] for one in shares])
+        assert sorted(counted.flatten(1).tolist()) == sorted(batch.real.flatten(1).tolist())
+        weights = torch.tensor([one.weight for one in shares])
+        means = torch.stack([one.real.mean() for one in shares])
+        torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+        torch.testing.assert_close((weights * means).mean(), batch.real.mean())
+
+
+def test_who_gets_no_photo_takes_part_with_one_that_does_not_count(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be(monkeypatch, 1, 2)
+    last = fed(photos, 11)[-1]
+    assert (last.photos, last.weight, len(last.real)) == (0, 0, 1)
+
+
+def test_on_a_cpu_pictures_stay_where_they_are(photos: Photos) -> None:
+    sets = [FlowerDataset(photos, [1, 2]), FlowerDataset(photos, [3])]
+    kept = resident(CPU, *sets)
+    assert all(one is other for one, other in zip(kept, sets, strict=True))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_gpu_is_fed_the_same_streamed_or_resident(photos: Photos) -> None:
+    gpu = torch.device("cuda")
+    drawn = Drawn(torch.arange(12), None, None)
+    (moved,) = resident(gpu, FlowerDataset(photos))
+    assert moved.on_gpu
+    expected = list(feed(FlowerDataset(photos), drawn, 5, CPU))
+    for dataset in (moved, FlowerDataset(photos)):
+        for one, other in zip(feed(dataset, drawn, 5, gpu), expected, strict=True):
+            assert torch.equal(one.real.cpu(), other.real)
