@@ -1,30 +1,35 @@
-"""Training by several processes, on one machine or many, with PyTorch's own engine.
+"""Work by several processes, on one machine or many, with PyTorch's own engine.
 
 `torchrun` starts the processes. Each learns from its share of every batch; gradients are
 averaged over them by DistributedDataParallel, so that all hold the same weights at all times.
+Each judges its share of the test photos, and all have the scores of all.
 Where there are no others, each function here leaves things as they are.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from flowercolor.errors import TrainingError
-from flowercolor.ranks import ranks
+from flowercolor.errors import DataError, TrainingError
+from flowercolor.ranks import ranks, share
 
 __all__ = [
     "agree",
     "average_buffers",
+    "check_alike",
     "from_leader",
+    "gathered",
     "in_turn",
     "joined",
     "parallel",
+    "portion",
     "synchronized",
     "together",
 ]
@@ -58,7 +63,7 @@ def joined(device: torch.device) -> Iterator[None]:
             raise
         raise TrainingError(
             f"rank {ranks().rank} of {ranks().size}: another process has died or left, so this "
-            "one stops too; see what that one says, then go on with --resume"
+            "one stops too; see what that one says, then start again, `train` with --resume"
         ) from error
     finally:
         if _connected():
@@ -126,11 +131,42 @@ def from_leader(make: Callable[[], str]) -> str:
     return made[0]
 
 
+def check_alike(fingerprint: str, source: Path) -> None:
+    """Make sure that this process has the photos that the leader has.
+
+    Raises:
+        DataError: It has others.
+    """
+    if from_leader(lambda: fingerprint) != fingerprint:
+        raise DataError(
+            f"{source}: not the photos that rank 0 has; expected the same archive or folder on "
+            "each machine, copied with the times of its files"
+        )
+
+
 def together(tensor: Tensor) -> Tensor:
     """The tensor, summed over the processes in place."""
     if _connected():
         distributed.all_reduce(tensor)
     return tensor
+
+
+def portion(count: int) -> Sequence[int]:
+    """The numbers below `count` that are this process's part; none may be left for it."""
+    return share(range(count)) if _connected() else range(count)
+
+
+def gathered(own: Tensor, length: int) -> Tensor:
+    """The columns of all, [R, length], where each process has those of its `portion`.
+
+    Args:
+        own: [R, C], its own; columns beyond those of the portion are left out.
+        length: Columns of all.
+    """
+    columns = own.new_zeros(len(own), length)
+    portion_of = list(portion(length))
+    columns[:, portion_of] = own[:, : len(portion_of)]
+    return together(columns)
 
 
 def average_buffers(*modules: nn.Module) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
+from flowercolor.distributed import check_alike, gathered, portion, together
 from flowercolor.errors import DataError
 from flowercolor.files import write_text
 from flowercolor.metrics import (
@@ -28,6 +29,7 @@ from flowercolor.metrics import (
 from flowercolor.networks import UNet
 from flowercolor.plots import plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress, Silent
+from flowercolor.ranks import ranks
 
 __all__ = [
     "COLUMNS",
@@ -162,7 +164,8 @@ def score(
     """The L1 and the colourfulness of every picture of a set, and nothing that costs more.
 
     In evaluation mode batch norm uses its running statistics, so the batch size changes the
-    speed and not the score. The generator is left in evaluation mode.
+    speed and not the score. The generator is left in evaluation mode. Within
+    `distributed.joined` each process judges its share, and all have the scores of all.
 
     Args:
         generator: The network to judge.
@@ -170,8 +173,10 @@ def score(
         batch_size: Photos per step.
         progress: Told of each step.
     """
-    columns: list[Tensor] = []
-    for grey, real in _batches(dataset, batch_size, _device(generator), progress):
+    device = _device(generator)
+    columns = [torch.empty(4, 0, device=device)]
+    own = portion(len(dataset))
+    for _, grey, real in _batches(dataset, own, batch_size, device, progress=progress):
         fake = generate(generator, grey)
         scores = (
             l1_per_image(fake, real),
@@ -180,7 +185,7 @@ def score(
             colorfulness_per_image(real),
         )
         columns.append(torch.stack(scores))
-    return Scores(dataset.names, *torch.cat(columns, dim=1).cpu())
+    return Scores(dataset.names, *gathered(torch.cat(columns, dim=1).cpu(), len(dataset)))
 
 
 @torch.inference_mode()
@@ -195,6 +200,8 @@ def evaluate(
     judge: Judge | None = None,
 ) -> Rows:
     """Every score of every picture of a set, for whatever paints grey photos; in one pass.
+
+    Within `distributed.joined` each process judges its share, and all have the scores of all.
 
     Args:
         painters: What to judge, by name.
@@ -215,10 +222,11 @@ def evaluate(
         StorageError: A picture cannot be written.
     """
     parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}
-    files = iter(_picture_files(dataset.names, pictures or Path()))
-    batches = _batches(dataset, batch_size, torch.device(device), progress)
-    places = torch.arange(len(dataset)).split(batch_size)
-    for positions, (grey, real) in zip(places, batches, strict=True):
+    files = _picture_files(dataset.names, pictures or Path())
+    # Who gets no photo takes part nonetheless, to know the scores' names.
+    own = portion(len(dataset)) or range(1)
+    batches = _batches(dataset, own, batch_size, torch.device(device), progress=progress)
+    for positions, grey, real in batches:
         painted = {name: painter(grey) for name, painter in painters.items()}
         for name, fake in painted.items():
             parts[name].append(measure(fake, real))
@@ -231,12 +239,15 @@ def evaluate(
                 parts[name][-1]["recognized"] = judge(fake, positions)
         if pictures:
             shown = next(iter(painted.values()))
-            for triple in zip(grey.split(1), shown.split(1), real.split(1), strict=True):
-                save_grid(*triple, next(files))
-    return {
-        name: {key: torch.cat([scores[key] for scores in several]).cpu() for key in several[0]}
-        for name, several in parts.items()
-    }
+            triples = zip(grey.split(1), shown.split(1), real.split(1), strict=True)
+            for position, triple in zip(positions.tolist(), triples, strict=True):
+                save_grid(*triple, files[position])
+    rows: Rows = {}
+    for name, several in parts.items():
+        columns = [torch.cat([scores[key] for scores in several]).cpu() for key in several[0]]
+        of_all = gathered(torch.stack(columns), len(dataset))
+        rows[name] = dict(zip(several[0], of_all, strict=True))
+    return rows
 
 
 def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
@@ -281,12 +292,15 @@ def median_chroma(
     levels = 511  # -0.5 to 0.5, with one for 0
     counts = torch.zeros(2, LUMA_BINS, levels, dtype=torch.int64)
     cpu = torch.device("cpu")
-    for grey, real in _batches(train_set, 32, cpu, progress, "Looking for medians"):
+    own = portion(len(train_set))
+    label = "Looking for medians"
+    for _, grey, real in _batches(train_set, own, 32, cpu, progress=progress, label=label):
         level = ((rgb_to_chroma(real) + 0.5) * (levels - 1)).round().long()
         places = level + levels * _bins(grey, LUMA_BINS)
         for channel, place in enumerate(places.unbind(1)):
             seen = torch.bincount(place.flatten(), minlength=LUMA_BINS * levels)
             counts[channel] += seen.view(LUMA_BINS, levels)
+    together(counts)
 
     def medians(counts: Tensor) -> Tensor:
         below = counts.cumsum(-1)
@@ -362,6 +376,9 @@ def write_results(
     Beside the generators stand the grey photo itself and the chroma medians of the training
     set: a generator that does not beat these has learned nothing.
 
+    Within `distributed.joined` the processes share the photos, and all but the leader write
+    nothing but the pictures of theirs.
+
     Args:
         generators: What to judge, by name, all on one device; the first is the one that the
             others are compared with.
@@ -376,11 +393,13 @@ def write_results(
         progress: Told of each step.
 
     Returns:
-        The tables of `scores.md`.
+        The tables of `scores.md`; none but in the leader.
 
     Raises:
         StorageError: A file cannot be written.
+        DataError: This process has other photos than the leader.
     """
+    check_alike(dataset.photos.fingerprint, dataset.photos.source)
     first, generator = next(iter(generators.items()))
     painters: dict[str, Painter] = {
         name: partial(generate, generator) for name, generator in generators.items()
@@ -400,6 +419,8 @@ def write_results(
         pictures=results / "pictures",
         judge=judge,
     )
+    if not ranks().leads:
+        return []
 
     summary = summarize(rows)
     differences = summarize(
@@ -491,16 +512,19 @@ def _device(generator: UNet) -> torch.device:
 
 def _batches(
     dataset: FlowerDataset,
+    positions: Sequence[int],
     batch_size: int,
     device: torch.device,
+    *,
     progress: Progress | None,
     label: str = "Testing",
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Grey and true pictures, batch by batch, in the order of the set."""
-    with (progress or Silent()).task(label, len(dataset), "photos") as task:
-        for positions in torch.split(torch.arange(len(dataset)), batch_size):
-            grey, real = (pictures.to(device) for pictures in dataset.batch(positions))
-            yield grey, real
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Positions, grey and true pictures, batch by batch."""
+    with (progress or Silent()).task(label, len(positions), "photos") as task:
+        for start in range(0, len(positions), batch_size):
+            some = torch.tensor(positions[start : start + batch_size])
+            grey, real = (pictures.to(device) for pictures in dataset.batch(some))
+            yield some, grey, real
             task.advance(len(real))
 
 

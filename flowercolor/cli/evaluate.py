@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from flowercolor.cli.console import Device, RichProgress, command, print_result, say
+from flowercolor.progress import Progress, Silent
+from flowercolor.ranks import ranks
 
 __all__ = ["evaluate"]
 
@@ -84,7 +86,8 @@ def evaluate(
 
     The first score is the mean over the test photos of the L1 between generated and true
     picture, RGB in 0 to 1 at the training size. Others, with 95 % bootstrap intervals, stand
-    beside it, and below it what the grey photo itself and mere median colours score.
+    beside it, and below it what the grey photo itself and mere median colours score. Under
+    torchrun, several processes or machines share the photos.
     """
     from functools import partial
 
@@ -94,6 +97,7 @@ def evaluate(
     from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
     from flowercolor.dataset import FlowerDataset, get_data, read_data, split_validation
     from flowercolor.devices import pick_device
+    from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
     from flowercolor.evaluation import with_twins, write_results
@@ -106,7 +110,8 @@ def evaluate(
         raise SettingError(
             f"{option} needs a training split, --whole has none; leave one of them out"
         )
-    progress = RichProgress()
+    leads = ranks().leads
+    progress: Progress = RichProgress() if leads else Silent()
     specs = [*([checkpoint] if checkpoint or not compare else []), *(compare or [])]
     files = [find_checkpoint(spec) for spec in specs]
     names = [name_of(file) for file in files]
@@ -128,61 +133,68 @@ def evaluate(
     if set(sizes_px.values()) != {size_px}:
         told = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
         raise SettingError(f"trained at different sizes: {told}; compare those of one size")
-    for file in files:
+    for file in files if leads else ():
         say(f"Judging {file}")
 
     learned_from = read_source(files[0].parent)
-    source = data or learned_from or download_archive(progress=progress).path
-    notes = []
-    if whole:
-        train_set = None
-        test_set = FlowerDataset(read_data(source, size_px, progress))
-        if learned_from and learned_from.exists():
-            train_set, _ = get_data(learned_from, size_px, progress)
-            if train_set.photos.fingerprint == test_set.photos.fingerprint:
+    with joined(place):
+        notes = []
+        with in_turn():
+            source = data or learned_from or download_archive(progress=progress).path
+            if whole:
                 train_set = None
-        if train_set is None:
-            notes.append("No chroma medians: no training split is known apart from these photos.")
-    else:
-        train_set, test_set = get_data(source, size_px, progress)
-        if validation:
-            train_set, test_set = split_validation(train_set)
-    for name, info in infos.items():
-        same = info.data.get("fingerprint") == test_set.photos.fingerprint
-        if whole and same:
-            notes.append(f"{name} learned from these very photos; it may know them by heart.")
-        elif info.data and not (whole or same):
-            learned = info.data["name"]
-            notes.append(
-                f"{name} learned from other data, {learned}; it may have seen some of these."
-            )
-    for note in notes:
-        say(note)
-    judge = None
-    if labels and train_set:
-        classes = read_labels(labels, test_set.photos)
-        classifier = load_classifier(train_set, classes, device=place, progress=progress)
-        judge = partial(recognized, classifier, classes[test_set.indices])
-    tables = write_results(
-        {name: generator for name, (generator, _) in loaded.items()},
-        test_set,
-        results,
-        about={
-            "checkpoints": {
-                name: {"path": str(file), "epoch": infos[name].epoch, "vividness": share}
-                for name, (file, share) in chosen.items()
+                test_set = FlowerDataset(read_data(source, size_px, progress))
+                if learned_from and learned_from.exists():
+                    train_set, _ = get_data(learned_from, size_px, progress)
+                    if train_set.photos.fingerprint == test_set.photos.fingerprint:
+                        train_set = None
+                if train_set is None:
+                    notes.append(
+                        "No chroma medians: no training split is known apart from these photos."
+                    )
+            else:
+                train_set, test_set = get_data(source, size_px, progress)
+                if validation:
+                    train_set, test_set = split_validation(train_set)
+        for name, info in infos.items():
+            same = info.data.get("fingerprint") == test_set.photos.fingerprint
+            if whole and same:
+                notes.append(f"{name} learned from these very photos; it may know them by heart.")
+            elif info.data and not (whole or same):
+                learned = info.data["name"]
+                notes.append(
+                    f"{name} learned from other data, {learned}; it may have seen some of these."
+                )
+        for note in notes if leads else ():
+            say(note)
+        judge = None
+        if labels and train_set:
+            classes = read_labels(labels, test_set.photos)
+            with in_turn():
+                classifier = load_classifier(train_set, classes, device=place, progress=progress)
+            judge = partial(recognized, classifier, classes[test_set.indices])
+        tables = write_results(
+            {name: generator for name, (generator, _) in loaded.items()},
+            test_set,
+            results,
+            about={
+                "checkpoints": {
+                    name: {"path": str(file), "epoch": infos[name].epoch, "vividness": share}
+                    for name, (file, share) in chosen.items()
+                },
+                "data": str(source),
+                "size_px": size_px,
+                "labels": str(labels) if labels else None,
             },
-            "data": str(source),
-            "size_px": size_px,
-            "labels": str(labels) if labels else None,
-        },
-        train_set=train_set,
-        judge=judge,
-        left_out=with_twins(twins, test_set, train_set) if twins and train_set else (),
-        notes=notes,
-        batch_size=batch_size,
-        progress=progress,
-    )
+            train_set=train_set,
+            judge=judge,
+            left_out=with_twins(twins, test_set, train_set) if twins and train_set else (),
+            notes=notes,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    if not leads:
+        return
     rows = read_metrics(files[0].parent)
     if rows:
         plot_losses(rows, results / LOSSES)
