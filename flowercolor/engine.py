@@ -1,11 +1,13 @@
 """One step of the game between the two networks, and all the state that it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,13 +16,28 @@ from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.devices import autocast
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
-from flowercolor.errors import CheckpointError
+from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, UNet
 from flowercolor.ranks import ranks
 
 __all__ = ["Engine"]
+
+
+@contextmanager
+def _naming_compile() -> Iterator[None]:
+    # Compiling begins at the first pass; its errors are of no class that torch makes public.
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
+            raise
+        reason = one_line(error).partition(" Set TORCHDYNAMO")[0]
+        raise SettingError(
+            f"--compile: torch cannot compile the networks here ({reason}); it needs a C++ "
+            "compiler such as g++, and Triton for a GPU: install them, or leave --compile out"
+        ) from error
 
 
 class Engine:
@@ -70,6 +87,9 @@ class Engine:
         self._tell_apart = parallel(discriminator, device)
         self._criticize: nn.Module = discriminator
         if compiled:
+            # `_weigh` goes back through the same pass more than once, which a compiled network
+            # refuses where it may write over what it kept for the way back.
+            functorch.donated_buffer = False
             self._generate, self._tell_apart, self._criticize = (
                 cast(nn.Module, torch.compile(network))
                 for network in (self._generate, self._tell_apart, self._criticize)
@@ -81,6 +101,7 @@ class Engine:
         # make the device wait.
         self._totals = torch.zeros(len(self._watched) + 1, device=device)
 
+    @_naming_compile()
     def step(self, batch: Batch, lr: float, *, weigh: bool = False) -> dict[str, float]:
         """Learn from a batch: first the discriminator, then the generator.
 
@@ -91,7 +112,11 @@ class Engine:
                 pass back through it and waits for the device.
 
         Returns:
-            If `weigh`, the norms `grad_l1` and `grad_adversarial`.
+            If `weigh`, and there is an adversarial term, the norms `grad_l1` and
+            `grad_adversarial`, each with the weight of its term.
+
+        Raises:
+            SettingError: The networks are to be compiled, and there is no compiler for it.
         """
         config, real = self.config, batch.real
         for optimizer in self._optimizers.values():

@@ -28,6 +28,7 @@ class Journal:
     Args:
         run: The folder.
         progress: Told of what looks wrong.
+        step: After which step of the run it goes on; what was written of later ones is dropped.
         tensorboard: Write for TensorBoard too, into the same folder.
 
     Attributes:
@@ -37,15 +38,13 @@ class Journal:
         SettingError: TensorBoard is not installed.
     """
 
-    def __init__(self, run: Path, progress: Progress, *, tensorboard: bool = False) -> None:
-        self.rows: list[dict[str, Any]] = []
+    def __init__(
+        self, run: Path, progress: Progress, step: int = 0, *, tensorboard: bool = False
+    ) -> None:
+        self.rows = [row for row in read_metrics(run) if row["step"] <= step] if step else []
         self._run, self._progress = run, progress
-        self._board = _summary_writer(run) if tensorboard else None
+        self._board = _summary_writer(run, step) if tensorboard else None
         self._warned: str | None = None
-
-    def take_up(self, step: int) -> None:
-        """Go on after this step of the run; what was written of later ones is dropped."""
-        self.rows = [row for row in read_metrics(self._run) if row["step"] <= step]
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a row, which has `epoch` and `step`, and warn where the game is not fair."""
@@ -74,8 +73,12 @@ class Journal:
         plot_losses(self.rows, self._run / LOSSES)
         save_grid(*sheet, self._run / SAMPLES / f"epoch_{epoch:04d}.png")
         if self._board:
-            self._board.add_images("generated", sheet[1], epoch)
-            self._board.flush()
+            self._board.add_images("generated", sheet[1], self.rows[-1]["step"])
+
+    def close(self) -> None:
+        """Let TensorBoard's file go."""
+        if self._board:
+            self._board.close()
 
     def _write(self) -> None:
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
@@ -94,11 +97,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def _summary_writer(run: Path) -> "SummaryWriter":
+def _summary_writer(run: Path, step: int) -> "SummaryWriter":
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise SettingError(
             "TensorBoard is not installed; pip install 'flowercolor[tensorboard]', or leave it out"
         ) from error
-    return SummaryWriter(str(run))
+    # What an earlier attempt wrote of steps that are now done again is purged.
+    return SummaryWriter(str(run), purge_step=step + 1 if step else None, flush_secs=10)

@@ -14,6 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,13 +28,14 @@ from flowercolor.checkpoint import (
     CheckpointInfo,
     load_generator,
     load_tensors,
+    name_of,
     named,
     save_checkpoint,
 )
 from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import pick_device
-from flowercolor.distributed import agree, from_leader
+from flowercolor.distributed import agree, check_alike
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
@@ -58,7 +60,7 @@ class TrainResult:
 
     Attributes:
         run: Its folder.
-        finished: False where it was stopped before its last epoch.
+        finished: False where `should_stop` ended it.
         epoch: Epochs done.
         test_l1: The test score after the last of them; None before the first.
         best_l1: The test score of the best epoch.
@@ -110,8 +112,9 @@ def train(
 
     Raises:
         SettingError: At 16 px a process would have a batch of one photo; TensorBoard is not
-            installed.
-        DataError: This process has other photos than the leader.
+            installed; there is no compiler.
+        DataError: There is no photo to learn from or to score on, or this process has other
+            photos than the leader.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
         DeviceError: The device is not there.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
@@ -120,6 +123,11 @@ def train(
     place = ranks()
     progress = (progress if place.leads else None) or Silent()
     target = pick_device(device)
+    if not (len(train_set) and len(test_set)):
+        raise DataError(
+            f"{train_set.photos.source}: leaves {len(train_set)} photos to learn from and "
+            f"{len(test_set)} to test on; expected one of each or more"
+        )
     sizes = {config.batch_size, len(train_set) % config.batch_size} - {0}
     if config.size_px == STRIDE and min(sizes) // place.size <= 1:
         # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
@@ -131,7 +139,6 @@ def train(
         )
 
     engine = Engine(config, target, precision, compiled)
-    journal = Journal(run, progress, tensorboard=tensorboard) if place.leads else None
     steps = -(-len(train_set) // config.batch_size)
     info = CheckpointInfo(
         config,
@@ -142,19 +149,16 @@ def train(
             "test_photos": len(test_set),
             "left_out": list(left_out),
         },
+        note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
     )
-    if from_leader(lambda: train_set.photos.fingerprint) != train_set.photos.fingerprint:
-        raise DataError(
-            f"{train_set.photos.source}: not the photos that rank 0 has; expected the same "
-            "archive or folder on each machine, copied with the times of its files"
-        )
+    check_alike(train_set.photos.fingerprint, train_set.photos.source)
     if resume:
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)
-        if journal:
-            journal.take_up(info.epoch * steps + info.step)
     elif start_from:
         engine.generator.load_state_dict(_parent(start_from, config.network).state_dict())
+    done = info.epoch * steps + info.step
+    journal = Journal(run, progress, done, tensorboard=tensorboard) if place.leads else None
     if place.leads:
         _describe(run, info, train_set.photos.source, target, precision)
 
@@ -165,8 +169,11 @@ def train(
     train_set, test_set = resident(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
     began_s = time.monotonic()
-    with progress.task("Training", config.epochs * steps, "steps") as task:
-        task.advance(info.epoch * steps + info.step)
+    with (
+        closing(journal) if journal else nullcontext(),
+        progress.task("Training", config.epochs * steps, "steps") as task,
+    ):
+        task.advance(done)
         for epoch in range(info.epoch + 1, config.epochs + 1):
             if config.patience and info.epoch - info.best_epoch >= config.patience:
                 progress.note(
@@ -253,9 +260,9 @@ def _criterion(config: TrainConfig, tested: Scores) -> float:
 
 
 def _status(epoch: int, figures: Mapping[str, float], info: CheckpointInfo) -> str:
-    against = f"  D {figures['loss_d']:.3f}" if "loss_d" in figures else ""
-    tested = "" if info.test_l1 is None else f"  test L1 {info.test_l1:.4f}"
-    return f"epoch {epoch}  G {figures['loss_g']:.3f}{against}{tested}"
+    against = f"  D {figures['loss_d']:.2f}" if "loss_d" in figures else ""
+    tested = "" if info.test_l1 is None else f"  test {info.test_l1:.4f}"
+    return f"epoch {epoch}  G {figures['loss_g']:.2f}{against}{tested}"
 
 
 def _describe(
@@ -269,6 +276,7 @@ def _describe(
     about = {
         "config": info.config.to_dict(),
         "data": {**info.data, "source": str(source.resolve())},
+        "note": info.note,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": ranks().size,
         "precision": precision,
@@ -292,6 +300,11 @@ def _parent(path: Path, network: NetworkConfig) -> UNet:
 def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[str, Tensor]]:
     """What was saved in `path`, if the run may go on from there as `fresh` says."""
     info, tensors = load_tensors(path)
+    if "left_out" not in info.data:
+        raise CheckpointError(
+            f"{path}: flowercolor {info.version} wrote it in a form that this version cannot go "
+            f"on from; begin another run with --start-from it"
+        )
     # A run may be made longer, and tested faster; all else decides what is learned.
     free = {name: getattr(fresh.config, name) for name in ("epochs", "patience", "test_batch_size")}
     if replace(info.config, **free) != fresh.config:

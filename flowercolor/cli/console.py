@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from flowercolor.config import DeviceName
@@ -107,7 +108,7 @@ class RichProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
             _AmountColumn(),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=_whole()),
             TextColumn("{task.fields[status]}"),
             console=stderr,
             transient=True,
@@ -146,11 +147,16 @@ class _RichTask:
             self._bars.update(self._number, status=status)
 
 
+def _whole() -> Column:
+    """A column that a narrow terminal does not cut: the bar gives way."""
+    return Column(no_wrap=True)
+
+
 class _AmountColumn(ProgressColumn):
     """Bytes with their speed, or a plain count with its unit."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(table_column=_whole())
         self._bytes = (DownloadColumn(binary_units=False), TransferSpeedColumn())
         self._count = MofNCompleteColumn()
 

@@ -48,9 +48,10 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Settings to begin with, which the options below change: faithful (the design), "
-            "chroma (two colour differences, L1 alone, the lowest error), vivid (--start-from "
-            "such a run, for livelier colours). [dim]\\[default: faithful][/dim]",
+            help="Settings in place of the defaults below, which single options still change: "
+            "faithful (the design), chroma (two colour differences, L1 alone, the lowest error), "
+            "vivid (a short run to --start-from a chroma run, for livelier colours). "
+            "[dim]\\[default: faithful][/dim]",
             metavar="NAME",
         ),
     ] = None,
@@ -74,7 +75,8 @@ def train(
         LrDecay | None,
         _option(
             _DESIGN.lr_decay,
-            "Whether the learning rate falls to 0 over the run: slower steps settle lower.",
+            "cosine lets the learning rate fall to 0 over the run, along half a wave: smaller "
+            "steps settle lower.",
             "none|cosine",
         ),
     ] = None,
@@ -132,8 +134,8 @@ def train(
         float | None,
         _option(
             _DESIGN.crop,
-            "The least share of its area that a random crop keeps of a photo, as further "
-            "photos to learn from; 1 crops none.",
+            "Show another crop of a photo in each epoch, of at least this share of its area; "
+            "1 shows it whole.",
             "SHARE",
         ),
     ] = None,
@@ -141,8 +143,8 @@ def train(
         float | None,
         _option(
             _DESIGN.ema,
-            "Decay per step of a running average of the generator's weights, which is tested "
-            "and saved in their place, and steadier; 0.998 spans two epochs; 0 keeps none.",
+            "Test and save a running average of the generator's weights, which is steadier: "
+            "0.998 averages over some 1 / (1 - 0.998) = 500 steps; 0 keeps none.",
             "DECAY",
         ),
     ] = None,
@@ -150,8 +152,8 @@ def train(
         Criterion | None,
         _option(
             _DESIGN.criterion,
-            "What decides on the best epoch: the test L1, or with it how far the colourfulness "
-            "is from the truth's.",
+            "What the best epoch is chosen by: the test L1, which likes dull colours, or the sum "
+            "of it and a thousandth of the distance in colourfulness from the true photos.",
             "l1|vivid",
         ),
     ] = None,
@@ -174,8 +176,8 @@ def train(
     twins: Annotated[
         Path | None,
         typer.Option(
-            help="Leave out training photos that have a twin in the test split: a file with two "
-            "names and a tab between them on each line.",
+            help="Leave out the training photos that have a twin in the test split. The file "
+            "names a pair on each line, with a tab between the two.",
             metavar="PATH",
         ),
     ] = None,
@@ -192,8 +194,8 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the networks first, which takes a minute or more and a C++ compiler, "
-            "and makes long runs faster.",
+            help="Compile the networks first: takes some minutes and a C++ compiler, and makes "
+            "long runs on a GPU faster.",
         ),
     ] = False,
     tensorboard: Annotated[
@@ -254,13 +256,12 @@ def train(
     left_out: list[str] = []
     run = out
     if resume is not None:
-        if out or start_from:
+        if out or start_from or recipe:
             raise SettingError(
-                "--resume goes on in the run's own folder; leave out --out and --start-from"
+                "--resume goes on in the run's own folder, with its own settings; leave out "
+                "--out, --start-from and --recipe"
             )
         run = find_run(resume)
-        if recipe:
-            raise SettingError("--resume keeps the run's own settings; leave out --recipe")
         info = read_info(run / LAST)
         config, left_out = info.config, info.data.get("left_out", [])
         data = data or read_source(run)
