@@ -258,6 +258,8 @@ def run(
     colorizer: Colorizer,
     writing: Writing | None = None,
     progress: Progress | None = None,
+    *,
+    among: Sequence[Job] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Colour the photos, and tell of each as it is finished, in the order of the jobs.
 
@@ -271,13 +273,14 @@ def run(
         colorizer: The network and its settings.
         writing: How to write.
         progress: Told of each photo.
+        among: The jobs of all, where these are one process's share of them.
 
     Yields:
         An outcome for each job.
     """
     writing = writing or Writing()
-    sources = {_identity(job.source) for job in jobs}
-    results = {_identity(job.target) for job in jobs} - {None}
+    sources = {_identity(job.source) for job in among or jobs}
+    results = {_identity(job.target) for job in among or jobs} - {None}
     closed = Event()
 
     def open_photo(job: Job) -> _Opened | Outcome:

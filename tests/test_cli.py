@@ -747,6 +747,77 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert_one_line_of_error(flowercolor(*args, "a.png", "sheet.png"), "2 were given")
 
 
+def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    """One of two processes, as `torchrun` tells it."""
+    for name, value in (("RANK", rank), ("WORLD_SIZE", 2), ("LOCAL_RANK", rank)):
+        monkeypatch.setenv(name, str(value))
+
+
+def test_processes_share_the_photos_of_colorize(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is coloured once, though the second finds the first one's results by the pattern."""
+    for number in range(5):
+        grey_photo(here / f"{number}.png", number)
+    for rank, done in ((0, [0, 2, 4]), (1, [1, 3])):
+        be(monkeypatch, rank)
+        result = succeed("colorize", "*.png", "--checkpoint", weights)
+        assert result.stdout.splitlines() == [f"{number}_color.png" for number in done]
+        summary = f"Process {rank + 1} of 2: {len(done)} done, 0 skipped, 0 failed."
+        assert last_line(result.stderr) == summary
+        assert ("Using the weights" in result.stderr) == (rank == 0)
+    assert len(list(here.iterdir())) == 10
+
+
+def test_no_process_writes_over_a_photo_of_another(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x.png", "a.png", "a_color.png"]
+    photos = [grey_photo(here / name) for name in names]
+    before = photos[2].read_bytes()
+    be(monkeypatch, 1)
+    result = flowercolor("colorize", *names, "--overwrite", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert "Failed: a_color.png: is one of the photos" in result.stderr
+    assert last_line(result.stderr) == "Process 2 of 2: 0 done, 0 skipped, 1 failed."
+    assert photos[2].read_bytes() == before
+
+
+def test_the_leader_alone_makes_what_there_is_one_of(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = grey_photo(here / "a.png").read_bytes()
+    be(monkeypatch, 1)
+    for args, stdin in ((["a.png", "--variants", "2"], b""), (["-", "-o", "-"], content)):
+        result = succeed("colorize", *args, "--checkpoint", weights, stdin=stdin)
+        assert result.output == ""
+    assert [path.name for path in here.iterdir()] == ["a.png"]
+
+
+def in_rank(*args: str) -> tuple[int, str, str]:
+    result = flowercolor(*args)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_processes_share_the_photos_of_eval(
+    trained: Trained, tmp_path: Path, in_ranks: Callable[..., list[Any]]
+) -> None:
+    """The scores and the files are those of one process, and the leader alone talks."""
+    told: dict[int, Any] = {}
+    for size in (1, 2):
+        results = tmp_path / f"of {size}"
+        args = ("eval", "--checkpoint", str(trained.run), "--results", str(results), "--whole")
+        told[size] = in_ranks(size, in_rank, *args, "--batch-size", "2", "--device", "cpu")
+        told[size].append(json.loads((results / "scores.json").read_text()))
+        told[size].append(sorted(path.relative_to(results) for path in results.rglob("*.*")))
+    (alone, document, files), (leader, other, shared_document, shared_files) = told.values()
+    assert alone[0] == 0
+    assert [part.replace("of 1", "of 2") for part in alone[1:]] == list(leader[1:])
+    assert other == (0, "", "")
+    assert shared_files == files
+    assert shared_document == document
+
+
 # ---- models ----
 
 

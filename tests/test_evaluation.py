@@ -1,9 +1,10 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from flowercolor import evaluation
 from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.distributed import joined
 from flowercolor.errors import DataError, StorageError
 from flowercolor.evaluation import (
     COLUMNS,
@@ -450,3 +452,35 @@ def test_a_place_that_takes_no_files_is_reported(flowers: FlowerDataset, tmp_pat
     (tmp_path / "results").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         write_results({"mine": UNet(NetworkConfig(1))}, flowers, tmp_path / "results", about={})
+
+
+def scores_of(generator: UNet, dataset: FlowerDataset) -> Any:
+    """What each of several processes gets to know."""
+    torch.set_num_threads(1)
+    painters: dict[str, Painter] = {"it": partial(generate, generator)}
+    with joined(torch.device("cpu")):
+        one = dataset.subset([0])
+        return (
+            score(generator, dataset, 2),
+            evaluate(painters, dataset, judge=lambda fake, positions: positions.float()),
+            median_chroma(dataset),
+            evaluate(painters, one),
+        )
+
+
+def test_processes_share_the_photos_and_all_know_the_scores(
+    flowers: FlowerDataset, in_ranks: Callable[..., list[Any]]
+) -> None:
+    """In the order of the set; and where there is a photo for one of them only."""
+    torch.manual_seed(3)
+    generator = UNet(NetworkConfig(2))
+    (alone,) = in_ranks(1, scores_of, generator, flowers)
+    others = in_ranks(2, scores_of, generator, flowers)
+    for expected, rows, medians, of_one in others:
+        assert expected.names == alone[0].names
+        for name in ("l1", "grey_l1", "colorfulness", "real_colorfulness"):
+            torch.testing.assert_close(getattr(expected, name), getattr(alone[0], name))
+        torch.testing.assert_close(rows, alone[1], equal_nan=True)
+        assert rows["it"]["recognized"].tolist() == [0, 1, 2, 3, 4]
+        torch.testing.assert_close(medians, alone[2])
+        torch.testing.assert_close(of_one, alone[3], equal_nan=True)

@@ -154,13 +154,13 @@ def colorize(
         raise SettingError(
             f"-o {target}: is a folder; name a file for what comes by standard input"
         )
+    if (to_bytes or variants is not None) and not place.leads:
+        return  # one result, which the leader makes
     if to_bytes and target and target.exists() and not overwrite:
         say(f"Skipped: {target} is there already")
         return
     if not (to_bytes or jobs):
         raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
-    if (to_bytes or variants is not None) and not place.leads:
-        return  # one result, which the leader makes
 
     colorizer = Colorizer.from_checkpoint(
         checkpoint,
@@ -190,7 +190,7 @@ def colorize(
         return
 
     count: Counter[str] = Counter()
-    with closing(run(share(jobs), colorizer, writing, progress)) as outcomes:
+    with closing(run(_shared(jobs), colorizer, writing, progress, among=jobs)) as outcomes:
         for outcome in outcomes:
             count[outcome.status] += 1
             if outcome.status == "failed":
@@ -219,6 +219,20 @@ def colorize(
         say(f"{who}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _shared(jobs: "list[Job]") -> "list[Job]":
+    """This process's share of the jobs.
+
+    Another process may have written results already that a pattern finds as photos here. The
+    leader alone has those, so that the rest is the same list in all.
+    """
+    if ranks().size == 1:
+        return jobs
+    results = {job.target for job in jobs}
+    photos = [job for job in jobs if job.source not in results]
+    found = [job for job in jobs if job.source in results]
+    return [*share(photos), *(found if ranks().leads else ())]
 
 
 def _write_sheet(
