@@ -275,7 +275,7 @@ def test_weights_are_loaded_once_and_again_when_they_change(
 def test_the_dial_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
     ends = [save_generator(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2)]
     dial = tmp_path / "dial.safetensors"
-    checkpoint.join(*ends, dial, vividness=0.5)
+    checkpoint.join(ends[0], ends[1], dial, vividness=0.5)
     image = photo((33, 50))
 
     def colored(path: Path, vividness: float | None = None) -> Array:
