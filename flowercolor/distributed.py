@@ -24,6 +24,7 @@ __all__ = [
     "agree",
     "average_buffers",
     "check_alike",
+    "ending_together",
     "from_leader",
     "gathered",
     "in_turn",
@@ -36,7 +37,7 @@ __all__ = [
 
 # A process that dies is noticed at once, by its connections. This is for one that is stuck.
 TIMEOUT = timedelta(minutes=10)
-# Fetching an archive and decoding it take as long as they take.
+# Fetching an archive, decoding it and colouring take as long as they take.
 PATIENCE = timedelta(days=1)
 
 
@@ -86,16 +87,28 @@ def _is_of_the_others(error: RuntimeError) -> bool:
 @contextmanager
 def in_turn() -> Iterator[None]:
     """First one process of each machine, then its others: for what the first leaves for them."""
-    if not _connected():
-        yield
-        return
-    group: Any = distributed.new_group(timeout=PATIENCE, backend="gloo")
+    group = _patient_group()
     first = ranks().local_rank == 0
-    if not first:
+    if group and not first:
         distributed.barrier(group)
     yield
-    if first:
+    if group and first:
         distributed.barrier(group)
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """Wait at the end for the others: `torchrun` stops them once one has ended with an error."""
+    group = _patient_group()
+    yield
+    if group:
+        distributed.barrier(group)
+
+
+def _patient_group() -> Any:
+    if not _connected():
+        return None
+    return distributed.new_group(timeout=PATIENCE, backend="gloo")
 
 
 def synchronized(module: nn.Module, device: torch.device) -> nn.Module:

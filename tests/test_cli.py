@@ -11,7 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -748,7 +748,8 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
-    """One of two processes, as `torchrun` tells it."""
+    """One of two processes, as `torchrun` tells it; it does not wait for the other."""
+    monkeypatch.setattr("flowercolor.distributed.joined", lambda _device: nullcontext())
     for name, value in (("RANK", rank), ("WORLD_SIZE", 2), ("LOCAL_RANK", rank)):
         monkeypatch.setenv(name, str(value))
 
@@ -797,6 +798,20 @@ def test_the_leader_alone_makes_what_there_is_one_of(
 def in_rank(*args: str) -> tuple[int, str, str]:
     result = flowercolor(*args)
     return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_photo_that_fails_does_not_end_the_other_process(
+    weights: Path, here: Path, in_ranks: Callable[..., list[Any]]
+) -> None:
+    photos = [here / f"{number}.png" for number in range(4)]
+    for photo in photos[1:]:
+        grey_photo(photo)
+    photos[0].write_bytes(b"no photo")
+    told = in_ranks(2, in_rank, "colorize", *map(str, photos), "--checkpoint", str(weights))
+    assert [code for code, _, _ in told] == [1, 0]
+    assert last_line(told[0][2]) == "Process 1 of 2: 1 done, 0 skipped, 1 failed."
+    assert last_line(told[1][2]) == "Process 2 of 2: 2 done, 0 skipped, 0 failed."
+    assert len(list(here.glob("*_color.png"))) == 3
 
 
 def test_processes_share_the_photos_of_eval(

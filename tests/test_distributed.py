@@ -19,7 +19,15 @@ from flowercolor.checkpoint import LAST, load_tensors, named, read_info
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
-from flowercolor.distributed import agree, average_buffers, from_leader, in_turn, joined, together
+from flowercolor.distributed import (
+    agree,
+    average_buffers,
+    ending_together,
+    from_leader,
+    in_turn,
+    joined,
+    together,
+)
 from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.feeding import draw_epoch, feed
@@ -44,7 +52,7 @@ def _one_thread() -> Iterator[None]:
 
 def test_alone_everything_stays_as_it_is() -> None:
     norm = nn.BatchNorm2d(1)
-    with joined(CPU), in_turn():
+    with joined(CPU), in_turn(), ending_together():
         assert together(torch.tensor(3)) == 3
         assert not agree(False)
         assert agree(True)
@@ -65,9 +73,14 @@ def talk(left: Path) -> dict[str, Any]:
                 time.sleep(0.3)
                 left.write_text("found")
             found = left.read_text()
+        with ending_together():
+            if rank == 1:
+                time.sleep(0.3)
+                left.write_text("found later")
+        found_later = left.read_text()
         average_buffers(norm)
         return {
-            "found": found,
+            "found": [found, found_later],
             "sum": together(torch.tensor([1.0 + rank])).item(),
             "agreed": [agree(rank == 1), agree(False)],
             "said": from_leader(lambda: f"from {rank}"),
@@ -78,8 +91,13 @@ def talk(left: Path) -> dict[str, Any]:
 
 def test_what_the_processes_tell_each_other(in_ranks: InRanks, tmp_path: Path) -> None:
     heard = in_ranks(2, talk, tmp_path / "left")
-    expected = {"found": "found", "sum": 3, "agreed": [True, False], "said": "from 0"}
-    assert heard == [{**expected, "mean": 0.5, "batches": 0}] * 2
+    expected = {
+        "found": ["found", "found later"],
+        "sum": 3,
+        "agreed": [True, False],
+        "said": "from 0",
+    }
+    assert heard == [{**expected, "found": ["found", "found later"]}] * 2
 
 
 def gradients(photos: Photos, config: TrainConfig) -> list[dict[str, Tensor]]:

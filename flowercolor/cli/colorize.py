@@ -124,8 +124,11 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
+    import torch
+
     from flowercolor.batch import Writing, convert, plan, run
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
+    from flowercolor.distributed import ending_together, joined
     from flowercolor.errors import SettingError
     from flowercolor.files import write_bytes
     from flowercolor.images import WRITABLE, output_format
@@ -190,7 +193,8 @@ def colorize(
         return
 
     count: Counter[str] = Counter()
-    with closing(run(_shared(jobs), colorizer, writing, progress, among=jobs)) as outcomes:
+    outcomes = run(_shared(jobs), colorizer, writing, progress, among=jobs)
+    with joined(torch.device("cpu")), ending_together(), closing(outcomes):
         for outcome in outcomes:
             count[outcome.status] += 1
             if outcome.status == "failed":
