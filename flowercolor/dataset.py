@@ -101,7 +101,9 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
 
     def subset(self, positions: Sequence[int] | Tensor) -> "FlowerDataset":
         """The pictures at these positions of this set, as a set of their own."""
-        return FlowerDataset(self.photos, self.indices[torch.as_tensor(positions)], self._rgb)
+        return FlowerDataset(
+            self.photos, self.indices[torch.as_tensor(positions, dtype=torch.long)], self._rgb
+        )
 
     def without(self, names: Collection[str]) -> "FlowerDataset":
         """This set without the photos of these names."""

@@ -1,6 +1,6 @@
 """One step of the game between the two networks, and all the state that it changes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
+from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import autocast
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
-from flowercolor.errors import CheckpointError, SettingError, one_line
+from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, UNet
-from flowercolor.ranks import ranks
+from flowercolor.ranks import ranks, share
 
 __all__ = ["Engine"]
 
@@ -33,7 +34,7 @@ def _naming_compile() -> Iterator[None]:
     except RuntimeError as error:
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
             raise
-        reason = one_line(error).partition(" Set TORCHDYNAMO")[0]
+        reason = str(error).partition("\n")[0]  # after it, where in torch
         raise SettingError(
             f"--compile: torch cannot compile the networks here ({reason}); it needs a C++ "
             "compiler such as g++, and Triton for a GPU: install them, or leave --compile out"
@@ -178,6 +179,24 @@ class Engine:
         *sums, photos = together(self._totals).tolist()
         self._totals.zero_()
         return {name: total / photos for name, total in zip(self._watched, sums, strict=True)}
+
+    def recalibrate(self, dataset: FlowerDataset, positions: Sequence[int]) -> None:
+        """Measure batch norm's statistics of the averaged weights anew, on whole photos.
+
+        Those that were averaged along are of the weights that learned, and of crops: flowers
+        seen larger. Without an average this does nothing.
+
+        Args:
+            dataset: The photos.
+            positions: Some of them; a thousand are enough.
+        """
+        if not self._average:
+            return
+        own = torch.as_tensor(share(positions))
+        # Of nearly one size each: at 16 px batch norm cannot do with a last batch of one.
+        batches = own.tensor_split(max(1, len(own) // self.config.batch_size))
+        with autocast(self.device, self.precision):
+            update_bn((dataset.batch(batch)[0].to(self.device) for batch in batches), self.judged)
 
     def settle(self) -> None:
         """Bring together what each process knows alone: batch norm's running statistics."""

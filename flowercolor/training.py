@@ -50,6 +50,7 @@ __all__ = ["LOSSES", "TrainResult", "read_metrics", "read_source", "train"]
 
 SAMPLE_COUNT = 8
 LOG_STEPS = 50
+RECALIBRATION_PHOTOS = 1024
 VIVID_WEIGHT = 1e-3
 CONFIG = "config.json"
 
@@ -205,6 +206,7 @@ def train(
                     save(LAST, engine.state())
                     return TrainResult(run, False, info.epoch, info.test_l1, info.best_l1)
 
+            engine.recalibrate(train_set, drawn.order[:RECALIBRATION_PHOTOS].tolist())
             engine.settle()
             tested = score(engine.judged, test_set, config.test_batch_size, progress)
             figures = {"test_l1": tested.mean_l1, "colorfulness": tested.mean_colorfulness}
