@@ -28,13 +28,15 @@ from typer.testing import CliRunner
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
+from flowercolor.checkpoint import CheckpointInfo, load_tensors, read_info, save_checkpoint
 from flowercolor.cli import console
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.dataset import get_data, split_validation
 from flowercolor.download import Archive, Downloaded, download_archive
 from flowercolor.errors import DownloadError
 from flowercolor.networks import UNet
+from flowercolor.recipes import RECIPES
 
 COMMANDS = ("colorize", "download", "train", "eval", "models")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
@@ -257,20 +259,88 @@ def test_train_starts_from_another_generator(archive: Path, weights: Path, here:
 def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     options = ["--lr", "0.001", "--lambda-l1", "10", "--lambda-adv", "0", "--output", "chroma"]
     options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
+    options += ["--lr-decay", "cosine", "--crop", "0.5", "--ema", "0.9", "--criterion", "vivid"]
+    options += ["--patience", "3", "--validation", "--batch-size", "3"]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
         "network": {"base_channels": 2, "output": "chroma"},
         "epochs": 1,
-        "batch_size": 4,
+        "batch_size": 3,
         "test_batch_size": 2,
         "lr": 0.001,
+        "lr_decay": "cosine",
         "lambda_l1": 10.0,
         "lambda_adv": 0.0,
         "size_px": 16,
         "flip": True,
+        "crop": 0.5,
+        "ema": 0.9,
+        "criterion": "vivid",
+        "patience": 3,
+        "validation": True,
         "seed": 7,
     }
+    assert expected.keys() == TrainConfig().to_dict().keys(), "an option for each setting"
     assert json.loads((here / "run" / "config.json").read_text())["config"] == expected
+
+
+def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> None:
+    options = ["--recipe", "chroma", "--epochs", "1", "--crop", "1", "--out", "run"]
+    succeed("train", "--data", archive, *TINY, *options)
+    recipe = RECIPES["chroma"]
+    expected = replace(
+        recipe,
+        network=replace(recipe.network, base_channels=2),
+        size_px=16,
+        batch_size=4,
+        epochs=1,
+        crop=1.0,
+    )
+    assert json.loads(Path("run/config.json").read_text())["config"] == expected.to_dict()
+    assert_one_line_of_error(flowercolor("train", "--recipe", "soup"), "recipe soup", "faithful")
+
+
+def test_a_part_of_the_training_photos_is_tested_on_in_place_of_the_test_photos(
+    archive: Path, here: Path
+) -> None:
+    train_set, _ = get_data(archive, 16)
+    kept, held = split_validation(train_set)
+    assert len(held) > 0
+    options = ["--validation", "--batch-size", "3", "--epochs", "1", "--out", "run"]
+    result = succeed("train", "--data", archive, *TINY, *options)
+    said = f"{len(kept)} photos to learn from, {len(held)} to test on"
+    assert said in result.stderr
+    again = succeed("train", "--resume", "run", "--epochs", "2")
+    assert said in again.stderr
+
+
+def test_twins_of_test_photos_are_left_out_and_stay_out(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_set, test_set = get_data(archive, 16)
+    Path("twins.tsv").write_text(f"{test_set.names[0]}\t{train_set.names[3]}\n")
+    options = ["--twins", "twins.tsv", "--batch-size", "3", "--epochs", "1", "--out", "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", _stop_at_once)
+        stopped = flowercolor("train", "--data", archive, *TINY, *options)
+    assert "9 photos to learn from, 2 to test on" in stopped.stderr
+    Path("twins.tsv").unlink()
+    resumed = run_printed(stopped.stdout)
+    assert "9 photos to learn from, 2 to test on" in resumed.stderr
+    data = json.loads(Path("run/config.json").read_text())["data"]
+    assert data["left_out"] == [train_set.names[3]]
+    assert data["train_photos"] == 9
+    assert read_info(Path("run/last.safetensors")).data["left_out"] == [train_set.names[3]]
+
+
+def test_train_without_tensorboard_names_its_extra(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = flowercolor("train", "--data", archive, *TINY, "--tensorboard", "--out", "run")
+    assert result.exit_code == 1
+    assert "pip install 'flowercolor[tensorboard]'" in last_line(result.stderr)
+    assert not Path("run").exists()
 
 
 def test_train_fetches_the_archive_where_it_is_missing(
@@ -536,7 +606,8 @@ def test_a_finished_run_can_be_made_longer(trained: Trained) -> None:
 
 def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> None:
     resume = ["train", "--resume", "last"]
-    assert_one_line_of_error(flowercolor(*resume, "--out", "other"), "leave out --out")
+    for option in ("--out", "--start-from", "--recipe"):
+        assert_one_line_of_error(flowercolor(*resume, option, "chroma"), "leave out --out, --s")
     refused = flowercolor(*resume, "--lr", "0.5")
     assert refused.exit_code == 1
     assert "other settings" in last_line(refused.stderr)
@@ -569,7 +640,7 @@ def test_ctrl_c_saves_the_run_and_prints_how_to_go_on(archive: Path, here: Path)
     assert process.returncode == 130, stderr
     [run] = paths.runs_dir().iterdir()
     assert stdout == f"flowercolor train --resume {run.name}\n"
-    assert "Stopping after this step" in stderr
+    assert "Stopping and saving" in stderr
     assert "Traceback" not in stderr
     assert "\x1b" not in stderr
     assert "\r" not in stderr

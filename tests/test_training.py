@@ -18,14 +18,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from flowercolor import engine, journal, plots, training
-from flowercolor.checkpoint import BEST, LAST, load_generator, load_tensors, read_info
+from flowercolor.checkpoint import (
+    BEST,
+    LAST,
+    load_generator,
+    load_tensors,
+    read_info,
+    save_checkpoint,
+)
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
 from flowercolor.errors import (
     CheckpointError,
+    DataError,
     DeviceError,
     SettingError,
     StorageError,
@@ -140,111 +148,7 @@ def files(run: Path) -> list[str]:
     return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
 
 
-# The game
-
-
-def test_the_adversarial_gradient_reaches_the_generator(sets: Sets, run: Path) -> None:
-    """Without an L1 term it is the only thing that can move the generator."""
-    config = changed(network=NetworkConfig(4), lambda_l1=0, epochs=1)
-    go(config, sets, run)
-    after = saved(run, "generator.")
-    unmoved = [n for n, p in initial(config)[0].named_parameters() if torch.equal(p, after[n])]
-    assert unmoved == []
-
-
-def test_the_adversarial_gradient_makes_fakes_look_real_to_the_discriminator(
-    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Against a discriminator that stands still, the adversarial term falls."""
-    monkeypatch.setattr(engine, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0)
-    go(changed(network=NetworkConfig(4), lambda_l1=0, epochs=6, lr=3e-3), sets, run)
-    first, *_, last = (row["adversarial"] for row in read_metrics(run))
-    assert last < 0.7 * first
-
-
-def test_a_step_is_the_plain_game(sets: Sets, run: Path) -> None:
-    """D learns from real and detached fake, then G from what D has become and from L1."""
-    config = changed(network=NetworkConfig(4), batch_size=10, epochs=1, flip=False, lambda_l1=2)
-    go(config, sets, run)
-
-    generator, discriminator = initial(config)
-    optimizer_g = torch.optim.Adam(generator.parameters(), config.lr)
-    optimizer_d = torch.optim.Adam(discriminator.parameters(), config.lr)
-    bce = nn.BCELoss()
-    grey, real = sets[0].batch(range(10))
-    fake = generator(grey)
-    judged_real = discriminator(real).sigmoid()
-    judged_fake = discriminator(fake.detach()).sigmoid()
-    loss_d = bce(judged_real, torch.ones(10, 1, 1, 1)) + bce(judged_fake, torch.zeros(10, 1, 1, 1))
-    loss_d.backward()
-    optimizer_d.step()
-    adversarial = bce(discriminator(fake).sigmoid(), torch.ones(10, 1, 1, 1))
-    l1 = (fake - real).abs().mean()
-    (config.lambda_l1 * l1 + config.lambda_adv * adversarial).backward()
-    optimizer_g.step()
-
-    (row,) = read_metrics(run)
-    expected_row = {
-        "loss_g": config.lambda_l1 * l1 + config.lambda_adv * adversarial,
-        "loss_d": loss_d,
-        "l1": l1,
-        "adversarial": adversarial,
-        "d_real": judged_real.mean(),
-        "d_fake": judged_fake.mean(),
-    }
-    for key, value in expected_row.items():
-        assert row[key] == pytest.approx(value.item(), rel=1e-4)
-    for prefix, network in (("generator.", generator), ("discriminator.", discriminator)):
-        after = saved(run, prefix)
-        for name, expected in network.state_dict().items():
-            if name in ("layers.0.bias", "layers.3.bias"):
-                continue  # batch norm takes their effect away, their gradient is rounding alone
-            # Adam's first step is lr times the gradient's sign, which rounding may turn where
-            # the gradient is 0.
-            close = (after[name] - expected).abs() < 0.3 * config.lr
-            assert close.double().mean() > 0.98, name
-
-
-def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
-    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its gradients are after the step what they were before the generator's turn."""
-    judges: list[Discriminator] = []
-    before: list[list[Tensor]] = []
-
-    class Watched(Discriminator):
-        def __init__(self, size_px: int) -> None:
-            super().__init__(size_px)
-            judges.append(self)
-
-    def watched_loss(logits: Tensor) -> Tensor:
-        before.append([gradient(parameter) for parameter in judges[0].parameters()])
-        return adversarial_loss(logits)
-
-    def gradient(parameter: Tensor) -> Tensor:
-        assert parameter.grad is not None
-        return parameter.grad.clone()
-
-    adversarial_loss = engine.adversarial_loss  # type: ignore[attr-defined]
-    monkeypatch.setattr(engine, "Discriminator", Watched)
-    monkeypatch.setattr(engine, "adversarial_loss", watched_loss)
-    go(changed(epochs=1, batch_size=10), sets, run)
-    assert len(before) == 1
-    assert sum(gradient.abs().sum() for gradient in before[0]) > 0
-    for parameter, expected in zip(judges[0].parameters(), before[0], strict=True):
-        assert torch.equal(gradient(parameter), expected)
-        assert parameter.requires_grad, "it must learn again at the next step"
-
-
-def test_without_an_adversarial_term_the_discriminator_is_left_alone(sets: Sets, run: Path) -> None:
-    config = changed(lambda_adv=0, epochs=1)
-    go(config, sets, run)
-    generator, discriminator = initial(config)
-    assert_equal(saved(run, "discriminator."), discriminator.state_dict())
-    assert saved(run, "optimizer_d.") == {}
-    assert not torch.equal(saved(run, "generator.")["head.weight"], generator.head.weight)
-    (row,) = read_metrics(run)
-    assert not {"loss_d", "adversarial", "d_real"} & set(row)
+# Learning
 
 
 @pytest.mark.parametrize("output", ["rgb", "chroma"])
@@ -320,6 +224,15 @@ def test_a_run_may_begin_with_the_weights_of_another(
         torch.testing.assert_close(after[name], start[name], atol=1e-6, rtol=0)
 
 
+def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    config = changed(epochs=1)
+    go(config, sets, run, start_from=uninterrupted / BEST, should_stop=after(1))
+    go(config, sets, run, resume=True)
+    said = "Begun with the generator of uninterrupted."
+    assert read_info(run / BEST).note == read_info(run / LAST).note == said
+    assert json.loads((run / "config.json").read_text())["note"] == said
+
+
 def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     with pytest.raises(
         CheckpointError, match="holds a network of base_channels 2 and output rgb"
@@ -384,21 +297,74 @@ def test_the_best_checkpoint_scores_what_the_metrics_say(sets: Sets, uninterrupt
     assert score(generator, sets[1]).mean_l1 == pytest.approx(best["test_l1"], abs=1e-6)
 
 
-def test_the_best_checkpoint_is_that_of_the_lowest_test_l1(
-    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    l1 = iter([0.5, 0.3, 0.4, 0.35])
+def pretend(monkeypatch: pytest.MonkeyPatch, l1: list[float], colorful: list[float]) -> None:
+    """Tests come to these scores, one after the other; the true photos have colourfulness 50."""
+    scores = iter(list(zip(l1, colorful, strict=True)))
 
     def pretended(*_: object) -> Scores:
-        value = torch.tensor([next(l1)])
-        return Scores(["a"], value, value, value, value)
+        of_l1, of_color = (torch.tensor([value], dtype=torch.float64) for value in next(scores))
+        return Scores(["a"], of_l1, of_l1, of_color, torch.tensor([50.0]))
 
     monkeypatch.setattr(training, "score", pretended)
-    go(CONFIG, sets, run)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "best_epoch"),
+    # 0.3 + 0.040, 0.31 + 0.029, 0.32 + 0.030, 0.33 + 0.005
+    [("l1", 1), ("vivid", 4)],
+)
+def test_the_best_checkpoint_is_that_of_the_lowest_score(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch, criterion: Any, best_epoch: int
+) -> None:
+    """By L1 alone, or with a thousandth of how far the colourfulness is off, either way."""
+    l1 = [0.3, 0.31, 0.32, 0.33]
+    pretend(monkeypatch, l1, [10, 21, 80, 55])
+    go(changed(criterion=criterion), sets, run)
     best, last = read_info(run / BEST), read_info(run / LAST)
-    assert (best.epoch, last.epoch) == (2, 4)
-    assert best.test_l1 == best.best_l1 == last.best_l1 == pytest.approx(0.3)
-    assert last.test_l1 == pytest.approx(0.35)
+    assert (best.epoch, best.best_epoch, last.best_epoch) == (best_epoch,) * 3
+    assert best.test_l1 == best.best_l1 == last.best_l1 == l1[best_epoch - 1]
+    assert best.best_score == pytest.approx({"l1": 0.3, "vivid": 0.335}[criterion])
+    assert last.test_l1 == l1[-1]
+    assert [row["colorfulness"] for row in read_metrics(run)] == [10, 21, 80, 55]
+
+
+def test_patience_ends_a_run_that_no_longer_gets_better(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it stays ended, unless one has more patience."""
+
+    class Noting(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, message: str) -> None:
+            self.notes.append(message)
+
+    progress = Noting()
+    pretend(monkeypatch, [0.5, 0.3, 0.4, 0.35, 0.31, 0.2], [1] * 6)
+    config = changed(epochs=9, patience=2)
+    result = go(config, sets, run, progress=progress)
+    assert result == TrainResult(run, True, 4, 0.35, 0.3)
+    said = "Stopped after epoch 4: none was better than epoch 2 for 2 epochs"
+    assert progress.notes == [said]
+    before = (run / LAST).read_bytes()
+    assert go(config, sets, run, resume=True, progress=progress) == result
+    assert progress.notes == [said, said]
+    assert (run / LAST).read_bytes() == before
+    longer = dataclasses.replace(config, epochs=6, patience=4)
+    assert go(longer, sets, run, resume=True).epoch == 6
+    assert read_info(run / BEST).best_epoch == 6
+
+
+def test_the_average_is_what_is_tested_and_saved(sets: Sets, run: Path) -> None:
+    go(changed(epochs=1, ema=0.5), sets, run)
+    average, live = saved(run, "generator."), saved(run, "live.")
+    assert_equal(average, saved(run, "generator.", BEST))
+    assert average.keys() == live.keys()
+    assert not torch.equal(average["head.weight"], live["head.weight"])
+    [row] = read_metrics(run)
+    tested = score(load_generator(run / BEST)[0], sets[1]).mean_l1
+    assert tested == pytest.approx(row["test_l1"], abs=1e-6)
 
 
 def test_the_best_checkpoint_holds_the_generator_alone(uninterrupted: Path) -> None:
@@ -433,6 +399,62 @@ def test_progress_counts_every_step_and_goes_on_where_a_run_stopped(sets: Sets, 
     go(CONFIG, sets, run, should_stop=after(5))
     go(CONFIG, sets, run, progress=stopped, resume=True)
     assert stopped.done["Training"] == (12, 12)
+
+
+# The rows of metrics.jsonl
+
+
+def test_there_is_a_row_per_log_point_and_at_each_epochs_end(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "LOG_STEPS", 2)
+    go(changed(epochs=2), sets, run)
+    written = rows(run)
+    assert [row["step"] for row in written] == [2, 3, 5, 6]
+    assert [row["epoch"] for row in written] == [0.6667, 1, 1.6667, 2]
+    assert [{"test_l1", "colorfulness"} <= row.keys() for row in written] == [False, True] * 2
+    measured = {"lr", "loss_g", "l1", "loss_d", "adversarial", "d_real", "d_fake"}
+    for row in written:
+        assert measured | {"grad_l1", "grad_adversarial"} <= row.keys()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6])
+def test_a_stopped_run_leaves_the_same_rows(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """With everything on that going on could lose; between, at and after log points."""
+    monkeypatch.setattr(training, "LOG_STEPS", 2)
+    config = changed(epochs=2, ema=0.9, crop=0.5, lr_decay="cosine", criterion="vivid")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    go(config, sets, whole)
+    assert not go(config, sets, parts, should_stop=after(step)).finished
+    assert go(config, sets, parts, resume=True).finished
+    assert len(rows(whole)) == 4
+    assert_same_run(parts, whole)
+
+
+@pytest.mark.parametrize("decay", ["none", "cosine"])
+def test_the_learning_rate_stays_or_falls_along_half_a_wave(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch, decay: Any
+) -> None:
+    monkeypatch.setattr(training, "LOG_STEPS", 1)
+    used: list[float] = []
+    step = engine.Engine.step
+
+    def watched(self: engine.Engine, batch: Any, lr: float, **options: Any) -> dict[str, float]:
+        used.append(lr)
+        return step(self, batch, lr, **options)
+
+    monkeypatch.setattr(engine.Engine, "step", watched)
+    go(changed(lr_decay=decay), sets, run)
+    assert [row["lr"] for row in read_metrics(run)] == used
+    if decay == "none":
+        assert used == [CONFIG.lr] * 12
+    else:
+        assert used[0] == CONFIG.lr
+        assert used[6] == pytest.approx(CONFIG.lr / 2)
+        assert 0 < used[11] < 0.02 * CONFIG.lr
+        assert used == sorted(used, reverse=True)
 
 
 # Going on
@@ -597,6 +619,17 @@ def test_going_on_from_weights_alone_is_refused(sets: Sets, run: Path, uninterru
     assert_resume_refused(CONFIG, sets, run, "holds weights only; resuming needs the last")
 
 
+def test_going_on_from_a_run_of_an_older_version_is_refused(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    """Its sums are others, and its metrics have no steps."""
+    info, tensors = load_tensors(uninterrupted / LAST)
+    data = {name: value for name, value in info.data.items() if name != "left_out"}
+    run.mkdir()
+    save_checkpoint(run / LAST, dataclasses.replace(info, data=data, version="0.0.1"), tensors)
+    assert_resume_refused(CONFIG, sets, run, "flowercolor 0.0.1 wrote it in a form that")
+
+
 def test_going_on_from_nothing_is_refused(sets: Sets, run: Path) -> None:
     assert_resume_refused(CONFIG, sets, run, "no such file; expected a checkpoint")
 
@@ -675,6 +708,15 @@ def test_a_resumed_run_may_test_faster(sets: Sets, tmp_path: Path) -> None:
     train(once, *sets, tmp_path, device="cpu")
     faster = dataclasses.replace(once, epochs=2, test_batch_size=once.test_batch_size + 1)
     assert train(faster, *sets, tmp_path, device="cpu", resume=True).epoch == 2
+
+
+@pytest.mark.parametrize("left", [(10, 0), (0, 2)])
+def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int, int]) -> None:
+    few = sets[0].subset(range(left[0])), sets[1].subset(range(left[1]))
+    with pytest.raises(DataError, match=r"photos to learn from and .* to test on; ") as caught:
+        train(CONFIG, *few, run, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert not run.exists()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 9])

@@ -1,0 +1,325 @@
+import copy
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from flowercolor import engine
+from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.engine import Engine
+from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.feeding import Batch
+from flowercolor.networks import Discriminator, UNet
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
+L1_ONLY = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, lambda_adv=0)
+ADVERSARIAL_ONLY = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=0)
+AVERAGED = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, ema=0.9)
+STILL = 0.0  # a learning rate that moves nothing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Any:
+    """Threads that hand each other tiny networks take several times as long as one alone."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> Engine:
+    return Engine(config, CPU, "float32", compiled)
+
+
+def batch(seed: int = 0, count: int = 10) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    real = torch.rand(count, 3, 16, 16, generator=rng)
+    return Batch(real.mean(dim=1, keepdim=True), real, count, 1.0)
+
+
+def play(engine: Engine, steps: range, **options: Any) -> list[dict[str, float]]:
+    """Learn from a few batches, each of which follows from its number."""
+    return [engine.step(batch(number, 4), engine.config.lr, **options) for number in steps]
+
+
+def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def different(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> list[str]:
+    assert tensors.keys() == others.keys()
+    return [name for name in tensors if not torch.equal(tensors[name], others[name])]
+
+
+def gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad.clone()
+
+
+def initial(config: TrainConfig) -> tuple[UNet, Discriminator]:
+    """The two networks as a run begins with them."""
+    torch.manual_seed(config.seed)
+    return UNet(config.network), Discriminator(config.size_px)
+
+
+# The game
+
+
+def test_the_adversarial_gradient_reaches_the_generator() -> None:
+    """Without an L1 term it is the only thing that can move the generator."""
+    learning = begin(ADVERSARIAL_ONLY)
+    before = clone(dict(learning.generator.named_parameters()))
+    learning.step(batch(), CONFIG.lr)
+    moved = different(before, dict(learning.generator.named_parameters()))
+    assert moved == list(before)
+
+
+def test_the_adversarial_gradient_makes_fakes_look_real_to_the_discriminator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against a discriminator that stands still, the adversarial term falls."""
+    monkeypatch.setattr(engine, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0)
+    learning = begin(ADVERSARIAL_ONLY)
+    terms = []
+    for _ in range(15):
+        learning.step(batch(), 3e-3)
+        terms.append(learning.means()["adversarial"])
+    assert terms[-1] < 0.7 * terms[0]
+
+
+def test_a_step_is_the_plain_game() -> None:
+    """D learns from real and detached fake, then G from what D has become and from L1."""
+    learning = begin()
+    learning.step(batch(), CONFIG.lr)
+
+    generator, discriminator = initial(CONFIG)
+    optimizer_g = torch.optim.Adam(generator.parameters(), CONFIG.lr)
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), CONFIG.lr)
+    bce = nn.BCELoss()
+    grey, real, *_ = batch()
+    fake = generator(grey)
+    judged_real = discriminator(real).sigmoid()
+    judged_fake = discriminator(fake.detach()).sigmoid()
+    loss_d = bce(judged_real, torch.ones(10, 1, 1, 1)) + bce(judged_fake, torch.zeros(10, 1, 1, 1))
+    loss_d.backward()
+    optimizer_d.step()
+    adversarial = bce(discriminator(fake).sigmoid(), torch.ones(10, 1, 1, 1))
+    l1 = (fake - real).abs().mean()
+    loss_g = CONFIG.lambda_l1 * l1 + CONFIG.lambda_adv * adversarial
+    loss_g.backward()
+    optimizer_g.step()
+
+    expected_means = {
+        "loss_g": loss_g,
+        "loss_d": loss_d,
+        "l1": l1,
+        "adversarial": adversarial,
+        "d_real": judged_real.mean(),
+        "d_fake": judged_fake.mean(),
+    }
+    means = learning.means()
+    assert means.keys() == expected_means.keys()
+    for key, value in expected_means.items():
+        assert means[key] == pytest.approx(value.item(), rel=1e-4)
+    for one, other in ((learning.generator, generator), (learning.discriminator, discriminator)):
+        after = one.state_dict()
+        for name, expected in other.state_dict().items():
+            if name in ("layers.0.bias", "layers.3.bias"):
+                continue  # batch norm takes their effect away, their gradient is rounding alone
+            # Adam's first step is lr times the gradient's sign, which rounding may turn where
+            # the gradient is 0.
+            close = (after[name] - expected).abs() < 0.3 * CONFIG.lr
+            assert close.double().mean() > 0.98, name
+
+
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its gradients are after the step what they were before the generator's turn."""
+    learning = begin()
+    before: list[Tensor] = []
+
+    def watched_loss(logits: Tensor) -> Tensor:
+        before.extend(gradient(parameter) for parameter in learning.discriminator.parameters())
+        return adversarial_loss(logits)
+
+    adversarial_loss = engine.adversarial_loss  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine, "adversarial_loss", watched_loss)
+    learning.step(batch(), CONFIG.lr, weigh=True)
+    assert sum(gradient.abs().sum() for gradient in before) > 0
+    for parameter, expected in zip(learning.discriminator.parameters(), before, strict=True):
+        assert torch.equal(gradient(parameter), expected)
+        assert parameter.requires_grad, "it must learn again at the next step"
+
+
+def test_without_an_adversarial_term_the_discriminator_is_left_alone() -> None:
+    learning = begin(L1_ONLY)
+    assert learning.step(batch(), L1_ONLY.lr, weigh=True) == {}
+    generator, discriminator = initial(L1_ONLY)
+    assert different(learning.discriminator.state_dict(), discriminator.state_dict()) == []
+    assert not any(name.startswith("optimizer_d.") for name in learning.state())
+    assert not torch.equal(learning.generator.head.weight, generator.head.weight)
+    assert set(learning.means()) == {"loss_g", "l1"}
+
+
+def test_a_step_is_as_long_as_it_is_told() -> None:
+    learning = begin()
+    before = clone(dict(learning.generator.named_parameters()))
+    learning.step(batch(), STILL)
+    assert different(before, dict(learning.generator.named_parameters())) == []
+
+
+def test_means_are_over_the_photos_since_the_last_call() -> None:
+    learning = begin(L1_ONLY)
+    single = []
+    for photos in (batch(1, 8), batch(2, 2)):
+        learning.step(photos, STILL)
+        single.append(learning.means()["l1"])
+    for photos in (batch(1, 8), batch(2, 2)):
+        learning.step(photos, STILL)
+    expected = (8 * single[0] + 2 * single[1]) / 10
+    assert learning.means()["l1"] == pytest.approx(expected, rel=1e-5)
+
+
+# What each loss sends into the generator
+
+
+def test_the_norms_are_those_of_each_terms_own_gradient() -> None:
+    learning = begin()
+    generator, discriminator = initial(CONFIG)
+    norms = learning.step(batch(), STILL, weigh=True)
+
+    grey, real, *_ = batch()
+    fake = generator(grey)
+    discriminator(real)  # each pass brings spectral norm on
+    discriminator(fake.detach())
+    adversarial = -discriminator(fake).sigmoid().log().mean()
+    terms = {
+        "grad_l1": CONFIG.lambda_l1 * (fake - real).abs().mean(),
+        "grad_adversarial": CONFIG.lambda_adv * adversarial,
+    }
+    assert norms.keys() == terms.keys()
+    for name, term in terms.items():
+        generator.zero_grad()
+        term.backward(retain_graph=True)
+        squares = sum(gradient(p).double().square().sum().item() for p in generator.parameters())
+        assert norms[name] == pytest.approx(squares**0.5, rel=1e-3)
+
+
+def test_weighing_changes_nothing_that_is_learned() -> None:
+    weighed, not_weighed = begin(AVERAGED), begin(AVERAGED)
+    norms = play(weighed, range(3), weigh=True)
+    assert play(not_weighed, range(3)) == [{}] * 3
+    assert all(set(of) == {"grad_l1", "grad_adversarial"} for of in norms)
+    assert different(weighed.state(), not_weighed.state()) == []
+
+
+# The running average
+
+
+def test_what_is_judged_is_the_running_average_of_weights_and_of_batch_norm() -> None:
+    learning = begin(AVERAGED)
+    expected: dict[str, Tensor] = {}
+    for number in range(5):
+        play(learning, range(number, number + 1))
+        now = clone(learning.generator.state_dict())
+        expected = {k: 0.9 * expected.get(k, v) + 0.1 * v for k, v in now.items()}
+    average = learning.judged.state_dict()
+    assert "stem.1.running_var" in average
+    for name, value in average.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
+            assert not torch.equal(value, now[name])
+    state = learning.state()
+    for name in average:
+        assert torch.equal(state[f"generator.{name}"], average[name])
+        assert torch.equal(state[f"live.{name}"], now[name])
+
+
+def test_without_an_average_the_generator_itself_is_judged() -> None:
+    learning = begin()
+    assert learning.judged is learning.generator
+    assert not any(name.startswith("live.") for name in learning.state())
+
+
+# Going on
+
+
+@pytest.mark.parametrize("config", [CONFIG, L1_ONLY, AVERAGED])
+def test_a_restored_engine_goes_on_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
+    """Through a file, where all tensors lie row by row, unlike the weights in memory."""
+    straight, restored = begin(config), begin(config)
+    play(straight, range(3))
+    save_checkpoint(tmp_path / "a", CheckpointInfo(config), straight.state())
+    restored.restore(load_tensors(tmp_path / "a")[1], tmp_path / "a")
+    assert different(straight.state(), restored.state()) == []
+    for learning in (straight, restored):
+        play(learning, range(3, 6))
+    assert different(straight.state(), restored.state()) == []
+    assert straight.means() == restored.means()
+
+
+def test_moments_lie_in_memory_as_their_weights_do(tmp_path: Path) -> None:
+    """Fused Adam goes through both in the order of memory."""
+    learning, restored = begin(), begin()
+    play(learning, range(1))
+    save_checkpoint(tmp_path / "a", CheckpointInfo(CONFIG), learning.state())
+    restored.restore(load_tensors(tmp_path / "a")[1], tmp_path / "a")
+    strides = set()
+    for parameter, moments in restored._optimizer_g.state.items():
+        assert moments["exp_avg"].stride() == moments["exp_avg_sq"].stride() == parameter.stride()
+        strides.add(parameter.is_contiguous())
+    assert strides == {True, False}, "no weight lies channels last: this test shows nothing"
+
+
+def test_weights_alone_are_no_state(tmp_path: Path) -> None:
+    learning = begin()
+    weights = {f"generator.{k}": v for k, v in learning.generator.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"a: holds weights only; resuming needs the last"):
+        learning.restore(weights, tmp_path / "a")
+
+
+# Compiling
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of what its own tracing does
+def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced and taken apart as for a compiler, but run by torch itself, which is quick to make."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    config = TrainConfig(NetworkConfig(1), size_px=16)
+    torch.compiler.reset()
+    plain, compiled = begin(config), begin(config, compiled=True)
+    before = copy.deepcopy(plain.generator.state_dict())
+    for learning in (plain, compiled):
+        learning.step(batch(0, 4), STILL)
+    # Weighing goes through one pass three times, which a compiler has to be told beforehand.
+    norms = [learning.step(batch(1, 4), STILL, weigh=True) for learning in (plain, compiled)]
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3)
+    assert compiled.means() == pytest.approx(plain.means(), rel=1e-4)
+    compiled.step(batch(2, 4), 1e-3)
+    assert different(before, compiled.judged.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor import config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # compiled before: not again
+    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
+    torch.compiler.reset()
+    learning = begin(TrainConfig(NetworkConfig(1), size_px=16, lambda_adv=0), compiled=True)
+    with pytest.raises(SettingError, match=r"^--compile: torch cannot compile .*\+\+") as caught:
+        learning.step(batch(0, 4), 1e-3)
+    assert "no-such-compiler" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
+    with pytest.raises(RuntimeError, match="shape"):
+        begin().step(batch(), 1e-3)

@@ -1,0 +1,189 @@
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowercolor import journal
+from flowercolor.errors import SettingError
+from flowercolor.files import write_text
+from flowercolor.journal import LOSSES, METRICS, SAMPLES, Journal, read_metrics
+from flowercolor.progress import Silent
+
+SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+
+
+class Noting(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+class Board:
+    """Stands for TensorBoard's SummaryWriter."""
+
+    made: list["Board"]
+
+    def __init__(self, log_dir: str, purge_step: int | None = None, flush_secs: int = 120) -> None:
+        self.log_dir, self.purge_step, self.closed = log_dir, purge_step, False
+        self.scalars: set[tuple[str, float, int]] = set()
+        self.images: list[tuple[str, Tensor, int]] = []
+        Board.made.append(self)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.scalars.add((name, value, step))
+
+    def add_images(self, name: str, pictures: Tensor, step: int) -> None:
+        self.images.append((name, pictures, step))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> type[Board]:
+    Board.made = []
+    module = SimpleNamespace(SummaryWriter=Board)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    return Board
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word in place of the graphs, which take half a second to draw."""
+    monkeypatch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+
+
+def row(step: int, **figures: float) -> dict[str, Any]:
+    return {
+        "epoch": step / 4,
+        "step": step,
+        "lr": 0.1,
+        "loss_g": 1 / step,
+        "seconds": 1.5,
+    } | figures
+
+
+def test_each_row_is_on_disk_at_once(tmp_path: Path) -> None:
+    written = Journal(tmp_path, Silent())
+    for step in (1, 2):
+        written.log(row(step))
+        assert read_metrics(tmp_path) == written.rows == [row(of) for of in range(1, step + 1)]
+    lines = (tmp_path / METRICS).read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
+def test_an_epochs_end_adds_the_test_to_the_last_row_and_draws(tmp_path: Path) -> None:
+    written = Journal(tmp_path, Silent())
+    for step in (2, 4):
+        written.log(row(step))
+    written.close_epoch(1, {"test_l1": 0.25}, SHEET)
+    assert read_metrics(tmp_path) == [row(2), row(4, test_l1=0.25)]
+    assert (tmp_path / LOSSES).read_text() == "2"
+    assert [path.name for path in (tmp_path / SAMPLES).iterdir()] == ["epoch_0001.png"]
+
+
+def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:
+    written = Journal(tmp_path, Silent())
+    for step in range(1, 6):
+        written.log(row(step))
+    resumed = Journal(tmp_path, Silent(), 3)
+    resumed.log(row(4, loss_g=9))
+    assert read_metrics(tmp_path) == [row(1), row(2), row(3), row(4, loss_g=9)]
+
+
+def test_a_new_run_begins_without_the_rows_of_another(tmp_path: Path) -> None:
+    Journal(tmp_path, Silent()).log(row(1))
+    assert Journal(tmp_path, Silent()).rows == []
+
+
+def test_a_warning_is_given_when_it_begins_and_not_at_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [None, "won: 0.96", "won: 0.97", "blind: 0.1", None, None, "blind: 0.2"]
+
+    def pretended(rows: list[Mapping[str, Any]]) -> str | None:
+        return said[len(rows) - 1]
+
+    monkeypatch.setattr(journal, "verdict", pretended)
+    progress = Noting()
+    written = Journal(tmp_path, progress)
+    for step in range(1, len(said) + 1):
+        written.log(row(step))
+    assert progress.notes == [
+        "WARNING, step 2: won: 0.96",
+        "WARNING, step 4: blind: 0.1",
+        "WARNING, step 7: blind: 0.2",
+    ]
+
+
+def test_a_run_without_files_has_no_rows(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path / "none") == []
+
+
+# TensorBoard
+
+
+def test_tensorboard_gets_what_is_measured_and_the_pictures(
+    tmp_path: Path, board: type[Board]
+) -> None:
+    written = Journal(tmp_path, Silent(), tensorboard=True)
+    written.log(row(2))
+    written.log(row(4))
+    written.close_epoch(1, {"test_l1": 0.25}, SHEET)
+    [made] = board.made
+    assert made.log_dir == str(tmp_path)
+    assert made.purge_step is None
+    expected = {("lr", 0.1, 2), ("loss_g", 0.5, 2), ("lr", 0.1, 4), ("loss_g", 0.25, 4)}
+    assert made.scalars == expected | {("test_l1", 0.25, 4)}
+    [(name, pictures, step)] = made.images
+    assert (name, step) == ("generated", 4)
+    assert pictures is SHEET[1]
+    assert not made.closed
+    written.close()
+    assert made.closed
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(
+    tmp_path: Path, board: type[Board]
+) -> None:
+    Journal(tmp_path, Silent(), 7, tensorboard=True)
+    assert board.made[0].purge_step == 8
+
+
+def test_without_tensorboard_none_is_made(tmp_path: Path, board: type[Board]) -> None:
+    written = Journal(tmp_path, Silent())
+    written.log(row(1))
+    written.close_epoch(1, {"test_l1": 0.25}, SHEET)
+    written.close()
+    assert board.made == []
+
+
+def test_tensorboard_that_is_not_installed_is_refused_by_the_name_of_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SettingError, match=r"pip install 'flowercolor\[tensorboard\]'") as caught:
+        Journal(tmp_path, Silent(), tensorboard=True)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
+    """With the real one, where it is installed."""
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    written = Journal(tmp_path, Silent(), tensorboard=True)
+    written.log(row(4))
+    written.close_epoch(1, {"test_l1": 0.25}, SHEET)
+    written.close()
+    read = reader.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in read.Scalars("test_l1")] == [(4, 0.25)]
