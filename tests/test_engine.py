@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from flowercolor import engine
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.dataset import FlowerDataset, Photos
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch
@@ -239,6 +241,35 @@ def test_what_is_judged_is_the_running_average_of_weights_and_of_batch_norm() ->
     for name in average:
         assert torch.equal(state[f"generator.{name}"], average[name])
         assert torch.equal(state[f"live.{name}"], now[name])
+
+
+def test_averaged_weights_get_the_statistics_of_whole_photos(photos: Photos) -> None:
+    """Those of the first layer are the means over the photos; the rest is left alone."""
+    config = dataclasses.replace(AVERAGED, batch_size=4)
+    learning = begin(config)
+    play(learning, range(3))
+    before = clone(learning.state())
+    flowers = FlowerDataset(photos)
+    learning.recalibrate(flowers, range(8))
+    after = learning.state()
+    moved = different(before, after)
+    assert {name.rpartition(".")[2] for name in moved} == {
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    }
+    assert all(name.startswith("generator.") for name in moved)
+    first = learning.judged.stem[0](flowers.batch(range(8))[0])
+    torch.testing.assert_close(learning.judged.stem[1].running_mean, first.mean(dim=(0, 2, 3)))
+    assert different(clone(after), learning.state()) == []
+
+
+def test_without_an_average_no_statistics_are_measured(photos: Photos) -> None:
+    learning = begin()
+    learning.step(batch(), CONFIG.lr)
+    before = clone(learning.state())
+    learning.recalibrate(FlowerDataset(photos), range(8))
+    assert different(before, learning.state()) == []
 
 
 def test_without_an_average_the_generator_itself_is_judged() -> None:
