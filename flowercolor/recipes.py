@@ -19,8 +19,9 @@ RECIPES = {
     ),
     "vivid": TrainConfig(
         network=NetworkConfig(output="chroma"),
-        epochs=6,
+        epochs=5,
         lr=1e-4,
+        lr_decay="cosine",
         lambda_l1=200,
         flip=True,
         crop=0.6,

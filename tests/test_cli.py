@@ -38,7 +38,7 @@ from flowercolor.errors import DownloadError
 from flowercolor.networks import UNet
 from flowercolor.recipes import RECIPES
 
-COMMANDS = ("colorize", "download", "train", "eval", "models")
+COMMANDS = ("colorize", "download", "train", "eval", "join", "models")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
 
 
