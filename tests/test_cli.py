@@ -923,6 +923,23 @@ def test_models_lists_what_there_is(trained: Trained) -> None:
     assert trained.run.name in table
 
 
+def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: Path) -> None:
+    info, tensors = load_tensors(weights)
+    config = replace(info.config, validation=True)
+    save_checkpoint(weights, replace(info, config=config, best_l1=0.0712), tensors)
+    run = paths.runs_dir() / "dial"
+    succeed("join", weights, weights, "-o", run / "best.safetensors", "--note", "Two ends.")
+    [dial] = [
+        one
+        for one in map(json.loads, succeed("models", "--json").stdout.splitlines())
+        if one["name"] == "dial"
+    ]
+    assert (dial["validation"], dial["vividness"], dial["note"]) == (True, 0.5, "Two ends.")
+    table = succeed("models").stdout
+    assert "0.0712 at 16 px, val." in table
+    assert "2 rgb, dial" in table
+
+
 # ---- errors ----
 
 

@@ -18,7 +18,8 @@ def models(
 ) -> None:
     """List the checkpoints that there are: the bundled one and your own runs.
 
-    The names are what --checkpoint takes. Runs elsewhere than in the data directory are
+    The names are what --checkpoint takes. A score marked val. was measured on a part of the
+    training photos. Runs elsewhere than in the data directory are
     used by their path and not listed.
     """
     from rich.console import Console
@@ -47,16 +48,20 @@ def models(
                         "epoch": info.epoch,
                         "best_l1": info.best_l1,
                         "size_px": info.config.size_px,
+                        "validation": info.config.validation,
+                        "vividness": info.vividness,
                         "network": network.to_dict(),
                         "data": dict(info.data),
+                        "note": info.note,
                     }
                 )
             )
-        table.add_row(
-            name,
-            info.created[:10],
-            "" if info.best_l1 is None else f"{info.best_l1:.4f} at {info.config.size_px} px",
-            f"{network.base_channels} {network.output}",
-        )
+        scored = "" if info.best_l1 is None else f"{info.best_l1:.4f} at {info.config.size_px} px"
+        if scored and info.config.validation:
+            scored += ", val."
+        kind = f"{network.base_channels} {network.output}"
+        if info.vividness is not None:
+            kind += ", dial"
+        table.add_row(name, info.created[:10], scored, kind)
     if not json_lines:
         Console().print(table)
