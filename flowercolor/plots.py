@@ -108,7 +108,7 @@ def plot_trade(
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("colourfulness")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left")
     _save_figure(figure, path)
 
 
