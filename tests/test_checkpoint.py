@@ -391,7 +391,8 @@ def test_the_bundled_weights_are_there_and_within_20_mb() -> None:
     path = find_checkpoint("bundled")
     info, tensors = load_tensors(path)
     assert path.stat().st_size <= 20e6
-    assert all(name.startswith("generator.") for name in tensors)
+    assert {name.partition(".")[0] for name in tensors} == {"generator", "vivid"}
+    assert info.vividness is not None
     assert not any(tensor.dtype == torch.float32 for tensor in tensors.values())
     assert info.note
     load_generator(path)
