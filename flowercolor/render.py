@@ -32,7 +32,7 @@ RADIUS_PX = 1
 EPSILON = 1e-2
 
 _WR, _WG, _WB = LUMA_WEIGHTS
-_STRIP_PIXELS = 1 << 15
+_STRIP_PIXELS = 1 << 17
 _WORKER_PIXELS = 1 << 20  # with less to do, a thread costs more than it saves
 
 
