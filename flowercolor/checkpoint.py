@@ -174,25 +174,32 @@ def load_generator(
     if vividness is not None and not 0 <= vividness <= 1:
         raise SettingError(f"vividness is {vividness}; expected 0 to 1")
     info, tensors = _read(path, prefixes=("generator.", VIVID))
-    generator = UNet(info.config.network)
-    load_into(generator, tensors, "generator.", path)
+    generator = _filled(info, tensors, "generator.", path)
     if info.vividness is not None:
-        vivid = UNet(info.config.network)
-        load_into(vivid, tensors, VIVID, path)
+        vivid = _filled(info, tensors, VIVID, path).state_dict()
         share = info.vividness if vividness is None else vividness
-        between = {
-            name: torch.lerp(value, end, share) if value.is_floating_point() else value
-            for (name, value), end in zip(
-                generator.state_dict().items(), vivid.state_dict().values(), strict=True
-            )
-        }
-        generator.load_state_dict(between)
+        for name, value in generator.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(vivid[name], share)
     elif vividness is not None:
         raise CheckpointError(
             f"{path}: holds one network and no dial, so no vividness can be chosen; leave it out, "
             "or join two checkpoints with `flowercolor join`"
         )
     return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def _filled(info: CheckpointInfo, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> UNet:
+    """The generator whose weights lie under `prefix`, in float32."""
+    with torch.device("meta"):  # first weights at random would take longer than all the rest
+        generator = UNet(info.config.network)
+    whole = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+    load_into(generator, whole, prefix, path, assign=True)
+    return generator
 
 
 def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: str = "") -> None:
@@ -230,15 +237,24 @@ def named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in module.state_dict().items()}
 
 
-def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+def load_into(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    path: Path,
+    *,
+    assign: bool = False,
+) -> None:
     """Load the tensors under `prefix` into `module`; every name and shape must fit.
+
+    With `assign` they take the place of the module's own, which then need not be there.
 
     Raises:
         CheckpointError: They do not fit; `path` is named as where they came from.
     """
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
-        module.load_state_dict(own)
+        module.load_state_dict(own, assign=assign)
     except RuntimeError as error:
         what = str(error).splitlines()[-1].strip()
         raise CheckpointError(
