@@ -67,7 +67,7 @@ class CheckpointInfo:
         best_l1: The same at the best epoch up to here.
         data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`.
         note: What else a reader should know, such as how several networks were averaged.
-        created: When it was written, ISO 8601 in UTC.
+        created: When its run began, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
         vividness: Of a dial, what it stands at where nobody says otherwise; else None.
         best_score: What that epoch was chosen by, the lower the better; see
@@ -171,8 +171,8 @@ def load_generator(
             vividness is given and it is no dial.
         SettingError: The vividness is not within 0 to 1.
     """
-    if vividness is not None and not 0 <= vividness <= 1:
-        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
+    if vividness is not None:
+        _check_vividness(vividness)
     info, tensors = _read(path, prefixes=("generator.", VIVID))
     generator = _filled(info, tensors, "generator.", path)
     if info.vividness is not None:
@@ -187,6 +187,11 @@ def load_generator(
             "or join two checkpoints with `flowercolor join`"
         )
     return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def _check_vividness(vividness: float) -> None:
+    if not 0 <= vividness <= 1:
+        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
 
 
 def _filled(info: CheckpointInfo, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> UNet:
@@ -219,14 +224,13 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
         SettingError: The vividness is not within 0 to 1.
         StorageError: The file cannot be written.
     """
+    _check_vividness(vividness)
     (one, info), (other, other_info) = load_generator(safe), load_generator(vivid)
     if info.config.network != other_info.config.network:
         raise CheckpointError(
             f"{vivid}: holds another kind of network than {safe}; a dial needs two of one kind, "
             "that learned from one parent"
         )
-    if not 0 <= vividness <= 1:
-        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
     joined = replace(info, vividness=vividness, note=note or f"{safe} and {vivid} as a dial")
     tensors = {**named(one, "generator."), **named(other, VIVID)}
     save_checkpoint(dial, joined, tensors, half=True)

@@ -202,8 +202,9 @@ def train(
                         journal.log({**about, **figures, "seconds": seconds})
                 if agree(should_stop()):
                     engine.settle()
-                    _check_finite(run, info, engine.state()["totals"].tolist())
-                    save(LAST, engine.state())
+                    state = engine.state()
+                    _check_finite(run, info, state["totals"].tolist())
+                    save(LAST, state)
                     return TrainResult(run, False, info.epoch, info.test_l1, info.best_l1)
 
             engine.recalibrate(train_set, drawn.order[:RECALIBRATION_PHOTOS].tolist())

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flowercolor.cli.console import EXIT_FAILED, Device, RichProgress, command, print_result, say
-from flowercolor.progress import Progress, Silent
+from flowercolor.cli.console import (
+    EXIT_FAILED,
+    Device,
+    command,
+    print_result,
+    progress_of_leader,
+    say,
+)
 from flowercolor.ranks import ranks, share
 
 if TYPE_CHECKING:
@@ -134,7 +140,7 @@ def colorize(
     from flowercolor.images import WRITABLE, output_format
 
     place = ranks()
-    progress: Progress = RichProgress() if place.leads else Silent()
+    progress = progress_of_leader()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
     ending = f".{file_format}" if file_format else None
     from_stdin = photos == ["-"]

@@ -27,9 +27,11 @@ from rich.text import Text
 
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, one_line
+from flowercolor.progress import Progress as AnyProgress
+from flowercolor.progress import Silent
 from flowercolor.ranks import ranks
 
-__all__ = ["RichProgress", "command", "say", "stop_on_interrupt"]
+__all__ = ["RichProgress", "command", "progress_of_leader", "say", "stop_on_interrupt"]
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -132,6 +134,11 @@ class RichProgress:
     def note(self, message: str) -> None:
         """Say a line above the bars."""
         say(message)
+
+
+def progress_of_leader() -> AnyProgress:
+    """Bars and notes, of several processes in the leader alone."""
+    return RichProgress() if ranks().leads else Silent()
 
 
 class _RichTask:

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import Device, RichProgress, command, print_result, say
-from flowercolor.progress import Progress, Silent
+from flowercolor.cli.console import Device, command, print_result, progress_of_leader, say
 from flowercolor.ranks import ranks
 
 __all__ = ["evaluate"]
@@ -102,7 +101,6 @@ def evaluate(
     from flowercolor.errors import SettingError
     from flowercolor.evaluation import with_twins, write_results
     from flowercolor.plots import plot_losses
-    from flowercolor.recognition import load_classifier, read_labels, recognized
     from flowercolor.training import LOSSES, read_metrics, read_source
 
     if whole and (twins or labels or validation):
@@ -111,7 +109,7 @@ def evaluate(
             f"{option} needs a training split, --whole has none; leave one of them out"
         )
     leads = ranks().leads
-    progress: Progress = RichProgress() if leads else Silent()
+    progress = progress_of_leader()
     specs = [*([checkpoint] if checkpoint or not compare else []), *(compare or [])]
     files = [find_checkpoint(spec) for spec in specs]
     names = [name_of(file) for file in files]
@@ -169,6 +167,9 @@ def evaluate(
             say(note)
         judge = None
         if labels and train_set:
+            # torchvision, which nothing else here needs
+            from flowercolor.recognition import load_classifier, read_labels, recognized
+
             classes = read_labels(labels, test_set.photos)
             with in_turn():
                 classifier = load_classifier(train_set, classes, device=place, progress=progress)

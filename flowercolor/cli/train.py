@@ -12,15 +12,14 @@ from flowercolor import paths
 from flowercolor.cli.console import (
     EXIT_INTERRUPTED,
     Device,
-    RichProgress,
     command,
     print_result,
+    progress_of_leader,
     say,
     stop_on_interrupt,
 )
 from flowercolor.config import Criterion, LrDecay, NetworkConfig, Output, Precision, TrainConfig
 from flowercolor.files import storage_errors
-from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
 __all__ = ["train"]
@@ -251,7 +250,7 @@ def train(
     from flowercolor.training import train as run_training
 
     place = ranks()
-    progress: Progress = RichProgress() if place.leads else Silent()
+    progress = progress_of_leader()
     config = named_recipe(recipe or "faithful")
     left_out: list[str] = []
     run = out
