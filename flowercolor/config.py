@@ -78,6 +78,8 @@ class TrainConfig:
         lambda_l1: Weight of the L1 term in the generator's loss.
         lambda_adv: Weight of the adversarial term; 0 trains the generator on L1 alone
             and leaves the discriminator as it is.
+        lambda_class: Weight of telling a photo's class beside its colours; needs photos with
+            classes. 0, the design, leaves it out.
         size_px: Side of the square pictures that the networks see; a multiple of 16.
         flip: Mirror half of the training photos, at random.
         crop: The least share of a training photo's area that a random crop keeps, the crop
@@ -101,6 +103,7 @@ class TrainConfig:
     lr_decay: LrDecay = "none"
     lambda_l1: float = 50.0
     lambda_adv: float = 1.0
+    lambda_class: float = 0.0
     size_px: int = 128
     flip: bool = False
     crop: float = 1.0
@@ -113,7 +116,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("lambda_l1", "lambda_adv", "patience", "seed"):
+        for name in ("lambda_l1", "lambda_adv", "lambda_class", "patience", "seed"):
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < 1:
             raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")

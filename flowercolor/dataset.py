@@ -4,6 +4,7 @@ Photos are decoded once, in order, into one file of bytes in the cache, which la
 into memory. A batch is cut out of it and made grey and float on the way.
 """
 
+import csv
 import hashlib
 import json
 import lzma
@@ -26,11 +27,19 @@ from torch.utils.data import Dataset, random_split
 
 from flowercolor import paths
 from flowercolor.color import luma_u8
-from flowercolor.errors import DataError
+from flowercolor.errors import DataError, one_line
 from flowercolor.files import replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["FlowerDataset", "Photos", "get_data", "read_data", "split_validation", "to_pairs"]
+__all__ = [
+    "FlowerDataset",
+    "Photos",
+    "get_data",
+    "read_data",
+    "read_labels",
+    "split_validation",
+    "to_pairs",
+]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -224,6 +233,40 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
         sizes_px=np.array(listing["sizes_px"], dtype=np.int32),
         fingerprint=fingerprint,
     )
+
+
+def read_labels(path: Path, photos: Photos) -> Tensor:
+    """The class of each photo, int64 [N]: the place of its name among the sorted ones.
+
+    Args:
+        path: A CSV file with a header and, among others, the columns `file`, the photo's name,
+            and `class`, any text. Rows of other photos do not matter.
+        photos: The N photos, each of which must have a class.
+
+    Raises:
+        DataError: The file cannot be read, is no such table, or leaves photos without a class.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns = table.fieldnames or ()
+            classes = {row.get("file"): row.get("class") for row in table}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
+    if not {"file", "class"} <= set(columns):
+        raise DataError(
+            f"{path}: expected a CSV table with the columns file and class, the name and the "
+            f"class of a photo on each line; its first line has {', '.join(columns) or 'nothing'}"
+        )
+    missing = [name for name in photos.names if not classes.get(name)]
+    if missing:
+        raise DataError(
+            f"{path}: names no class for {len(missing):,} of the {len(photos.names):,} photos of "
+            f"{photos.source}, such as {missing[0]}; expected one for each"
+        )
+    texts = [classes[name] or "" for name in photos.names]
+    number = {text: place for place, text in enumerate(sorted(set(texts)))}
+    return torch.tensor([number[text] for text in texts])
 
 
 def _fingerprint(source: Path) -> str:

@@ -20,7 +20,7 @@ from flowercolor.distributed import average_buffers, parallel, synchronized, tog
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
-from flowercolor.networks import Discriminator, UNet
+from flowercolor.networks import Discriminator, Supervised, UNet
 from flowercolor.ranks import ranks, share
 
 __all__ = ["Engine"]
@@ -49,6 +49,7 @@ class Engine:
         device: Where to compute.
         precision: As for `devices.autocast`.
         compiled: Let `torch.compile` make the networks faster.
+        classes: How many classes the photos have, where they are to be told.
 
     Attributes:
         generator: The network that learns.
@@ -57,7 +58,12 @@ class Engine:
     """
 
     def __init__(
-        self, config: TrainConfig, device: torch.device, precision: Precision, compiled: bool
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        precision: Precision,
+        compiled: bool,
+        classes: int = 0,
     ) -> None:
         self.config, self.device, self.precision = config, device, precision
         torch.manual_seed(config.seed)
@@ -68,14 +74,18 @@ class Engine:
         )
         self.generator = cast(UNet, generator)
         self.discriminator = cast(Discriminator, discriminator)
+        learner: nn.Module = generator
+        self._modules: dict[str, nn.Module] = {"discriminator.": discriminator}
+        if config.lambda_class:
+            learner = supervised = Supervised(self.generator, classes).to(device)
+            self._modules["classifier."] = supervised.classifier
         fused = device.type in ("cpu", "cuda")
-        self._optimizer_g = Adam(generator.parameters(), config.lr, fused=fused)
+        self._optimizer_g = Adam(learner.parameters(), config.lr, fused=fused)
         self._optimizer_d = Adam(discriminator.parameters(), config.lr, fused=fused)
         self._optimizers = {"optimizer_g.": self._optimizer_g, "optimizer_d.": self._optimizer_d}
 
         self.judged = self.generator
         self._average: AveragedModel | None = None
-        self._modules: dict[str, nn.Module] = {"discriminator.": discriminator}
         if config.ema:
             # With the running statistics of batch norm, which averaged weights need as well.
             decayed = get_ema_multi_avg_fn(config.ema)
@@ -84,7 +94,7 @@ class Engine:
             self._modules["live."] = generator
         self._modules["generator."] = self.judged
 
-        self._generate = parallel(generator, device)
+        self._generate = parallel(learner, device)
         self._tell_apart = parallel(discriminator, device)
         self._criticize: nn.Module = discriminator
         if compiled:
@@ -98,6 +108,8 @@ class Engine:
         self._watched = ["loss_g", "l1"]
         if config.lambda_adv:
             self._watched += ["loss_d", "adversarial", "d_real", "d_fake"]
+        if config.lambda_class:
+            self._watched += ["loss_class", "class_accuracy"]
         # The sums of what is watched, and of the photos. Reading them at every step would
         # make the device wait.
         self._totals = torch.zeros(len(self._watched) + 1, device=device)
@@ -125,7 +137,8 @@ class Engine:
 
         self.generator.train()
         with autocast(self.device, self.precision):
-            fake = self._generate(batch.grey)
+            seen = self._generate(batch.grey)
+        fake, class_logits = seen if config.lambda_class else (seen, None)
         l1 = F.l1_loss(fake.float(), real)
         loss_g = config.lambda_l1 * l1
         watched, norms = [l1], {}
@@ -154,6 +167,12 @@ class Engine:
             loss_g = loss_g + config.lambda_adv * adversarial
             watched += [loss_d, adversarial, logits_real.sigmoid().mean()]
             watched += [logits_fake.sigmoid().mean()]
+
+        if class_logits is not None and batch.classes is not None:
+            loss_class = F.cross_entropy(class_logits.float(), batch.classes)
+            loss_g = loss_g + config.lambda_class * loss_class
+            right = class_logits.argmax(dim=1) == batch.classes
+            watched += [loss_class, right.float().mean()]
 
         self._optimizer_g.zero_grad(set_to_none=True)
         (batch.weight * loss_g).backward()

@@ -52,6 +52,7 @@ class Batch(NamedTuple):
     Attributes:
         grey: float32 [B, 1, S, S] in 0 to 1, on the device.
         real: float32 RGB [B, 3, S, S] in 0 to 1, on the device.
+        classes: int64 [B], which flower each shows, on the device; None where nobody says.
         photos: B; 0 for a photo that is only there because this process got none.
         weight: Its photos times the processes, over the photos of all: a mean of this over the
             processes is a mean over the photos. 1 where there are no others.
@@ -59,6 +60,7 @@ class Batch(NamedTuple):
 
     grey: Tensor
     real: Tensor
+    classes: Tensor | None
     photos: int
     weight: float
 
@@ -86,7 +88,9 @@ def feed(
     drawn: Drawn,
     batch_size: int,
     device: torch.device,
+    *,
     skip: int = 0,
+    classes: Tensor | None = None,
 ) -> Iterator[Batch]:
     """This process's batches of an epoch: under `torchrun` its share of each.
 
@@ -96,6 +100,7 @@ def feed(
         batch_size: Photos per step, of all processes together.
         device: Where to.
         skip: Steps to leave out at the beginning.
+        classes: int64 [N], the class of each photo.
     """
     place = ranks()
     shared = drawn.order.split(batch_size)[skip:]
@@ -113,7 +118,8 @@ def feed(
             None if of is None else of[positions].to(device, non_blocking=True) for of in drawn[1:]
         ]
         pair = to_pairs(rgb.to(device), *chance)
-        yield Batch(*pair, count, place.size * count / len(of_all))
+        shown = None if classes is None else classes[positions].to(device, non_blocking=True)
+        yield Batch(*pair, shown, count, place.size * count / len(of_all))
 
 
 def _streamed(

@@ -7,13 +7,14 @@ and PNG three times as fast. No path ever reaches OpenCV, which cannot open ever
 Windows.
 """
 
+import importlib
 import io
 import math
 import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,7 +62,7 @@ Of 1,500 photos of flowers 0.5 % stay below; sepia prints and cyanotypes reach 1
 """
 
 # Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
-# photo is worth. MPO is the JPEG of some phones; HEIF needs a plugin to have registered it.
+# photo is worth. MPO is the JPEG of some phones; HEIF needs the extra `heic`.
 _READABLE = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIF")
 WRITABLE = {
     ".jpg": "JPEG",
@@ -77,6 +78,9 @@ WRITABLE = {
 }
 SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 """The endings that photos have, in lower case."""
+
+# How a HEIC file goes on after its first four bytes (ISO/IEC 23008-12, annex B.4).
+_HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
 
 _BLOCK_PIXELS = 2**20
 _SAMPLE_SIDE_PX = 128
@@ -197,6 +201,11 @@ def _read(file: IO[bytes], name: str) -> Photo:
             _check_supported(image)
             return _decode(image, file)
     except UnidentifiedImageError as error:
+        if head[4:] in _HEIC and "HEIF" not in _readable():
+            raise ImageError(
+                f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is not "
+                "installed; run `pip install 'flowercolor[heic]'`"
+            ) from error
         raise ImageError(
             f"{name}: is no photo that can be read, it begins with {head!r}; "
             f"expected one of {', '.join(_readable())}"
@@ -209,7 +218,10 @@ def _read(file: IO[bytes], name: str) -> Photo:
         ) from error
 
 
+@cache
 def _readable() -> list[str]:
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
     return [known for known in _READABLE if known in Image.OPEN]
 
 

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
 
-__all__ = ["Discriminator", "UNet", "fuse_batch_norm"]
+__all__ = ["Discriminator", "Supervised", "UNet", "fuse_batch_norm"]
 
 _LEVELS = 4
 
@@ -51,15 +51,42 @@ class UNet(nn.Module):
             RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma"
             output its luma is `grey` itself, in its own precision whatever that of the weights.
         """
+        return self.look(grey)[0]
+
+    def look(self, grey: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and the lowest level that it came from, [B, C, H/16, W/16]."""
         x = self.stem(grey.to(self.head.weight.dtype))
         skips = []
         for down in self.downs:
             skips.append(x)
             x = down(x)
+        lowest = x
         for lift, up in zip(self.lifts, self.ups, strict=True):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
         x = self.head(x)
-        return x if self.config.output == "rgb" else to_rgb(grey, x)
+        return x if self.config.output == "rgb" else to_rgb(grey, x), lowest
+
+
+class Supervised(nn.Module):
+    """A generator that tells the class of the flower too, from the mean of its lowest level.
+
+    For training only: what it has to see for that helps it to colour (Iizuka et al. 2016,
+    section 3.3, with one linear layer in place of two).
+
+    Args:
+        generator: The network that learns both.
+        classes: How many there are.
+    """
+
+    def __init__(self, generator: UNet, classes: int) -> None:
+        super().__init__()
+        self.generator = generator
+        self.classifier = nn.Linear(generator.config.base_channels * 2**_LEVELS, classes)
+
+    def forward(self, grey: Tensor) -> tuple[Tensor, Tensor]:
+        """RGB [B, 3, H, W], and the logits of the classes, [B, classes], of `UNet`'s grey."""
+        fake, lowest = self.generator.look(grey)
+        return fake, self.classifier(lowest.mean(dim=(2, 3)))
 
 
 class Discriminator(nn.Module):

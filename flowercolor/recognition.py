@@ -4,10 +4,8 @@ The idea of Zhang, Isola and Efros 2016, section 3.2: a classifier of photos in 
 on grey ones, and better again on those that were coloured well.
 """
 
-import csv
 import hashlib
 import json
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -20,13 +18,12 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from flowercolor import paths
-from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import autocast
-from flowercolor.errors import DataError, one_line
 from flowercolor.files import write_bytes
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["load_classifier", "read_labels", "recognized"]
+__all__ = ["load_classifier", "recognized"]
 
 SIZE_PX = 64
 
@@ -41,40 +38,6 @@ WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.1
 
 _RECIPE_VERSION = 1  # to be raised with any change that has it learn something else
-
-
-def read_labels(path: Path, photos: Photos) -> Tensor:
-    """The class of each photo, int64 [N]: the place of its name among the sorted ones.
-
-    Args:
-        path: A CSV file with a header and, among others, the columns `file`, the photo's name,
-            and `class`, any text. Rows of other photos do not matter.
-        photos: The N photos, each of which must have a class.
-
-    Raises:
-        DataError: The file cannot be read, is no such table, or leaves photos without a class.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns = table.fieldnames or ()
-            classes = {row.get("file"): row.get("class") for row in table}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
-    if not {"file", "class"} <= set(columns):
-        raise DataError(
-            f"{path}: expected a CSV table with the columns file and class, the name and the "
-            f"class of a photo on each line; its first line has {', '.join(columns) or 'nothing'}"
-        )
-    missing = [name for name in photos.names if not classes.get(name)]
-    if missing:
-        raise DataError(
-            f"{path}: names no class for {len(missing):,} of the {len(photos.names):,} photos of "
-            f"{photos.source}, such as {missing[0]}; expected one for each"
-        )
-    texts = [classes[name] or "" for name in photos.names]
-    number = {text: place for place, text in enumerate(sorted(set(texts)))}
-    return torch.tensor([number[text] for text in texts])
 
 
 def load_classifier(

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
-from flowercolor.dataset import FlowerDataset
+from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import pick_device
 from flowercolor.distributed import agree, check_alike
 from flowercolor.engine import Engine
@@ -83,6 +85,7 @@ def train(
     resume: bool = False,
     start_from: Path | None = None,
     left_out: Sequence[str] = (),
+    labels: Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     compiled: bool = False,
@@ -103,6 +106,8 @@ def train(
         resume: Go on from the folder's `last.safetensors`, exactly where it stopped.
         start_from: A checkpoint whose generator to begin with, instead of random weights.
         left_out: Photos that were taken out of the training set, for the record.
+        labels: The table of the photos' classes, as for `dataset.read_labels`, which
+            `lambda_class` needs.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto" trains in bfloat16 where the device is made for it.
         compiled: Let `torch.compile` make the networks faster, at the price of a slow start.
@@ -113,9 +118,10 @@ def train(
 
     Raises:
         SettingError: At 16 px a process would have a batch of one photo; TensorBoard is not
-            installed; there is no compiler.
+            installed; there is no compiler; there are labels and no `lambda_class`, or no labels
+            for one.
         DataError: There is no photo to learn from or to score on, or this process has other
-            photos than the leader.
+            photos than the leader; the labels cannot be read or leave photos without a class.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
         DeviceError: The device is not there.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
@@ -139,7 +145,14 @@ def train(
             "batch size"
         )
 
-    engine = Engine(config, target, precision, compiled)
+    if bool(config.lambda_class) != bool(labels):
+        raise SettingError(
+            f"lambda_class is {config.lambda_class}, and there are "
+            f"{f'labels, {labels}' if labels else 'no labels'}; give both or neither"
+        )
+    classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
+    count = 0 if classes is None else int(classes.max()) + 1
+    engine = Engine(config, target, precision, compiled, count)
     steps = -(-len(train_set) // config.batch_size)
     info = CheckpointInfo(
         config,
@@ -149,6 +162,7 @@ def train(
             "train_photos": len(train_set),
             "test_photos": len(test_set),
             "left_out": list(left_out),
+            **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
         },
         note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
     )
@@ -161,7 +175,8 @@ def train(
     done = info.epoch * steps + info.step
     journal = Journal(run, progress, done, tensorboard=tensorboard) if place.leads else None
     if place.leads:
-        _describe(run, info, train_set.photos.source, target, precision)
+        sources = {"source": train_set.photos.source, "labels": labels}
+        _describe(run, info, sources, target, precision)
 
     def save(name: str, tensors: Mapping[str, Tensor]) -> None:
         if place.leads:
@@ -184,7 +199,9 @@ def train(
                 break
 
             drawn = draw_epoch(config, len(train_set), epoch)
-            batches = feed(train_set, drawn, config.batch_size, target, info.step)
+            batches = feed(
+                train_set, drawn, config.batch_size, target, skip=info.step, classes=classes
+            )
             for step, batch in enumerate(batches, info.step + 1):
                 at_log_point = step % LOG_STEPS == 0 or step == steps
                 done = (epoch - 1) * steps + step
@@ -229,11 +246,14 @@ def _described(network: NetworkConfig) -> str:
     return f"base_channels {network.base_channels} and output {network.output}"
 
 
-def read_source(run: Path) -> Path | None:
-    """The archive or folder that a run learned from; None where no `config.json` tells."""
+def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
+    """The archive or folder that a run learned from, or its labels.
+
+    None where no `config.json` tells, or there were none.
+    """
     try:
         about = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-        return Path(about["data"]["source"])
+        return Path(about["data"][what])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -271,14 +291,17 @@ def _status(epoch: int, figures: Mapping[str, float], info: CheckpointInfo) -> s
 def _describe(
     run: Path,
     info: CheckpointInfo,
-    source: Path,
+    sources: Mapping[str, Path | None],
     device: torch.device,
     precision: Precision,
 ) -> None:
     """Write `config.json`."""
     about = {
         "config": info.config.to_dict(),
-        "data": {**info.data, "source": str(source.resolve())},
+        "data": {
+            **info.data,
+            **{what: str(path.resolve()) for what, path in sources.items() if path},
+        },
         "note": info.note,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": ranks().size,
@@ -317,7 +340,7 @@ def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[
         )
     if info.data != fresh.data:
         raise CheckpointError(
-            f"{path}: trained on other photos than those given now; resume with the run's own "
-            "--data, or start another run"
+            f"{path}: trained on other photos or classes than those given now; resume with the "
+            "run's own --data and --labels, or start another run"
         )
     return replace(info, config=fresh.config), tensors

@@ -256,11 +256,20 @@ def test_train_starts_from_another_generator(archive: Path, weights: Path, here:
     assert started != pytest.approx(fresh, rel=1e-3)
 
 
+def write_labels(folder: Path) -> Path:
+    """Two classes, in turn, for the photos of `archive`."""
+    table = folder / "labels.csv"
+    lines = [f"jpg/image_{number:05}.jpg,{number % 2}" for number in range(1, 13)]
+    table.write_text("\n".join(["file,class", *lines]))
+    return table
+
+
 def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     options = ["--lr", "0.001", "--lambda-l1", "10", "--lambda-adv", "0", "--output", "chroma"]
     options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
     options += ["--lr-decay", "cosine", "--crop", "0.5", "--ema", "0.9", "--criterion", "vivid"]
     options += ["--patience", "3", "--validation", "--batch-size", "3"]
+    options += ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
         "network": {"base_channels": 2, "output": "chroma"},
@@ -271,6 +280,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         "lr_decay": "cosine",
         "lambda_l1": 10.0,
         "lambda_adv": 0.0,
+        "lambda_class": 0.5,
         "size_px": 16,
         "flip": True,
         "crop": 0.5,
@@ -546,8 +556,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
 ) -> None:
     for name, value in {"EPOCHS": 1, "CROP_PX": 16, "SIZE_PX": 16}.items():
         monkeypatch.setattr(f"flowercolor.recognition.{name}", value)
-    lines = [f"jpg/image_{number:05}.jpg,{number % 2}" for number in range(1, 13)]
-    Path("labels.csv").write_text("\n".join(["file,class", *lines]))
+    table = write_labels(here)
     for _ in range(2):
         result = succeed("eval", "--labels", "labels.csv", "--device", "cpu")
         document = json.loads(Path("results/scores.json").read_text())
@@ -563,7 +572,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
         # The second time it is not trained again.
         monkeypatch.setattr("flowercolor.recognition._train", None)
 
-    Path("labels.csv").write_text("\n".join(["file,class", *lines[:-3]]))
+    table.write_text("\n".join(table.read_text().splitlines()[:-3]))
     result = flowercolor("eval", "--labels", "labels.csv")
     assert result.exit_code == 1
     said = "Error: labels.csv: names no class for 3 of the 12 photos of "
@@ -592,6 +601,17 @@ def test_a_run_goes_on_by_last_by_name_and_by_path(
     for row in (*straight, *in_parts):
         del row["seconds"]
     assert in_parts == [pytest.approx(row) for row in straight]
+
+
+def test_a_supervised_run_goes_on_with_its_labels(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--lambda-class", "0.5", "--labels", str(write_labels(here)), "--out", "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", _stop_at_once)
+        assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 130
+    succeed("train", "--resume", "run")
+    assert metrics(here / "run")[-1]["loss_class"] > 0
 
 
 def test_a_finished_run_can_be_made_longer(trained: Trained) -> None:

@@ -21,6 +21,7 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
 L1_ONLY = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, lambda_adv=0)
 ADVERSARIAL_ONLY = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=0)
+SUPERVISED = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, lambda_class=0.5)
 AVERAGED = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, ema=0.9)
 STILL = 0.0  # a learning rate that moves nothing
 
@@ -35,13 +36,13 @@ def _one_thread() -> Any:
 
 
 def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> Engine:
-    return Engine(config, CPU, "float32", compiled)
+    return Engine(config, CPU, "float32", compiled, classes=3)
 
 
 def batch(seed: int = 0, count: int = 10) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     real = torch.rand(count, 3, 16, 16, generator=rng)
-    return Batch(real.mean(dim=1, keepdim=True), real, count, 1.0)
+    return Batch(real.mean(dim=1, keepdim=True), real, torch.arange(count) % 3, count, 1.0)
 
 
 def play(engine: Engine, steps: range, **options: Any) -> list[dict[str, float]]:
@@ -188,6 +189,44 @@ def test_means_are_over_the_photos_since_the_last_call() -> None:
     assert learning.means()["l1"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_telling_the_class_is_a_term_of_the_generators_loss() -> None:
+    learning = begin(SUPERVISED)
+    classifier = copy.deepcopy(learning._modules["classifier."])
+    generator, discriminator = initial(SUPERVISED)
+    learning.step(batch(), STILL)
+    means = learning.means()
+
+    grey, real, classes, *_ = batch()
+    assert classes is not None
+    fake, lowest = generator.look(grey)
+    logits = classifier(lowest.mean(dim=(2, 3)))
+    discriminator(real), discriminator(fake.detach())  # each pass brings spectral norm on
+    adversarial = -discriminator(fake).sigmoid().log().mean()
+    loss_class = nn.CrossEntropyLoss()(logits, classes)
+    loss_g = SUPERVISED.lambda_l1 * (fake - real).abs().mean() + adversarial + 0.5 * loss_class
+    assert means["loss_class"] == pytest.approx(loss_class.item(), rel=1e-4)
+    assert means["loss_g"] == pytest.approx(loss_g.item(), rel=1e-4)
+    right = sum(int(row.argmax()) == int(is_) for row, is_ in zip(logits, classes, strict=True))
+    assert means["class_accuracy"] == pytest.approx(right / 10)
+
+
+def test_classes_teach_the_generator_and_the_classifier() -> None:
+    """With hardly any other term, what tells three kinds of grey apart is learned."""
+    config = dataclasses.replace(SUPERVISED, lambda_l1=1e-6, lambda_adv=0, lr=1e-2)
+    learning = begin(config)
+    classes = torch.arange(12) % 3
+    grey = (classes.float() / 2)[:, None, None, None] * torch.rand(12, 1, 16, 16)
+    photos = Batch(grey, grey.expand(12, 3, 16, 16), classes, 12, 1.0)
+    before = clone(dict(learning.generator.named_parameters()))
+    losses = []
+    for _ in range(40):
+        learning.step(photos, config.lr)
+        losses.append(learning.means()["loss_class"])
+    assert losses[-1] < 0.5 * losses[0]
+    moved = different(before, dict(learning.generator.named_parameters()))
+    assert "stem.0.weight" in moved
+
+
 # What each loss sends into the generator
 
 
@@ -281,7 +320,7 @@ def test_without_an_average_the_generator_itself_is_judged() -> None:
 # Going on
 
 
-@pytest.mark.parametrize("config", [CONFIG, L1_ONLY, AVERAGED])
+@pytest.mark.parametrize("config", [CONFIG, L1_ONLY, AVERAGED, SUPERVISED])
 def test_a_restored_engine_goes_on_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
     """Through a file, where all tensors lie row by row, unlike the weights in memory."""
     straight, restored = begin(config), begin(config)

@@ -20,7 +20,7 @@ def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
 
 def fed(photos: Photos, batch_size: int, skip: int = 0) -> list[Batch]:
     drawn = draw_epoch(CONFIG, len(photos.names), epoch=1)
-    return list(feed(FlowerDataset(photos), drawn, batch_size, CPU, skip))
+    return list(feed(FlowerDataset(photos), drawn, batch_size, CPU, skip=skip))
 
 
 def test_an_epoch_follows_from_seed_and_number_alone() -> None:
@@ -80,7 +80,20 @@ def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
     grey, real = to_pairs(torch.from_numpy(photos.rgb)[of], drawn.flips[of], drawn.crops[of])
     assert torch.equal(second.grey, grey)
     assert torch.equal(second.real, real)
+    assert second.classes is None
     assert (second.photos, second.weight) == (5, 1)
+
+
+def test_a_photos_class_comes_with_it(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = torch.arange(12) % 7
+    drawn = draw_epoch(TrainConfig(), 12, 1)
+    be(monkeypatch, 1, 2)
+    batches = list(feed(FlowerDataset(photos), drawn, 5, CPU, classes=classes))
+    own = [part[1::2] for part in drawn.order.split(5)]
+    for batch, of in zip(batches, own, strict=True):
+        assert batch.classes is not None
+        assert torch.equal(batch.classes, classes[of])
+        assert torch.equal(batch.real, FlowerDataset(photos).batch(of)[1])
 
 
 @pytest.mark.parametrize("skip", [0, 1, 3])

@@ -1,5 +1,6 @@
 import io
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -547,6 +549,44 @@ def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
 
 
 # What cannot be read
+
+
+def heic(pixels: Array, **options: Any) -> bytes:
+    pillow_heif.register_heif_opener()
+    return saved(pixels, "HEIF", quality=-1, **options)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_heic_is_read_upright_with_what_it_has(channels: int) -> None:
+    pixels = np.dstack((smooth(), grey_of(smooth())))[..., :channels]
+    exif = exif_with({ORIENTATION: 6, ExifTags.Base.Artist: "Zoe"})
+    photo = read_photo(heic(pixels.squeeze(), exif=exif))
+    grey = pixels[..., 0] if channels == 1 else grey_of(pixels[..., :3])
+    assert np.abs(photo.luma.astype(int) - np.rot90(grey, -1)).max() <= 3
+    assert photo.colored == (channels > 1)
+    assert photo.metadata.file_format == "HEIF"
+    found = Image.Exif()
+    found.load(photo.metadata.exif)
+    assert found[ExifTags.Base.Artist] == "Zoe"
+    assert found[ORIENTATION] == 1
+    if channels == 4:
+        assert photo.alpha is not None
+        assert np.abs(photo.alpha.astype(int) - np.rot90(pixels[..., 3], -1)).max() <= 3
+    else:
+        assert photo.alpha is None
+
+
+def test_heic_without_its_package_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "phone.heic"
+    path.write_bytes(heic(smooth()))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    images._readable.cache_clear()
+    with pytest.raises(ImageError, match=r"^.*phone\.heic: is a HEIC photo.*flowercolor\[heic\]"):
+        read_photo(path)
+    images._readable.cache_clear()
 
 
 def no_photos(folder: Path) -> dict[str, Path]:

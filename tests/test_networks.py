@@ -5,7 +5,7 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig, Output
-from flowercolor.networks import Discriminator, UNet, fuse_batch_norm
+from flowercolor.networks import Discriminator, Supervised, UNet, fuse_batch_norm
 
 
 def test_the_designed_generator_has_31_million_weights() -> None:
@@ -56,6 +56,21 @@ def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
     rgb = generator(grey)
     torch.testing.assert_close(rgb_to_luma(rgb), grey, atol=1e-6, rtol=0)
     assert (rgb - grey).abs().max() > 0.01
+
+
+def test_a_supervised_generator_colours_as_it_would_alone() -> None:
+    """And tells the class from the mean of its lowest level, one 16th of the picture's size."""
+    torch.manual_seed(0)
+    generator = UNet(NetworkConfig(2))
+    supervised = Supervised(generator, classes=5)
+    grey = torch.rand(3, 1, 32, 48)
+    lowest: list[torch.Tensor] = []
+    generator.downs[-1].register_forward_hook(lambda *call: lowest.append(call[2]))
+    fake, logits = supervised(grey)
+    assert torch.equal(fake, generator(grey))
+    assert lowest[0].shape == (3, 32, 2, 3)
+    torch.testing.assert_close(logits, supervised.classifier(lowest[0].mean(dim=(2, 3))))
+    assert logits.shape == (3, 5)
 
 
 def test_the_discriminator_is_built_as_designed() -> None:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from flowercolor import paths, recognition
 from flowercolor.color import to_rgb
-from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.dataset import FlowerDataset, Photos, read_labels
 from flowercolor.errors import DataError, StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, Painter, evaluate, summarize
 from flowercolor.progress import Silent, Task
-from flowercolor.recognition import load_classifier, read_labels, recognized
+from flowercolor.recognition import load_classifier, recognized
 
 AS_SHIPPED = {name: getattr(recognition, name) for name in ("CROP_PX", "SIZE_PX", "autocast")}
 COUNT, CLASSES = 36, 3

@@ -241,6 +241,48 @@ def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterru
     assert "\n" not in str(caught.value)
 
 
+def labelled(folder: Path, sets: Sets, shift: int = 0) -> Path:
+    """A table that gives the photos three classes in turn."""
+    table = folder / f"labels{shift}.csv"
+    names = sets[0].photos.names
+    rows = [f"{name},{'abc'[(number + shift) % 3]}" for number, name in enumerate(names)]
+    table.write_text("\n".join(["file,class", *rows]) + "\n")
+    return table
+
+
+def test_a_run_may_learn_the_classes_too(sets: Sets, run: Path, tmp_path: Path) -> None:
+    labels, config = labelled(tmp_path, sets), changed(epochs=1, lambda_class=0.5)
+    go(config, sets, run, labels=labels)
+    (row,) = read_metrics(run)
+    assert row["loss_class"] > 0
+    assert 0 <= row["class_accuracy"] <= 1
+    assert read_source(run, "labels") == labels
+    assert saved(run, "classifier.")["weight"].shape == (3, 32)
+    assert not saved(run, "classifier.", BEST)
+
+
+def test_a_supervised_run_goes_on_with_the_same_classes_only(
+    sets: Sets, run: Path, tmp_path: Path
+) -> None:
+    labels, config = labelled(tmp_path, sets), changed(epochs=2, lambda_class=0.5)
+    go(config, sets, tmp_path / "straight", labels=labels)
+    go(config, sets, run, labels=labels, should_stop=after(4))
+    with pytest.raises(CheckpointError, match="other photos or classes"):
+        go(config, sets, run, labels=labelled(tmp_path, sets, shift=1), resume=True)
+    go(config, sets, run, labels=labels, resume=True)
+    assert_same_run(run, tmp_path / "straight")
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_classes_and_their_weight_come_together(
+    sets: Sets, run: Path, tmp_path: Path, weight: float
+) -> None:
+    labels = None if weight else labelled(tmp_path, sets)
+    with pytest.raises(SettingError, match=f"lambda_class is {weight}, and there are .*labels"):
+        go(changed(lambda_class=weight), sets, run, labels=labels)
+    assert not run.exists()
+
+
 # What a run leaves behind
 
 

@@ -168,7 +168,8 @@ def evaluate(
         judge = None
         if labels and train_set:
             # torchvision, which nothing else here needs
-            from flowercolor.recognition import load_classifier, read_labels, recognized
+            from flowercolor.dataset import read_labels
+            from flowercolor.recognition import load_classifier, recognized
 
             classes = read_labels(labels, test_set.photos)
             with in_turn():

@@ -95,6 +95,22 @@ def train(
             "WEIGHT",
         ),
     ] = None,
+    lambda_class: Annotated[
+        float | None,
+        _option(
+            _DESIGN.lambda_class,
+            "Weight of telling the flower's class beside its colours, which helps to colour; "
+            "needs --labels.",
+            "WEIGHT",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV table with the columns file and class, for --lambda-class.",
+            metavar="PATH",
+        ),
+    ] = None,
     size: Annotated[
         int | None,
         _option(
@@ -264,6 +280,7 @@ def train(
         info = read_info(run / LAST)
         config, left_out = info.config, info.data.get("left_out", [])
         data = data or read_source(run)
+        labels = labels or read_source(run, "labels")
     elif out and (out / LAST).exists():
         raise SettingError(
             f"{out}: holds a run already; go on with it by --resume, or name another --out"
@@ -283,6 +300,7 @@ def train(
         lr_decay=lr_decay,
         lambda_l1=lambda_l1,
         lambda_adv=lambda_adv,
+        lambda_class=lambda_class,
         size_px=size,
         flip=flip,
         crop=crop,
@@ -318,6 +336,7 @@ def train(
             resume=resume is not None,
             start_from=origin,
             left_out=left_out,
+            labels=labels,
             device=device,
             precision=precision,
             compiled=compiled,
