@@ -2,7 +2,7 @@
 
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,16 +43,13 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-    temporary = Path(name)
+        # Not `mkstemp`, whose files only the owner reads: giving them the usual rights means
+        # to change the umask for a moment, of all threads.
+        temporary = path.with_name(f".flowercolor-{secrets.token_hex(8)}.tmp")
+        temporary.touch(exist_ok=False)
     try:
         with storage_errors(path):
             yield temporary
-            # mkstemp makes files that only the owner reads; give them the usual rights.
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())

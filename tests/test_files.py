@@ -57,6 +57,21 @@ def test_a_file_gets_the_rights_that_files_usually_get(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
 
 
+def test_the_rights_of_other_threads_files_are_not_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one umask for all threads of a process, and it cannot be read without a change."""
+    monkeypatch.setattr(os, "umask", None)
+    write_bytes(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 251 + ".png")
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
