@@ -219,9 +219,17 @@ def _read(file: IO[bytes], name: str) -> Photo:
 
 
 @cache
-def _readable() -> list[str]:
+def _load_plugins() -> None:
+    """Have Pillow know our formats: by itself it knows a few, or loads all of its forty."""
+    for plugin in ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP"):
+        with suppress(ImportError):
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
     with suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _readable() -> list[str]:
+    _load_plugins()
     return [known for known in _READABLE if known in Image.OPEN]
 
 
@@ -257,7 +265,6 @@ def _hushed() -> Iterator[None]:
     """
     with _hushing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Image.init()
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield
@@ -556,7 +563,7 @@ def output_format(path: Path) -> str:
     Raises:
         ImageError: It stands for none that can be written.
     """
-    Image.init()
+    _load_plugins()
     writable = {ending: known for ending, known in WRITABLE.items() if known in Image.SAVE}
     try:
         return writable[path.suffix.lower()]

@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
-from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -1108,22 +1107,37 @@ def test_every_option_is_explained() -> None:
             assert parameter.name and parameter.help, f"{command.name}: {parameter.name}"
 
 
-def test_progress_draws_bars_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def drawn(terminal: bool) -> str:
-        screen = io.StringIO()
-        stderr = Console(file=screen, force_terminal=terminal, width=100, _environ={})
-        monkeypatch.setattr(console, "stderr", stderr)
-        progress = console.RichProgress()
-        with progress.task("Training", 4, "steps") as training:
-            training.advance(2, "epoch 1")
-            with progress.task("Fetching", 2_000_000, "B") as fetching:
-                fetching.advance(1_000_000)
-                progress._bars.refresh()
-            progress.note("a word")
-        assert not progress._bars.tasks, "a bar goes when its task ends"
-        return screen.getvalue()
+class Screen(io.StringIO):
+    """What somebody sees on stderr, be it a terminal."""
 
-    assert drawn(terminal=False) == "a word\n"
-    text = drawn(terminal=True)
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_draws_bars_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    screen = Screen(terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    progress: Any = console.progress_of_leader()
+    with progress.task("Training", 4, "steps") as training:
+        training.advance(2, "epoch 1")
+        with progress.task("Fetching", 2_000_000, "B") as fetching:
+            fetching.advance(1_000_000)
+            if terminal:
+                progress._bars.refresh()
+        progress.note("a word")
+    text = screen.getvalue()
+    if not terminal:
+        assert text == "a word\n"
+        return
+    assert not progress._bars.tasks, "a bar goes when its task ends"
     for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB", "a word\n"):
         assert words in plain(text)

@@ -583,10 +583,10 @@ def test_heic_without_its_package_is_told_of_it(
     path.write_bytes(heic(smooth()))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.delitem(Image.OPEN, "HEIF")
-    images._readable.cache_clear()
+    images._load_plugins.cache_clear()
     with pytest.raises(ImageError, match=r"^.*phone\.heic: is a HEIC photo.*flowercolor\[heic\]"):
         read_photo(path)
-    images._readable.cache_clear()
+    images._load_plugins.cache_clear()
 
 
 def no_photos(folder: Path) -> dict[str, Path]:

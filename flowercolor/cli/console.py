@@ -10,33 +10,16 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Column
-from rich.text import Text
 
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, one_line
-from flowercolor.progress import Progress as AnyProgress
-from flowercolor.progress import Silent
+from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
-__all__ = ["RichProgress", "command", "progress_of_leader", "say", "stop_on_interrupt"]
+__all__ = ["command", "print_result", "progress_of_leader", "say", "stop_on_interrupt"]
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
-
-stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 Device = Annotated[
     DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
@@ -48,8 +31,9 @@ debug = False
 
 
 def say(message: str) -> None:
-    """Talk to the person, on stderr."""
-    stderr.print(message, markup=False)
+    """Talk to the person, on stderr; where there are bars, above them."""
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -102,75 +86,22 @@ def stop_on_interrupt(message: str) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-class RichProgress:
-    """Bars on a terminal; on a pipe only the notes."""
-
-    def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            _AmountColumn(),
-            TimeRemainingColumn(table_column=_whole()),
-            TextColumn("{task.fields[status]}"),
-            console=stderr,
-            transient=True,
-        )
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator["_RichTask"]:
-        """Show a bar while the block runs."""
-        if not stderr.is_terminal:
-            yield _RichTask(None, 0)
-            return
-        number = self._bars.add_task(label, total=total, unit=unit, status="")
-        self._bars.start()
-        try:
-            yield _RichTask(self._bars, number)
-        finally:
-            self._bars.remove_task(number)
-            if not self._bars.tasks:
-                self._bars.stop()
+class _Notes(Silent):
+    """On a pipe: no bars, the notes only."""
 
     def note(self, message: str) -> None:
-        """Say a line above the bars."""
         say(message)
 
 
-def progress_of_leader() -> AnyProgress:
+def progress_of_leader() -> Progress:
     """Bars and notes, of several processes in the leader alone."""
-    return RichProgress() if ranks().leads else Silent()
+    if not ranks().leads:
+        return Silent()
+    if not sys.stderr.isatty():
+        return _Notes()
+    from flowercolor.cli.bars import Bars
 
-
-class _RichTask:
-    def __init__(self, bars: Progress | None, number: Any) -> None:
-        self._bars = bars
-        self._number = number
-
-    def advance(self, amount: int = 1, status: str | None = None) -> None:
-        if self._bars is None:
-            return
-        self._bars.advance(self._number, amount)
-        if status is not None:
-            self._bars.update(self._number, status=status)
-
-
-def _whole() -> Column:
-    """A column that a narrow terminal does not cut: the bar gives way."""
-    return Column(no_wrap=True)
-
-
-class _AmountColumn(ProgressColumn):
-    """Bytes with their speed, or a plain count with its unit."""
-
-    def __init__(self) -> None:
-        super().__init__(table_column=_whole())
-        self._bytes = (DownloadColumn(binary_units=False), TransferSpeedColumn())
-        self._count = MofNCompleteColumn()
-
-    def render(self, task: Task) -> Text:
-        if task.fields["unit"] == "B":
-            return Text(" ").join(column.render(task) for column in self._bytes)
-        return Text(" ").join((self._count.render(task), Text(task.fields["unit"])))
+    return Bars()
 
 
 def print_result(line: str) -> None:

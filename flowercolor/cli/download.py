@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import RichProgress, command, print_result, say
+from flowercolor.cli.console import command, print_result, progress_of_leader, say
 
 __all__ = ["download"]
 
@@ -27,7 +27,7 @@ def download(
     """
     from flowercolor.download import download_archive
 
-    got = download_archive(url=url, from_file=from_file, force=force, progress=RichProgress())
+    got = download_archive(url=url, from_file=from_file, force=force, progress=progress_of_leader())
     how = "its published MD5" if got.verified_by == "md5" else "each photo's published SHA-256"
     state = "Already there" if got.already_there else "Downloaded"
     say(f"{state}: {got.size_bytes / 1e6:,.0f} MB, verified by {how}.")

@@ -1,0 +1,85 @@
+"""Bars on a terminal. Apart, so that who pipes does not wait for Rich to be imported."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from flowercolor.cli.console import say
+
+__all__ = ["Bars"]
+
+
+class Bars:
+    """A bar for each task; while there are some, Rich puts what is said above them."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            _AmountColumn(),
+            TimeRemainingColumn(table_column=_whole()),
+            TextColumn("{task.fields[status]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator["_Bar"]:
+        """Show a bar while the block runs."""
+        number = self._bars.add_task(label, total=total, unit=unit, status="")
+        self._bars.start()
+        try:
+            yield _Bar(self._bars, number)
+        finally:
+            self._bars.remove_task(number)
+            if not self._bars.tasks:
+                self._bars.stop()
+
+    def note(self, message: str) -> None:
+        """Say a line above the bars."""
+        say(message)
+
+
+class _Bar:
+    def __init__(self, bars: Progress, number: TaskID) -> None:
+        self._bars = bars
+        self._number = number
+
+    def advance(self, amount: int = 1, status: str | None = None) -> None:
+        self._bars.advance(self._number, amount)
+        if status is not None:
+            self._bars.update(self._number, status=status)
+
+
+def _whole() -> Column:
+    """A column that a narrow terminal does not cut: the bar gives way."""
+    return Column(no_wrap=True)
+
+
+class _AmountColumn(ProgressColumn):
+    """Bytes with their speed, or a plain count with its unit."""
+
+    def __init__(self) -> None:
+        super().__init__(table_column=_whole())
+        self._bytes = (DownloadColumn(binary_units=False), TransferSpeedColumn())
+        self._count = MofNCompleteColumn()
+
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] == "B":
+            return Text(" ").join(column.render(task) for column in self._bytes)
+        return Text(" ").join((self._count.render(task), Text(task.fields["unit"])))
