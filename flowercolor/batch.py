@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -283,26 +284,36 @@ def run(
     results = {_identity(job.target) for job in among or jobs} - {None}
     closed = Event()
 
-    def open_photo(job: Job) -> _Opened | Outcome:
-        try:
-            if remark := _reason_to_skip(job, sources, results, writing):
-                return Outcome(job, "skipped", remark)
-            photo = read_photo(job.source)
-            if photo.colored and writing.skip_colored:
-                return Outcome(job, "skipped", f"{job.source} is in colour already")
-            size_px = colorizer.working_size_px(*photo.luma.shape)
-            return _Opened(job, photo, shrink(photo.luma, *size_px))
-        except Exception as error:
-            return _failed(job, error)
-
     def color(chunk: list[Job]) -> list[Outcome]:
-        opened = [open_photo(job) for job in chunk]
-        chroma = _chroma(opened, colorizer)
-        return [
-            _finish(one, small, colorizer, writing)
-            for one, small in zip(opened, chroma, strict=True)
-            if not closed.is_set()
-        ]
+        outcomes: dict[Job, Outcome] = {}
+
+        @contextmanager
+        def failing(*concerned: Job) -> Iterator[None]:
+            try:
+                yield
+            except Exception as error:
+                outcomes.update((job, _failed(job, error)) for job in concerned)
+
+        together: defaultdict[tuple[int, ...], list[_Opened]] = defaultdict(list)
+        for job in chunk:
+            with failing(job):
+                if remark := _reason_to_skip(job, sources, results, writing):
+                    outcomes[job] = Outcome(job, "skipped", remark)
+                    continue
+                photo = read_photo(job.source)
+                if photo.colored and writing.skip_colored:
+                    outcomes[job] = Outcome(job, "skipped", f"{job.source} is in colour already")
+                    continue
+                small = shrink(photo.luma, *colorizer.working_size_px(*photo.luma.shape))
+                together[small.shape].append(_Opened(job, photo, small))
+        for group in together.values():
+            with failing(*(one.job for one in group)):
+                chroma = colorizer.chroma([one.small for one in group])
+                for one, its_chroma in zip(group, chroma, strict=True):
+                    if not closed.is_set():
+                        with failing(one.job):
+                            outcomes[one.job] = _finish(one, its_chroma, colorizer, writing)
+        return [outcomes[job] for job in chunk if job in outcomes]
 
     # A worker takes a few photos all the way: while one reads or writes, another has the
     # network. Threads within the network would have to wait for each other whenever a
@@ -349,8 +360,7 @@ def convert(
     )
 
 
-@dataclass
-class _Opened:
+class _Opened(NamedTuple):
     job: Job
     photo: Photo
     small: npt.NDArray[np.float32]
@@ -395,47 +405,14 @@ def _reason_to_skip(
     return f"{job.source} is another photo's result already" if source in results else ""
 
 
-def _chroma(
-    opened: list[_Opened | Outcome], colorizer: Colorizer
-) -> list[npt.NDArray[np.float32] | None]:
-    """The small chroma of each photo that was opened, those of one size in one pass.
-
-    Where the network fails, an outcome that says so takes the photo's place in `opened`.
-    """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, one in enumerate(opened):
-        if isinstance(one, _Opened):
-            groups.setdefault(one.small.shape, []).append(number)
-    chroma: list[npt.NDArray[np.float32] | None] = [None] * len(opened)
-    for numbers in groups.values():
-        smalls = [opened[number].small for number in numbers]  # type: ignore[union-attr]
-        try:
-            for number, result in zip(numbers, colorizer.chroma(smalls), strict=True):
-                chroma[number] = result
-        except Exception as error:
-            for number in numbers:
-                opened[number] = _failed(opened[number].job, error)
-    return chroma
-
-
 def _finish(
-    one: _Opened | Outcome,
-    chroma: npt.NDArray[np.float32] | None,
-    colorizer: Colorizer,
-    writing: Writing,
+    one: _Opened, chroma: npt.NDArray[np.float32], colorizer: Colorizer, writing: Writing
 ) -> Outcome:
-    if isinstance(one, Outcome) or chroma is None:
-        assert isinstance(one, Outcome)
-        return one
-    job, photo = one.job, one.photo
-    try:
-        rgb = render(photo.luma, one.small, chroma, strength=colorizer.strength)
-        write_photo(job.target, rgb, **_options(photo, colorizer, writing))
-    except Exception as error:
-        return _failed(job, error)
-    height, width = photo.luma.shape
-    remark = "was in colour; coloured anew from its luma" if photo.colored else ""
-    return Outcome(job, "done", remark, width, height)
+    rgb = render(one.photo.luma, one.small, chroma, strength=colorizer.strength)
+    write_photo(one.job.target, rgb, **_options(one.photo, colorizer, writing))
+    height, width = one.photo.luma.shape
+    remark = "was in colour; coloured anew from its luma" if one.photo.colored else ""
+    return Outcome(one.job, "done", remark, width, height)
 
 
 def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import SettingError
 
-__all__ = ["RECIPES", "recipe"]
+__all__ = ["CONTINUING", "RECIPES", "recipe"]
 
 RECIPES = {
     "faithful": TrainConfig(),
@@ -30,6 +30,9 @@ RECIPES = {
     ),
 }
 """The design; L1 alone on two colour differences; from such a network to livelier colours."""
+
+CONTINUING = frozenset({"vivid"})
+"""Those of them that are too short to begin from random weights."""
 
 
 def recipe(name: str) -> TrainConfig:

@@ -309,6 +309,16 @@ def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> 
     assert_one_line_of_error(flowercolor("train", "--recipe", "soup"), "recipe soup", "faithful")
 
 
+def test_a_recipe_that_goes_on_says_so_where_there_is_nothing_to_go_on_from(
+    archive: Path, weights: Path, here: Path
+) -> None:
+    options = ["--data", str(archive), "--recipe", "vivid", *TINY, "--epochs", "1"]
+    said = "WARNING: the recipe vivid is a short one to go on with"
+    assert said in succeed("train", *options, "--out", "a").stderr
+    more = ["--start-from", "a", "--out", "b"]
+    assert said not in succeed("train", *options, *more).stderr
+
+
 def test_a_part_of_the_training_photos_is_tested_on_in_place_of_the_test_photos(
     archive: Path, here: Path
 ) -> None:

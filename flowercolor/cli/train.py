@@ -261,6 +261,7 @@ def train(
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
     from flowercolor.evaluation import with_twins
+    from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
     from flowercolor.training import read_source
     from flowercolor.training import train as run_training
@@ -284,6 +285,11 @@ def train(
     elif out and (out / LAST).exists():
         raise SettingError(
             f"{out}: holds a run already; go on with it by --resume, or name another --out"
+        )
+    if recipe in CONTINUING and not start_from and place.leads:
+        say(
+            f"WARNING: the recipe {recipe} is a short one to go on with from a trained network; "
+            "without --start-from it begins with random weights"
         )
     origin = find_checkpoint(start_from) if start_from else None
 
