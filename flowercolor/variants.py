@@ -1,11 +1,13 @@
 """A sheet of renderings of one photo to choose from.
 
-What differs honestly is the size at which the network sees the photo: small, it goes by the
-whole, large, by the parts, and the colours come out otherwise. Each tile is labelled with
-the option that gives it at full size.
+What differs honestly is where a dial stands between its ends, and the size at which the network
+sees the photo: small, it goes by the whole, large, by the parts. Each tile is labelled with the
+options that give it at full size.
 """
 
 import math
+from collections.abc import Mapping
+from itertools import islice, product
 from typing import Any
 
 import cv2
@@ -20,20 +22,26 @@ from flowercolor.errors import SettingError
 __all__ = ["MAX_VARIANTS", "variants"]
 
 MAX_VARIANTS = 12
-SMALLEST_PX = 64
-LARGEST_PX = 384
+SMALLEST_PX = 96
+LARGEST_PX = 256
 TILE_PX = 480
 
 _LABEL_PX = 28
 _LABEL_TEXT_PX = 18
 
 
-def variants(luma: npt.NDArray[Any], colorizer: Colorizer, count: int) -> npt.NDArray[np.uint8]:
+def variants(
+    luma: npt.NDArray[Any], colorizers: Mapping[str, Colorizer], count: int
+) -> npt.NDArray[np.uint8]:
     """The sheet, uint8 RGB [H, W, 3]: the photo in `count` renderings, each labelled.
+
+    Several colorizers stand beside each other, a row for each working size. One alone fills
+    the rows with its sizes.
 
     Args:
         luma: uint8 or uint16 [H, W].
-        colorizer: The network and its settings; its own working size is not used.
+        colorizers: Networks and their settings, by the option that chose them, such as
+            "--vividness 1"; their own working sizes are used where a row is enough for all.
         count: How many, 2 to 12.
 
     Raises:
@@ -47,22 +55,29 @@ def variants(luma: npt.NDArray[Any], colorizer: Colorizer, count: int) -> npt.ND
     if reduced.dtype == np.uint16:
         reduced = (reduced // 257).astype(np.uint8)
     tiles = []
-    own_size_px = colorizer.render_size_px
-    try:
-        for size_px in _sizes_px(count):
-            colorizer.render_size_px = size_px
-            tiles.append(_labelled(colorizer.render(reduced), f"--render-size {size_px}"))
-    finally:
-        colorizer.render_size_px = own_size_px
-    columns = math.ceil(math.sqrt(count))
+    sizes_px = _sizes_px(math.ceil(count / len(colorizers)))
+    for size_px, (option, colorizer) in islice(product(sizes_px, colorizers.items()), count):
+        own_size_px = colorizer.render_size_px
+        colorizer.render_size_px = size_px or own_size_px
+        try:
+            label = f"{option} --render-size {colorizer.render_size_px}".strip()
+            tiles.append(_labelled(colorizer.render(reduced), label))
+        finally:
+            colorizer.render_size_px = own_size_px
+    columns = min(count, len(colorizers)) if len(colorizers) > 1 else math.ceil(math.sqrt(count))
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-count % columns)
     rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
     return np.vstack(rows)
 
 
-def _sizes_px(count: int) -> list[int]:
-    """Evenly spread in ratio from the smallest to the largest, as multiples of the stride."""
+def _sizes_px(count: int) -> list[int | None]:
+    """Evenly spread in ratio from the smallest to the largest, as multiples of the stride.
+
+    One alone is None, for the colorizer's own.
+    """
+    if count == 1:
+        return [None]
     sizes = np.geomspace(SMALLEST_PX, LARGEST_PX, count) / STRIDE
     return [int(size) * STRIDE for size in sizes.round()]
 

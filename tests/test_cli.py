@@ -847,6 +847,19 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert_one_line_of_error(flowercolor(*args, "a.png", "sheet.png"), "2 were given")
 
 
+def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(weights: Path, here: Path) -> None:
+    grey_photo(here / "a.png")
+    succeed("join", weights, weights, "-o", "dial.safetensors")
+    shapes = []
+    for count, options in ((2, []), (6, []), (6, ["--vividness", "1"])):
+        args = ["--variants", str(count), "--checkpoint", "dial.safetensors", *options]
+        succeed("colorize", "a.png", *args, "-o", "sheet.png", "--overwrite")
+        with Image.open("sheet.png") as image:
+            shapes.append(image.size)
+    (width, height), *others = shapes
+    assert others == [(width * 3 // 2, 2 * height)] * 2, "three columns, be it of sizes alone"
+
+
 def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     """One of two processes, as `torchrun` tells it; it does not wait for the other."""
     monkeypatch.setattr("flowercolor.distributed.joined", lambda _device: nullcontext())

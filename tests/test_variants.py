@@ -9,40 +9,56 @@ from flowercolor.networks import UNet
 from flowercolor.variants import variants
 
 
-def colorizer() -> Colorizer:
-    torch.manual_seed(0)
+def colorizer(seed: int = 0) -> Colorizer:
+    torch.manual_seed(seed)
     return Colorizer(UNet(NetworkConfig(2)), device="cpu")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_sheet_holds_each_rendering_at_its_size(dtype: type[np.generic]) -> None:
-    """The tiles are the colorizer's own renderings, in rows, from small to large."""
+    """Of one colorizer, the tiles are its own renderings, in rows, from small to large."""
     luma = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
     ours = colorizer()
 
-    sheet = variants(luma.astype(dtype) * (257 if dtype == np.uint16 else 1), ours, 3)
+    deep = luma.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    sheet = variants(deep, {"": ours}, 3)
 
     assert sheet.dtype == np.uint8
     assert sheet.shape == (2 * (40 + 28), 2 * 60, 3)
-    for (top, left), size_px in zip([(0, 0), (0, 60), (68, 0)], (64, 160, 384), strict=True):
+    for (top, left), size_px in zip([(0, 0), (0, 60), (68, 0)], (96, 160, 256), strict=True):
         ours.render_size_px = size_px
         assert np.array_equal(sheet[top : top + 40, left : left + 60], ours.render(luma))
     assert (sheet[68:, 60:] == 255).all()
 
 
+@pytest.mark.parametrize(("count", "sizes_px"), [(2, [128]), (3, [96, 256]), (4, [96, 256])])
+def test_several_colorizers_stand_beside_each_other(count: int, sizes_px: list[int]) -> None:
+    """A row for each working size; their own where one row is enough."""
+    luma = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
+    pair = {"--vividness 0": colorizer(0), "--vividness 1": colorizer(1)}
+    sheet = variants(luma, pair, count)
+    assert sheet.shape == (len(sizes_px) * (40 + 28), 2 * 60, 3)
+    for number in range(count):
+        row, column = divmod(number, 2)
+        ours = list(pair.values())[column]
+        ours.render_size_px = sizes_px[row]
+        top, left = row * (40 + 28), column * 60
+        assert np.array_equal(sheet[top : top + 40, left : left + 60], ours.render(luma))
+
+
 def test_large_photos_are_shown_reduced() -> None:
-    sheet = variants(np.zeros((2000, 1000), np.uint8), colorizer(), 2)
+    sheet = variants(np.zeros((2000, 1000), np.uint8), {"": colorizer()}, 2)
     assert sheet.shape == (480 + 28, 2 * 240, 3)
 
 
 def test_the_colorizer_keeps_its_own_size() -> None:
     ours = colorizer()
     before = ours.render_size_px
-    variants(np.zeros((20, 20), np.uint8), ours, 2)
+    variants(np.zeros((20, 20), np.uint8), {"": ours}, 2)
     assert ours.render_size_px == before
 
 
 @pytest.mark.parametrize("count", [0, 1, 13])
 def test_a_count_out_of_range_is_refused(count: int) -> None:
     with pytest.raises(SettingError, match="expected 2 to 12"):
-        variants(np.zeros((20, 20), np.uint8), colorizer(), count)
+        variants(np.zeros((20, 20), np.uint8), {"": colorizer()}, count)

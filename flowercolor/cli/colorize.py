@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -133,6 +134,7 @@ def colorize(
     import torch
 
     from flowercolor.batch import Writing, convert, plan, run
+    from flowercolor.checkpoint import find_checkpoint, read_info
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
     from flowercolor.distributed import ending_together, joined
     from flowercolor.errors import SettingError
@@ -171,14 +173,17 @@ def colorize(
     if not (to_bytes or jobs):
         raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
 
-    colorizer = Colorizer.from_checkpoint(
-        checkpoint,
-        vividness=vividness,
-        render_size_px=render_size or RENDER_SIZE_PX,
-        strength=strength,
-        device=device,
-        progress=progress,
-    )
+    def colorizer_at(vividness: float | None) -> Colorizer:
+        return Colorizer.from_checkpoint(
+            checkpoint,
+            vividness=vividness,
+            render_size_px=render_size or RENDER_SIZE_PX,
+            strength=strength,
+            device=device,
+            progress=progress,
+        )
+
+    colorizer = colorizer_at(vividness)
     if place.leads:
         say(f"Using the weights of {colorizer.name}.")
 
@@ -195,7 +200,11 @@ def colorize(
 
     if variants is not None:
         sheet = jobs[0].target if target else jobs[0].source.with_suffix(".variants.png")
-        _write_sheet(jobs, sheet, variants, colorizer, overwrite=overwrite)
+        colorizers = {"": colorizer}
+        if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
+            stops = (0, 0.5, 1) if variants > 2 else (0, 1)
+            colorizers = {f"--vividness {stop}": colorizer_at(stop) for stop in stops}
+        _write_sheet(jobs, sheet, variants, colorizers, overwrite=overwrite)
         return
 
     count: Counter[str] = Counter()
@@ -246,7 +255,12 @@ def _shared(jobs: "list[Job]") -> "list[Job]":
 
 
 def _write_sheet(
-    jobs: "list[Job]", sheet: Path, count: int, colorizer: "Colorizer", *, overwrite: bool
+    jobs: "list[Job]",
+    sheet: Path,
+    count: int,
+    colorizers: "Mapping[str, Colorizer]",
+    *,
+    overwrite: bool,
 ) -> None:
     from flowercolor.errors import SettingError
     from flowercolor.images import read_photo, write_photo
@@ -260,5 +274,5 @@ def _write_sheet(
     if sheet.exists() and not overwrite:
         say(f"Skipped: {sheet} is there already")
         return
-    write_photo(sheet, variants(read_photo(source).luma, colorizer, count))
+    write_photo(sheet, variants(read_photo(source).luma, colorizers, count))
     print_result(str(sheet))
