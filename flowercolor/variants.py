@@ -16,14 +16,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from flowercolor.colorizer import Colorizer
-from flowercolor.config import STRIDE
 from flowercolor.errors import SettingError
 
 __all__ = ["MAX_VARIANTS", "variants"]
 
 MAX_VARIANTS = 12
 SMALLEST_PX = 96
-LARGEST_PX = 256
+LARGEST_PX = 192
 TILE_PX = 480
 
 _LABEL_PX = 28
@@ -72,14 +71,10 @@ def variants(
 
 
 def _sizes_px(count: int) -> list[int | None]:
-    """Evenly spread in ratio from the smallest to the largest, as multiples of the stride.
-
-    One alone is None, for the colorizer's own.
-    """
+    """Evenly spread in ratio from the smallest to the largest; one alone is None, for the own."""
     if count == 1:
         return [None]
-    sizes = np.geomspace(SMALLEST_PX, LARGEST_PX, count) / STRIDE
-    return [int(size) * STRIDE for size in sizes.round()]
+    return [round(size) for size in np.geomspace(SMALLEST_PX, LARGEST_PX, count)]
 
 
 def _labelled(rgb: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
