@@ -49,6 +49,7 @@ __all__ = [
     "output_format",
     "peek_pixels",
     "read_photo",
+    "save_photo",
     "write_photo",
 ]
 
@@ -574,7 +575,8 @@ def output_format(path: Path) -> str:
         ) from None
 
 
-def encode_photo(
+def save_photo(
+    file: IO[bytes],
     rgb: Pixels,
     file_format: str,
     *,
@@ -583,10 +585,12 @@ def encode_photo(
     software: str = f"flowercolor {__version__}",
     quality: int = 95,
     subsampling: str = "4:4:4",
-) -> bytes:
-    """The bytes of a picture file that embeds the sRGB profile and says what coloured it.
+) -> None:
+    """Write a picture that embeds the sRGB profile and says what coloured it.
 
     Args:
+        file: Where to. Into a real file Pillow encodes outside the interpreter's lock; into
+            memory within, so that two threads encode no more photos than one.
         rgb: sRGB, uint8 or uint16 [H, W, 3]. PNG and TIFF keep 16 bits, the others 8.
         file_format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, if Pillow has it, "AVIF".
         alpha: Opacity, uint8 or uint16 [H, W]. JPEG and BMP have none: there the picture
@@ -599,6 +603,7 @@ def encode_photo(
 
     Raises:
         ImageError: The pixels are of another kind, or the format cannot hold them.
+        OSError: The disk is full.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
@@ -626,49 +631,43 @@ def encode_photo(
         options["speed"] = 8  # 3 s for 12 megapixels; Pillow's 6 takes 10 s to save 2 %
     try:
         if file_format == "PNG":
-            return _encode_png(pixels, software, options)
-        if file_format == "TIFF":
-            return _encode_tiff(pixels, options)
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, file_format, **options)
-        return buffer.getvalue()
+            file.write(_encode_png(pixels, software, options))
+        elif file_format == "TIFF":
+            file.write(_encode_tiff(pixels, options))
+        else:
+            Image.fromarray(pixels).save(file, file_format, **options)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; Pillow's own have no number
         raise ImageError(
             f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
             f"{file_format}: {one_line(error)}"
         ) from error
 
 
-def write_photo(
-    path: Path,
-    rgb: Pixels,
-    *,
-    file_format: str | None = None,
-    alpha: Pixels | None = None,
-    metadata: Metadata | None = None,
-    software: str = f"flowercolor {__version__}",
-    quality: int = 95,
-    subsampling: str = "4:4:4",
-) -> None:
-    """Write what `encode_photo` gives to `path`, whole or not at all.
+def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
+    """The bytes that `save_photo` writes, with its options.
 
-    The arguments are those of `encode_photo`; the ending of `path` says the format unless
-    `file_format` does.
+    Raises:
+        ImageError: The pixels are of another kind, or the format cannot hold them.
+    """
+    buffer = io.BytesIO()
+    save_photo(buffer, rgb, file_format, **options)
+    return buffer.getvalue()
+
+
+def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
+    """Write the file `path` as `save_photo` does, with its options, whole or not at all.
+
+    The ending of `path` says the format unless `file_format` does.
 
     Raises:
         ImageError: The ending cannot be written, or the format cannot hold the pixels.
         StorageError: The disk is full or writing is not allowed.
     """
-    content = encode_photo(
-        rgb,
-        file_format or output_format(path),
-        alpha=alpha,
-        metadata=metadata,
-        software=software,
-        quality=quality,
-        subsampling=subsampling,
-    )
-    files.write_bytes(path, content)
+    file_format = file_format or output_format(path)
+    with files.replacing(path) as temporary, temporary.open("wb") as file:
+        save_photo(file, rgb, file_format, **options)
 
 
 def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,7 @@ import numpy.typing as npt
 import torch
 from timing import compare
 
-from flowercolor.batch import Job, Writing, plan, run
+from flowercolor.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
 from flowercolor.checkpoint import bundled_checkpoint, load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
@@ -86,6 +88,28 @@ def folder_of_photos(folder: Path, count: int = 200) -> None:
     report(f"{count} photos of 500 px / a plain loop", ours, reference, rounds=3)
 
 
+def network_of_a_folder(_folder: Path, count: int = 64) -> None:
+    """The network's part of a folder: what no saving elsewhere can go beyond."""
+    colorizer = Colorizer.from_checkpoint("bundled", device="cpu")
+    generator, _ = load_generator(bundled_checkpoint())
+    height, width = colorizer.working_size_px(500, 667)
+    small = np.random.default_rng(0).random((height, width), np.float32)
+    padded = torch.rand(1, 1, -(-height // 16) * 16, -(-width // 16) * 16)
+
+    def ours() -> None:
+        threads = torch.get_num_threads()
+        with ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            deque(pool.map(colorizer.chroma, [[small] * CHUNK_PHOTOS] * (count // CHUNK_PHOTOS)))
+        torch.set_num_threads(threads)
+
+    def reference() -> None:
+        with torch.no_grad():
+            for _ in range(count):
+                generator(padded)
+
+    report(f"the network alone, {count} photos / one at a time in float32", ours, reference)
+
+
 def plain(job: Job, generator: UNet, colorizer: Colorizer) -> None:
     """What one would write in ten lines: read, network, resize, add, write."""
     luma = cv2.imread(str(job.source), cv2.IMREAD_GRAYSCALE)
@@ -147,5 +171,11 @@ if __name__ == "__main__":
         cv2.imwrite(sys.argv[1], made_up_photo(8660, 11548, 0), JPEG)
         sys.exit()
     with tempfile.TemporaryDirectory() as name:
-        for benchmark in (hundred_megapixels, start, twelve_megapixels, folder_of_photos):
+        for benchmark in (
+            hundred_megapixels,
+            start,
+            twelve_megapixels,
+            folder_of_photos,
+            network_of_a_folder,
+        ):
             benchmark(Path(name))
