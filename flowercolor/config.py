@@ -4,7 +4,7 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
 
 from flowercolor.errors import SettingError
@@ -47,20 +47,6 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         _at_least("base_channels", self.base_channels, 1)
         _one_of("output", self.output, Output)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as a dict that JSON can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The settings that `to_dict` gave.
-
-        Raises:
-            SettingError: A key is unknown or a value is out of range.
-        """
-        _reject_unknown(cls, values)
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -135,19 +121,22 @@ class TrainConfig:
                 "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as a dict that JSON can hold."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The settings that `to_dict` gave.
+        """The settings that `dataclasses.asdict` gave, perhaps by way of JSON.
 
         Raises:
             SettingError: A key is unknown or a value is out of range.
         """
-        _reject_unknown(cls, values)
-        return cls(**{**values, "network": NetworkConfig.from_dict(values.get("network", {}))})
+        network = values.get("network", {})
+        for kind, given in ((NetworkConfig, network), (cls, values)):
+            unknown = sorted(set(given) - {known.name for known in fields(kind)})
+            if unknown:
+                raise SettingError(
+                    f"{kind.__name__}: unknown settings {', '.join(unknown)}; "
+                    "another version of flowercolor wrote them"
+                )
+        return cls(**{**values, "network": NetworkConfig(**network)})
 
 
 def _at_least(name: str, value: float, bound: float) -> None:
@@ -158,14 +147,3 @@ def _at_least(name: str, value: float, bound: float) -> None:
 def _one_of(name: str, value: str, choices: Any) -> None:
     if value not in get_args(choices):
         raise SettingError(f"{name} is {value!r}; expected one of {', '.join(get_args(choices))}")
-
-
-def _reject_unknown(
-    cls: type[NetworkConfig] | type[TrainConfig], values: Mapping[str, Any]
-) -> None:
-    unknown = sorted(set(values) - {known.name for known in fields(cls)})
-    if unknown:
-        raise SettingError(
-            f"{cls.__name__}: unknown settings {', '.join(unknown)}; "
-            "another version of flowercolor wrote them"
-        )

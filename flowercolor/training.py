@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 from zlib import crc32
@@ -297,7 +297,7 @@ def _describe(
 ) -> None:
     """Write `config.json`."""
     about = {
-        "config": info.config.to_dict(),
+        "config": asdict(info.config),
         "data": {
             **info.data,
             **{what: str(path.resolve()) for what, path in sources.items() if path},

@@ -12,7 +12,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -289,7 +289,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         "validation": True,
         "seed": 7,
     }
-    assert expected.keys() == TrainConfig().to_dict().keys(), "an option for each setting"
+    assert expected.keys() == asdict(TrainConfig()).keys(), "an option for each setting"
     assert json.loads((here / "run" / "config.json").read_text())["config"] == expected
 
 
@@ -305,7 +305,7 @@ def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> 
         epochs=1,
         crop=1.0,
     )
-    assert json.loads(Path("run/config.json").read_text())["config"] == expected.to_dict()
+    assert json.loads(Path("run/config.json").read_text())["config"] == asdict(expected)
     assert_one_line_of_error(flowercolor("train", "--recipe", "soup"), "recipe soup", "faithful")
 
 

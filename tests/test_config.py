@@ -44,6 +44,7 @@ def test_the_defaults_are_the_design() -> None:
         "lr_decay": "none",
         "lambda_l1": 50.0,
         "lambda_adv": 1.0,
+        "lambda_class": 0.0,
         "size_px": 128,
         "flip": False,
         "crop": 1.0,
@@ -58,7 +59,7 @@ def test_the_defaults_are_the_design() -> None:
 @settings(deadline=None, max_examples=50)
 @given(CONFIGS)
 def test_settings_survive_json(config: TrainConfig) -> None:
-    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert TrainConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_settings_left_out_are_the_defaults() -> None:

@@ -1,6 +1,7 @@
 """`flowercolor models`."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -50,7 +51,7 @@ def models(
                         "size_px": info.config.size_px,
                         "validation": info.config.validation,
                         "vividness": info.vividness,
-                        "network": network.to_dict(),
+                        "network": asdict(network),
                         "data": dict(info.data),
                         "note": info.note,
                     }
