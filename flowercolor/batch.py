@@ -145,14 +145,14 @@ def plan(
             found.setdefault(_spot(place.source), place)
 
     one_file = len(found) == 1 and not Path(inputs[0]).is_dir()
-    if output is not None and output.suffix and not output.is_dir():
-        if one_file:
+    if output is not None and not output.is_dir():
+        if output.suffix and one_file:
             output_format(output)
             return [Job(place.source, output) for place in found.values()]
         if found and (output.suffix.lower() in WRITABLE or output.is_file()):
+            what = f"{len(found)} photos" if len(found) > 1 else "a folder's photo"
             raise SettingError(
-                f"{output}: is named like one file, but there are {len(found)} photos to write; "
-                "give a folder"
+                f"{output}: is a file or named like one; expected a folder to write {what} into"
             )
     return _apart(
         [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
@@ -317,13 +317,15 @@ def run(
 
     # A worker takes a few photos all the way: while one reads or writes, another has the
     # network. Threads within the network would have to wait for each other whenever a
-    # worker has their processor.
+    # worker has their processor, so there are some only where there are few photos.
     threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,))
+    workers = max(1, min(WORKERS, len(jobs)))
+    each = max(1, threads // workers)
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,))
     try:
         with (progress or Silent()).task("Colouring", len(jobs), "photos") as task:
-            chunks = _chunks(jobs)
-            under_way = deque(pool.submit(color, chunk) for chunk in islice(chunks, WORKERS + 1))
+            chunks = _chunks(jobs, min(CHUNK_PHOTOS, -(-len(jobs) // workers)))
+            under_way = deque(pool.submit(color, chunk) for chunk in islice(chunks, workers + 1))
             while under_way:
                 outcomes = under_way.popleft().result()
                 under_way.extend(pool.submit(color, chunk) for chunk in islice(chunks, 1))
@@ -366,13 +368,13 @@ class _Opened(NamedTuple):
     small: npt.NDArray[np.float32]
 
 
-def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """The jobs in runs of a few, of fewer where the photos are large."""
+def _chunks(jobs: Sequence[Job], most: int) -> Iterator[list[Job]]:
+    """The jobs in runs of `most`, of fewer where the photos are large."""
     chunk: list[Job] = []
     pixels = 0
     for job in jobs:
         size = peek_pixels(job.source)
-        if chunk and (len(chunk) == CHUNK_PHOTOS or pixels + size > CHUNK_PIXELS):
+        if chunk and (len(chunk) == most or pixels + size > CHUNK_PIXELS):
             yield chunk
             chunk, pixels = [], 0
         chunk.append(job)

@@ -70,6 +70,7 @@ class Colorizer:
         self.precision: Precision = precision
         self._progress = progress or Silent()
         self._device = pick_device(device)
+        self._shortages = 0  # of memory, each of which is met in another way
         self._generator = fuse_batch_norm(generator).to(memory_format=torch.channels_last)
         self._place()
         # On a GPU, threads would only take memory from each other.
@@ -123,8 +124,8 @@ class Colorizer:
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 
-        Where a GPU's memory does not suffice, one at a time at half the working size; where
-        that does not either, on the CPU from then on. Both are told of in a note.
+        Where a GPU's memory does not suffice, one at a time from then on; where that does not
+        either, at half the working size, and then on the CPU. Each is told of in a note, once.
 
         Args:
             smalls: Each float32 [h, w] in 0 to 1.
@@ -140,24 +141,32 @@ class Colorizer:
         self._generator.to(self._device, compute_dtype(self._device, self.precision))
 
     def _chroma(self, smalls: Sequence[Array]) -> list[Array]:
-        for attempt in (self._forward, self._forward_halved):
+        ways = (
+            (self._forward, ""),
+            (self._forward_singly, "with one photo at a time"),
+            (self._forward_halved, "at half of that, with coarser colours"),
+            (self._forward, "on the CPU, slowly"),
+        )
+        while True:
+            way, _ = ways[self._shortages]
             try:
-                return attempt(smalls)
+                return way(smalls)
             except torch.OutOfMemoryError:
-                next_is_half = attempt == self._forward
+                if self._shortages == len(ways) - 1:
+                    raise
             # Outside the except block, which keeps the failed pass's tensors alive.
+            self._shortages += 2 if self._shortages == 0 and len(smalls) == 1 else 1
             self._progress.note(
                 f"WARNING: out of memory on {self._device} at {self.render_size_px} px; going on "
-                + (
-                    "at half of that, with coarser colours"
-                    if next_is_half
-                    else "on the CPU, slowly"
-                )
+                f"{ways[self._shortages][1]}"
             )
             torch.cuda.empty_cache()
-        self._device = torch.device("cpu")
-        self._place()
-        return self._forward(smalls)
+            if self._shortages == len(ways) - 1:
+                self._device = torch.device("cpu")
+                self._place()
+
+    def _forward_singly(self, smalls: Sequence[Array]) -> list[Array]:
+        return [self._forward([small])[0] for small in smalls]
 
     def _forward_halved(self, smalls: Sequence[Array]) -> list[Array]:
         height, width = smalls[0].shape

@@ -17,7 +17,7 @@ from flowercolor.config import Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import autocast
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
-from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.errors import CheckpointError, DeviceError, SettingError, one_line
 from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, Supervised, UNet
@@ -27,11 +27,16 @@ __all__ = ["Engine"]
 
 
 @contextmanager
-def _naming_compile() -> Iterator[None]:
-    # Compiling begins at the first pass; its errors are of no class that torch makes public.
+def _named_errors() -> Iterator[None]:
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"out of memory while training: {one_line(error).partition('. ')[0]}; give a smaller "
+            "--batch-size, then --base-channels, then --size"
+        ) from error
     except RuntimeError as error:
+        # Compiling begins at the first pass; its errors are of no class that torch makes public.
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
             raise
         reason = str(error).partition("\n")[0]  # after it, where in torch
@@ -114,7 +119,7 @@ class Engine:
         # make the device wait.
         self._totals = torch.zeros(len(self._watched) + 1, device=device)
 
-    @_naming_compile()
+    @_named_errors()
     def step(self, batch: Batch, lr: float, *, weigh: bool = False) -> dict[str, float]:
         """Learn from a batch: first the discriminator, then the generator.
 
@@ -130,6 +135,7 @@ class Engine:
 
         Raises:
             SettingError: The networks are to be compiled, and there is no compiler for it.
+            DeviceError: The device has too little memory.
         """
         config, real = self.config, batch.real
         for optimizer in self._optimizers.values():
@@ -168,7 +174,9 @@ class Engine:
             watched += [loss_d, adversarial, logits_real.sigmoid().mean()]
             watched += [logits_fake.sigmoid().mean()]
 
-        if class_logits is not None and batch.classes is not None:
+        if config.lambda_class:
+            assert class_logits is not None  # what `Supervised` gives
+            assert batch.classes is not None  # what `train` has made sure of
             loss_class = F.cross_entropy(class_logits.float(), batch.classes)
             loss_g = loss_g + config.lambda_class * loss_class
             right = class_logits.argmax(dim=1) == batch.classes
@@ -211,9 +219,11 @@ class Engine:
         """
         if not self._average:
             return
-        own = torch.as_tensor(share(positions))
-        # Of nearly one size each: at 16 px batch norm cannot do with a last batch of one.
-        batches = own.tensor_split(max(1, len(own) // self.config.batch_size))
+        own = torch.as_tensor(share(positions) or positions[:1])
+        # Of nearly one size each: at 16 px batch norm cannot do with a last batch of one. As many
+        # in each process: batch norm over the joined batch waits for the others at each.
+        count = len(positions) // max(self.config.batch_size, ranks().size)
+        batches = own.tensor_split(max(1, count))
         with autocast(self.device, self.precision):
             update_bn((dataset.batch(batch)[0].to(self.device) for batch in batches), self.judged)
 

@@ -49,7 +49,6 @@ __all__ = [
     "output_format",
     "peek_pixels",
     "read_photo",
-    "save_photo",
     "write_photo",
 ]
 
@@ -63,8 +62,8 @@ Of 1,500 photos of flowers 1.3 % stay below; sepia prints and cyanotypes reach 1
 """
 
 # Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
-# photo is worth. MPO is the JPEG of some phones; HEIF needs the extra `heic`.
-_READABLE = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIF")
+# photo is worth. HEIF needs the extra `heic`.
+_READABLE = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIF")
 WRITABLE = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -202,10 +201,12 @@ def _read(file: IO[bytes], name: str) -> Photo:
             _check_supported(image)
             return _decode(image, file)
     except UnidentifiedImageError as error:
-        if head[4:] in _HEIC and "HEIF" not in _readable():
+        if head[4:] in _HEIC:
             raise ImageError(
-                f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is not "
-                "installed; run `pip install 'flowercolor[heic]'`"
+                f"{name}: is a damaged HEIF; expected a whole one"
+                if "HEIF" in _readable()
+                else f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
+                "not installed; run `pip install 'flowercolor[heic]'`"
             ) from error
         raise ImageError(
             f"{name}: is no photo that can be read, it begins with {head!r}; "
@@ -285,6 +286,7 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
         exif = image.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         metadata = Metadata(
+            # MPO is a JPEG with more pictures behind it, as some phones make them.
             file_format="JPEG" if image.format == "MPO" else str(image.format),
             exif=_kept_exif(exif)[1],
             dpi=_dpi(image.info.get("dpi"), turned=orientation in (5, 6, 7, 8)),
@@ -575,8 +577,7 @@ def output_format(path: Path) -> str:
         ) from None
 
 
-def save_photo(
-    file: IO[bytes],
+def encode_photo(
     rgb: Pixels,
     file_format: str,
     *,
@@ -585,12 +586,10 @@ def save_photo(
     software: str = f"flowercolor {__version__}",
     quality: int = 95,
     subsampling: str = "4:4:4",
-) -> None:
-    """Write a picture that embeds the sRGB profile and says what coloured it.
+) -> bytes:
+    """The bytes of a picture file that embeds the sRGB profile and says what coloured it.
 
     Args:
-        file: Where to. Into a real file Pillow encodes outside the interpreter's lock; into
-            memory within, so that two threads encode no more photos than one.
         rgb: sRGB, uint8 or uint16 [H, W, 3]. PNG and TIFF keep 16 bits, the others 8.
         file_format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, if Pillow has it, "AVIF".
         alpha: Opacity, uint8 or uint16 [H, W]. JPEG and BMP have none: there the picture
@@ -603,7 +602,6 @@ def save_photo(
 
     Raises:
         ImageError: The pixels are of another kind, or the format cannot hold them.
-        OSError: The disk is full.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
@@ -631,33 +629,23 @@ def save_photo(
         options["speed"] = 8  # 3 s for 12 megapixels; Pillow's 6 takes 10 s to save 2 %
     try:
         if file_format == "PNG":
-            file.write(_encode_png(pixels, software, options))
-        elif file_format == "TIFF":
-            file.write(_encode_tiff(pixels, options))
-        else:
-            Image.fromarray(pixels).save(file, file_format, **options)
+            return _encode_png(pixels, software, options)
+        if file_format == "TIFF":
+            return _encode_tiff(pixels, options)
+        # Never straight into the file: where the disk is nearly full, Pillow takes a JPEG of
+        # which only a part was written for a whole one.
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, file_format, **options)
+        return buffer.getvalue()
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk; Pillow's own have no number
         raise ImageError(
             f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
             f"{file_format}: {one_line(error)}"
         ) from error
 
 
-def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
-    """The bytes that `save_photo` writes, with its options.
-
-    Raises:
-        ImageError: The pixels are of another kind, or the format cannot hold them.
-    """
-    buffer = io.BytesIO()
-    save_photo(buffer, rgb, file_format, **options)
-    return buffer.getvalue()
-
-
 def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
-    """Write the file `path` as `save_photo` does, with its options, whole or not at all.
+    """Write what `encode_photo` gives, with its options, to `path`, whole or not at all.
 
     The ending of `path` says the format unless `file_format` does.
 
@@ -665,9 +653,8 @@ def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **op
         ImageError: The ending cannot be written, or the format cannot hold the pixels.
         StorageError: The disk is full or writing is not allowed.
     """
-    file_format = file_format or output_format(path)
-    with files.replacing(path) as temporary, temporary.open("wb") as file:
-        save_photo(file, rgb, file_format, **options)
+    content = encode_photo(rgb, file_format or output_format(path), **options)
+    files.write_bytes(path, content)
 
 
 def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:

@@ -179,10 +179,13 @@ def test_several_photos_take_a_folder_only(here: Path) -> None:
     touch(here, "a.jpg", "b.jpg", "box/c.jpg", "empty.v1")
     with pytest.raises(SettingError, match="2 photos"):
         plan(["a.jpg", "b.jpg"], Path("out.jpg"))
-    with pytest.raises(SettingError, match="give a folder"):
+    with pytest.raises(SettingError, match="expected a folder"):
         plan(["box"], Path("out.jpg"))
-    with pytest.raises(SettingError, match="give a folder"):
+    with pytest.raises(SettingError, match="expected a folder"):
         plan(["a.jpg", "b.jpg"], Path("empty.v1"))
+    touch(here, "README")
+    with pytest.raises(SettingError, match="README: is a file .* expected a folder"):
+        plan(["a.jpg"], Path("README"))
     assert [job.target.parent.name for job in plan(["a.jpg", "b.jpg"], Path("v1.2"))] == [
         "v1.2"
     ] * 2
@@ -408,8 +411,11 @@ def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer
         Writing(quality=0)
 
 
-def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colorizer) -> None:
+def test_mixed_sizes_come_out_as_one_at_a_time(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Photos of one shape go through the network together, the others between them."""
+    monkeypatch.setattr(batch, "WORKERS", 1)
     shapes = [(24, 32), (32, 24), (24, 32), (48, 64), (17, 17), (24, 32)]
     sources = [
         save(tmp_path / f"{number}.png", grey(*shape, seed=number))
@@ -430,6 +436,34 @@ def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colori
         alone = colorizer(pixels(outcome.job.source))
         together = pixels(outcome.job.target)
         assert np.abs(alone.astype(int) - together).max() <= 1
+
+
+@pytest.mark.parametrize(("count", "threads"), [(1, [4]), (2, [2]), (9, [1])])
+def test_few_photos_get_all_the_threads(
+    tmp_path: Path,
+    colorizer: Colorizer,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+    threads: list[int],
+) -> None:
+    sources = [save(tmp_path / f"{number}.png") for number in range(count)]
+    monkeypatch.setattr(batch, "WORKERS", 4)
+    seen = set()
+
+    class Watched(Colorizer):
+        def chroma(self, smalls: Any) -> Any:
+            seen.add(torch.get_num_threads())
+            return super().chroma(smalls)
+
+    watched = Watched(colorizer._generator, render_size_px=32, device="cpu", precision="float32")
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        assert len(list(run(plan(sources, tmp_path / "out"), watched))) == count
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(seen) == threads
 
 
 def test_a_broken_photo_costs_only_itself(tmp_path: Path, colorizer: Colorizer) -> None:
@@ -587,6 +621,7 @@ def test_a_full_disk_costs_one_photo_and_leaves_nothing(
     sources = [save(tmp_path / f"{letter}.png") for letter in "abc"]
     path_open: Any = Path.open
     opened = itertools.count(1)
+    monkeypatch.setattr(batch, "WORKERS", 1)
 
     def full_at_the_second(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
         is_second = mode == "wb" and next(opened) == 2

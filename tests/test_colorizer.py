@@ -348,23 +348,36 @@ def test_out_of_memory_falls_back_to_the_cpu_and_says_so(monkeypatch: pytest.Mon
     assert "on the CPU" in notes.lines[1]
 
 
-def test_out_of_memory_tries_half_the_working_size_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_met_step_by_step_each_told_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """First one at a time, then at half the working size, and so from then on."""
     notes = _Notes()
     colorizer = Colorizer(UNet(NetworkConfig(2)), device="cpu", progress=notes)
     small = np.random.default_rng(0).random((31, 48), np.float32)
-    sizes = []
+    most_pixels = small.size
+    sizes: list[list[tuple[int, ...]]] = []
 
     def forward(smalls: Sequence[Array]) -> list[Array]:
         sizes.append([one.shape for one in smalls])
-        if smalls[0].shape == small.shape:
+        if sum(one.size for one in smalls) > most_pixels:
             raise torch.OutOfMemoryError("made up")
         return [np.stack((one, one)) for one in smalls]
 
     monkeypatch.setattr(colorizer, "_forward", forward)
 
-    got = colorizer.chroma([small, small])
-
-    assert sizes == [[(31, 48), (31, 48)], [(16, 24)], [(16, 24)]]
-    assert [one.shape for one in got] == [(2, 31, 48)] * 2
+    for _ in range(2):
+        got = colorizer.chroma([small, small])
+        assert [one.shape for one in got] == [(2, 31, 48)] * 2
+    assert sizes == [[(31, 48)] * 2, *[[(31, 48)]] * 4]
     assert len(notes.lines) == 1
-    assert "half" in notes.lines[0]
+    assert notes.lines[0].endswith("going on with one photo at a time")
+
+    most_pixels = small.size - 1
+    sizes.clear()
+    for _ in range(2):
+        got = colorizer.chroma([small, small])
+        assert [one.shape for one in got] == [(2, 31, 48)] * 2
+    assert sizes == [[(31, 48)], *[[(16, 24)]] * 4]
+    assert len(notes.lines) == 2
+    assert "half" in notes.lines[1]

@@ -19,22 +19,21 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from flowercolor.cli.console import say
-
 __all__ = ["Bars"]
 
 
 class Bars:
-    """A bar for each task; while there are some, Rich puts what is said above them."""
+    """A bar for each task, and the lines that are said above them."""
 
     def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
             _AmountColumn(),
             TimeRemainingColumn(table_column=_whole()),
             TextColumn("{task.fields[status]}"),
-            console=Console(stderr=True),
+            console=self._console,
             transient=True,
         )
 
@@ -51,8 +50,8 @@ class Bars:
                 self._bars.stop()
 
     def note(self, message: str) -> None:
-        """Say a line above the bars."""
-        say(message)
+        """Say a line above the bars, of any length."""
+        self._console.print(message, markup=False)
 
 
 class _Bar:

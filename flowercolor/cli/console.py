@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, one_line
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
+
+if TYPE_CHECKING:
+    from flowercolor.cli.bars import Bars
 
 __all__ = ["command", "print_result", "progress_of_leader", "say", "stop_on_interrupt"]
 
@@ -29,9 +32,15 @@ Device = Annotated[
 # Set by the application's own --debug, before any command runs.
 debug = False
 
+# What draws on the terminal, if anything does: it has to put the lines above what it draws.
+_bars: "Bars | None" = None
+
 
 def say(message: str) -> None:
     """Talk to the person, on stderr; where there are bars, above them."""
+    if _bars:
+        _bars.note(message)
+        return
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
 
@@ -95,17 +104,23 @@ class _Notes(Silent):
 
 def progress_of_leader() -> Progress:
     """Bars and notes, of several processes in the leader alone."""
+    global _bars  # noqa: PLW0603 - there is one terminal
+    _bars = None
     if not ranks().leads:
         return Silent()
     if not sys.stderr.isatty():
         return _Notes()
     from flowercolor.cli.bars import Bars
 
-    return Bars()
+    _bars = Bars()
+    return _bars
 
 
 def print_result(line: str) -> None:
-    """Put a line of the result on stdout, unadorned."""
+    """Put a line of the result on stdout, unadorned; above the bars, where both are drawn."""
+    if _bars and sys.stdout.isatty():
+        _bars.note(line)
+        return
     # As bytes: a path may hold what the encoding of stdout does not.
     sys.stdout.buffer.write(os.fsencode(line + "\n"))
     sys.stdout.flush()
