@@ -1,8 +1,9 @@
 """Weights on disk: files that say what they are, and the state that a run goes on from.
 
 A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
-is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals` and, where
-`generator.…` is a running average, `live.…`, the weights that learn. A dial has a second
+is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals`, where
+`generator.…` is a running average, `live.…`, the weights that learn, and where classes are told,
+`classifier.…`. A dial has a second
 generator, `vivid.…`: the two are the ends between which `load_generator` interpolates. The
 header holds one JSON text, the `CheckpointInfo`. Nothing is unpickled.
 """
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
-from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import replacing
 from flowercolor.networks import UNet
 
@@ -280,6 +281,11 @@ def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[s
             info = CheckpointInfo.from_json(metadata[_HEADER_KEY])
             names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be opened: {error.strerror or one_line(error)}; expected a checkpoint "
+            "that may be read"
+        ) from error
     except SafetensorError as error:
         raise CheckpointError(
             f"{path}: not a whole safetensors file ({error}); expected a checkpoint that "

@@ -30,6 +30,10 @@ STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
 
 
+MAX_SEED = 2**63
+"""With what is added for each epoch, it still fits into the 64 bits that torch takes."""
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """What is needed to build the generator again.
@@ -116,6 +120,8 @@ class TrainConfig:
             raise SettingError(
                 f"size_px is {self.size_px}; expected a multiple of {STRIDE}, such as 128"
             )
+        if self.seed > MAX_SEED:
+            raise SettingError(f"seed is {self.seed}; expected {MAX_SEED} or less")
         if not (self.lambda_l1 or self.lambda_adv):
             raise SettingError(
                 "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"

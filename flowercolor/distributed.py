@@ -144,16 +144,21 @@ def from_leader(make: Callable[[], str]) -> str:
     return made[0]
 
 
-def check_alike(fingerprint: str, source: Path) -> None:
-    """Make sure that this process has the photos that the leader has.
+def check_alike(about: str, source: Path) -> None:
+    """Make sure that this process has the photos, and their classes, that the leader has.
+
+    Args:
+        about: What tells them from others.
+        source: Where they came from, to be named.
 
     Raises:
         DataError: It has others.
     """
-    if from_leader(lambda: fingerprint) != fingerprint:
+    if from_leader(lambda: about) != about:
         raise DataError(
-            f"{source}: not the photos that rank 0 has; expected the same archive or folder on "
-            "each machine, copied with the times of its files"
+            f"{source}: not the photos that rank 0 has, or not their classes; expected the same "
+            "archive or folder on each machine, copied with the times of its files, and the same "
+            "--twins and --labels"
         )
 
 

@@ -52,7 +52,7 @@ class CheckpointError(FlowercolorError):
 
 
 class TrainingError(FlowercolorError):
-    """Training went off: its losses are no longer finite numbers."""
+    """Training went off: its losses are no finite numbers, or another process has died."""
 
 
 class DeviceError(FlowercolorError):

@@ -106,7 +106,7 @@ def feed(
     shared = drawn.order.split(batch_size)[skip:]
     counts = [len(positions[place.rank :: place.size]) for positions in shared]
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
-    # counts for nothing.
+    # counts for nothing, but in batch norm's statistics where those are of the joined batch.
     own = [
         positions[place.rank :: place.size] if count else positions[:1]
         for positions, count in zip(shared, counts, strict=True)

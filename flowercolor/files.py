@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
+            if path.is_file():
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
             temporary.replace(path)
     finally:
         with suppress(FileNotFoundError):

@@ -67,7 +67,7 @@ def load_classifier(
     known = (photos.fingerprint, photos.rgb.shape[1], train_set.indices.tolist(), labels.tolist())
     key = hashlib.blake2b(json.dumps([_RECIPE_VERSION, *known]).encode(), digest_size=12)
     file = paths.cache_dir() / "classifiers" / f"{key.hexdigest()}.safetensors"
-    # Its random numbers are its own: the caller's are left as they were.
+    # Its random numbers are its own: the caller's, on the CPU and that GPU, are left as they were.
     with torch.random.fork_rng([place] if place.type == "cuda" else []):
         torch.manual_seed(0)
         network: nn.Module = resnet18(num_classes=int(labels.max()) + 1)

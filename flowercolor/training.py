@@ -48,7 +48,7 @@ from flowercolor.networks import UNet
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
-__all__ = ["LOSSES", "TrainResult", "read_metrics", "read_source", "train"]
+__all__ = ["LOSSES", "TrainResult", "check_labels", "read_metrics", "read_source", "train"]
 
 SAMPLE_COUNT = 8
 LOG_STEPS = 50
@@ -145,11 +145,7 @@ def train(
             "batch size"
         )
 
-    if bool(config.lambda_class) != bool(labels):
-        raise SettingError(
-            f"lambda_class is {config.lambda_class}, and there are "
-            f"{f'labels, {labels}' if labels else 'no labels'}; give both or neither"
-        )
+    check_labels(config, labels)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
     engine = Engine(config, target, precision, compiled, count)
@@ -166,7 +162,7 @@ def train(
         },
         note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
     )
-    check_alike(train_set.photos.fingerprint, train_set.photos.source)
+    check_alike(json.dumps([*info.data.items()]), train_set.photos.source)
     if resume:
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)
@@ -240,6 +236,19 @@ def train(
             # Last of all: whatever is missing after a kill, resuming makes again.
             save(LAST, engine.state())
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
+
+
+def check_labels(config: TrainConfig, labels: Path | None) -> None:
+    """Make sure that there are labels where they have a weight, and only there.
+
+    Raises:
+        SettingError: There is one without the other.
+    """
+    if bool(config.lambda_class) != bool(labels):
+        raise SettingError(
+            f"lambda_class is {config.lambda_class}, and there are "
+            f"{f'labels, {labels}' if labels else 'no labels'}; give both or neither"
+        )
 
 
 def _described(network: NetworkConfig) -> str:
@@ -338,9 +347,9 @@ def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[
             f"{path}: written with other settings than those given now; "
             "resume with the run's own, or start another run"
         )
-    if info.data != fresh.data:
+    if {**info.data, "name": ""} != {**fresh.data, "name": ""}:
         raise CheckpointError(
             f"{path}: trained on other photos or classes than those given now; resume with the "
             "run's own --data and --labels, or start another run"
         )
-    return replace(info, config=fresh.config), tensors
+    return replace(info, config=fresh.config, data=fresh.data), tensors

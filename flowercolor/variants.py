@@ -6,7 +6,7 @@ options that give it at full size.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
@@ -52,22 +52,19 @@ def variants(
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
     reduced = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     if reduced.dtype == np.uint16:
-        reduced = (reduced // 257).astype(np.uint8)
-    tiles = []
+        reduced = cv2.convertScaleAbs(reduced, alpha=1 / 257)
+    shown = []
     sizes_px = _sizes_px(math.ceil(count / len(colorizers)))
     for size_px, (option, colorizer) in islice(product(sizes_px, colorizers.items()), count):
         own_size_px = colorizer.render_size_px
         colorizer.render_size_px = size_px or own_size_px
         try:
             label = f"{option} --render-size {colorizer.render_size_px}".strip()
-            tiles.append(_labelled(colorizer.render(reduced), label))
+            shown.append((colorizer.render(reduced), label))
         finally:
             colorizer.render_size_px = own_size_px
     columns = min(count, len(colorizers)) if len(colorizers) > 1 else math.ceil(math.sqrt(count))
-    blank = np.full_like(tiles[0], 255)
-    tiles += [blank] * (-count % columns)
-    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
-    return np.vstack(rows)
+    return _sheet(shown, columns)
 
 
 def _sizes_px(count: int) -> list[int | None]:
@@ -77,10 +74,18 @@ def _sizes_px(count: int) -> list[int | None]:
     return [round(size) for size in np.geomspace(SMALLEST_PX, LARGEST_PX, count)]
 
 
-def _labelled(rgb: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    tile = Image.new("RGB", (width, height + _LABEL_PX), "white")
-    tile.paste(Image.fromarray(rgb))
+def _sheet(
+    shown: Sequence[tuple[npt.NDArray[np.uint8], str]], columns: int
+) -> npt.NDArray[np.uint8]:
+    """Pictures of one size in rows, each with its label below it."""
     font = ImageFont.load_default(_LABEL_TEXT_PX)
-    ImageDraw.Draw(tile).text((6, height + 2), label, fill="black", font=font)
-    return np.asarray(tile)
+    height, width = shown[0][0].shape[:2]
+    tile_width = max(width, *(math.ceil(font.getlength(label)) + 12 for _, label in shown))
+    tile_height = height + _LABEL_PX
+    size = (columns * tile_width, math.ceil(len(shown) / columns) * tile_height)
+    sheet = Image.new("RGB", size, "white")
+    for number, (rgb, label) in enumerate(shown):
+        left, top = number % columns * tile_width, number // columns * tile_height
+        sheet.paste(Image.fromarray(rgb), (left, top))
+        ImageDraw.Draw(sheet).text((left + 6, top + height + 2), label, fill="black", font=font)
+    return np.asarray(sheet, np.uint8)

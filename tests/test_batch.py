@@ -184,7 +184,7 @@ def test_several_photos_take_a_folder_only(here: Path) -> None:
     with pytest.raises(SettingError, match="expected a folder"):
         plan(["a.jpg", "b.jpg"], Path("empty.v1"))
     touch(here, "README")
-    with pytest.raises(SettingError, match="README: is a file .* expected a folder"):
+    with pytest.raises(SettingError, match=r"README: is a file .* expected a folder"):
         plan(["a.jpg"], Path("README"))
     assert [job.target.parent.name for job in plan(["a.jpg", "b.jpg"], Path("v1.2"))] == [
         "v1.2"

@@ -545,7 +545,8 @@ def test_eval_judges_on_the_validation_part(
     trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def judged(*options: str) -> set[str]:
-        succeed("eval", "--device", "cpu", *options)
+        told = succeed("eval", "--device", "cpu", *options).stderr
+        assert ("has learned from the validation part" in told) == ("--validation" in options)
         images = json.loads(Path("results/scores.json").read_text())["images"]
         return {image["name"] for image in images}
 
@@ -610,6 +611,12 @@ def test_a_run_goes_on_by_last_by_name_and_by_path(
     for row in (*straight, *in_parts):
         del row["seconds"]
     assert in_parts == [pytest.approx(row) for row in straight]
+
+
+def test_classes_without_labels_are_refused_before_anything_is_read(here: Path) -> None:
+    refused = flowercolor("train", "--data", "nowhere", "--lambda-class", "0.5")
+    assert_one_line_of_error(refused, "there are no labels", "give both or neither")
+    assert not paths.runs_dir().exists() or not list(paths.runs_dir().iterdir())
 
 
 def test_a_supervised_run_goes_on_with_its_labels(
@@ -842,6 +849,8 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert "is there already" in succeed(*args, photo.name).stderr
     assert succeed(*args, photo.name, "-o", "sheet.png").stdout == "sheet.png\n"
     assert (here / "sheet.png").read_bytes() == sheet
+    (here / "box").mkdir()
+    assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
     assert_one_line_of_error(itself, "is the photo itself")
     assert_one_line_of_error(flowercolor(*args, "a.png", "sheet.png"), "2 were given")
@@ -857,7 +866,8 @@ def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(weights: Path, here: Pa
         with Image.open("sheet.png") as image:
             shapes.append(image.size)
     (width, height), *others = shapes
-    assert others == [(width * 3 // 2, 2 * height)] * 2, "three columns, be it of sizes alone"
+    assert [size[1] for size in others] == [2 * height] * 2
+    assert others[0][0] > width > others[1][0], "three columns, and three of shorter labels"
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
@@ -997,10 +1007,14 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (["download", "--from-file", "missing.tgz"], ["missing.tgz", "not a file"]),
         (["colorize", "notes.txt", "--checkpoint", "nowhere"], ["nowhere"]),
         (["colorize", "empty"], ["empty", "no pictures there", "--recursive"]),
-        (["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "give a folder"]),
+        (["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "expected a folder"]),
         (["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo"]),
         (["colorize", "a.png", "-"], ["standard input", "alone"]),
         (["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
+        (["colorize", "-", "--json"], ["--json is for photos by their paths"]),
+        (["colorize", "-", "--skip-colored"], ["--skip-colored is for photos by their paths"]),
+        (["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
+        (["colorize", "a.png", "--variants", "4", "--render-size", "96"], ["working sizes"]),
         (["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
         (["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
         (["colorize", "missing.png", "-o", "-"], ["missing.png", "cannot be opened"]),
@@ -1145,8 +1159,9 @@ class Screen(io.StringIO):
 def test_progress_draws_bars_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
-    screen = Screen(terminal)
+    screen, long = Screen(terminal), "a word " * 30
     monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     progress: Any = console.progress_of_leader()
@@ -1156,11 +1171,16 @@ def test_progress_draws_bars_on_a_terminal_only(
             fetching.advance(1_000_000)
             if terminal:
                 progress._bars.refresh()
-        progress.note("a word")
+        progress.note(long)
+        console.say("said")
+        if terminal:
+            console.print_result("result.png")
     text = screen.getvalue()
     if not terminal:
-        assert text == "a word\n"
+        assert text == f"{long}\nsaid\n"
         return
     assert not progress._bars.tasks, "a bar goes when its task ends"
-    for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB", "a word\n"):
+    for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB"):
         assert words in plain(text)
+    for line in (long, "said", "result.png"):
+        assert line in plain(text).splitlines(), "above the bars, and not broken to their width"

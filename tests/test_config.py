@@ -77,6 +77,7 @@ def test_settings_left_out_are_the_defaults() -> None:
         ("lr", float("nan")),
         ("lambda_l1", -1.0),
         ("lambda_l1", float("nan")),
+        ("seed", 2**63 + 1),
         ("lambda_adv", -0.5),
         ("size_px", 0),
         ("size_px", 120),

@@ -13,9 +13,10 @@ from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
 from flowercolor.engine import Engine
-from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.errors import CheckpointError, DeviceError, SettingError
 from flowercolor.feeding import Batch
 from flowercolor.networks import Discriminator, UNet
+from flowercolor.ranks import Ranks
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
@@ -352,6 +353,37 @@ def test_weights_alone_are_no_state(tmp_path: Path) -> None:
     weights = {f"generator.{k}": v for k, v in learning.generator.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"a: holds weights only; resuming needs the last"):
         learning.restore(weights, tmp_path / "a")
+
+
+def test_batch_norm_is_measured_in_as_many_steps_by_every_process(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On GPUs each step waits for the others: an odd one would wait for ever."""
+    learning = begin(dataclasses.replace(AVERAGED, batch_size=2))
+    flowers = FlowerDataset(photos)
+    for photo_count, size in ((7, 2), (8, 3), (11, 4), (1, 2), (5, 1)):
+        steps: list[list[int]] = []
+        monkeypatch.setattr(
+            engine, "update_bn", lambda batches, _, into=steps: into.append([*map(len, batches)])
+        )
+        for rank in range(size):
+            monkeypatch.setattr(engine, "share", lambda of, r=rank, n=size: of[r::n])
+            monkeypatch.setattr(engine, "ranks", lambda r=rank, n=size: Ranks(r, n, r))
+            learning.recalibrate(flowers, range(photo_count))
+        assert len({len(of) for of in steps}) == 1, (photo_count, size, steps)
+        assert all(min(of) >= 1 for of in steps)
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    learning = begin(L1_ONLY)
+
+    def full(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(learning, "_generate", full)
+    with pytest.raises(DeviceError, match=r"out of memory while training: .*--batch-size") as told:
+        learning.step(batch(), 1e-3)
+    assert "\n" not in str(told.value)
 
 
 # Compiling

@@ -576,6 +576,21 @@ def test_heic_is_read_upright_with_what_it_has(channels: int) -> None:
         assert photo.alpha is None
 
 
+def test_a_cut_heic_is_damaged() -> None:
+    content = heic(smooth())
+    with pytest.raises(ImageError, match="is a damaged HEIF"):
+        read_photo(content[: len(content) // 2])
+    with pytest.raises(ImageError, match="is a damaged HEIF"):
+        read_photo(content[:40])
+
+
+def test_the_first_picture_of_an_mpo_is_a_jpeg() -> None:
+    first, second = (Image.fromarray(rgb) for rgb in (smooth(), smooth()[::-1]))
+    photo = read_photo(saved(first, "MPO", save_all=True, append_images=[second], quality=95))
+    assert photo.metadata.file_format == "JPEG"
+    assert np.abs(photo.luma.astype(int) - grey_of(smooth())).max() <= 4
+
+
 def test_heic_without_its_package_is_told_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

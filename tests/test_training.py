@@ -655,6 +655,17 @@ def test_going_on_with_other_photos_is_refused(sets: Sets, uninterrupted: Path) 
     assert_resume_refused(CONFIG, others, uninterrupted, "trained on other photos")
 
 
+def test_photos_that_were_moved_are_the_same(sets: Sets, run: Path) -> None:
+    config = changed(epochs=1)
+    go(config, sets, run, should_stop=after(1))
+    moved = [
+        FlowerDataset(dataclasses.replace(one.photos, source=Path("elsewhere")), one.indices)
+        for one in sets
+    ]
+    assert go(config, (moved[0], moved[1]), run, resume=True).finished
+    assert read_info(run / LAST).data["name"] == "elsewhere"
+
+
 def test_going_on_from_weights_alone_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     run.mkdir()
     (run / LAST).write_bytes((uninterrupted / BEST).read_bytes())

@@ -24,11 +24,15 @@ def test_the_sheet_holds_each_rendering_at_its_size(dtype: type[np.generic]) -> 
     sheet = variants(deep, {"": ours}, 3)
 
     assert sheet.dtype == np.uint8
-    assert sheet.shape == (2 * (40 + 28), 2 * 60, 3)
-    for (top, left), size_px in zip([(0, 0), (0, 60), (68, 0)], (96, 136, 192), strict=True):
+    assert len(sheet) == 2 * (40 + 28)
+    wide = sheet.shape[1] // 2
+    for (top, left), size_px in zip([(0, 0), (0, wide), (68, 0)], (96, 136, 192), strict=True):
         ours.render_size_px = size_px
         assert np.array_equal(sheet[top : top + 40, left : left + 60], ours.render(luma))
-    assert (sheet[68:, 60:] == 255).all()
+    assert (sheet[68:, wide:] == 255).all()
+    label = sheet[40:68, :wide]
+    assert (label[:, -8:] == 255).all(), "no label is cut, however narrow the photo"
+    assert (label < 128).any()
 
 
 @pytest.mark.parametrize(("count", "sizes_px"), [(2, [128]), (3, [96, 192]), (4, [96, 192])])
@@ -37,12 +41,13 @@ def test_several_colorizers_stand_beside_each_other(count: int, sizes_px: list[i
     luma = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
     pair = {"--vividness 0": colorizer(0), "--vividness 1": colorizer(1)}
     sheet = variants(luma, pair, count)
-    assert sheet.shape == (len(sizes_px) * (40 + 28), 2 * 60, 3)
+    assert len(sheet) == len(sizes_px) * (40 + 28)
+    wide = sheet.shape[1] // 2
     for number in range(count):
         row, column = divmod(number, 2)
         ours = list(pair.values())[column]
         ours.render_size_px = sizes_px[row]
-        top, left = row * (40 + 28), column * 60
+        top, left = row * (40 + 28), column * wide
         assert np.array_equal(sheet[top : top + 40, left : left + 60], ours.render(luma))
 
 

@@ -160,6 +160,13 @@ def colorize(
     to_bytes = from_stdin or output == "-"
     if to_bytes and variants is not None:
         raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
+    if to_bytes and (skip_colored or json_lines):
+        option = "--skip-colored" if skip_colored else "--json"
+        raise SettingError(f"{option} is for photos by their paths, into files; leave out - or it")
+    if variants is not None and render_size:
+        raise SettingError(
+            "--variants shows several working sizes; leave out --render-size, or --variants"
+        )
     jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
     if to_bytes and target and target.is_dir():
         raise SettingError(
@@ -170,6 +177,8 @@ def colorize(
     if to_bytes and target and target.exists() and not overwrite:
         say(f"Skipped: {target} is there already")
         return
+    named = Path(f"photo{ending}") if ending else target
+    wanted = output_format(named) if to_bytes and named else None
     if not (to_bytes or jobs):
         raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
 
@@ -189,8 +198,6 @@ def colorize(
 
     if to_bytes:
         source = sys.stdin.buffer.read() if from_stdin else Path(photos[0])
-        ending = ending or (target.suffix if target else None)
-        wanted = output_format(Path(f"photo{ending}")) if ending else None
         colored = convert(source, colorizer, wanted, writing)
         if target:
             write_bytes(target, colored)
@@ -199,7 +206,12 @@ def colorize(
         return
 
     if variants is not None:
-        sheet = jobs[0].target if target else jobs[0].source.with_suffix(".variants.png")
+        one_file = target and jobs[0].target == target
+        sheet = (
+            jobs[0].target
+            if one_file
+            else jobs[0].target.with_name(f"{jobs[0].source.stem}.variants.png")
+        )
         colorizers = {"": colorizer}
         if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
             stops = (0, 0.5, 1) if variants > 2 else (0, 1)

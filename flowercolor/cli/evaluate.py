@@ -156,7 +156,11 @@ def evaluate(
                     train_set, test_set = split_validation(train_set)
         for name, info in infos.items():
             same = info.data.get("fingerprint") == test_set.photos.fingerprint
-            if whole and same:
+            if validation and same and not info.config.validation:
+                notes.append(
+                    f"{name} has learned from the validation part; it may know it by heart."
+                )
+            elif whole and same:
                 notes.append(f"{name} learned from these very photos; it may know them by heart.")
             elif info.data and not (whole or same):
                 learned = info.data["name"]

@@ -263,7 +263,7 @@ def train(
     from flowercolor.evaluation import with_twins
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import read_source
+    from flowercolor.training import check_labels, read_source
     from flowercolor.training import train as run_training
 
     place = ranks()
@@ -316,10 +316,8 @@ def train(
         validation=validation,
         seed=seed,
     )
-    with (
-        joined(pick_device(device)),
-        stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop,
-    ):
+    check_labels(config, labels)
+    with joined(pick_device(device)):
         with in_turn():
             source = data or download_archive(progress=progress).path
             train_set, test_set = get_data(source, config.size_px, progress)
@@ -334,22 +332,23 @@ def train(
                 f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; "
                 f"run folder {run}"
             )
-        result = run_training(
-            config,
-            train_set,
-            test_set,
-            run,
-            resume=resume is not None,
-            start_from=origin,
-            left_out=left_out,
-            labels=labels,
-            device=device,
-            precision=precision,
-            compiled=compiled,
-            tensorboard=tensorboard,
-            progress=progress,
-            should_stop=stop,
-        )
+        with stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop:
+            result = run_training(
+                config,
+                train_set,
+                test_set,
+                run,
+                resume=resume is not None,
+                start_from=origin,
+                left_out=left_out,
+                labels=labels,
+                device=device,
+                precision=precision,
+                compiled=compiled,
+                tensorboard=tensorboard,
+                progress=progress,
+                should_stop=stop,
+            )
     if not place.leads:
         raise typer.Exit(0 if result.finished else EXIT_INTERRUPTED)
     if not result.finished:
