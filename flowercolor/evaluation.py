@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.backends import cudnn
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
@@ -149,7 +150,8 @@ def generate(generator: UNet, grey: Tensor) -> Tensor:
         generator: On the device where `grey` is.
         grey: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
     """
-    fake: Tensor = generator.eval()(grey)
+    with cudnn.flags(enabled=True, allow_tf32=False):  # which it rounds to without being asked
+        fake: Tensor = generator.eval()(grey)
     if generator.config.output == "chroma":
         fake = to_rgb(grey, fit_gamut(grey, rgb_to_chroma(fake)))
     return fake.clamp(0, 1)
