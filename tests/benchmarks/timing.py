@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-__all__ = ["compare"]
+__all__ = ["compare", "seconds"]
 
 
 def compare(
@@ -14,7 +14,7 @@ def compare(
 
     The first round warms up and does not count.
     """
-    pairs = [(_seconds(ours), _seconds(reference)) for _ in range(rounds + 1)][1:]
+    pairs = [(seconds(ours), seconds(reference)) for _ in range(rounds + 1)][1:]
     return (
         statistics.median(own for own, _ in pairs),
         statistics.median(other for _, other in pairs),
@@ -22,7 +22,8 @@ def compare(
     )
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
     start_s = time.perf_counter()
     work()
     return time.perf_counter() - start_s
