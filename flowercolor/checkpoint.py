@@ -216,16 +216,18 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
     Args:
         safe: The checkpoint that vividness 0 gives.
         vivid: The checkpoint that vividness 1 gives.
-        dial: The file to write.
+        dial: The file to write; a new one.
         vividness: Where the dial stands where nobody says otherwise.
         note: What else a reader of the file should know.
 
     Raises:
         CheckpointError: One of them cannot be read, or their networks are not alike.
-        SettingError: The vividness is not within 0 to 1.
+        SettingError: The vividness is not within 0 to 1, or the file is there already.
         StorageError: The file cannot be written.
     """
     _check_vividness(vividness)
+    if dial.exists():
+        raise SettingError(f"{dial}: is there already; expected the name of a new file")
     (one, info), (other, other_info) = load_generator(safe), load_generator(vivid)
     if info.config.network != other_info.config.network:
         raise CheckpointError(

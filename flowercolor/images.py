@@ -169,10 +169,10 @@ def read_photo(source: Path | bytes) -> Photo:
     """The photo in the file or the bytes `source`. Safe to call from several threads.
 
     The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A colour
-    profile is converted to sRGB first: exactly at 8 bits; at 16 bits, where Pillow converts
-    no colours, by the profile's tone curve, which is exact for greys. A broken profile
-    counts as none. 16 bits a channel stay 16 bits, except in CMYK and with premultiplied
-    alpha. Of several frames or pages the first is read.
+    profile is converted to sRGB first, at 16 bits, where Pillow converts no colours, by its
+    tone curve and primaries; of one that is made of tables, by the tone curve alone, which is
+    exact for greys. A broken profile counts as none. 16 bits a channel stay 16 bits, except in
+    CMYK and with premultiplied alpha. Of several frames or pages the first is read.
 
     Raises:
         ImageError: There is no such file, it is no photo, it is damaged, it has more than
@@ -182,6 +182,10 @@ def read_photo(source: Path | bytes) -> Photo:
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             return _read(file, name)
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{name}: there is no such file; expected a photo, a folder, or a pattern of some"
+        ) from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be opened: {error.strerror or error}") from error
 
@@ -296,10 +300,12 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
     luma: Pixels | None = None
     alpha: Pixels | None = None
     samples = []
+    primaries: NDArray[np.float32] | None = None
     if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
         # Pillow has kept the upper 8 bits only, but its decoding has shown the file whole.
         blocks = _deep_blocks(image, file, opacity=not rawmode.startswith("RGBX"))
         curve, _ = _to_srgb(image, "RGB", deep=True)
+        primaries = _primaries_to_srgb(image)
     else:
         mode = _working_mode(image)
         curve, transform = _to_srgb(image, mode, deep=mode == "I;16")
@@ -314,6 +320,8 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
         tones = block[..., :3] if channels >= 3 else block.reshape(*block.shape[:2], -1)[..., 0]
         if curve is not None:
             tones = curve[tones]
+        if primaries is not None:
+            tones = _with_primaries(tones, primaries)
         if channels >= 3:
             luma[rows] = cv2.cvtColor(tones, cv2.COLOR_RGB2GRAY)
             samples.append(_reduced(tones, min(image.size) // _SAMPLE_SIDE_PX))
@@ -488,6 +496,36 @@ def _tone_curve(profile: ImageCms.ImageCmsProfile, deep: bool) -> Pixels | None:
         return None
     table: Pixels = np.interp(np.arange(65536), levels, curve) if deep else curve / 257
     return table.round().astype(np.uint16 if deep else np.uint8)
+
+
+def _primaries_to_srgb(image: Image.Image) -> NDArray[np.float32] | None:
+    """What takes linear RGB of the photo's profile to linear sRGB, [3, 3]; None if nothing does.
+
+    A profile of tables has no primaries, and sRGB needs no other ones.
+    """
+
+    def colorants(profile: ImageCms.ImageCmsProfile) -> NDArray[np.float64]:
+        core = profile.profile
+        of = (core.red_colorant, core.green_colorant, core.blue_colorant)
+        return np.array([one[0] for one in of if one is not None]).T
+
+    try:
+        own = colorants(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+        srgb = colorants(ImageCms.ImageCmsProfile(io.BytesIO(_srgb())))
+        matrix = np.linalg.solve(srgb, own).astype(np.float32)
+    except (KeyError, OSError, ValueError, TypeError, np.linalg.LinAlgError):
+        return None
+    return None if np.abs(matrix - np.eye(3)).max() < 0.005 else matrix
+
+
+def _with_primaries(rgb: Pixels, matrix: NDArray[np.float32]) -> Pixels:
+    """uint16 RGB with sRGB's tone curve and other primaries, in sRGB; clipped to its gamut."""
+    encoded = np.arange(65536, dtype=np.float32) / 65535
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    mixed = cv2.transform(linear.astype(np.float32)[rgb], matrix).clip(0, 1)
+    curved = 1.055 * mixed ** np.float32(1 / 2.4) - np.float32(0.055)
+    np.multiply(mixed, 12.92, out=curved, where=mixed <= 0.0031308)
+    return (curved * 65535 + 0.5).astype(np.uint16)
 
 
 @cache

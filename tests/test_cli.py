@@ -522,6 +522,10 @@ def test_eval_goes_along_a_dial(trained: Trained, weights: Path, here: Path) -> 
     """From one end to the other: the ends score what the checkpoints themselves do."""
     best = trained.run / "best.safetensors"
     assert succeed("join", best, weights, "-o", "dial.safetensors").stdout == "dial.safetensors\n"
+    written = Path("dial.safetensors").read_bytes()
+    again = flowercolor("join", best, weights, "-o", "dial.safetensors")
+    assert_one_line_of_error(again, "dial.safetensors: is there already")
+    assert Path("dial.safetensors").read_bytes() == written
     data = ["--data", str(json.loads((trained.run / "config.json").read_text())["data"]["source"])]
 
     def l1(*options: str | Path) -> dict[str, float]:
@@ -1011,13 +1015,15 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo"]),
         (["colorize", "a.png", "-"], ["standard input", "alone"]),
         (["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
+        (["colorize", ""], ["PHOTO: an empty name"]),
+        (["colorize", "a.png", "-o", ""], ["-o: an empty name"]),
         (["colorize", "-", "--json"], ["--json is for photos by their paths"]),
         (["colorize", "-", "--skip-colored"], ["--skip-colored is for photos by their paths"]),
         (["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
         (["colorize", "a.png", "--variants", "4", "--render-size", "96"], ["working sizes"]),
         (["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
         (["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
-        (["colorize", "missing.png", "-o", "-"], ["missing.png", "cannot be opened"]),
+        (["colorize", "missing.png", "-o", "-"], ["missing.png", "there is no such file"]),
     ],
 )
 def test_an_error_is_one_line(args: list[str], said: list[str], weights: Path, here: Path) -> None:
@@ -1034,7 +1040,7 @@ def test_a_missing_photo_fails_alone(weights: Path, here: Path) -> None:
     result = flowercolor("colorize", "missing.png", "a.png", "--checkpoint", weights)
     assert result.exit_code == 1
     assert result.stdout == "a_color.png\n"
-    assert "Failed: missing.png: cannot be opened" in result.stderr
+    assert "Failed: missing.png: there is no such file" in result.stderr
 
 
 def test_what_nobody_foresaw_is_one_line_too(

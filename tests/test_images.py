@@ -274,7 +274,8 @@ def test_lab_tiffs_are_converted() -> None:
 # Colour profiles
 
 
-def test_a_colour_profile_is_converted_to_srgb() -> None:
+@pytest.mark.parametrize("depth", [8, 16])
+def test_a_colour_profile_is_converted_to_srgb(depth: int) -> None:
     rgb = noise(20, 20, 3)
     linear = (rgb / 255) ** (563 / 256) @ ADOBE_COLORANTS
     to_srgb = [
@@ -283,6 +284,12 @@ def test_a_colour_profile_is_converted_to_srgb() -> None:
         [0.0719453, -0.2289914, 1.4052427],
     ]  # from D50 XYZ, Bruce Lindbloom
     expected = srgb_encoded(linear @ np.array(to_srgb).T) @ [0.299, 0.587, 0.114] * 255
+    if depth == 16:
+        chunk = b"icc\0\0" + zlib.compress(ADOBE_RGB)
+        luma = read_photo(deep_png(rgb.astype(np.uint16) * 257, iCCP=chunk)).luma
+        assert luma.dtype == np.uint16
+        assert np.abs(luma / 257 - expected).max() < 2
+        return
     for alpha in (False, True):
         image = Image.fromarray(rgb)
         if alpha:

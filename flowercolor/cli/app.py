@@ -1,5 +1,6 @@
 """The application: its own options and its commands."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -54,4 +55,6 @@ app.command()(join)
 
 def main() -> None:
     """Run the command line."""
+    # OpenCV, imported later, would tell of every tag of a TIFF that it does not know.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     app(prog_name="flowercolor")

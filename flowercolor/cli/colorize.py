@@ -158,6 +158,11 @@ def colorize(
                 f"-o {target}: is no {file_format}; leave out --format, or rename it"
             )
     to_bytes = from_stdin or output == "-"
+    if "" in photos or output == "":
+        raise SettingError(
+            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
+            "(the one you are in is called .)"
+        )
     if to_bytes and variants is not None:
         raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
     if to_bytes and (skip_colored or json_lines):

@@ -17,9 +17,18 @@ from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from flowercolor.cli.bars import Bars
 
-__all__ = ["command", "print_result", "progress_of_leader", "say", "stop_on_interrupt"]
+__all__ = [
+    "command",
+    "print_result",
+    "print_table",
+    "progress_of_leader",
+    "say",
+    "stop_on_interrupt",
+]
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -124,3 +133,10 @@ def print_result(line: str) -> None:
     # As bytes: a path may hold what the encoding of stdout does not.
     sys.stdout.buffer.write(os.fsencode(line + "\n"))
     sys.stdout.flush()
+
+
+def print_table(table: "Table") -> None:
+    """Put a table on stdout, as wide as the terminal, and on a pipe as wide as it is."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import Device, command, print_result, progress_of_leader, say
+from flowercolor.cli.console import (
+    Device,
+    command,
+    print_result,
+    print_table,
+    progress_of_leader,
+    say,
+)
 from flowercolor.ranks import ranks
 
 __all__ = ["evaluate"]
@@ -74,6 +81,8 @@ def evaluate(
             help="Of a dial: judge it here between its ends, 0 to 1; may be repeated, for the "
             "curve. [dim]\\[default: where the dial stands][/dim]",
             metavar="SHARE",
+            min=0,
+            max=1,
         ),
     ] = None,
     batch_size: Annotated[
@@ -90,7 +99,6 @@ def evaluate(
     """
     from functools import partial
 
-    from rich.console import Console
     from rich.table import Table
 
     from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
@@ -216,6 +224,7 @@ def evaluate(
             drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
         for name, ((mean, interval), *cells) in table.rows.items():
             drawn.add_row(name, mean, interval, *(other for other, _ in cells[: len(others)]))
-        Console().print(drawn, "")
+        print_table(drawn)
+        print_result("")
     say(f"Every figure's interval: {results / 'scores.md'}")
     print_result(str(results / "scores.json"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import command, print_result, say
+from flowercolor.cli.console import command, print_result, print_table, say
 
 __all__ = ["models"]
 
@@ -23,7 +23,6 @@ def models(
     training photos. Runs elsewhere than in the data directory are
     used by their path and not listed.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from flowercolor.checkpoint import find_checkpoint, list_runs, read_info
@@ -65,4 +64,4 @@ def models(
             kind += ", dial"
         table.add_row(name, info.created[:10], scored, kind)
     if not json_lines:
-        Console().print(table)
+        print_table(table)
