@@ -9,7 +9,7 @@ import itertools
 import os
 import unicodedata
 from collections import Counter, defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -261,6 +261,7 @@ def run(
     progress: Progress | None = None,
     *,
     among: Sequence[Job] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Outcome, None, None]:
     """Colour the photos, and tell of each as it is finished, in the order of the jobs.
 
@@ -275,14 +276,18 @@ def run(
         writing: How to write.
         progress: Told of each photo.
         among: The jobs of all, where these are one process's share of them.
+        should_stop: Asked before each photo; when it says True, no other is begun.
 
     Yields:
-        An outcome for each job.
+        An outcome for each job; once stopped, for each that was begun.
     """
     writing = writing or Writing()
     sources = {_identity(job.source) for job in among or jobs}
     results = {_identity(job.target) for job in among or jobs} - {None}
     closed = Event()
+
+    def stopped() -> bool:
+        return closed.is_set() or should_stop()
 
     def color(chunk: list[Job]) -> list[Outcome]:
         outcomes: dict[Job, Outcome] = {}
@@ -296,6 +301,8 @@ def run(
 
         together: defaultdict[tuple[int, ...], list[_Opened]] = defaultdict(list)
         for job in chunk:
+            if stopped():
+                break
             with failing(job):
                 if remark := _reason_to_skip(job, sources, results, writing):
                     outcomes[job] = Outcome(job, "skipped", remark)
@@ -310,7 +317,7 @@ def run(
             with failing(*(one.job for one in group)):
                 chroma = colorizer.chroma([one.small for one in group])
                 for one, its_chroma in zip(group, chroma, strict=True):
-                    if not closed.is_set():
+                    if not stopped():
                         with failing(one.job):
                             outcomes[one.job] = _finish(one, its_chroma, colorizer, writing)
         return [outcomes[job] for job in chunk if job in outcomes]
@@ -328,7 +335,8 @@ def run(
             under_way = deque(pool.submit(color, chunk) for chunk in islice(chunks, workers + 1))
             while under_way:
                 outcomes = under_way.popleft().result()
-                under_way.extend(pool.submit(color, chunk) for chunk in islice(chunks, 1))
+                if not stopped():
+                    under_way.extend(pool.submit(color, chunk) for chunk in islice(chunks, 1))
                 for outcome in outcomes:
                     task.advance()
                     yield outcome

@@ -719,10 +719,11 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     monkeypatch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
     result = flowercolor("colorize", "box", "--checkpoint", weights)
     assert result.exit_code == 130
-    assert last_line(result.stderr) == "Interrupted."
     written = list((here / "box_color").iterdir())
     assert {path.suffix for path in written} == {".png"}
     assert 3 <= len(written) < 20
+    assert sorted(printed) == sorted(f"box_color/{path.name}" for path in written), "all are told"
+    assert last_line(result.stderr) == f"{len(written)} done, 0 skipped, 0 failed."
 
     monkeypatch.undo()
     monkeypatch.chdir(here)

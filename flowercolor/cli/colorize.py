@@ -12,11 +12,13 @@ import typer
 
 from flowercolor.cli.console import (
     EXIT_FAILED,
+    EXIT_INTERRUPTED,
     Device,
     command,
     print_result,
     progress_of_leader,
     say,
+    stop_on_interrupt,
 )
 from flowercolor.ranks import ranks, share
 
@@ -225,8 +227,14 @@ def colorize(
         return
 
     count: Counter[str] = Counter()
-    outcomes = run(_shared(jobs), colorizer, writing, progress, among=jobs)
-    with joined(torch.device("cpu")), ending_together(), closing(outcomes):
+    with (
+        joined(torch.device("cpu")),
+        ending_together(),
+        stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
+        closing(
+            run(_shared(jobs), colorizer, writing, progress, among=jobs, should_stop=stop)
+        ) as outcomes,
+    ):
         for outcome in outcomes:
             count[outcome.status] += 1
             if outcome.status == "failed":
@@ -250,9 +258,13 @@ def colorize(
                 )
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
+    if stop():
+        say("Stopped; the same command goes on with the rest.")
     if len(jobs) > 1:
         who = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
         say(f"{who}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
+    if stop():
+        raise typer.Exit(EXIT_INTERRUPTED)
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
 
