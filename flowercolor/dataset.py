@@ -262,7 +262,8 @@ def read_labels(path: Path, photos: Photos) -> Tensor:
     if missing:
         raise DataError(
             f"{path}: names no class for {len(missing):,} of the {len(photos.names):,} photos of "
-            f"{photos.source}, such as {missing[0]}; expected one for each"
+            f"{photos.source}, such as {missing[0]}; expected one for each, by that name; the "
+            f"table begins with {next(iter(classes), None)}"
         )
     texts = [classes[name] or "" for name in photos.names]
     number = {text: place for place, text in enumerate(sorted(set(texts)))}

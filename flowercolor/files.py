@@ -23,6 +23,8 @@ def storage_errors(path: Path) -> Iterator[None]:
             advice = "the disk is full; free some space or choose another place"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             advice = "writing there is not allowed; choose another place"
+        elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+            advice = "there is a file where a folder should be; choose another place"
         else:
             advice = error.strerror or str(error)
         raise StorageError(f"{path}: cannot be written: {advice}") from error

@@ -79,8 +79,17 @@ WRITABLE = {
 SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 """The endings that photos have, in lower case."""
 
-# How a HEIC file goes on after its first four bytes (ISO/IEC 23008-12, annex B.4).
-_HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1")
+# How files of formats begin that Pillow does not know any more where they are damaged: what,
+# and from which byte on.
+_BEGINNINGS = (
+    (b"II*\0", 0, "TIFF"),
+    (b"MM\0*", 0, "TIFF"),
+    (b"WEBP", 8, "WEBP"),
+    (b"ftypavif", 4, "AVIF"),
+    (b"ftypheic", 4, "HEIF"),
+    (b"ftypheix", 4, "HEIF"),
+    (b"ftypmif1", 4, "HEIF"),
+)
 
 _BLOCK_PIXELS = 2**20
 _SAMPLE_SIDE_PX = 128
@@ -205,11 +214,12 @@ def _read(file: IO[bytes], name: str) -> Photo:
             _check_supported(image)
             return _decode(image, file)
     except UnidentifiedImageError as error:
-        if head[4:] in _HEIC:
+        found = [known for what, at, known in _BEGINNINGS if head[at:].startswith(what)]
+        if found and found[0] in _readable():
+            raise ImageError(f"{name}: is a damaged {found[0]}; expected a whole one") from error
+        if found == ["HEIF"]:
             raise ImageError(
-                f"{name}: is a damaged HEIF; expected a whole one"
-                if "HEIF" in _readable()
-                else f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
+                f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
                 "not installed; run `pip install 'flowercolor[heic]'`"
             ) from error
         raise ImageError(

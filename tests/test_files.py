@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written: there is a file where a folder"):
         write_text(tmp_path / "a" / "b", "")
 
 

@@ -591,6 +591,16 @@ def test_a_cut_heic_is_damaged() -> None:
         read_photo(content[:40])
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("length", [14, 60])
+def test_a_cut_photo_is_a_damaged_one(file_format: str, length: int) -> None:
+    content = saved(noise(40, 40, 3), file_format)
+    with pytest.raises(ImageError, match=r"is a damaged|is no photo") as caught:
+        read_photo(content[:length])
+    if file_format in ("TIFF", "WEBP", "AVIF"):
+        assert "is a damaged" in str(caught.value)
+
+
 def test_the_first_picture_of_an_mpo_is_a_jpeg() -> None:
     first, second = (Image.fromarray(rgb) for rgb in (smooth(), smooth()[::-1]))
     photo = read_photo(saved(first, "MPO", save_all=True, append_images=[second], quality=95))
