@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercolor.config import DeviceName
-from flowercolor.errors import FlowercolorError, one_line
+from flowercolor.errors import FlowercolorError, SettingError, one_line
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 Device = Annotated[
@@ -76,7 +77,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                     f"Error: unexpected {type(error).__name__}: {one_line(error)}; "
                     "`flowercolor --debug …` shows where"
                 )
-            raise typer.Exit(EXIT_FAILED) from None
+            usage = isinstance(error, SettingError)
+            raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from None
 
     return run
 
