@@ -1018,6 +1018,7 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
         (["colorize", ""], ["PHOTO: an empty name"]),
         (["colorize", "a.png", "-o", ""], ["-o: an empty name"]),
+        (["colorize", "empty", "-o", "-"], ["takes one photo"]),
         (["colorize", "-", "--json"], ["--json is for photos by their paths"]),
         (["colorize", "-", "--skip-colored"], ["--skip-colored is for photos by their paths"]),
         (["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),

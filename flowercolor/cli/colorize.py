@@ -19,6 +19,7 @@ from flowercolor.cli.console import (
     progress_of_leader,
     say,
     stop_on_interrupt,
+    write_result,
 )
 from flowercolor.ranks import ranks, share
 
@@ -150,7 +151,7 @@ def colorize(
     from_stdin = photos == ["-"]
     if "-" in photos and not from_stdin:
         raise SettingError("- (standard input) goes alone; leave out the other photos")
-    if output == "-" and len(photos) > 1:
+    if output == "-" and (len(photos) > 1 or Path(photos[0]).is_dir()):
         raise SettingError("-o - (standard output) takes one photo; give a folder for several")
     target = Path(output) if output not in (None, "-") else None
     if target and ending and not target.is_dir():
@@ -209,7 +210,7 @@ def colorize(
         if target:
             write_bytes(target, colored)
         else:
-            sys.stdout.buffer.write(colored)
+            write_result(colored)
         return
 
     if variants is not None:

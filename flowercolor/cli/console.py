@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line
+from flowercolor.files import storage_errors
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
@@ -28,6 +30,7 @@ __all__ = [
     "progress_of_leader",
     "say",
     "stop_on_interrupt",
+    "write_result",
 ]
 
 EXIT_FAILED = 1
@@ -133,8 +136,23 @@ def print_result(line: str) -> None:
         _bars.note(line)
         return
     # As bytes: a path may hold what the encoding of stdout does not.
-    sys.stdout.buffer.write(os.fsencode(line + "\n"))
-    sys.stdout.flush()
+    write_result(os.fsencode(line + "\n"))
+
+
+def write_result(content: bytes) -> None:
+    """Put the result itself on stdout.
+
+    Raises:
+        StorageError: What stdout goes to is full.
+    """
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with storage_errors(Path("standard output")):
+            raise error
 
 
 def print_table(table: "Table") -> None:
