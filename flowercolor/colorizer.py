@@ -111,14 +111,21 @@ class Colorizer:
             return Image.fromarray(self.render(_luma(_pixels(image))))
         return self.render(_luma(image))
 
-    def render(self, luma: Array) -> Array:
-        """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype."""
-        small = shrink(luma, *self.working_size_px(*luma.shape))
+    def render(self, luma: Array, *, render_size_px: int | None = None) -> Array:
+        """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
+
+        Args:
+            luma: The photo.
+            render_size_px: In place of the colorizer's own.
+        """
+        small = shrink(luma, *self.working_size_px(*luma.shape, render_size_px=render_size_px))
         return render(luma, small, self.chroma([small])[0], strength=self.strength)
 
-    def working_size_px(self, height_px: int, width_px: int) -> tuple[int, int]:
+    def working_size_px(
+        self, height_px: int, width_px: int, render_size_px: int | None = None
+    ) -> tuple[int, int]:
         """Height and width at which the network sees a photo of this height and width."""
-        scale = self.render_size_px / (height_px * width_px) ** 0.5
+        scale = (render_size_px or self.render_size_px) / (height_px * width_px) ** 0.5
         return max(1, round(height_px * scale)), max(1, round(width_px * scale))
 
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:

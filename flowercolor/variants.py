@@ -56,13 +56,8 @@ def variants(
     shown = []
     sizes_px = _sizes_px(math.ceil(count / len(colorizers)))
     for size_px, (option, colorizer) in islice(product(sizes_px, colorizers.items()), count):
-        own_size_px = colorizer.render_size_px
-        colorizer.render_size_px = size_px or own_size_px
-        try:
-            label = f"{option} --render-size {colorizer.render_size_px}".strip()
-            shown.append((colorizer.render(reduced), label))
-        finally:
-            colorizer.render_size_px = own_size_px
+        label = f"{option} --render-size {size_px or colorizer.render_size_px}".strip()
+        shown.append((colorizer.render(reduced, render_size_px=size_px), label))
     columns = min(count, len(colorizers)) if len(colorizers) > 1 else math.ceil(math.sqrt(count))
     return _sheet(shown, columns)
 

@@ -27,8 +27,8 @@ def test_the_sheet_holds_each_rendering_at_its_size(dtype: type[np.generic]) -> 
     assert len(sheet) == 2 * (40 + 28)
     wide = sheet.shape[1] // 2
     for (top, left), size_px in zip([(0, 0), (0, wide), (68, 0)], (96, 136, 192), strict=True):
-        ours.render_size_px = size_px
-        assert np.array_equal(sheet[top : top + 40, left : left + 60], ours.render(luma))
+        rendered = ours.render(luma, render_size_px=size_px)
+        assert np.array_equal(sheet[top : top + 40, left : left + 60], rendered)
     assert (sheet[68:, wide:] == 255).all()
     label = sheet[40:68, :wide]
     assert (label[:, -8:] == 255).all(), "no label is cut, however narrow the photo"
@@ -54,13 +54,6 @@ def test_several_colorizers_stand_beside_each_other(count: int, sizes_px: list[i
 def test_large_photos_are_shown_reduced() -> None:
     sheet = variants(np.zeros((2000, 1000), np.uint8), {"": colorizer()}, 2)
     assert sheet.shape == (480 + 28, 2 * 240, 3)
-
-
-def test_the_colorizer_keeps_its_own_size() -> None:
-    ours = colorizer()
-    before = ours.render_size_px
-    variants(np.zeros((20, 20), np.uint8), {"": ours}, 2)
-    assert ours.render_size_px == before
 
 
 @pytest.mark.parametrize("count", [0, 1, 13])

@@ -44,8 +44,7 @@ def main(folder: Path) -> None:
     report("grey", list(zip(greys, truth, strict=True)))
     colorizer = Colorizer.from_checkpoint("bundled")
     for size_px in SIZES_PX:
-        colorizer.render_size_px = size_px
-        made = [as_batch(colorizer.render(luma)) for luma in lumas]
+        made = [as_batch(colorizer.render(luma, render_size_px=size_px)) for luma in lumas]
         report(f"{size_px} px", list(zip(made, truth, strict=True)))
 
 
