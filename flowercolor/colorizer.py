@@ -118,7 +118,8 @@ class Colorizer:
             luma: The photo.
             render_size_px: In place of the colorizer's own.
         """
-        small = shrink(luma, *self.working_size_px(*luma.shape, render_size_px=render_size_px))
+        height_px, width_px = luma.shape
+        small = shrink(luma, *self.working_size_px(height_px, width_px, render_size_px))
         return render(luma, small, self.chroma([small])[0], strength=self.strength)
 
     def working_size_px(
