@@ -541,6 +541,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_photo(path / "below.jpg", smooth())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif", ".webp", ".bmp"])
+def test_what_was_written_in_part_is_no_photo(tmp_path: Path, ending: str) -> None:
+    """A limit in the midst of the file, as a disk is full: the last write is cut, not refused."""
+    import resource
+
+    path, rgb = tmp_path / f"a{ending}", noise(400, 400, 3)
+    write_photo(path, rgb)
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) - 1000, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot be written"):
+            write_photo(tmp_path / f"b{ending}", rgb)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_ending_that_cannot_be_written_is_refused_with_those_that_can() -> None:
     assert output_format(Path("A.JPG")) == "JPEG"
     assert output_format(Path("a.b.tif")) == "TIFF"
