@@ -3,9 +3,9 @@
 A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
 is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals`, where
 `generator.…` is a running average, `live.…`, the weights that learn, and where classes are told,
-`classifier.…`. A dial has a second
-generator, `vivid.…`: the two are the ends between which `load_generator` interpolates. The
-header holds one JSON text, the `CheckpointInfo`. Nothing is unpickled.
+`classifier.…`. A dial has a second generator, `vivid.…`: the two are the ends between which
+`load_generator` interpolates. The header holds one JSON text, the `CheckpointInfo`. Nothing is
+unpickled.
 """
 
 import hashlib

@@ -214,10 +214,10 @@ def _read(file: IO[bytes], name: str) -> Photo:
             _check_supported(image)
             return _decode(image, file)
     except UnidentifiedImageError as error:
-        found = [known for what, at, known in _BEGINNINGS if head[at:].startswith(what)]
-        if found and found[0] in _readable():
-            raise ImageError(f"{name}: is a damaged {found[0]}; expected a whole one") from error
-        if found == ["HEIF"]:
+        known = next((it for what, at, it in _BEGINNINGS if head[at:].startswith(what)), "")
+        if known in _readable():
+            raise ImageError(f"{name}: is a damaged {known}; expected a whole one") from error
+        if known == "HEIF":
             raise ImageError(
                 f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
                 "not installed; run `pip install 'flowercolor[heic]'`"
@@ -528,11 +528,17 @@ def _primaries_to_srgb(image: Image.Image) -> NDArray[np.float32] | None:
     return None if np.abs(matrix - np.eye(3)).max() < 0.005 else matrix
 
 
-def _with_primaries(rgb: Pixels, matrix: NDArray[np.float32]) -> Pixels:
-    """uint16 RGB with sRGB's tone curve and other primaries, in sRGB; clipped to its gamut."""
+@cache
+def _linear() -> NDArray[np.float32]:
+    """The linear value, 0 to 1, of each of the 65,536 levels of sRGB."""
     encoded = np.arange(65536, dtype=np.float32) / 65535
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    mixed = cv2.transform(linear.astype(np.float32)[rgb], matrix).clip(0, 1)
+    return linear.astype(np.float32)
+
+
+def _with_primaries(rgb: Pixels, matrix: NDArray[np.float32]) -> Pixels:
+    """uint16 RGB with sRGB's tone curve and other primaries, in sRGB; clipped to its gamut."""
+    mixed = cv2.transform(_linear()[rgb], matrix).clip(0, 1)
     curved = 1.055 * mixed ** np.float32(1 / 2.4) - np.float32(0.055)
     np.multiply(mixed, 12.92, out=curved, where=mixed <= 0.0031308)
     return (curved * 65535 + 0.5).astype(np.uint16)

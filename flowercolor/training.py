@@ -162,7 +162,7 @@ def train(
         },
         note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
     )
-    check_alike(json.dumps([*info.data.items()]), train_set.photos.source)
+    check_alike(json.dumps(info.data), train_set.photos.source)
     if resume:
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)

@@ -16,7 +16,6 @@ from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DeviceError, SettingError
 from flowercolor.feeding import Batch
 from flowercolor.networks import Discriminator, UNet
-from flowercolor.ranks import Ranks
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
@@ -367,8 +366,8 @@ def test_batch_norm_is_measured_in_as_many_steps_by_every_process(
             engine, "update_bn", lambda batches, _, into=steps: into.append([*map(len, batches)])
         )
         for rank in range(size):
-            monkeypatch.setattr(engine, "share", lambda of, r=rank, n=size: of[r::n])
-            monkeypatch.setattr(engine, "ranks", lambda r=rank, n=size: Ranks(r, n, r))
+            for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", rank)):
+                monkeypatch.setenv(name, str(value))
             learning.recalibrate(flowers, range(photo_count))
         assert len({len(of) for of in steps}) == 1, (photo_count, size, steps)
         assert all(min(of) >= 1 for of in steps)

@@ -46,9 +46,9 @@ def test_several_colorizers_stand_beside_each_other(count: int, sizes_px: list[i
     for number in range(count):
         row, column = divmod(number, 2)
         ours = list(pair.values())[column]
-        ours.render_size_px = sizes_px[row]
+        rendered = ours.render(luma, render_size_px=sizes_px[row])
         top, left = row * (40 + 28), column * wide
-        assert np.array_equal(sheet[top : top + 40, left : left + 60], ours.render(luma))
+        assert np.array_equal(sheet[top : top + 40, left : left + 60], rendered)
 
 
 def test_large_photos_are_shown_reduced() -> None:

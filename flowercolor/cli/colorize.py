@@ -148,6 +148,11 @@ def colorize(
     progress = progress_of_leader()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
     ending = f".{file_format}" if file_format else None
+    if "" in photos or output == "":
+        raise SettingError(
+            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
+            "(the one you are in is called .)"
+        )
     from_stdin = photos == ["-"]
     if "-" in photos and not from_stdin:
         raise SettingError("- (standard input) goes alone; leave out the other photos")
@@ -161,11 +166,6 @@ def colorize(
                 f"-o {target}: is no {file_format}; leave out --format, or rename it"
             )
     to_bytes = from_stdin or output == "-"
-    if "" in photos or output == "":
-        raise SettingError(
-            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
-            "(the one you are in is called .)"
-        )
     if to_bytes and variants is not None:
         raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
     if to_bytes and (skip_colored or json_lines):
@@ -214,12 +214,9 @@ def colorize(
         return
 
     if variants is not None:
-        one_file = target and jobs[0].target == target
-        sheet = (
-            jobs[0].target
-            if one_file
-            else jobs[0].target.with_name(f"{jobs[0].source.stem}.variants.png")
-        )
+        sheet = jobs[0].target
+        if sheet != target:  # which names no file of its own
+            sheet = sheet.with_name(f"{jobs[0].source.stem}.variants.png")
         colorizers = {"": colorizer}
         if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
             stops = (0, 0.5, 1) if variants > 2 else (0, 1)

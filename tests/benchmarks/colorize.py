@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from flowercolor.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
 from flowercolor.checkpoint import bundled_checkpoint, load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
+from flowercolor.config import STRIDE
 from flowercolor.images import read_photo, write_photo
 from flowercolor.networks import UNet
 from flowercolor.render import render, shrink
@@ -92,9 +93,9 @@ def network_of_a_folder(_folder: Path, count: int = 64) -> None:
     """The network's part of a folder: what no saving elsewhere can go beyond."""
     colorizer = Colorizer.from_checkpoint("bundled", device="cpu")
     generator, _ = load_generator(bundled_checkpoint())
-    height, width = colorizer.working_size_px(500, 667)
-    small = np.random.default_rng(0).random((height, width), np.float32)
-    padded = torch.rand(1, 1, -(-height // 16) * 16, -(-width // 16) * 16)
+    size_px = colorizer.working_size_px(500, 667)
+    small = np.random.default_rng(0).random(size_px, np.float32)
+    padded = torch.rand(1, 1, *at_stride(size_px))
 
     def ours() -> None:
         threads = torch.get_num_threads()
@@ -120,11 +121,12 @@ def stages_of_a_folder(folder: Path, count: int = 16) -> None:
     small = shrink(photo.luma, *colorizer.working_size_px(*photo.luma.shape))
     chroma = colorizer.chroma([small])[0]
     rgb = render(photo.luma, small, chroma)
-    padded = torch.rand(1, 1, *(-(-side // 16) * 16 for side in small.shape))
+    padded = torch.rand(1, 1, *at_stride(small.shape))
+    together = f"the network, {CHUNK_PHOTOS} at a time"
     stages: dict[str, Callable[[], object]] = {
         "reading": lambda: read_photo(source),
         "shrinking": lambda: shrink(photo.luma, *small.shape),
-        "the network, of eight": lambda: colorizer.chroma([small] * 8),
+        together: lambda: colorizer.chroma([small] * CHUNK_PHOTOS),
         "rendering": lambda: render(photo.luma, small, chroma),
         "encoding and writing": lambda: write_photo(target, rgb, metadata=photo.metadata),
         "plain: decoding": lambda: cv2.imread(str(source), cv2.IMREAD_GRAYSCALE),
@@ -137,17 +139,22 @@ def stages_of_a_folder(folder: Path, count: int = 16) -> None:
     with torch.no_grad():
         for title, stage in stages.items():
             times = sorted(seconds(stage) for _ in range(count + 1))
-            each = times[len(times) // 2] / (8 if "eight" in title else 1)
+            each = times[len(times) // 2] / (CHUNK_PHOTOS if title == together else 1)
             sys.stdout.write(f"{title}: {1000 * each:.2f} ms a photo on one thread\n")
     torch.set_num_threads(threads[0])
     cv2.setNumThreads(threads[1])
+
+
+def at_stride(sides_px: Sequence[int]) -> list[int]:
+    """The sides, made as long as the network needs them."""
+    return [-(-side // STRIDE) * STRIDE for side in sides_px]
 
 
 def plain(job: Job, generator: UNet, colorizer: Colorizer) -> None:
     """What one would write in ten lines: read, network, resize, add, write."""
     luma = cv2.imread(str(job.source), cv2.IMREAD_GRAYSCALE)
     assert luma is not None
-    height, width = (-(-side // 16) * 16 for side in colorizer.working_size_px(*luma.shape))
+    height, width = at_stride(colorizer.working_size_px(*luma.shape))
     small = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
     with torch.no_grad():
         fake = generator(torch.from_numpy(small)[None, None].float() / 255)
