@@ -93,6 +93,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         self.photos = photos
         self.indices = torch.as_tensor(range(len(photos.names)) if indices is None else indices)
         self._rgb = torch.from_numpy(photos.rgb) if rgb is None else rgb
+        self._places = self.indices.to(self._rgb.device)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -120,7 +121,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
 
     def pixels(self, positions: Sequence[int] | Tensor) -> Tensor:
         """The pictures as they are stored, uint8 RGB [B, S, S, 3]."""
-        return self._rgb[self.indices[torch.as_tensor(positions)].to(self._rgb.device)]
+        return self._rgb[self._places[torch.as_tensor(positions)]]
 
     @property
     def on_gpu(self) -> bool:

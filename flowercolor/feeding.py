@@ -30,6 +30,11 @@ class Drawn(NamedTuple):
     flips: Tensor | None
     crops: Tensor | None
 
+    def to(self, device: torch.device) -> "Drawn":
+        """The same, on that device."""
+        order, *chance = self
+        return Drawn(order.to(device), *(None if of is None else of.to(device) for of in chance))
+
 
 def draw_epoch(config: TrainConfig, count: int, epoch: int) -> Drawn:
     """What the seed and the number of the epoch give, and nothing else does.
@@ -103,6 +108,10 @@ def feed(
         classes: int64 [N], the class of each photo.
     """
     place = ranks()
+    # Beside the pictures: an index that has to be sent to a GPU makes it wait at each step.
+    home = device if dataset.on_gpu else torch.device("cpu")
+    drawn = drawn.to(home)
+    classes = None if classes is None else classes.to(home)
     shared = drawn.order.split(batch_size)[skip:]
     counts = [len(positions[place.rank :: place.size]) for positions in shared]
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
