@@ -3,9 +3,9 @@
 A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
 is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals`, where
 `generator.…` is a running average, `live.…`, the weights that learn, and where classes are told,
-`classifier.…`. A dial has a second generator, `vivid.…`: the two are the ends between which
-`load_generator` interpolates. The header holds one JSON text, the `CheckpointInfo`. Nothing is
-unpickled.
+`classifier.…`. A dial has a second generator, of which `vivid.…` holds what differs from the
+first: the two are the ends between which `load_generator` interpolates. The header holds one
+JSON text, the `CheckpointInfo`. Nothing is unpickled.
 """
 
 import hashlib
@@ -177,7 +177,8 @@ def load_generator(
     info, tensors = _read(path, prefixes=("generator.", VIVID))
     generator = _filled(info, tensors, "generator.", path)
     if info.vividness is not None:
-        vivid = _filled(info, tensors, VIVID, path).state_dict()
+        # What the two ends share stands in the file once.
+        vivid = _filled(info, named(generator, VIVID) | tensors, VIVID, path).state_dict()
         share = info.vividness if vividness is None else vividness
         for name, value in generator.state_dict().items():
             if value.is_floating_point():
@@ -235,8 +236,13 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
             "that learned from one parent"
         )
     joined = replace(info, vividness=vividness, note=note or f"{safe} and {vivid} as a dial")
-    tensors = {**named(one, "generator."), **named(other, VIVID)}
-    save_checkpoint(dial, joined, tensors, half=True)
+    shared = one.state_dict()
+    own = {
+        VIVID + name: value
+        for name, value in other.state_dict().items()
+        if not torch.equal(value, shared[name])
+    }
+    save_checkpoint(dial, joined, {**named(one, "generator."), **own}, half=True)
 
 
 def named(module: nn.Module, prefix: str) -> dict[str, Tensor]:

@@ -70,6 +70,8 @@ class TrainConfig:
             and leaves the discriminator as it is.
         lambda_class: Weight of telling a photo's class beside its colours; needs photos with
             classes. 0, the design, leaves it out.
+        freeze_deep: Leave the generator's way down and the first level of its way up as they
+            are. What it becomes then shares nine tenths of its weights with what it began from.
         size_px: Side of the square pictures that the networks see; a multiple of 16.
         flip: Mirror half of the training photos, at random.
         crop: The least share of a training photo's area that a random crop keeps, the crop
@@ -94,6 +96,7 @@ class TrainConfig:
     lambda_l1: float = 50.0
     lambda_adv: float = 1.0
     lambda_class: float = 0.0
+    freeze_deep: bool = False
     size_px: int = 128
     flip: bool = False
     crop: float = 1.0

@@ -79,13 +79,16 @@ class Engine:
         )
         self.generator = cast(UNet, generator)
         self.discriminator = cast(Discriminator, discriminator)
+        if config.freeze_deep:
+            self.generator.freeze_deep()
         learner: nn.Module = generator
         self._modules: dict[str, nn.Module] = {"discriminator.": discriminator}
         if config.lambda_class:
             learner = supervised = Supervised(self.generator, classes).to(device)
             self._modules["classifier."] = supervised.classifier
         fused = device.type in ("cpu", "cuda")
-        self._optimizer_g = Adam(learner.parameters(), config.lr, fused=fused)
+        learning = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+        self._optimizer_g = Adam(learning, config.lr, fused=fused)
         self._optimizer_d = Adam(discriminator.parameters(), config.lr, fused=fused)
         self._optimizers = {"optimizer_g.": self._optimizer_g, "optimizer_d.": self._optimizer_d}
 
@@ -193,7 +196,7 @@ class Engine:
         return norms
 
     def _weigh(self, from_l1: Tensor, from_adversarial: Tensor) -> dict[str, float]:
-        parameters = list(self.generator.parameters())
+        parameters = [own for own in self.generator.parameters() if own.requires_grad]
         norms = {}
         for name, loss in (("grad_l1", from_l1), ("grad_adversarial", from_adversarial)):
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)

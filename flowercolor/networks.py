@@ -66,6 +66,36 @@ class UNet(nn.Module):
         x = self.head(x)
         return x if self.config.output == "rgb" else to_rgb(grey, x), lowest
 
+    @torch.no_grad()
+    def grow_from(self, narrow: "UNet") -> None:
+        """Take over the weights of a network as wide as this one or narrower.
+
+        The channels that come on top begin at random, and what the others make of them at
+        nothing. So both give the same pictures until this one learns (after Chen et al. 2016,
+        Net2Net, which copies channels instead).
+
+        Args:
+            narrow: The network to go on from, with the same output.
+        """
+        given = narrow.state_dict()
+        for name, weights in self.state_dict().items():
+            old, new = given[name], weights
+            if old.dim() < 2:  # a bias, or batch norm's
+                new.view(-1)[: old.numel()] = old
+                continue
+            if name.startswith("lifts."):  # transposed convolutions have their inputs first
+                old, new = old.transpose(0, 1), new.transpose(0, 1)
+            # A level on the way up begins with what was skipped, then what was lifted.
+            parts = 2 if name.startswith("ups.") and name.endswith(".0.weight") else 1
+            new[: len(old)] = 0
+            for old_part, new_part in zip(old.chunk(parts, 1), new.chunk(parts, 1), strict=True):
+                new_part[: len(old), : old_part.shape[1]] = old_part
+
+    def freeze_deep(self) -> None:
+        """Keep the weights on the way down and of the first level on the way up as they are."""
+        for part in (self.stem, self.downs, self.lifts[0], self.ups[0]):
+            part.requires_grad_(False)
+
 
 class Supervised(nn.Module):
     """A generator that tells the class of the flower too, from the mean of its lowest level.

@@ -167,7 +167,7 @@ def train(
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)
     elif start_from:
-        engine.generator.load_state_dict(_parent(start_from, config.network).state_dict())
+        engine.generator.grow_from(_parent(start_from, config.network))
     done = info.epoch * steps + info.step
     journal = Journal(run, progress, done, tensorboard=tensorboard) if place.leads else None
     if place.leads:
@@ -322,12 +322,13 @@ def _describe(
 
 
 def _parent(path: Path, network: NetworkConfig) -> UNet:
-    """The generator to begin with, which must be of this kind."""
+    """The generator to begin with, which must be of this kind and no wider."""
     generator, info = load_generator(path)
-    if info.config.network != network:
+    found = info.config.network
+    if found.output != network.output or found.base_channels > network.base_channels:
         raise CheckpointError(
-            f"{path}: holds a network of {_described(info.config.network)}; expected that of "
-            f"this run, {_described(network)}: give both the same settings"
+            f"{path}: holds a network of {_described(found)}; expected that of "
+            f"this run, {_described(network)}, or a narrower one: give both the same settings"
         )
     return generator
 

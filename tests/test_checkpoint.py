@@ -154,6 +154,24 @@ def test_a_dial_goes_from_one_end_to_the_other(ends: tuple[Path, Path], tmp_path
     assert dial.stat().st_size < 0.6 * sum(end.stat().st_size for end in ends)
 
 
+def test_what_the_ends_share_stands_in_the_dial_once(
+    ends: tuple[Path, Path], tmp_path: Path
+) -> None:
+    alike, dial = tmp_path / "alike.safetensors", tmp_path / "dial.safetensors"
+    tensors = weights()
+    save_checkpoint(alike, INFO, {**tensors, "generator.head.bias": torch.tensor([0.5, 0.25])})
+    join(ends[0], alike, dial)
+    stored = load_tensors(dial)[1]
+    assert {name for name in stored if name.startswith("vivid.")} == {"vivid.head.bias"}
+    for vividness in (0.0, 0.5, 1.0):
+        generator, _ = load_generator(dial, vividness=vividness)
+        for name, value in generator.state_dict().items():
+            start = tensors[f"generator.{name}"]
+            end = torch.tensor([0.5, 0.25]) if name == "head.bias" else start
+            expected = start + vividness * (end - start) if name == "head.bias" else start.half()
+            torch.testing.assert_close(value, expected.to(value.dtype), atol=1e-3, rtol=0)
+
+
 def test_a_vividness_without_a_dial_is_refused(path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds one network and no dial") as caught:
         load_generator(path, vividness=0.5)

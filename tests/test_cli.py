@@ -268,7 +268,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
     options += ["--lr-decay", "cosine", "--crop", "0.5", "--ema", "0.9", "--criterion", "vivid"]
     options += ["--patience", "3", "--validation", "--batch-size", "3"]
-    options += ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
+    options += ["--freeze-deep", "--lambda-class", "0.5", "--labels", str(write_labels(here))]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
         "network": {"base_channels": 2, "output": "chroma"},
@@ -280,6 +280,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         "lambda_l1": 10.0,
         "lambda_adv": 0.0,
         "lambda_class": 0.5,
+        "freeze_deep": True,
         "size_px": 16,
         "flip": True,
         "crop": 0.5,

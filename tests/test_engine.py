@@ -14,7 +14,7 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DeviceError, SettingError
-from flowercolor.feeding import Batch
+from flowercolor.feeding import Batch, draw_epoch, feed, resident
 from flowercolor.networks import Discriminator, UNet
 
 CPU = torch.device("cpu")
@@ -230,6 +230,17 @@ def test_classes_teach_the_generator_and_the_classifier() -> None:
 # What each loss sends into the generator
 
 
+def test_a_frozen_part_stays_and_the_rest_learns() -> None:
+    engine = begin(dataclasses.replace(CONFIG, freeze_deep=True, ema=0.9))
+    before = clone(dict(engine.judged.named_parameters()))
+    [_, norms] = play(engine, range(2), weigh=True)
+    assert norms["grad_l1"] > 0
+    moved = different(before, dict(engine.judged.named_parameters()))
+    assert moved
+    assert {name.partition(".")[0] for name in moved} == {"lifts", "ups", "head"}
+    assert not any(name.startswith(("lifts.0.", "ups.0.")) for name in moved)
+
+
 def test_the_norms_are_those_of_each_terms_own_gradient() -> None:
     learning = begin()
     generator, discriminator = initial(CONFIG)
@@ -424,3 +435,22 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(engine, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
     with pytest.raises(RuntimeError, match="shape"):
         begin().step(batch(), 1e-3)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("ema", [0, 0.9])
+def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, ema: float) -> None:
+    """Nor does what feeds it, where the photos lie there."""
+    gpu = torch.device("cuda")
+    config = dataclasses.replace(CONFIG, flip=True, crop=0.6, ema=ema)
+    learning = Engine(config, gpu, "auto", compiled=False)
+    [dataset] = resident(gpu, FlowerDataset(photos))
+    batches = feed(dataset, draw_epoch(config, len(dataset), 1), 4, gpu)
+    learning.step(next(batches), config.lr)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for this in batches:
+            learning.step(this, config.lr)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -49,6 +49,50 @@ def test_any_size_divisible_by_16_goes_through(output: str, size_px: tuple[int, 
     assert generator(torch.rand(2, 1, *size_px)).shape == (2, 3, *size_px)
 
 
+@pytest.mark.parametrize("output", ["rgb", "chroma"])
+def test_a_network_that_grew_gives_the_same_pictures_until_it_learns(output: Output) -> None:
+    torch.manual_seed(0)
+    narrow, wide = UNet(NetworkConfig(2, output)), UNet(NetworkConfig(5, output))
+    grey = torch.rand(3, 1, 32, 48)
+    for _ in range(3):
+        narrow(grey)  # gives batch norm statistics that are not 0 and 1
+    wide.grow_from(narrow)
+
+    torch.testing.assert_close(wide.eval()(grey), narrow.eval()(grey), atol=1e-6, rtol=0)
+    wide.train()(grey).square().mean().backward()
+    for name, parameter in wide.named_parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.any(), name
+    torch.optim.SGD(wide.parameters(), lr=0.01).step()
+    assert (wide.eval()(grey) - narrow(grey)).abs().max() > 1e-3
+
+
+def test_a_network_of_the_same_width_is_taken_over_as_it_is() -> None:
+    one, other = UNet(NetworkConfig(3)), UNet(NetworkConfig(3))
+    other.grow_from(one)
+    taken = other.state_dict()
+    assert all(torch.equal(value, taken[name]) for name, value in one.state_dict().items())
+
+
+def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_frozen() -> None:
+    generator = UNet(NetworkConfig(2))
+    generator.freeze_deep()
+    generator(torch.rand(2, 1, 32, 32)).mean().backward()
+    learning = {name for name, own in generator.named_parameters() if own.requires_grad}
+    reached = {
+        name
+        for name, own in generator.named_parameters()
+        if own.grad is not None and own.grad.any()
+    }
+    assert learning == reached
+    places = {".".join(name.split(".")[:2]) for name in learning}
+    assert places == {
+        *(f"{way}.{level}" for way in ("lifts", "ups") for level in (1, 2, 3)),
+        "head.weight",
+        "head.bias",
+    }
+
+
 def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
     torch.manual_seed(0)
     generator = UNet(NetworkConfig(2, "chroma"))

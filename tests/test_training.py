@@ -224,6 +224,17 @@ def test_a_run_may_begin_with_the_weights_of_another(
         torch.testing.assert_close(after[name], start[name], atol=1e-6, rtol=0)
 
 
+def test_a_run_may_be_wider_than_what_it_begins_with(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    config = changed(epochs=1, lr=1e-9, network=NetworkConfig(3))
+    go(config, sets, run, start_from=uninterrupted / BEST)
+    after, start = saved(run, "generator."), saved(uninterrupted, "generator.", BEST)
+    head = after["head.weight"]
+    torch.testing.assert_close(head[:, :2], start["head.weight"], atol=1e-6, rtol=0)
+    torch.testing.assert_close(head[:, 2:], torch.zeros(3, 1, 1, 1), atol=1e-6, rtol=0)
+
+
 def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(epochs=1)
     go(config, sets, run, start_from=uninterrupted / BEST, should_stop=after(1))
@@ -237,7 +248,7 @@ def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterru
     with pytest.raises(
         CheckpointError, match="holds a network of base_channels 2 and output rgb"
     ) as caught:
-        go(changed(network=NetworkConfig(3)), sets, run, start_from=uninterrupted / BEST)
+        go(changed(network=NetworkConfig(1)), sets, run, start_from=uninterrupted / BEST)
     assert "\n" not in str(caught.value)
 
 

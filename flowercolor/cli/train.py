@@ -137,6 +137,14 @@ def train(
             "rgb|chroma",
         ),
     ] = None,
+    freeze_deep: Annotated[
+        bool | None,
+        typer.Option(
+            "--freeze-deep/--no-freeze-deep",
+            help="Train only the finer levels of the way up: faster, and `flowercolor join` makes "
+            "a smaller file of both networks. [dim]\\[default: no-freeze-deep][/dim]",
+        ),
+    ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
@@ -307,6 +315,7 @@ def train(
         lambda_l1=lambda_l1,
         lambda_adv=lambda_adv,
         lambda_class=lambda_class,
+        freeze_deep=freeze_deep,
         size_px=size,
         flip=flip,
         crop=crop,
