@@ -98,13 +98,21 @@ def plot_trade(
     axes = figure.subplots()
     axes.plot(*zip(*(points[name] for name in joined), strict=True), color="#b5305f", alpha=0.5)
     for name, (l1, colorfulness) in points.items():
-        axes.plot(l1, colorfulness, "o", color="#b5305f" if name in joined else "grey")
+        on_curve = name in joined
+        axes.plot(l1, colorfulness, "o", color="#b5305f" if on_curve else "grey")
+        # A dial goes up to the right: names on its left stay clear of it and of each other.
         text = axes.annotate(
-            name, (l1, colorfulness), (6, 4), textcoords="offset points", fontsize=8
+            name,
+            (l1, colorfulness),
+            (-7 if on_curve else 7, 0),
+            textcoords="offset points",
+            ha="right" if on_curve else "left",
+            va="center",
+            fontsize=8,
         )
         text.set_in_layout(False)  # a long path would leave no room for the axes
     axes.axhline(truth, linestyle=":", color="grey", label=f"true photos, {truth:.1f}")
-    axes.margins(0.15)
+    axes.margins(x=0.2, y=0.15)
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("colourfulness")
     axes.grid(alpha=0.3)
