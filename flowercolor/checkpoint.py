@@ -210,7 +210,7 @@ def _filled(info: CheckpointInfo, tensors: Mapping[str, Tensor], prefix: str, pa
 
 
 def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: str = "") -> None:
-    """Write two generators as the ends of one dial, in half precision.
+    """Write two generators as the ends of one dial, in half precision, what they share once.
 
     They must have learned from one parent, or nothing useful lies between them.
 

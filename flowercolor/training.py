@@ -104,7 +104,8 @@ def train(
         test_set: Photos to score on after each epoch.
         run: The run's folder; made where missing.
         resume: Go on from the folder's `last.safetensors`, exactly where it stopped.
-        start_from: A checkpoint whose generator to begin with, instead of random weights.
+        start_from: A checkpoint whose generator to begin with, instead of random weights; of
+            the same output, and as wide or narrower. Of a dial, where it stands.
         left_out: Photos that were taken out of the training set, for the record.
         labels: The table of the photos' classes, as for `dataset.read_labels`, which
             `lambda_class` needs.
@@ -327,8 +328,9 @@ def _parent(path: Path, network: NetworkConfig) -> UNet:
     found = info.config.network
     if found.output != network.output or found.base_channels > network.base_channels:
         raise CheckpointError(
-            f"{path}: holds a network of {_described(found)}; expected that of "
-            f"this run, {_described(network)}, or a narrower one: give both the same settings"
+            f"{path}: holds a network of {_described(found)}; expected one of the same output as "
+            f"that of this run, {_described(network)}, and no wider: change --output or "
+            "--base-channels"
         )
     return generator
 

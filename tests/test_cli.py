@@ -255,6 +255,27 @@ def test_train_starts_from_another_generator(archive: Path, weights: Path, here:
     assert started != pytest.approx(fresh, rel=1e-3)
 
 
+def test_the_network_is_like_the_one_that_it_starts_from_or_wider(
+    archive: Path, weights: Path, here: Path
+) -> None:
+    """Whatever a recipe would have it be."""
+    tiny = [*TINY[2:], "--data", archive, "--epochs", "1", "--recipe", "vivid"]
+    succeed("train", *tiny, "--start-from", weights, "--out", "like")
+    succeed("train", *tiny, "--start-from", weights, "--out", "wider", "--base-channels", "3")
+    widths = []
+    for run in ("like", "wider"):
+        network = json.loads((here / run / "config.json").read_text())["config"]["network"]
+        assert network["output"] == "rgb"
+        widths.append(network["base_channels"])
+    assert widths == [2, 3]
+    narrower = ["--start-from", "wider", "--out", "less", "--base-channels", "2"]
+    refused = flowercolor("train", *tiny, *narrower)
+    assert refused.exit_code == 1
+    *_, line = refused.stderr.splitlines()
+    assert "holds a network of base_channels 3" in line
+    assert "no wider: change --output or --base-channels" in line
+
+
 def write_labels(folder: Path) -> Path:
     """Two classes, in turn, for the photos of `archive`."""
     table = folder / "labels.csv"

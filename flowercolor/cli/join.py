@@ -28,7 +28,8 @@ def join(
 ) -> None:
     """Make a dial of two checkpoints: `colorize --vividness` goes from one to the other.
 
-    Both are stored in half precision; between them all weights are interpolated.
+    Both are stored in half precision, what they share once; between them all weights are
+    interpolated.
     """
     from flowercolor import checkpoint
 

@@ -237,7 +237,8 @@ def train(
         str | None,
         typer.Option(
             help="Begin with the generator of this checkpoint (bundled, a run, a path) "
-            "instead of random weights.",
+            "instead of random weights, and with a network like it; a larger --base-channels "
+            "makes it wider.",
             metavar="CHECKPOINT",
         ),
     ] = None,
@@ -300,10 +301,11 @@ def train(
             "without --start-from it begins with random weights"
         )
     origin = find_checkpoint(start_from) if start_from else None
+    network = read_info(origin).config.network if origin else config.network
 
     config = replace(
         config,
-        network=_changed(config.network, base_channels=base_channels, output=output),
+        network=_changed(network, base_channels=base_channels, output=output),
     )
     config = _changed(
         config,
