@@ -124,9 +124,9 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         return self._rgb[self._places[torch.as_tensor(positions)]]
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether the pictures lie there."""
-        return self._rgb.is_cuda
+    def device(self) -> torch.device:
+        """Where the pictures lie. Positions that lie elsewhere make a GPU wait for them."""
+        return self._rgb.device
 
     def batch(self, positions: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Grey [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from flowercolor.errors import DataError, TrainingError
+from flowercolor.errors import DataError, TrainingError, one_line
 from flowercolor.ranks import ranks, share
 
 __all__ = [
@@ -56,18 +56,22 @@ def joined(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(device)
         # What is said between the processes themselves need not wait for their GPUs.
         backend = "cpu:gloo,cuda:nccl"
+    whole = False
     try:
         distributed.init_process_group(backend, timeout=TIMEOUT)
         yield
+        whole = True
     except RuntimeError as error:
         if not _is_of_the_others(error):
             raise
         raise TrainingError(
             f"rank {ranks().rank} of {ranks().size}: another process has died or left, so this "
-            "one stops too; see what that one says, then start again, `train` with --resume"
+            "one stops too; see what that one says, then start again, `train` with --resume "
+            f"({one_line(error)})"
         ) from error
     finally:
-        if _connected():
+        # All take leave of NCCL together, or wait. Who fails alone is missed by the others.
+        if _connected() and (whole or device.type != "cuda"):
             distributed.destroy_process_group()
 
 

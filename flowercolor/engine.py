@@ -1,5 +1,6 @@
 """One step of the game between the two networks, and all the state that it changes."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch._functorch import config as functorch
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
@@ -93,13 +94,16 @@ class Engine:
         self._optimizers = {"optimizer_g.": self._optimizer_g, "optimizer_d.": self._optimizer_d}
 
         self.judged = self.generator
-        self._average: AveragedModel | None = None
+        self._average_begun = False
         if config.ema:
-            # With the running statistics of batch norm, which averaged weights need as well.
-            decayed = get_ema_multi_avg_fn(config.ema)
-            self._average = AveragedModel(generator, multi_avg_fn=decayed, use_buffers=True)
-            self.judged = cast(UNet, self._average.module)
+            self.judged = copy.deepcopy(self.generator)
             self._modules["live."] = generator
+            # With the running statistics of batch norm, which averaged weights need as well.
+            self._average, self._live = (
+                [value for value in network.state_dict().values() if value.is_floating_point()]
+                for network in (self.judged, self.generator)
+            )
+            self._follow = get_ema_multi_avg_fn(config.ema)
         self._modules["generator."] = self.judged
 
         self._generate = parallel(learner, device)
@@ -188,8 +192,12 @@ class Engine:
         self._optimizer_g.zero_grad(set_to_none=True)
         (batch.weight * loss_g).backward()
         self._optimizer_g.step()
-        if self._average:
-            self._average.update_parameters(self.generator)
+        if config.ema and self._average_begun:
+            # Not torch's `AveragedModel`: it sends a count to the GPU at each step, and waits.
+            self._follow(self._average, self._live, 0)
+        elif config.ema:
+            self.judged.load_state_dict(self.generator.state_dict())
+            self._average_begun = True
 
         values = torch.stack([value.detach() for value in (loss_g, *watched, torch.ones_like(l1))])
         self._totals += values * batch.photos
@@ -210,6 +218,7 @@ class Engine:
         self._totals.zero_()
         return {name: total / photos for name, total in zip(self._watched, sums, strict=True)}
 
+    @_named_errors()
     def recalibrate(self, dataset: FlowerDataset, positions: Sequence[int]) -> None:
         """Measure batch norm's statistics of the averaged weights anew, on whole photos.
 
@@ -220,7 +229,7 @@ class Engine:
             dataset: The photos.
             positions: Some of them; a thousand are enough.
         """
-        if not self._average:
+        if not self.config.ema:
             return
         own = torch.as_tensor(share(positions) or positions[:1])
         # Of nearly one size each: at 16 px batch norm cannot do with a last batch of one. As many
@@ -266,7 +275,6 @@ class Engine:
             for parameter, moments in optimizer.state.items():
                 for name in ("exp_avg", "exp_avg_sq"):
                     moments[name] = torch.empty_like(parameter).copy_(moments[name])
-        if self._average:
-            self._average.n_averaged.fill_(1)  # at 0 the next update would be a mere copy
+        self._average_begun = True
         if ranks().leads:
             self._totals.copy_(tensors["totals"])

@@ -522,11 +522,13 @@ def _batches(
     label: str = "Testing",
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Positions, grey and true pictures, batch by batch."""
+    everything = torch.as_tensor(positions, dtype=torch.long)
+    beside = everything.to(dataset.device)
     with (progress or Silent()).task(label, len(positions), "photos") as task:
         for start in range(0, len(positions), batch_size):
-            some = torch.tensor(positions[start : start + batch_size])
-            grey, real = (pictures.to(device) for pictures in dataset.batch(some))
-            yield some, grey, real
+            some = slice(start, start + batch_size)
+            grey, real = (pictures.to(device) for pictures in dataset.batch(beside[some]))
+            yield everything[some], grey, real
             task.advance(len(real))
 
 

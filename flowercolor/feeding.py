@@ -108,10 +108,8 @@ def feed(
         classes: int64 [N], the class of each photo.
     """
     place = ranks()
-    # Beside the pictures: an index that has to be sent to a GPU makes it wait at each step.
-    home = device if dataset.on_gpu else torch.device("cpu")
-    drawn = drawn.to(home)
-    classes = None if classes is None else classes.to(home)
+    drawn = drawn.to(dataset.device)
+    classes = None if classes is None else classes.to(dataset.device)
     shared = drawn.order.split(batch_size)[skip:]
     counts = [len(positions[place.rank :: place.size]) for positions in shared]
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
@@ -120,7 +118,7 @@ def feed(
         positions[place.rank :: place.size] if count else positions[:1]
         for positions, count in zip(shared, counts, strict=True)
     ]
-    streams = device.type == "cuda" and not dataset.on_gpu
+    streams = device.type == "cuda" and dataset.device.type == "cpu"
     pixels = _streamed(dataset, own, device) if streams else map(dataset.pixels, own)
     for positions, rgb, count, of_all in zip(own, pixels, counts, shared, strict=True):
         chance = [

@@ -259,7 +259,7 @@ def test_the_network_is_like_the_one_that_it_starts_from_or_wider(
     archive: Path, weights: Path, here: Path
 ) -> None:
     """Whatever a recipe would have it be."""
-    tiny = [*TINY[2:], "--data", archive, "--epochs", "1", "--recipe", "vivid"]
+    tiny = [*TINY[2:], "--data", str(archive), "--epochs", "1", "--recipe", "vivid"]
     succeed("train", *tiny, "--start-from", weights, "--out", "like")
     succeed("train", *tiny, "--start-from", weights, "--out", "wider", "--base-channels", "3")
     widths = []

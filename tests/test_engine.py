@@ -439,6 +439,7 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("ema", [0, 0.9])
 def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, ema: float) -> None:
     """Nor does what feeds it, where the photos lie there."""
@@ -448,8 +449,8 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, ema: float) -> Non
     [dataset] = resident(gpu, FlowerDataset(photos))
     batches = feed(dataset, draw_epoch(config, len(dataset), 1), 4, gpu)
     learning.step(next(batches), config.lr)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         for this in batches:
             learning.step(this, config.lr)
     finally:
