@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
+from flowercolor.errors import SettingError
 
 __all__ = ["Discriminator", "Supervised", "UNet", "fuse_batch_norm"]
 
@@ -75,8 +76,19 @@ class UNet(nn.Module):
         Net2Net, which copies channels instead).
 
         Args:
-            narrow: The network to go on from, with the same output.
+            narrow: The network to go on from.
+
+        Raises:
+            SettingError: It is wider than this one, or has another output.
         """
+        if narrow.config.output != self.config.output or (
+            narrow.config.base_channels > self.config.base_channels
+        ):
+            raise SettingError(
+                f"holds a network of {_described(narrow.config)}, which cannot go on as one of "
+                f"{_described(self.config)}; expected the same output, and no fewer channels: "
+                "change --output or --base-channels"
+            )
         given = narrow.state_dict()
         for name, weights in self.state_dict().items():
             old, new = given[name], weights
@@ -165,6 +177,10 @@ def fuse_batch_norm(generator: UNet) -> UNet:
                     block[position] = fuse_conv_bn_eval(layer, next_layer)
                     block[position + 1] = nn.Identity()
     return fused
+
+
+def _described(network: NetworkConfig) -> str:
+    return f"base_channels {network.base_channels} and output {network.output}"
 
 
 def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:

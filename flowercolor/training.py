@@ -34,7 +34,7 @@ from flowercolor.checkpoint import (
     named,
     save_checkpoint,
 )
-from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
+from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import pick_device
 from flowercolor.distributed import agree, check_alike
@@ -44,7 +44,6 @@ from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.files import write_text
 from flowercolor.journal import LOSSES, Journal, read_metrics
-from flowercolor.networks import UNet
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
@@ -168,7 +167,10 @@ def train(
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)
     elif start_from:
-        engine.generator.grow_from(_parent(start_from, config.network))
+        try:
+            engine.generator.grow_from(load_generator(start_from)[0])
+        except SettingError as error:
+            raise CheckpointError(f"{start_from}: {error}") from error
     done = info.epoch * steps + info.step
     journal = Journal(run, progress, done, tensorboard=tensorboard) if place.leads else None
     if place.leads:
@@ -252,10 +254,6 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
-def _described(network: NetworkConfig) -> str:
-    return f"base_channels {network.base_channels} and output {network.output}"
-
-
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
     """The archive or folder that a run learned from, or its labels.
 
@@ -320,19 +318,6 @@ def _describe(
         "flowercolor": __version__,
     }
     write_text(run / CONFIG, json.dumps(about, indent=1) + "\n")
-
-
-def _parent(path: Path, network: NetworkConfig) -> UNet:
-    """The generator to begin with, which must be of this kind and no wider."""
-    generator, info = load_generator(path)
-    found = info.config.network
-    if found.output != network.output or found.base_channels > network.base_channels:
-        raise CheckpointError(
-            f"{path}: holds a network of {_described(found)}; expected one of the same output as "
-            f"that of this run, {_described(network)}, and no wider: change --output or "
-            "--base-channels"
-        )
-    return generator
 
 
 def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[str, Tensor]]:

@@ -273,7 +273,7 @@ def test_the_network_is_like_the_one_that_it_starts_from_or_wider(
     assert refused.exit_code == 1
     *_, line = refused.stderr.splitlines()
     assert "holds a network of base_channels 3" in line
-    assert "no wider: change --output or --base-channels" in line
+    assert "no fewer channels: change --output or --base-channels" in line
 
 
 def write_labels(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig, Output
+from flowercolor.errors import SettingError
 from flowercolor.networks import Discriminator, Supervised, UNet, fuse_batch_norm
 
 
@@ -72,6 +73,14 @@ def test_a_network_of_the_same_width_is_taken_over_as_it_is() -> None:
     other.grow_from(one)
     taken = other.state_dict()
     assert all(torch.equal(value, taken[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("config", [NetworkConfig(1), NetworkConfig(3, "chroma")])
+def test_a_network_cannot_go_on_as_a_narrower_one_or_with_another_output(
+    config: NetworkConfig,
+) -> None:
+    with pytest.raises(SettingError, match="network of base_channels 2 and output rgb, which"):
+        UNet(config).grow_from(UNet(NetworkConfig(2)))
 
 
 def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_frozen() -> None:

@@ -89,9 +89,9 @@ def steps() -> None:
     operations = convolution_operations(generator, size) * config.batch_size
     rates = [f"{operations * step_count / seconds / 1e12:.2f}" for seconds in (own, other)]
     sys.stdout.write(
-        f"{step_count} steps of the design: ours {own:.2f} s, plain {plain_precision} {other:.2f} s, "
-        f"{1 / ratio:.2f} times as fast; the generator's convolutions alone at {rates[0]} and "
-        f"{rates[1]} Tflop/s\n"
+        f"{step_count} steps of the design: ours {own:.2f} s, plain {plain_precision} "
+        f"{other:.2f} s, {1 / ratio:.2f} times as fast; the generator's convolutions alone at "
+        f"{rates[0]} and {rates[1]} Tflop/s\n"
     )
     with torch.profiler.profile() as seen:
         ours()
