@@ -1,6 +1,7 @@
 import io
 import itertools
 import os
+import threading
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -503,7 +504,11 @@ def test_photos_larger_than_the_memory_meant_for_them_still_go_through(
 ) -> None:
     monkeypatch.setattr(batch, "CHUNK_PIXELS", 1)
     sources = [save(tmp_path / f"{number}.png") for number in range(4)]
-    assert statuses(list(run(plan(sources), colorizer))) == ["done"] * 4
+    jobs = plan(sources)
+    assert [len(chunk) for chunk in batch._chunks(jobs, 8)] == [1] * 4
+    assert statuses(list(run(jobs, colorizer))) == ["done"] * 4
+    monkeypatch.setattr(batch, "CHUNK_PIXELS", 2 * 24 * 32)
+    assert [len(chunk) for chunk in batch._chunks(jobs, 8)] == [2, 2]
 
 
 def test_what_is_there_is_skipped_or_replaced(tmp_path: Path, colorizer: Colorizer) -> None:
@@ -598,17 +603,21 @@ def test_closing_early_leaves_whole_files_only(
     sources = [save(tmp_path / f"{number:02}.png", grey(seed=number)) for number in range(30)]
     monkeypatch.setattr(batch, "WORKERS", 1)
 
-    def slow(*args: Any, **kwargs: Any) -> None:
-        time.sleep(0.05)
+    closed, begun = threading.Event(), itertools.count(1)
+    monkeypatch.setattr(batch, "Event", lambda: closed)
+
+    def waiting(*args: Any, **kwargs: Any) -> None:
+        if next(begun) > batch.CHUNK_PHOTOS:
+            assert closed.wait(60)
         write_photo(*args, **kwargs)
 
-    monkeypatch.setattr(batch, "write_photo", slow)
+    monkeypatch.setattr(batch, "write_photo", waiting)
     outcomes = run(plan(sources, tmp_path / "out"), colorizer)
     assert len(list(islice(outcomes, 2))) == 2
     outcomes.close()
     written = list((tmp_path / "out").iterdir())
     assert not leftovers(tmp_path)
-    assert 2 <= len(written) < 2 * batch.CHUNK_PHOTOS, "what was waiting is dropped"
+    assert len(written) - batch.CHUNK_PHOTOS in (0, 1), "what was waiting is dropped"
     for path in written:
         assert pixels(path).shape == (24, 32, 3)
 

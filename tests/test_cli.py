@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,13 +28,15 @@ from typer.testing import CliRunner
 
 from flowercolor import paths
 from flowercolor._version import __version__
+from flowercolor.batch import CHUNK_PHOTOS
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, read_info, save_checkpoint
 from flowercolor.cli import console
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import get_data, split_validation
 from flowercolor.download import Archive, Downloaded, download_archive
-from flowercolor.errors import DownloadError
+from flowercolor.errors import DownloadError, SettingError
+from flowercolor.images import write_photo
 from flowercolor.networks import UNet
 from flowercolor.recipes import RECIPES
 
@@ -313,6 +316,35 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     }
     assert expected.keys() == asdict(TrainConfig()).keys(), "an option for each setting"
     assert json.loads((here / "run" / "config.json").read_text())["config"] == expected
+
+
+def test_how_to_compute_reaches_the_engine(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def engine(*args: Any) -> None:
+        told.extend(args[2:4])
+        raise SettingError("enough")
+
+    monkeypatch.setattr("flowercolor.training.Engine", engine)
+    options = ["--precision", "bf16", "--compile", "--out", "run"]
+    assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 2
+    assert told == ["bf16", True]
+
+
+def test_download_is_told_where_from_and_to_fetch_again(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, Any] = {}
+
+    def watched(**options: Any) -> Downloaded:
+        told.update(options)
+        return Downloaded(archive, False, "md5", 1)
+
+    monkeypatch.setattr("flowercolor.download.download_archive", watched)
+    succeed("download", "--url", "http://127.0.0.1:9/x.tgz", "--force")
+    assert (told["url"], told["force"]) == ("http://127.0.0.1:9/x.tgz", True)
 
 
 def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> None:
@@ -734,14 +766,24 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     for number in range(20):
         grey_photo(here / "box" / f"{number:02}.png", number)
     printed = []
+    pressed = threading.Event()
 
     def pressed_at_the_third(line: str) -> None:
         printed.append(line)
         if len(printed) == 3:
+            pressed.set()
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
-    result = flowercolor("colorize", "box", "--checkpoint", weights)
+    def waiting(path: Path, *args: Any, **options: Any) -> None:
+        if int(path.stem) >= CHUNK_PHOTOS:
+            assert pressed.wait(60)
+        write_photo(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
+        patch.setattr("flowercolor.batch.write_photo", waiting)
+        patch.setattr("flowercolor.batch.WORKERS", 1)
+        result = flowercolor("colorize", "box", "--checkpoint", weights)
     assert result.exit_code == 130
     written = list((here / "box_color").iterdir())
     assert {path.suffix for path in written} == {".png"}
@@ -749,8 +791,6 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     assert sorted(printed) == sorted(f"box_color/{path.name}" for path in written), "all are told"
     assert last_line(result.stderr) == f"{len(written)} done, 0 skipped, 0 failed."
 
-    monkeypatch.undo()
-    monkeypatch.chdir(here)
     again = succeed("colorize", "box", "--checkpoint", weights)
     assert last_line(again.stderr) == f"{20 - len(written)} done, {len(written)} skipped, 0 failed."
 
@@ -883,6 +923,23 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
     assert_one_line_of_error(itself, "is the photo itself", code=2)
     assert_one_line_of_error(flowercolor(*args, "a.png", "sheet.png"), "2 were given", code=2)
+
+
+def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
+    """Here towards blue: the vivid end has that much more of it and less of red."""
+    info, tensors = load_tensors(weights)
+    tensors["generator.head.bias"] = tensors["generator.head.bias"] + torch.tensor([-0.1, 0, 0.1])
+    save_checkpoint(here / "blue.safetensors", info, tensors)
+    succeed("join", weights, "blue.safetensors", "-o", "dial.safetensors")
+    grey_photo(here / "a.png")
+    redness = []
+    for share in ("0", "0.5", "1"):
+        options = ["--vividness", share, "--checkpoint", "dial.safetensors"]
+        succeed("colorize", "a.png", "-o", f"{share}.png", *options)
+        with Image.open(f"{share}.png") as image:
+            red, _, blue = np.asarray(image, int).reshape(-1, 3).mean(axis=0)
+        redness.append(red - blue)
+    assert redness[0] - 10 > redness[1] > redness[2] + 10
 
 
 def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(weights: Path, here: Path) -> None:

@@ -362,22 +362,24 @@ def test_out_of_memory_is_met_step_by_step_each_told_of_once(
         sizes.append([one.shape for one in smalls])
         if sum(one.size for one in smalls) > most_pixels:
             raise torch.OutOfMemoryError("made up")
-        return [np.stack((one, one)) for one in smalls]
+        return [np.stack((one, 1 - one)) for one in smalls]
 
     monkeypatch.setattr(colorizer, "_forward", forward)
 
     for _ in range(2):
-        got = colorizer.chroma([small, small])
-        assert [one.shape for one in got] == [(2, 31, 48)] * 2
+        for got in colorizer.chroma([small, small]):
+            np.testing.assert_array_equal(got, (small, 1 - small))
     assert sizes == [[(31, 48)] * 2, *[[(31, 48)]] * 4]
     assert len(notes.lines) == 1
     assert notes.lines[0].endswith("going on with one photo at a time")
 
     most_pixels = small.size - 1
     sizes.clear()
+    half = cv2.resize(small, (24, 16), interpolation=cv2.INTER_AREA)
+    again = cv2.resize(half, (48, 31))
     for _ in range(2):
-        got = colorizer.chroma([small, small])
-        assert [one.shape for one in got] == [(2, 31, 48)] * 2
+        for got in colorizer.chroma([small, small]):
+            np.testing.assert_allclose(got, (again, 1 - again), atol=1e-6)
     assert sizes == [[(31, 48)], *[[(16, 24)]] * 4]
     assert len(notes.lines) == 2
     assert "half" in notes.lines[1]

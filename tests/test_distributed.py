@@ -210,6 +210,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
     runs = [tmp_path / "run"] * 2
     stopped = in_ranks(before, run_in, photos, CONFIG, runs, False, 1)
     assert [result.finished for result, _ in stopped] == [False] * before
+    assert_equal(stopped[0][1], stopped[-1][1])
     info, tensors = load_tensors(runs[0] / LAST)
     assert (info.epoch, info.step) == (0, 1)
     assert tensors["totals"][-1] == 5, "the sums over the photos of all"

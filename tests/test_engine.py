@@ -117,6 +117,9 @@ def test_a_step_is_the_plain_game() -> None:
     loss_g.backward()
     optimizer_g.step()
 
+    for mine, plain in ((learning._optimizer_g, optimizer_g), (learning._optimizer_d, optimizer_d)):
+        assert {**mine.defaults, "fused": None} == plain.defaults
+
     expected_means = {
         "loss_g": loss_g,
         "loss_d": loss_d,

@@ -82,6 +82,10 @@ def test_scores_are_what_plain_arithmetic_gives(generator: UNet, flowers: Flower
         assert scores.l1[position].item() == pytest.approx((shown - real).abs().mean().item())
         expected = (grey.double() - real).abs().mean().item()
         assert scores.grey_l1[position].item() == pytest.approx(expected)
+    grey, real = flowers.batch(range(len(flowers)))
+    colorfulness = colorfulness_per_image(generate(generator, grey))
+    torch.testing.assert_close(scores.colorfulness, colorfulness, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(scores.real_colorfulness, colorfulness_per_image(real))
     assert scores.mean_l1 == pytest.approx(np.mean(scores.l1.tolist()))
     assert scores.mean_grey_l1 == pytest.approx(np.mean(scores.grey_l1.tolist()))
 

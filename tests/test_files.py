@@ -22,7 +22,12 @@ def test_a_text_is_utf_8_with_the_line_ends_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path, durable: bool) -> None:
+def test_a_file_is_replaced_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    """And where it is to last, forced to the disk before it takes the name."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
     path = tmp_path / "a.txt"
     path.write_text("old, and longer")
     with replacing(path, durable=durable) as temporary:
@@ -31,6 +36,7 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path, durable: bool) -> None:
         assert temporary.parent == path.parent, "a rename across disks is no single step"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+    assert len(synced) == durable
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()])

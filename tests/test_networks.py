@@ -43,6 +43,20 @@ def test_every_level_reaches_the_result_through_its_skip_connection() -> None:
     assert not torch.equal(one, other)
 
 
+def test_each_level_up_sees_its_own_level_before_what_is_lifted() -> None:
+    generator = UNet(NetworkConfig(base_channels=2)).eval()
+    levels: list[Tensor] = []
+    joined: list[Tensor] = []
+    for level in (generator.stem, *generator.downs):
+        level.register_forward_hook(lambda _m, _i, out: levels.append(out))
+    for up in generator.ups:
+        up.register_forward_pre_hook(lambda _m, given: joined.append(given[0]))
+    generator(torch.rand(1, 1, 32, 32))
+    for skipped, given in zip(reversed(levels[:-1]), joined, strict=True):
+        assert torch.equal(given.chunk(2, dim=1)[0], skipped)
+    assert all(isinstance(down[0], nn.MaxPool2d) for down in generator.downs)  # type: ignore[index]
+
+
 @pytest.mark.parametrize("output", ["rgb", "chroma"])
 @pytest.mark.parametrize("size_px", [(16, 16), (32, 16), (48, 80), (16, 208)])
 def test_any_size_divisible_by_16_goes_through(output: str, size_px: tuple[int, int]) -> None:

@@ -420,6 +420,13 @@ def test_the_average_is_what_is_tested_and_saved(sets: Sets, run: Path) -> None:
     assert tested == pytest.approx(row["test_l1"], abs=1e-6)
 
 
+def test_the_average_is_saved_with_the_statistics_of_whole_photos(sets: Sets, run: Path) -> None:
+    go(changed(epochs=1, ema=0.5, batch_size=5, crop=0.3), sets, run)
+    convolution, norm, *_ = load_generator(run / BEST)[0].stem
+    before = convolution(sets[0].batch(range(10))[0])
+    torch.testing.assert_close(norm.running_mean, before.mean(dim=(0, 2, 3)))
+
+
 def test_the_best_checkpoint_holds_the_generator_alone(uninterrupted: Path) -> None:
     assert all(name.startswith("generator.") for name in saved(uninterrupted, name=BEST))
 
@@ -603,6 +610,11 @@ def go_on(sets: Sets, run: Path, began: Event) -> None:
     go(CONFIG, sets, run, resume=(run / LAST).exists())
 
 
+def saved_ns(run: Path) -> int:
+    """When the last checkpoint was written, 0 for never."""
+    return (run / LAST).stat().st_mtime_ns if (run / LAST).exists() else 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_run_killed_at_random_equals_one_that_was_not(
     sets: Sets, run: Path, uninterrupted: Path
@@ -620,7 +632,11 @@ def test_a_run_killed_at_random_equals_one_that_was_not(
         try:
             assert began.wait(60)
             if kills < 3:
-                process.join(rng.uniform(0.05, 0.6))
+                # After a checkpoint, so that there is something to go on from.
+                before = saved_ns(run)
+                while process.is_alive() and saved_ns(run) == before:
+                    process.join(0.01)
+                process.join(rng.uniform(0, 0.2))
                 kills += process.is_alive()
                 process.kill()
             process.join(60)
