@@ -29,8 +29,10 @@ from flowercolor.checkpoint import (
     read_info,
     save_checkpoint,
 )
+from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
+from flowercolor.evaluation import generate
 from flowercolor.networks import UNet
 
 CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)
@@ -414,3 +416,11 @@ def test_the_bundled_weights_are_there_and_within_20_mb() -> None:
     assert not any(tensor.dtype == torch.float32 for tensor in tensors.values())
     assert info.note
     load_generator(path)
+
+
+def test_the_bundled_weights_paint_what_they_painted_when_they_were_bundled() -> None:
+    """A change of the network's wiring would spoil them without an error; new ones change this."""
+    generator, _ = load_generator(find_checkpoint("bundled"), vividness=0)
+    ramp = torch.linspace(0.1, 0.9, 32).expand(1, 1, 32, 32)
+    chroma = rgb_to_chroma(generate(generator, (ramp + ramp.mT) / 2)).mean(dim=(0, 2, 3))
+    torch.testing.assert_close(chroma, torch.tensor([-0.0474, -0.0058]), atol=1e-3, rtol=0)
