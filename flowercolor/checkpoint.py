@@ -236,11 +236,11 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
             "that learned from one parent"
         )
     joined = replace(info, vividness=vividness, note=note or f"{safe} and {vivid} as a dial")
-    shared = one.state_dict()
+    safe_named = named(one, VIVID)
     own = {
-        VIVID + name: value
-        for name, value in other.state_dict().items()
-        if not torch.equal(value, shared[name])
+        name: value
+        for name, value in named(other, VIVID).items()
+        if not torch.equal(value, safe_named[name])
     }
     save_checkpoint(dial, joined, {**named(one, "generator."), **own}, half=True)
 
