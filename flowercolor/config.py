@@ -76,6 +76,8 @@ class TrainConfig:
         flip: Mirror half of the training photos, at random.
         crop: The least share of a training photo's area that a random crop keeps, the crop
             being enlarged to the whole again; 1 leaves the photos whole.
+        degrade: The share of the training photos whose grey is shown as an old photo's: grainy,
+            faded, soft, on another film. The colours to be learned stay the photo's own.
         ema: Decay per step of an exponential moving average of the generator's weights,
             which is then what is tested and saved as the best; 0 keeps none.
         criterion: What decides on the best: "l1", the test L1, or "vivid", to which a
@@ -100,6 +102,7 @@ class TrainConfig:
     size_px: int = 128
     flip: bool = False
     crop: float = 1.0
+    degrade: float = 0.0
     ema: float = 0.0
     criterion: Criterion = "l1"
     patience: int = 0
@@ -115,6 +118,8 @@ class TrainConfig:
             raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")
         if not 0 < self.crop <= 1:
             raise SettingError(f"crop is {self.crop}; expected more than 0 and at most 1")
+        if not 0 <= self.degrade <= 1:
+            raise SettingError(f"degrade is {self.degrade}; expected 0 to 1")
         if not 0 <= self.ema < 1:
             raise SettingError(f"ema is {self.ema}; expected 0 or more and less than 1")
         _one_of("lr_decay", self.lr_decay, LrDecay)

@@ -150,7 +150,7 @@ class Engine:
 
         self.generator.train()
         with autocast(self.device, self.precision):
-            seen = self._generate(batch.grey)
+            seen = self._generate(batch.grey, batch.luma)
         fake, class_logits = seen if config.lambda_class else (seen, None)
         l1 = F.l1_loss(fake.float(), real)
         loss_g = config.lambda_l1 * l1

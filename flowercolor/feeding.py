@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flowercolor.config import TrainConfig
 from flowercolor.dataset import FlowerDataset, to_pairs
+from flowercolor.degradation import DRAWS, degrade
 from flowercolor.ranks import ranks
 
 __all__ = ["Batch", "Drawn", "draw_epoch", "feed", "resident"]
@@ -24,16 +25,22 @@ class Drawn(NamedTuple):
         order: int64 [N], the photos in the order of their turn.
         flips: bool [N], by photo, which are mirrored; None where none are.
         crops: float32 [N, 3], by photo, as `dataset.to_pairs` takes them; None for whole ones.
+        wear: float32 [N, DRAWS], by photo, as `degradation.degrade` takes them; None for as it is.
+        grain_seed: What the grain of the epoch follows from.
     """
 
     order: Tensor
     flips: Tensor | None
     crops: Tensor | None
+    wear: Tensor | None
+    grain_seed: int
 
     def to(self, device: torch.device) -> "Drawn":
         """The same, on that device."""
-        order, *chance = self
-        return Drawn(order.to(device), *(None if of is None else of.to(device) for of in chance))
+        flips, crops, wear = (
+            None if of is None else of.to(device) for of in (self.flips, self.crops, self.wear)
+        )
+        return Drawn(self.order.to(device), flips, crops, wear, self.grain_seed)
 
 
 def draw_epoch(config: TrainConfig, count: int, epoch: int) -> Drawn:
@@ -41,21 +48,27 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> Drawn:
 
     So a resumed run needs no random state to see the same pictures again.
     """
-    rng = torch.Generator().manual_seed(config.seed + 1_000_003 * epoch)
+    seed = config.seed + 1_000_003 * epoch
+    rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=rng)
     flips = torch.rand(count, generator=rng) < 0.5 if config.flip else None
     crops = None
     if config.crop < 1:
         crops = torch.rand(count, 3, generator=rng)
         crops[:, 0] = (config.crop + (1 - config.crop) * crops[:, 0]).sqrt()
-    return Drawn(order, flips, crops)
+    wear = None
+    if config.degrade:
+        wear = torch.rand(count, DRAWS, generator=rng)
+        wear[:, 0] = (wear[:, 0] < config.degrade).float()
+    return Drawn(order, flips, crops, wear, seed)
 
 
 class Batch(NamedTuple):
     """What a process learns from in one step.
 
     Attributes:
-        grey: float32 [B, 1, S, S] in 0 to 1, on the device.
+        grey: float32 [B, 1, S, S] in 0 to 1, on the device: what the generator sees.
+        luma: The photo's own, like it; the same tensor unless the grey was degraded.
         real: float32 RGB [B, 3, S, S] in 0 to 1, on the device.
         classes: int64 [B], which flower each shows, on the device; None where nobody says.
         photos: B; 0 for a photo that is only there because this process got none.
@@ -64,6 +77,7 @@ class Batch(NamedTuple):
     """
 
     grey: Tensor
+    luma: Tensor
     real: Tensor
     classes: Tensor | None
     photos: int
@@ -114,19 +128,26 @@ def feed(
     counts = [len(positions[place.rank :: place.size]) for positions in shared]
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
     # counts for nothing, but in batch norm's statistics where those are of the joined batch.
-    own = [
-        positions[place.rank :: place.size] if count else positions[:1]
-        for positions, count in zip(shared, counts, strict=True)
-    ]
+    parts = [slice(place.rank, None, place.size) if count else slice(1) for count in counts]
+    own = [positions[part] for positions, part in zip(shared, parts, strict=True)]
+    rng = torch.Generator(device)
     streams = device.type == "cuda" and dataset.device.type == "cpu"
     pixels = _streamed(dataset, own, device) if streams else map(dataset.pixels, own)
-    for positions, rgb, count, of_all in zip(own, pixels, counts, shared, strict=True):
-        chance = [
-            None if of is None else of[positions].to(device, non_blocking=True) for of in drawn[1:]
-        ]
-        pair = to_pairs(rgb.to(device), *chance)
+    for step, (positions, rgb, count) in enumerate(zip(own, pixels, counts, strict=True)):
+        flips, crops, wear = (
+            None if of is None else of[positions].to(device, non_blocking=True)
+            for of in (drawn.flips, drawn.crops, drawn.wear)
+        )
+        luma, real = to_pairs(rgb.to(device), flips, crops)
+        grey = luma
+        if wear is not None:
+            rng.manual_seed(drawn.grain_seed + 1 + skip + step)
+            # Drawn for the whole batch: whose share a photo is does not change its grain.
+            grain = torch.randn(len(shared[step]), *luma.shape[1:], device=device, generator=rng)
+            grey = degrade(luma, real, wear, grain[parts[step]])
         shown = None if classes is None else classes[positions].to(device, non_blocking=True)
-        yield Batch(*pair, shown, count, place.size * count / len(of_all))
+        weight = place.size * count / len(shared[step])
+        yield Batch(grey, luma, real, shown, count, weight)
 
 
 def _streamed(

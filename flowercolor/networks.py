@@ -42,19 +42,21 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList(_double_conv(2 * above, above) for above, _ in reversed(steps))
         self.head = nn.Conv2d(widths[0], 3 if config.output == "rgb" else 2, 1)
 
-    def forward(self, grey: Tensor) -> Tensor:
+    def forward(self, grey: Tensor, luma: Tensor | None = None) -> Tensor:
         """Colour a batch of grey pictures.
 
         Args:
             grey: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
+            luma: What the "chroma" output puts its colours on, like `grey`, in place of it.
 
         Returns:
             RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma"
-            output its luma is `grey` itself, in its own precision whatever that of the weights.
+            output its luma is `grey` itself, or `luma`, in its own precision whatever that of
+            the weights.
         """
-        return self.look(grey)[0]
+        return self.look(grey, luma)[0]
 
-    def look(self, grey: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, grey: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and the lowest level that it came from, [B, C, H/16, W/16]."""
         x = self.stem(grey.to(self.head.weight.dtype))
         skips = []
@@ -65,7 +67,9 @@ class UNet(nn.Module):
         for lift, up in zip(self.lifts, self.ups, strict=True):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
         x = self.head(x)
-        return x if self.config.output == "rgb" else to_rgb(grey, x), lowest
+        if self.config.output == "chroma":
+            x = to_rgb(grey if luma is None else luma, x)
+        return x, lowest
 
     @torch.no_grad()
     def grow_from(self, narrow: "UNet") -> None:
@@ -125,9 +129,9 @@ class Supervised(nn.Module):
         self.generator = generator
         self.classifier = nn.Linear(generator.config.base_channels * 2**_LEVELS, classes)
 
-    def forward(self, grey: Tensor) -> tuple[Tensor, Tensor]:
-        """RGB [B, 3, H, W], and the logits of the classes, [B, classes], of `UNet`'s grey."""
-        fake, lowest = self.generator.look(grey)
+    def forward(self, grey: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """RGB [B, 3, H, W], and the logits of the classes, [B, classes], of `UNet`'s input."""
+        fake, lowest = self.generator.look(grey, luma)
         return fake, self.classifier(lowest.mean(dim=(2, 3)))
 
 

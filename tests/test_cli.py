@@ -291,7 +291,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     options = ["--lr", "0.001", "--lambda-l1", "10", "--lambda-adv", "0", "--output", "chroma"]
     options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
     options += ["--lr-decay", "cosine", "--crop", "0.5", "--ema", "0.9", "--criterion", "vivid"]
-    options += ["--patience", "3", "--validation", "--batch-size", "3"]
+    options += ["--patience", "3", "--validation", "--batch-size", "3", "--degrade", "0.25"]
     options += ["--freeze-deep", "--lambda-class", "0.5", "--labels", str(write_labels(here))]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
@@ -308,6 +308,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         "size_px": 16,
         "flip": True,
         "crop": 0.5,
+        "degrade": 0.25,
         "ema": 0.9,
         "criterion": "vivid",
         "patience": 3,

@@ -42,7 +42,8 @@ def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> Engine:
 def batch(seed: int = 0, count: int = 10) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     real = torch.rand(count, 3, 16, 16, generator=rng)
-    return Batch(real.mean(dim=1, keepdim=True), real, torch.arange(count) % 3, count, 1.0)
+    grey = real.mean(dim=1, keepdim=True)
+    return Batch(grey, grey, real, torch.arange(count) % 3, count, 1.0)
 
 
 def play(engine: Engine, steps: range, **options: Any) -> list[dict[str, float]]:
@@ -104,7 +105,7 @@ def test_a_step_is_the_plain_game() -> None:
     optimizer_g = torch.optim.Adam(generator.parameters(), CONFIG.lr)
     optimizer_d = torch.optim.Adam(discriminator.parameters(), CONFIG.lr)
     bce = nn.BCELoss()
-    grey, real, *_ = batch()
+    grey, _, real, *_ = batch()
     fake = generator(grey)
     judged_real = discriminator(real).sigmoid()
     judged_fake = discriminator(fake.detach()).sigmoid()
@@ -199,7 +200,7 @@ def test_telling_the_class_is_a_term_of_the_generators_loss() -> None:
     learning.step(batch(), STILL)
     means = learning.means()
 
-    grey, real, classes, *_ = batch()
+    grey, _, real, classes, *_ = batch()
     assert classes is not None
     fake, lowest = generator.look(grey)
     logits = classifier(lowest.mean(dim=(2, 3)))
@@ -219,7 +220,7 @@ def test_classes_teach_the_generator_and_the_classifier() -> None:
     learning = begin(config)
     classes = torch.arange(12) % 3
     grey = (classes.float() / 2)[:, None, None, None] * torch.rand(12, 1, 16, 16)
-    photos = Batch(grey, grey.expand(12, 3, 16, 16), classes, 12, 1.0)
+    photos = Batch(grey, grey, grey.expand(12, 3, 16, 16), classes, 12, 1.0)
     before = clone(dict(learning.generator.named_parameters()))
     losses = []
     for _ in range(40):
@@ -228,6 +229,17 @@ def test_classes_teach_the_generator_and_the_classifier() -> None:
     assert losses[-1] < 0.5 * losses[0]
     moved = different(before, dict(learning.generator.named_parameters()))
     assert "stem.0.weight" in moved
+
+
+def test_a_network_that_sees_a_worn_photo_learns_the_colours_of_the_whole_one() -> None:
+    chroma = NetworkConfig(2, "chroma")
+    learning = begin(dataclasses.replace(L1_ONLY, network=chroma))
+    photos = batch()
+    learning.step(photos._replace(grey=photos.grey**2), STILL)
+    with torch.no_grad():
+        fake = learning.generator(photos.grey**2)
+    expected = (fake + photos.luma - photos.grey**2 - photos.real).abs().mean()
+    assert learning.means()["l1"] == pytest.approx(expected.item(), rel=1e-5)
 
 
 # What each loss sends into the generator
@@ -249,7 +261,7 @@ def test_the_norms_are_those_of_each_terms_own_gradient() -> None:
     generator, discriminator = initial(CONFIG)
     norms = learning.step(batch(), STILL, weigh=True)
 
-    grey, real, *_ = batch()
+    grey, _, real, *_ = batch()
     fake = generator(grey)
     discriminator(real)  # each pass brings spectral norm on
     discriminator(fake.detach())
@@ -447,7 +459,7 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
 def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, ema: float) -> None:
     """Nor does what feeds it, where the photos lie there."""
     gpu = torch.device("cuda")
-    config = dataclasses.replace(CONFIG, flip=True, crop=0.6, ema=ema)
+    config = dataclasses.replace(CONFIG, flip=True, crop=0.6, degrade=0.5, ema=ema)
     learning = Engine(config, gpu, "auto", compiled=False)
     [dataset] = resident(gpu, FlowerDataset(photos))
     batches = feed(dataset, draw_epoch(config, len(dataset), 1), 4, gpu)

@@ -1,5 +1,7 @@
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,9 +9,10 @@ from hypothesis import strategies as st
 
 from flowercolor.config import TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos, to_pairs
+from flowercolor.degradation import DRAWS
 from flowercolor.feeding import Batch, Drawn, draw_epoch, feed, resident
 
-CONFIG = TrainConfig(flip=True, crop=0.5)
+CONFIG = TrainConfig(flip=True, crop=0.5, degrade=0.5)
 CPU = torch.device("cpu")
 
 
@@ -23,24 +26,23 @@ def fed(photos: Photos, batch_size: int, skip: int = 0) -> list[Batch]:
     return list(feed(FlowerDataset(photos), drawn, batch_size, CPU, skip=skip))
 
 
+def same(one: Drawn, other: Drawn) -> list[bool]:
+    return [
+        bool(torch.as_tensor(a).equal(torch.as_tensor(b))) for a, b in zip(one, other, strict=True)
+    ]
+
+
 def test_an_epoch_follows_from_seed_and_number_alone() -> None:
     first = draw_epoch(CONFIG, 50, 3)
     torch.manual_seed(1)  # what was drawn elsewhere must not matter, nor other settings
     again = draw_epoch(replace(CONFIG, lr=0.1, batch_size=3), 50, 3)
-    for one, other in zip(first, again, strict=True):
-        assert one is not None
-        assert other is not None
-        assert torch.equal(one, other)
+    assert same(first, again) == [True] * 5
 
 
 @pytest.mark.parametrize("other", [(replace(CONFIG, seed=1), 3), (CONFIG, 4)])
 def test_another_seed_or_epoch_is_another_draw(other: tuple[TrainConfig, int]) -> None:
-    for one, another in zip(
-        draw_epoch(CONFIG, 50, 3), draw_epoch(other[0], 50, other[1]), strict=True
-    ):
-        assert one is not None
-        assert another is not None
-        assert not torch.equal(one, another)
+    another = draw_epoch(other[0], 50, other[1])
+    assert same(draw_epoch(CONFIG, 50, 3), another) == [False] * 5
 
 
 def test_the_order_is_the_same_with_and_without_augmentation() -> None:
@@ -48,6 +50,7 @@ def test_the_order_is_the_same_with_and_without_augmentation() -> None:
     assert torch.equal(plain.order, draw_epoch(CONFIG, 50, 3).order)
     assert plain.flips is None
     assert plain.crops is None
+    assert plain.wear is None
 
 
 def test_each_photo_has_its_turn_and_half_are_mirrored() -> None:
@@ -77,11 +80,42 @@ def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
     assert drawn.crops is not None
     second = fed(photos, 5)[1]
     of = drawn.order[5:10]
-    grey, real = to_pairs(torch.from_numpy(photos.rgb)[of], drawn.flips[of], drawn.crops[of])
-    assert torch.equal(second.grey, grey)
+    luma, real = to_pairs(torch.from_numpy(photos.rgb)[of], drawn.flips[of], drawn.crops[of])
+    assert torch.equal(second.luma, luma)
     assert torch.equal(second.real, real)
     assert second.classes is None
     assert (second.photos, second.weight) == (5, 1)
+
+
+def test_the_share_of_photos_that_is_worn_is_shown_so() -> None:
+    drawn = draw_epoch(replace(CONFIG, degrade=0.3), 1000, 1)
+    assert drawn.wear is not None
+    assert 250 < drawn.wear[:, 0].sum() < 350
+    assert 0.45 < drawn.wear[:, 1:].mean() < 0.55
+
+
+def test_only_what_the_generator_sees_is_worn(photos: Photos) -> None:
+    drawn = draw_epoch(CONFIG, 12, 1)
+    assert drawn.wear is not None
+    batches = fed(photos, 5)
+    changed = torch.cat([(batch.grey != batch.luma).flatten(1).any(1) for batch in batches])
+    assert 0 < changed.sum() < 12
+    assert torch.equal(changed, drawn.wear[drawn.order, 0] > 0)
+    plain = draw_epoch(replace(CONFIG, degrade=0), 12, 1)
+    for batch, clean in zip(batches, feed(FlowerDataset(photos), plain, 5, CPU), strict=True):
+        assert clean.grey is clean.luma
+        assert torch.equal(batch.luma, clean.luma)
+        assert torch.equal(batch.real, clean.real)
+
+
+def test_grain_differs_from_photo_to_photo_and_from_step_to_step() -> None:
+    same_photo = np.full((8, 16, 16, 3), 128, np.uint8)
+    photos = Photos(Path("x"), tuple("abcdefgh"), same_photo, np.ones((8, 2), np.int32), "")
+    wear = torch.rand(1, DRAWS).expand(8, DRAWS).clone()
+    wear[:, 0] = wear[:, -1] = 1
+    drawn = Drawn(torch.arange(8), None, None, wear, 0)
+    shown = torch.cat([batch.grey for batch in feed(FlowerDataset(photos), drawn, 4, CPU)])
+    assert len(shown.flatten(1).unique(dim=0)) == 8
 
 
 def test_a_photos_class_comes_with_it(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +138,7 @@ def test_skipped_steps_are_those_at_the_beginning(photos: Photos, skip: int) -> 
     assert len(rest) == 3 - skip
     for one, other in zip(batches[skip:], rest, strict=True):
         assert torch.equal(one.real, other.real)
+        assert torch.equal(one.grey, other.grey)
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(2, 4), (2, 5), (3, 5), (4, 11)])
@@ -117,8 +152,9 @@ def test_the_processes_share_each_batch(
         be(monkeypatch, rank, size)
         by_rank.append(fed(photos, batch_size))
     for batch, *shares in zip(whole, *by_rank, strict=True):
-        counted = torch.cat([one.real[: one.photos] for one in shares])
-        assert sorted(counted.flatten(1).tolist()) == sorted(batch.real.flatten(1).tolist())
+        for rank, one in enumerate(shares):
+            assert torch.equal(one.real[: one.photos], batch.real[rank::size])
+            torch.testing.assert_close(one.grey[: one.photos], batch.grey[rank::size])
         weights = torch.tensor([one.weight for one in shares])
         means = torch.stack([one.real.mean() for one in shares])
         torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
@@ -143,7 +179,7 @@ def test_on_a_cpu_pictures_stay_where_they_are(photos: Photos) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_gpu_is_fed_the_same_streamed_or_resident(photos: Photos) -> None:
     gpu = torch.device("cuda")
-    drawn = Drawn(torch.arange(12), None, None)
+    drawn = Drawn(torch.arange(12), None, None, None, 0)
     (moved,) = resident(gpu, FlowerDataset(photos))
     assert moved.device.type == "cuda"
     expected = list(feed(FlowerDataset(photos), drawn, 5, CPU))

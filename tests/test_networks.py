@@ -123,6 +123,9 @@ def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
     rgb = generator(grey)
     torch.testing.assert_close(rgb_to_luma(rgb), grey, atol=1e-6, rtol=0)
     assert (rgb - grey).abs().max() > 0.01
+    luma = torch.rand(2, 1, 32, 32)
+    other = generator(grey, luma)
+    torch.testing.assert_close(other - luma, rgb - grey, atol=1e-6, rtol=0)
 
 
 def test_a_supervised_generator_colours_as_it_would_alone() -> None:

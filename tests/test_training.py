@@ -484,7 +484,8 @@ def test_a_stopped_run_leaves_the_same_rows(
 ) -> None:
     """With everything on that going on could lose; between, at and after log points."""
     monkeypatch.setattr(training, "LOG_STEPS", 2)
-    config = changed(epochs=2, ema=0.9, crop=0.5, lr_decay="cosine", criterion="vivid")
+    config = changed(epochs=2, ema=0.9, crop=0.5, degrade=0.7)
+    config = dataclasses.replace(config, lr_decay="cosine", criterion="vivid")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     go(config, sets, whole)
     assert not go(config, sets, parts, should_stop=after(step)).finished

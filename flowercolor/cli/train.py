@@ -162,6 +162,15 @@ def train(
             "SHARE",
         ),
     ] = None,
+    degrade: Annotated[
+        float | None,
+        _option(
+            _DESIGN.degrade,
+            "Show this share of the photos, 0 to 1, to the generator as old ones: grainy, "
+            "faded, soft, on another film. What it learns then colours such photos too.",
+            "SHARE",
+        ),
+    ] = None,
     ema: Annotated[
         float | None,
         _option(
@@ -321,6 +330,7 @@ def train(
         size_px=size,
         flip=flip,
         crop=crop,
+        degrade=degrade,
         ema=ema,
         criterion=criterion,
         patience=patience,

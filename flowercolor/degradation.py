@@ -1,0 +1,61 @@
+"""What age, film and copying do to a grey photo, to train on.
+
+A network that has only seen the grey of clean colour photos takes grain, a soft focus or a
+faded print for something that it has not learned, and leaves it grey. Several random
+degradations in a row, with neither order nor strength known to the network, are the way of
+blind restoration (Wang et al. 2021, Real-ESRGAN, section 3).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+__all__ = ["DRAWS", "degrade"]
+
+DRAWS = 10
+"""How many numbers chance gives for each photo."""
+
+GAMMA_OCTAVES = 0.8
+FADED_TO = 0.25
+CLIPPED_BY = 0.15
+SHARPENED_BY = 0.5
+GRAIN = 0.08
+
+
+def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
+    """The grey pictures as an old photo or a scan of it might show them.
+
+    In this order: another response to the three colours, as that of film or behind a filter;
+    a softer focus, or sharpening by a scanner; another gamma; blacks and whites that have
+    faded or are clipped; grain.
+
+    Args:
+        grey: Float [B, 1, S, S] in 0 to 1.
+        rgb: What it is the grey of, float RGB [B, 3, S, S] in 0 to 1.
+        draws: Float [B, DRAWS], uniform in 0 to 1, what chance decides on for each. Where the
+            first of them is 0 the picture stays as it is.
+        grain: Float [B, 1, S, S], normal noise of variance 1.
+
+    Returns:
+        Float [B, 1, S, S] in 0 to 1.
+    """
+    worn, mixed, *film, focus, gamma, black, white, coarse = draws[:, :, None, None, None].unbind(1)
+    # Minus the logarithms, over their sum, are spread evenly over all weights that add up to 1.
+    weights = -torch.cat(film, dim=1).clamp(1e-6, 1 - 1e-6).log()
+    response = (weights * rgb).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+    picture = torch.lerp(grey, response, mixed)
+    picture = torch.lerp(picture, _soft(picture), (1 + SHARPENED_BY) * focus - SHARPENED_BY)
+    picture = picture.clamp(0, 1) ** torch.exp2(GAMMA_OCTAVES * (2 * gamma - 1))
+    low = (FADED_TO + CLIPPED_BY) * black - CLIPPED_BY
+    high = 1 + CLIPPED_BY - (FADED_TO + CLIPPED_BY) * white
+    picture = torch.lerp(low, high, picture)
+    picture = (picture + GRAIN * coarse**2 * grain).clamp(0, 1)
+    return torch.where(worn > 0, picture, grey)
+
+
+def _soft(picture: Tensor) -> Tensor:
+    """Blurred by the binomial filter of 5 pixels, in standard deviations one pixel."""
+    soft = F.pad(picture, (2, 2, 2, 2), mode="replicate")
+    for _ in range(4):  # no kernel, which a GPU would have to wait for
+        soft = F.avg_pool2d(soft, 2, stride=1)
+    return soft

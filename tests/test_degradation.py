@@ -1,0 +1,106 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from flowercolor.color import rgb_to_luma
+from flowercolor.degradation import DRAWS, degrade
+
+NEUTRAL = {"worn": 1.0, "mixed": 0.0, "red": 1.0, "green": 1.0, "blue": 1.0, "focus": 1 / 3}
+NEUTRAL |= {"gamma": 0.5, "black": 0.375, "white": 0.375, "grain": 0.0}
+
+
+def draws(**changed: float) -> Tensor:
+    """Draws that leave a picture as it is, but for these."""
+    assert changed.keys() <= NEUTRAL.keys()
+    return torch.tensor([list({**NEUTRAL, **changed}.values())])
+
+
+def pictures(count: int = 1) -> tuple[Tensor, Tensor]:
+    rgb = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return rgb_to_luma(rgb), rgb
+
+
+def noise(count: int = 1, side: int = 16) -> Tensor:
+    return torch.randn(count, 1, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def worn(**changed: float) -> Tensor:
+    return degrade(*pictures(), draws(**changed), noise())
+
+
+def test_as_many_numbers_as_there_are_things_to_decide() -> None:
+    assert draws().shape == (1, DRAWS)
+
+
+def test_neutral_draws_change_nothing() -> None:
+    torch.testing.assert_close(worn(), pictures()[0], atol=1e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=2 * DRAWS, max_size=2 * DRAWS))
+def test_whatever_is_drawn_the_result_is_a_picture(drawn: list[float]) -> None:
+    grey, rgb = pictures(2)
+    result = degrade(grey, rgb, torch.tensor(drawn).view(2, DRAWS), noise(2))
+    assert result.shape == grey.shape
+    assert 0 <= result.min() <= result.max() <= 1
+
+
+def test_a_picture_that_is_not_worn_stays_bit_for_bit() -> None:
+    """Beside one that is, which its neighbour does not change."""
+    grey, rgb = pictures(2)
+    chance = torch.rand(2, DRAWS, generator=torch.Generator().manual_seed(2))
+    chance[:, 0] = torch.tensor([0, 1])
+    result = degrade(grey, rgb, chance, noise(2))
+    assert torch.equal(result[0], grey[0])
+    alone = degrade(grey[1:], rgb[1:], chance[1:], noise(2)[1:])
+    torch.testing.assert_close(result[1:], alone)
+    assert (result[1] - grey[1]).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_film_sees_the_colours_by_other_weights(channel: int) -> None:
+    """All of one of them here: of the others the logarithm is 0."""
+    colour = ("red", "green", "blue")[channel]
+    result = worn(mixed=1, **{colour: 1 / math.e})
+    torch.testing.assert_close(result[:, 0], pictures()[1][:, channel], atol=1e-4, rtol=0)
+    half = worn(mixed=0.5, **{colour: 1 / math.e})
+    torch.testing.assert_close(half, (result + pictures()[0]) / 2, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("focus", "share"), [(1.0, 1.0), (2 / 3, 0.5), (0.0, -0.5)])
+def test_the_focus_is_softer_or_sharpened(focus: float, share: float) -> None:
+    tap = np.array([1, 4, 6, 4, 1]) / 16
+    grey = pictures()[0][0, 0].numpy()
+    soft = cv2.sepFilter2D(grey, -1, tap, tap, borderType=cv2.BORDER_REPLICATE)
+    expected = np.clip(grey + share * (soft - grey), 0, 1)
+    np.testing.assert_allclose(worn(focus=focus)[0, 0].numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("gamma", "exponent"), [(0, 2**-0.8), (1, 2**0.8)])
+def test_the_gamma_is_lighter_or_darker(gamma: float, exponent: float) -> None:
+    torch.testing.assert_close(worn(gamma=gamma), pictures()[0] ** exponent, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("black", "white", "low", "high"),
+    [(1, 0.375, 0.25, 1), (0.375, 1, 0, 0.75), (0, 0, -0.15, 1.15), (1, 1, 0.25, 0.75)],
+)
+def test_blacks_and_whites_fade_or_are_clipped(
+    black: float, white: float, low: float, high: float
+) -> None:
+    expected = (low + (high - low) * pictures()[0]).clamp(0, 1)
+    torch.testing.assert_close(worn(black=black, white=white), expected, atol=1e-5, rtol=0)
+
+
+def test_grain_is_noise_of_at_most_a_twelfth() -> None:
+    grey = torch.full((1, 1, 128, 128), 0.5)
+    rgb = grey.expand(1, 3, 128, 128)
+    for coarse in (0.5, 1):
+        result = degrade(grey, rgb, draws(grain=coarse), noise(side=128))
+        torch.testing.assert_close(result - grey, 0.08 * coarse**2 * noise(side=128))
