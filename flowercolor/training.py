@@ -117,9 +117,9 @@ def train(
             state is saved and the function returns.
 
     Raises:
-        SettingError: At 16 px a process would have a batch of one photo; TensorBoard is not
-            installed; there is no compiler; there are labels and no `lambda_class`, or no labels
-            for one.
+        SettingError: At 16 px a process would have a batch of one photo; random weights would be
+            frozen; TensorBoard is not installed; there is no compiler; there are labels and no
+            `lambda_class`, or no labels for one.
         DataError: There is no photo to learn from or to score on, or this process has other
             photos than the leader; the labels cannot be read or leave photos without a class.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
@@ -145,6 +145,11 @@ def train(
             "batch size"
         )
 
+    if config.freeze_deep and not (resume or start_from):
+        raise SettingError(
+            "freeze_deep keeps most weights as they begin, and without start_from they begin at "
+            "random; start from a trained checkpoint, or leave freeze_deep out"
+        )
     check_labels(config, labels)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1

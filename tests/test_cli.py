@@ -292,7 +292,17 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
     options += ["--lr-decay", "cosine", "--crop", "0.5", "--ema", "0.9", "--criterion", "vivid"]
     options += ["--patience", "3", "--validation", "--batch-size", "3", "--degrade", "0.25"]
-    options += ["--freeze-deep", "--lambda-class", "0.5", "--labels", str(write_labels(here))]
+    parent = ["--output", "chroma", "--epochs", "1", "--out", "parent"]
+    succeed("train", "--data", archive, *TINY, *parent)
+    options += [
+        "--start-from",
+        "parent",
+        "--freeze-deep",
+        "--lambda-class",
+        "0.5",
+        "--labels",
+        str(write_labels(here)),
+    ]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
         "network": {"base_channels": 2, "output": "chroma"},

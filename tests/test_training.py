@@ -800,6 +800,14 @@ def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int,
     assert not run.exists()
 
 
+def test_freezing_random_weights_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    config = changed(freeze_deep=True, epochs=1)
+    with pytest.raises(SettingError, match="at random; start from a trained"):
+        go(config, sets, run)
+    assert not run.exists()
+    assert go(config, sets, run, start_from=uninterrupted / BEST).finished
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 9])
 def test_a_batch_of_one_photo_at_the_smallest_size_is_refused(
     sets: Sets, tmp_path: Path, batch_size: int
