@@ -1,6 +1,6 @@
 """Colouring files: which goes where, and many of them at a time.
 
-`plan` decides on the targets before anything is read, so that no two photos get the same
+`plan` decides on the targets before anything is coloured, so that no two photos get the same
 one and no photo is overwritten. `run` keeps all processors busy.
 """
 
@@ -10,10 +10,9 @@ import os
 import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal, NamedTuple
@@ -25,11 +24,13 @@ import torch
 from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
+from flowercolor.files import is_folder, is_there
 from flowercolor.images import (
     WRITABLE,
     Photo,
     encode_photo,
     is_picture,
+    made_here,
     output_format,
     peek_pixels,
     read_photo,
@@ -45,6 +46,7 @@ FALLBACK_ENDING = ".png"
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
+PIXELS_UNDER_WAY = 16 * CHUNK_PIXELS
 WORKERS = os.cpu_count() or 1
 
 
@@ -112,7 +114,8 @@ def plan(
 
     A folder stands for the pictures in it, and below it if `recursive`; its tree is kept.
     Photos whose targets would be one file keep more of their paths, then their old ending,
-    then get a number, in the name. A photo named twice is taken once.
+    then get a number, in the name. A photo named twice is taken once. Earlier results among the
+    photos, as a pattern finds them, are left out, unless nothing else was named.
 
     Args:
         inputs: Files, folders, or patterns where no file has that name.
@@ -123,13 +126,14 @@ def plan(
             it can be written, and takes PNG elsewhere.
 
     Raises:
-        ImageError: The output's ending is of no format that can be written.
+        ImageError: The output's ending is of no format that can be written, or a folder cannot be
+            read.
         SettingError: One output file was given for several photos, or a folder as the output
             of itself.
     """
     found: dict[Path, _Place] = {}
     for given in _expanded(inputs):
-        if given.is_dir():
+        if is_folder(given):
             folder = output or _folder_beside(given)
             if folder.resolve() == given.resolve():
                 raise SettingError(f"{given}: is its own output folder; choose another output")
@@ -144,13 +148,18 @@ def plan(
         for place in places:
             found.setdefault(_spot(place.source), place)
 
-    one_file = len(found) == 1 and not Path(inputs[0]).is_dir()
-    if output is not None and not output.is_dir():
+    if len(found) > 1:
+        photos = {spot: place for spot, place in found.items() if not made_here(place.source)}
+        found = photos or found
+    in_folder = is_folder(inputs[0])
+    one_file = len(found) == 1 and not in_folder
+    if output is not None and not is_folder(output):
         if output.suffix and one_file:
             output_format(output)
             return [Job(place.source, output) for place in found.values()]
-        if found and (output.suffix.lower() in WRITABLE or output.is_file()):
-            what = f"{len(found)} photos" if len(found) > 1 else "a folder's photo"
+        if found and (output.suffix.lower() in WRITABLE or is_there(output)):
+            one = "a folder's photo" if in_folder else "the photo"
+            what = f"{len(found)} photos" if len(found) > 1 else one
             raise SettingError(
                 f"{output}: is a file or named like one; expected a folder to write {what} into"
             )
@@ -179,23 +188,39 @@ def _spot(path: Path) -> Path:
 def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
     for given in inputs:
         path = Path(given)
-        if path.exists():
+        if is_there(path):
             yield path
             continue
-        # The shell has done this already, but for quoted patterns and on Windows.
-        matches = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207 - any root
+        # The shell has done this already, but for quoted patterns and on Windows. Brackets may be
+        # those of a folder's name.
+        for pattern in (str(given), str(given).replace("[", "[[]")):
+            if matches := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - any root
+                break
         yield from map(Path, matches or [str(given)])
 
 
 def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
-    """Its pictures, sorted, without what lies in the output folder `without`."""
+    """Its pictures, sorted, without what is hidden or lies in the output folder `without`.
+
+    A folder below it that cannot be read is there too: reading it as a photo says why.
+    """
     own = without.resolve()
-    inside = folder.resolve() in own.parents
-    return sorted(
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if is_picture(path) and path.is_file() and not (inside and own in path.resolve().parents)
-    )
+    found: list[Path] = []
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise ImageError(f"{folder}: cannot be read: {error.strerror}") from error
+        found.append(Path(error.filename))
+
+    for at, folders, names in os.walk(folder, onerror=unreadable):
+        here = Path(at)
+        found += [here / name for name in names if is_picture(here / name)]
+        folders[:] = [
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and (here / name).resolve() != own
+        ]
+    return sorted(path for path in found if is_folder(path) or os.path.isfile(path))  # noqa: PTH113
 
 
 def _with_ending(name: Path, ending: str | None) -> Path:
@@ -332,11 +357,22 @@ def run(
     try:
         with (progress or Silent()).task("Colouring", len(jobs), "photos") as task:
             chunks = _chunks(jobs, min(CHUNK_PHOTOS, -(-len(jobs) // workers)))
-            under_way = deque(pool.submit(color, chunk) for chunk in islice(chunks, workers + 1))
-            while under_way:
-                outcomes = under_way.popleft().result()
-                if not stopped():
-                    under_way.extend(pool.submit(color, chunk) for chunk in islice(chunks, 1))
+            coming = next(chunks, None)
+            under_way: deque[tuple[Future[list[Outcome]], int]] = deque()
+            pixels = 0
+            while coming or under_way:
+                # As many as there are workers and one, or fewer where large scans fill the memory.
+                while coming and len(under_way) <= workers and not stopped():
+                    if under_way and pixels + coming[1] > PIXELS_UNDER_WAY:
+                        break
+                    under_way.append((pool.submit(color, coming[0]), coming[1]))
+                    pixels += coming[1]
+                    coming = next(chunks, None)
+                if not under_way:
+                    break
+                future, its_pixels = under_way.popleft()
+                outcomes = future.result()
+                pixels -= its_pixels
                 for outcome in outcomes:
                     task.advance()
                     yield outcome
@@ -376,19 +412,19 @@ class _Opened(NamedTuple):
     small: npt.NDArray[np.float32]
 
 
-def _chunks(jobs: Sequence[Job], most: int) -> Iterator[list[Job]]:
-    """The jobs in runs of `most`, of fewer where the photos are large."""
+def _chunks(jobs: Sequence[Job], most: int) -> Iterator[tuple[list[Job], int]]:
+    """The jobs in runs of `most`, of fewer where the photos are large, and their pixels."""
     chunk: list[Job] = []
     pixels = 0
     for job in jobs:
         size = peek_pixels(job.source)
         if chunk and (len(chunk) == most or pixels + size > CHUNK_PIXELS):
-            yield chunk
+            yield chunk, pixels
             chunk, pixels = [], 0
         chunk.append(job)
         pixels += size
     if chunk:
-        yield chunk
+        yield chunk, pixels
 
 
 _Identity = tuple[int, int]
@@ -421,8 +457,10 @@ def _finish(
     rgb = render(one.photo.luma, one.small, chroma, strength=colorizer.strength)
     write_photo(one.job.target, rgb, **_options(one.photo, colorizer, writing))
     height, width = one.photo.luma.shape
-    remark = "was in colour; coloured anew from its luma" if one.photo.colored else ""
-    return Outcome(one.job, "done", remark, width, height)
+    remarks = ["was in colour; coloured anew from its luma"] if one.photo.colored else []
+    if one.photo.pages > 1:
+        remarks.append(f"has {one.photo.pages} pages, of which the first was coloured")
+    return Outcome(one.job, "done", "; ".join(remarks), width, height)
 
 
 def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, Any]:

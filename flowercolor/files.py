@@ -10,7 +10,12 @@ from pathlib import Path
 
 from flowercolor.errors import StorageError
 
-__all__ = ["replacing", "storage_errors", "write_bytes", "write_text"]
+__all__ = ["is_folder", "is_there", "replacing", "storage_errors", "write_bytes", "write_text"]
+
+# Unlike those of `Path`, both say False where the system will not tell, such as in a folder
+# that may not be read or of a name that is too long. Opening it then says why.
+is_there = os.path.exists
+is_folder = os.path.isdir
 
 
 @contextmanager

@@ -152,17 +152,32 @@ class Photo:
             by more than `COLORED_CHROMA` from the toning, the quadratic function of the
             luma that fits the chroma best. Sepia and yellowed paper are no colours.
         metadata: What to write back beside the pixels.
+        pages: How many pages a TIFF has, of which this is the first; 1 of other formats.
     """
 
     luma: Pixels
     alpha: Pixels | None
     colored: bool
     metadata: Metadata
+    pages: int = 1
 
 
 def is_picture(path: Path) -> bool:
     """Whether the name ends like a photo's. Hidden files, such as macOS's `._a.jpg`, do not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def made_here(path: Path) -> bool:
+    """Whether the file says that flowercolor coloured it. BMP has no room to say so."""
+    try:
+        with _hushed(), Image.open(path, formats=_readable()) as image:
+            if image.format == "PNG":  # without EXIF, Pillow decodes it all to look for some
+                software = image.info.get("Software")
+            else:
+                software = image.getexif().get(ExifTags.Base.Software)
+            return str(software).startswith("flowercolor ")
+    except Exception:  # whatever is wrong with it, `read_photo` says it better
+        return False
 
 
 def peek_pixels(path: Path) -> int:
@@ -216,7 +231,12 @@ def _read(file: IO[bytes], name: str) -> Photo:
     except UnidentifiedImageError as error:
         known = next((it for what, at, it in _BEGINNINGS if head[at:].startswith(what)), "")
         if known in _readable():
-            raise ImageError(f"{name}: is a damaged {known}; expected a whole one") from error
+            # Pillow knows not all that a TIFF may hold, and says the same of both.
+            odd = " or one of an unusual kind" if known == "TIFF" else ""
+            raise ImageError(
+                f"{name}: is a damaged {known}{odd}; expected a whole one"
+                f"{', grey or RGB of 8 or 16 bits; save it as such anew' if odd else ''}"
+            ) from error
         if known == "HEIF":
             raise ImageError(
                 f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
@@ -258,7 +278,8 @@ def _check_supported(image: Image.Image) -> None:
         )
     if image.mode in ("I", "F"):
         raise ImageError(
-            "has 32 bits a pixel; expected 8 or 16 bits a channel; save it as 16-bit grey first"
+            "has signed or 32-bit pixels; expected 8 or 16 bits a channel, from 0 up; save it as "
+            "16-bit grey first"
         )
     # Neither Pillow nor OpenCV reads these right, and both say nothing.
     bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, (8,))
@@ -305,6 +326,7 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
             exif=_kept_exif(exif)[1],
             dpi=_dpi(image.info.get("dpi"), turned=orientation in (5, 6, 7, 8)),
         )
+        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
 
     # Block by block, so that nothing but the luma is ever there at full size twice.
     luma: Pixels | None = None
@@ -343,6 +365,7 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
         alpha=None if alpha is None else _upright(alpha, orientation),
         colored=bool(samples) and _is_colored(samples),
         metadata=metadata,
+        pages=pages,
     )
 
 
@@ -371,10 +394,13 @@ def _blocks(
 ) -> Iterator[tuple[slice, Pixels]]:
     """The pixels of a loaded image in `mode`, with where each block belongs."""
     white_is_zero = _tiff_tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
+    white = 2 ** _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, (16,))[0] - 1
     for rows in _row_blocks(*image.size):
         block = image.crop((0, rows.start, image.width, rows.stop))
         if mode == "I;16":
             grey = np.asarray(block).astype(np.uint16)
+            if white < 65535:  # 12 bits, which Pillow takes for 16
+                grey = (grey * (65535 / white)).round().astype(np.uint16)
             if white_is_zero:  # which Pillow minds at 8 bits only
                 grey = 65535 - grey
             if "transparency" in image.info:
@@ -707,7 +733,11 @@ def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **op
         ImageError: The ending cannot be written, or the format cannot hold the pixels.
         StorageError: The disk is full or writing is not allowed.
     """
-    content = encode_photo(rgb, file_format or output_format(path), **options)
+    file_format = file_format or output_format(path)
+    try:
+        content = encode_photo(rgb, file_format, **options)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     files.write_bytes(path, content)
 
 

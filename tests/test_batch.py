@@ -1,3 +1,4 @@
+import errno
 import io
 import itertools
 import os
@@ -5,6 +6,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -122,6 +124,65 @@ def test_patterns_are_expanded_but_a_file_of_that_name_goes_first(here: Path) ->
     assert [job.source.name for job in plan(["b?.jpg"])] == ["b1.jpg", "b2.jpg"]
     assert [job.source.name for job in plan(["b[12].jpg"])] == ["b[12].jpg"]
     assert [job.source.name for job in plan(["**/c.*"])] == ["c.jpg"]
+
+
+def test_brackets_may_be_those_of_a_folders_name(here: Path) -> None:
+    touch(here, "box [1962]/a.png", "box 7/b.png")
+    assert [job.source.name for job in plan(["box [1962]/*.png"])] == ["a.png"]
+    assert [job.source.name for job in plan(["box [78]/*.png"])] == ["b.png"]
+
+
+def test_hidden_folders_are_passed_over(here: Path) -> None:
+    touch(here, "box/a.png", "box/.thumbnails/a.png", "box/deep/.originals/b.png")
+    assert [job.source.name for job in plan(["box"], recursive=True)] == ["a.png"]
+
+
+@pytest.mark.parametrize("given", ["{}", "{}/*.png", "{}.png"])
+def test_a_name_that_no_system_takes_costs_only_itself(
+    here: Path, colorizer: Colorizer, given: str
+) -> None:
+    save(here / "a.png")
+    outcomes = list(run(plan(["a.png", given.format("x" * 300)], here / "out"), colorizer))
+    assert statuses(outcomes) == ["done", "failed"]
+    assert "unexpected" not in outcomes[1].message
+
+
+def no_entry(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As for one without the right to read it; `chmod` does not keep root out."""
+    scandir, opened = os.scandir, Path.open
+
+    def guarded(path: Any = ".") -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    def closed(self: Path, *args: Any, **options: Any) -> Any:
+        if self == folder or folder in self.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *args, **options)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    monkeypatch.setattr(Path, "open", closed)
+
+
+def test_a_folder_below_that_cannot_be_read_costs_only_itself(
+    here: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(here / "box" / "a.png")
+    save(here / "box" / "shut" / "b.png")
+    no_entry(monkeypatch, here / "box" / "shut")
+    outcomes = list(run(plan([here / "box"], here / "out", recursive=True), colorizer))
+    assert statuses(outcomes) == ["done", "failed"]
+    assert outcomes[1].message == f"{here / 'box' / 'shut'}: cannot be opened: Permission denied"
+
+
+def test_a_folder_that_cannot_be_read_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(here / "box" / "a.png")
+    no_entry(monkeypatch, here / "box")
+    with pytest.raises(ImageError, match=r"box: cannot be read: Permission denied$"):
+        plan([here / "box"])
 
 
 def test_what_is_missing_stays_in_the_plan_to_be_told(here: Path, colorizer: Colorizer) -> None:
@@ -505,10 +566,39 @@ def test_photos_larger_than_the_memory_meant_for_them_still_go_through(
     monkeypatch.setattr(batch, "CHUNK_PIXELS", 1)
     sources = [save(tmp_path / f"{number}.png") for number in range(4)]
     jobs = plan(sources)
-    assert [len(chunk) for chunk in batch._chunks(jobs, 8)] == [1] * 4
+    assert [len(chunk) for chunk, _ in batch._chunks(jobs, 8)] == [1] * 4
     assert statuses(list(run(jobs, colorizer))) == ["done"] * 4
     monkeypatch.setattr(batch, "CHUNK_PIXELS", 2 * 24 * 32)
-    assert [len(chunk) for chunk in batch._chunks(jobs, 8)] == [2, 2]
+    assert [len(chunk) for chunk, _ in batch._chunks(jobs, 8)] == [2, 2]
+
+
+@pytest.mark.parametrize(("budget", "most"), [(1, 1), (2 * 24 * 32, 2), (10**9, 5)])
+def test_large_photos_are_not_held_by_all_workers_at_once(
+    tmp_path: Path,
+    colorizer: Colorizer,
+    monkeypatch: pytest.MonkeyPatch,
+    budget: int,
+    most: int,
+) -> None:
+    """Begun and not finished are as many as there are workers and one, or as memory takes."""
+    monkeypatch.setattr(batch, "WORKERS", 4)
+    monkeypatch.setattr(batch, "CHUNK_PIXELS", 1)
+    monkeypatch.setattr(batch, "PIXELS_UNDER_WAY", budget)
+    at_once: list[int] = []
+    submit = ThreadPoolExecutor.submit
+
+    def counted(self: ThreadPoolExecutor, *args: Any) -> Any:
+        futures.append(submit(self, *args))
+        at_once.append(len(futures) - len(finished))
+        return futures[-1]
+
+    futures: list[Any] = []
+    finished: list[Outcome] = []
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
+    jobs = plan([save(tmp_path / f"{number}.png") for number in range(8)])
+    finished.extend(run(jobs, colorizer))
+    assert statuses(finished) == ["done"] * 8
+    assert max(at_once) == most
 
 
 def test_what_is_there_is_skipped_or_replaced(tmp_path: Path, colorizer: Colorizer) -> None:
@@ -534,16 +624,61 @@ def test_naming_the_results_too_when_starting_again_changes_nothing(
     done = list(run(plan(["*.png"]), colorizer))
     assert [(outcome.job.source.name, outcome.status) for outcome in done] == [
         ("a.png", "skipped"),
-        ("a_color.png", "skipped"),
         ("b.png", "done"),
     ]
-    assert statuses(list(run(plan(["*.png"]), colorizer))) == ["skipped"] * 4
+    assert statuses(list(run(plan(["*.png"]), colorizer))) == ["skipped"] * 2
+    replaced = run(plan(["*.png"]), colorizer, Writing(overwrite=True))
+    assert statuses(list(replaced)) == ["done"] * 2
+    assert {job.target.name for job in plan(["*.png"], ending=".jpg")} == {
+        "a_color.jpg",
+        "b_color.jpg",
+    }
     assert sorted(path.name for path in here.iterdir()) == [
         "a.png",
         "a_color.png",
         "b.png",
         "b_color.png",
     ]
+
+
+def test_results_that_do_not_say_so_are_left_alone_all_the_same(
+    here: Path, colorizer: Colorizer
+) -> None:
+    """BMP has no room for it; where they lie tells."""
+    save(here / "a.bmp")
+    list(run(plan(["a.bmp"]), colorizer))
+    assert statuses(list(run(plan(["*.bmp"]), colorizer))) == ["skipped"] * 2
+    assert len(list(here.iterdir())) == 2
+
+
+@pytest.mark.parametrize("pattern", ["box/*/*.png", "**/*.png"])
+def test_a_pattern_that_finds_the_results_too_goes_on_where_it_stopped(
+    here: Path, colorizer: Colorizer, pattern: str
+) -> None:
+    save(here / "box" / "1961" / "a.png")
+    save(here / "box" / "1962" / "b.png")
+    output = here / "box" / "colored"
+    first = plan([pattern], output)
+    assert [job.target for job in first] == [output / "a.png", output / "b.png"]
+    list(run(first, colorizer))
+    assert plan([pattern], output) == first
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
+def test_a_result_among_the_photos_of_a_folder_is_no_photo(
+    here: Path, colorizer: Colorizer, ending: str
+) -> None:
+    photo = save(here / "box" / f"a{ending}")
+    list(run(plan([photo]), colorizer))
+    save(here / "box" / "b.png")
+    assert [job.source.name for job in plan(["box"], here / "out")] == [f"a{ending}", "b.png"]
+
+
+def test_a_result_that_is_named_alone_is_meant(here: Path, colorizer: Colorizer) -> None:
+    save(here / "a.png")
+    [done] = run(plan(["a.png"], here / "out"), colorizer)
+    for named in (done.job.target, here / "out"):
+        assert [job.source for job in plan([named])] == [done.job.target]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -580,6 +715,18 @@ def test_another_photo_is_not_written_over(here: Path, colorizer: Colorizer) -> 
     )
     assert outcomes[0].status == "failed"
     assert second.read_bytes() == before
+
+
+def test_of_an_album_it_is_said_that_the_first_page_was_coloured(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    pages = [Image.fromarray(grey(seed=number)) for number in range(3)]
+    pages[0].save(tmp_path / "album.tif", save_all=True, append_images=pages[1:])
+    [outcome] = run(plan([tmp_path / "album.tif"]), colorizer)
+    assert (outcome.status, outcome.message) == (
+        "done",
+        "has 3 pages, of which the first was coloured",
+    )
 
 
 def test_coloured_photos_are_left_alone_or_said_to_be_coloured_anew(
@@ -656,10 +803,17 @@ def test_a_folder_that_cannot_be_made_costs_only_its_photos(
     assert "cannot be written" in outcomes[0].message
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
-def test_a_read_only_folder_costs_only_its_photos(here: Path, colorizer: Colorizer) -> None:
+def test_a_read_only_folder_costs_only_its_photos(
+    here: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for one who may not write there; `chmod` does not keep root out."""
+
+    def refused(self: Path, **_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "touch", refused)
     source = save(here / "a.png")
-    (here / "locked").mkdir(mode=0o500)
+    (here / "locked").mkdir()
     [outcome] = run([Job(source, here / "locked" / "a.png")], colorizer)
     assert outcome.status == "failed"
     assert "not allowed" in outcome.message

@@ -39,6 +39,7 @@ from flowercolor.errors import DownloadError, SettingError
 from flowercolor.images import write_photo
 from flowercolor.networks import UNet
 from flowercolor.recipes import RECIPES
+from flowercolor.variants import variants
 
 COMMANDS = ("colorize", "download", "train", "eval", "join", "models")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
@@ -919,6 +920,37 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
     assert "Skipped: b.jpg is there already" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("after", "options", "said"),
+    [
+        (0, [], "Stopped; the same command goes on with the rest."),
+        (0, ["--overwrite"], "Stopped; the same command begins anew, for --overwrite is given."),
+        (10, [], None),
+    ],
+)
+def test_stopping_says_what_the_same_command_does(
+    weights: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    after: int,
+    options: list[str],
+    said: str | None,
+) -> None:
+    """Where nothing is left, nothing was stopped."""
+    photos = [grey_photo(here / f"{number}.png", number) for number in range(2)]
+    asked = iter(range(1000))
+
+    @contextmanager
+    def stop_at(_message: str) -> Iterator[Callable[[], bool]]:
+        yield lambda: next(asked) >= after
+
+    monkeypatch.setattr("flowercolor.cli.colorize.stop_on_interrupt", stop_at)
+    result = flowercolor("colorize", *photos, "--checkpoint", weights, *options)
+    assert result.exit_code == (130 if said else 0)
+    assert (said in result.stderr.splitlines()) if said else ("Stopped" not in result.stderr)
+
+
 def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) -> None:
     photo = grey_photo(here / "a.png")
     args = ["colorize", "--variants", "2", "--checkpoint", str(weights)]
@@ -933,7 +965,8 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
     assert_one_line_of_error(itself, "is the photo itself", code=2)
-    assert_one_line_of_error(flowercolor(*args, "a.png", "sheet.png"), "2 were given", code=2)
+    grey_photo(here / "b.png")
+    assert_one_line_of_error(flowercolor(*args, "a.png", "b.png"), "2 were given", code=2)
 
 
 def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
@@ -953,18 +986,64 @@ def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
     assert redness[0] - 10 > redness[1] > redness[2] + 10
 
 
-def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(weights: Path, here: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "options", "labels"),
+    [
+        (2, [], ["--vividness 0", "--vividness 1"]),
+        (6, [], ["--vividness 0", "--vividness 0.5", "--vividness 1"]),
+        (
+            2,
+            ["--strength", "1.4"],
+            ["--vividness 0 --strength 1.4", "--vividness 1 --strength 1.4"],
+        ),
+        (6, ["--vividness", "0.7"], ["--vividness 0.7"]),
+        (6, ["--vividness", "1", "--strength", "0.5"], ["--vividness 1 --strength 0.5"]),
+    ],
+)
+def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
+    weights: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    count: int,
+    options: list[str],
+    labels: list[str],
+) -> None:
+    """Each tile labelled with all the options that give it."""
     grey_photo(here / "a.png")
     succeed("join", weights, weights, "-o", "dial.safetensors")
-    shapes = []
-    for count, options in ((2, []), (6, []), (6, ["--vividness", "1"])):
-        args = ["--variants", str(count), "--checkpoint", "dial.safetensors", *options]
-        succeed("colorize", "a.png", *args, "-o", "sheet.png", "--overwrite")
-        with Image.open("sheet.png") as image:
-            shapes.append(image.size)
-    (width, height), *others = shapes
-    assert [size[1] for size in others] == [2 * height] * 2
-    assert others[0][0] > width > others[1][0], "three columns, and three of shorter labels"
+    shown: list[str] = []
+
+    def sheet(luma: Any, colorizers: dict[str, Any], count: int) -> Any:
+        shown.extend(colorizers)
+        return variants(luma, colorizers, count)
+
+    monkeypatch.setattr("flowercolor.variants.variants", sheet)
+    args = ["--variants", str(count), "--checkpoint", "dial.safetensors", *options]
+    succeed("colorize", "a.png", *args)
+    assert shown == labels
+    assert (here / "a.variants.png").is_file()
+
+
+def test_a_photo_that_comes_by_standard_input_is_not_written_over(
+    weights: Path, here: Path
+) -> None:
+    photo = grey_photo(here / "a.png")
+    before = photo.read_bytes()
+    command = [sys.executable, "-m", "flowercolor", "colorize", "-", "--checkpoint", str(weights)]
+    for target in ("a.png", "b.png"):
+        with photo.open("rb") as stdin:
+            result = subprocess.run(
+                [*command, "-o", target, "--overwrite"],
+                stdin=stdin,
+                capture_output=True,
+                check=False,
+            )
+        assert photo.read_bytes() == before
+        if target == "a.png":
+            assert result.returncode == 2
+            assert b"Error: -o a.png: is the photo itself" in result.stderr
+    assert (here / "b.png").is_file()
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
@@ -1116,6 +1195,9 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (2, ["colorize", "-", "--skip-colored"], ["--skip-colored is for photos by their paths"]),
         (1, ["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
         (2, ["colorize", "a.png", "--variants", "4", "--render-size", "96"], ["working sizes"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--json"], ["writes one sheet", "--json"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--format", "jpg"], ["writes one sheet"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--skip-colored"], ["writes one sheet"]),
         (2, ["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
         (2, ["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
         (1, ["colorize", "missing.png", "-o", "-"], ["missing.png", "there is no such file"]),

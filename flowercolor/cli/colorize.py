@@ -1,6 +1,7 @@
 """`flowercolor colorize`."""
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -141,7 +142,7 @@ def colorize(
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
     from flowercolor.distributed import ending_together, joined
     from flowercolor.errors import SettingError
-    from flowercolor.files import write_bytes
+    from flowercolor.files import is_folder, is_there, write_bytes
     from flowercolor.images import WRITABLE, output_format
 
     place = ranks()
@@ -156,10 +157,10 @@ def colorize(
     from_stdin = photos == ["-"]
     if "-" in photos and not from_stdin:
         raise SettingError("- (standard input) goes alone; leave out the other photos")
-    if output == "-" and (len(photos) > 1 or Path(photos[0]).is_dir()):
+    if output == "-" and (len(photos) > 1 or is_folder(photos[0])):
         raise SettingError("-o - (standard output) takes one photo; give a folder for several")
     target = Path(output) if output not in (None, "-") else None
-    if target and ending and not target.is_dir():
+    if target and ending and not is_folder(target):
         meant = WRITABLE.get(target.suffix.lower())
         if meant not in (None, WRITABLE[ending]):
             raise SettingError(
@@ -175,14 +176,20 @@ def colorize(
         raise SettingError(
             "--variants shows several working sizes; leave out --render-size, or --variants"
         )
+    if variants is not None and (json_lines or skip_colored or file_format):
+        raise SettingError(
+            "--variants writes one sheet; leave out --json, --skip-colored and --format, or it"
+        )
     jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
-    if to_bytes and target and target.is_dir():
+    if to_bytes and target and is_folder(target):
         raise SettingError(
             f"-o {target}: is a folder; name a file for what comes by standard input"
         )
     if (to_bytes or variants is not None) and not place.leads:
         return  # one result, which the leader makes
-    if to_bytes and target and target.exists() and not overwrite:
+    if from_stdin and target and _is_stdin(target):
+        raise SettingError(f"-o {target}: is the photo itself; choose another output")
+    if to_bytes and target and is_there(target) and not overwrite:
         say(f"Skipped: {target} is there already")
         return
     named = Path(f"photo{ending}") if ending else target
@@ -217,21 +224,25 @@ def colorize(
         sheet = jobs[0].target
         if sheet != target:  # which names no file of its own
             sheet = sheet.with_name(f"{jobs[0].source.stem}.variants.png")
-        colorizers = {"": colorizer}
+        fixed = f"--strength {strength:g}" if strength != 1 else ""
+        if vividness is not None:
+            fixed = f"--vividness {vividness:g} {fixed}"
+        colorizers = {fixed.strip(): colorizer}
         if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
             stops = (0, 0.5, 1) if variants > 2 else (0, 1)
-            colorizers = {f"--vividness {stop}": colorizer_at(stop) for stop in stops}
+            colorizers = {
+                f"--vividness {stop} {fixed}".strip(): colorizer_at(stop) for stop in stops
+            }
         _write_sheet(jobs, sheet, variants, colorizers, overwrite=overwrite)
         return
 
+    mine = _shared(jobs)
     count: Counter[str] = Counter()
     with (
         joined(torch.device("cpu")),
         ending_together(),
         stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
-        closing(
-            run(_shared(jobs), colorizer, writing, progress, among=jobs, should_stop=stop)
-        ) as outcomes,
+        closing(run(mine, colorizer, writing, progress, among=jobs, should_stop=stop)) as outcomes,
     ):
         for outcome in outcomes:
             count[outcome.status] += 1
@@ -256,15 +267,25 @@ def colorize(
                 )
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
-    if stop():
-        say("Stopped; the same command goes on with the rest.")
+    stopped = stop() and count.total() < len(mine)
+    if stopped:
+        again = "begins anew, for --overwrite is given" if overwrite else "goes on with the rest"
+        say(f"Stopped; the same command {again}.")
     if len(jobs) > 1:
         who = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
         say(f"{who}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
-    if stop():
+    if stopped:
         raise typer.Exit(EXIT_INTERRUPTED)
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _is_stdin(path: Path) -> bool:
+    """Whether standard input is read from this file."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
+    except (OSError, ValueError):  # there is no such file, or none behind standard input
+        return False
 
 
 def _shared(jobs: "list[Job]") -> "list[Job]":
