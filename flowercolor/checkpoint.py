@@ -235,7 +235,12 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
             f"{vivid}: holds another kind of network than {safe}; a dial needs two of one kind, "
             "that learned from one parent"
         )
-    joined = replace(info, vividness=vividness, note=note or f"{safe} and {vivid} as a dial")
+    joined = replace(
+        info,
+        vividness=vividness,
+        note=note or f"{safe} and {vivid} as a dial",
+        version=__version__,
+    )
     safe_named = named(one, VIVID)
     own = {
         name: value
@@ -317,8 +322,8 @@ def find_run(name: str) -> Path:
     Raises:
         CheckpointError: There is no such run.
     """
+    runs = [run for run in list_runs() if (run / LAST).is_file()]
     if name == "last":
-        runs = list_runs()
         if runs:
             return runs[0]
         raise CheckpointError(
@@ -327,7 +332,7 @@ def find_run(name: str) -> Path:
     for folder in (Path(name), paths.runs_dir() / name):
         if (folder / LAST).is_file():
             return folder
-    known = ", ".join(run.name for run in list_runs()) or "none"
+    known = ", ".join(run.name for run in runs) or "none"
     raise CheckpointError(f"{name}: no run of that name or path; runs there: {known}")
 
 

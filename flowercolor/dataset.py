@@ -160,7 +160,9 @@ def to_pairs(
         shift = torch.stack(place, dim=1) * 2 - 1
         theta = torch.cat((theta, (shift * (1 - side[:, None]))[:, :, None]), dim=2)
         grid = F.affine_grid(theta, list(rgb.shape), align_corners=False)
-        rgb = F.grid_sample(rgb.float(), grid, padding_mode="border", align_corners=False)
+        # To the outermost pixels' middles: the padding "border", which MPS lacks before torch 2.13.
+        grid = grid.clamp(1 / rgb.shape[-1] - 1, 1 - 1 / rgb.shape[-1])
+        rgb = F.grid_sample(rgb.float(), grid, align_corners=False)
         rgb = rgb.round().to(torch.uint8)
     return luma_u8(rgb).float() / 255, rgb.float() / 255
 

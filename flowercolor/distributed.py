@@ -46,7 +46,8 @@ def joined(device: torch.device) -> Iterator[None]:
     """Meet the other processes, and part from them at the end.
 
     Raises:
-        TrainingError: One of the others has died or left, so that this one cannot go on.
+        TrainingError: The others cannot be reached, or one of them has died or left, so that
+            this one cannot go on.
     """
     if ranks().size == 1:
         yield
@@ -56,14 +57,21 @@ def joined(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(device)
         # What is said between the processes themselves need not wait for their GPUs.
         backend = "cpu:gloo,cuda:nccl"
-    whole = False
+    met = whole = False
     try:
         distributed.init_process_group(backend, timeout=TIMEOUT)
+        met = True
         yield
         whole = True
     except RuntimeError as error:
         if not _is_of_the_others(error):
             raise
+        if not met:
+            raise TrainingError(
+                f"rank {ranks().rank} of {ranks().size}: cannot be connected with the others: "
+                f"{one_line(error)}; see that all were started, and the network between them "
+                "(GLOO_SOCKET_IFNAME names its interface)"
+            ) from error
         raise TrainingError(
             f"rank {ranks().rank} of {ranks().size}: another process has died or left, so this "
             "one stops too; see what that one says, then start again, `train` with --resume "

@@ -15,7 +15,7 @@ from torch.backends import cudnn
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import check_alike, gathered, portion, together
-from flowercolor.errors import DataError
+from flowercolor.errors import DataError, DeviceError, one_line
 from flowercolor.files import write_text
 from flowercolor.metrics import (
     SATURATED_CHROMA,
@@ -149,9 +149,18 @@ def generate(generator: UNet, grey: Tensor) -> Tensor:
     Args:
         generator: On the device where `grey` is.
         grey: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
+
+    Raises:
+        DeviceError: The device has too little memory.
     """
-    with cudnn.flags(enabled=True, allow_tf32=False):  # which it rounds to without being asked
-        fake: Tensor = generator.eval()(grey)
+    try:
+        with cudnn.flags(enabled=True, allow_tf32=False):  # which it rounds to without being asked
+            fake: Tensor = generator.eval()(grey)
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"out of memory while testing: {one_line(error).partition('. ')[0]}; give a smaller "
+            "--batch-size, or in training --test-batch-size"
+        ) from error
     if generator.config.output == "chroma":
         fake = to_rgb(grey, fit_gamut(grey, rgb_to_chroma(fake)))
     return fake.clamp(0, 1)

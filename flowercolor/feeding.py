@@ -131,11 +131,13 @@ def feed(
     parts = [slice(place.rank, None, place.size) if count else slice(1) for count in counts]
     own = [positions[part] for positions, part in zip(shared, parts, strict=True)]
     rng = torch.Generator(device)
+    # What CUDA is sent it takes a copy of first; MPS may read it once it is gone (pytorch 189690).
+    ahead = device.type == "cuda"
     streams = device.type == "cuda" and dataset.device.type == "cpu"
     pixels = _streamed(dataset, own, device) if streams else map(dataset.pixels, own)
     for step, (positions, rgb, count) in enumerate(zip(own, pixels, counts, strict=True)):
         flips, crops, wear = (
-            None if of is None else of[positions].to(device, non_blocking=True)
+            None if of is None else of[positions].to(device, non_blocking=ahead)
             for of in (drawn.flips, drawn.crops, drawn.wear)
         )
         luma, real = to_pairs(rgb.to(device), flips, crops)
@@ -145,7 +147,7 @@ def feed(
             # Drawn for the whole batch: whose share a photo is does not change its grain.
             grain = torch.randn(len(shared[step]), *luma.shape[1:], device=device, generator=rng)
             grey = degrade(luma, real, wear, grain[parts[step]])
-        shown = None if classes is None else classes[positions].to(device, non_blocking=True)
+        shown = None if classes is None else classes[positions].to(device, non_blocking=ahead)
         weight = place.size * count / len(shared[step])
         yield Batch(grey, luma, real, shown, count, weight)
 

@@ -34,7 +34,7 @@ from flowercolor.checkpoint import (
     named,
     save_checkpoint,
 )
-from flowercolor.config import STRIDE, Precision, TrainConfig
+from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import pick_device
 from flowercolor.distributed import agree, check_alike
@@ -47,7 +47,15 @@ from flowercolor.journal import LOSSES, Journal, read_metrics
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
-__all__ = ["LOSSES", "TrainResult", "check_labels", "read_metrics", "read_source", "train"]
+__all__ = [
+    "LOSSES",
+    "TrainResult",
+    "check_frozen",
+    "check_labels",
+    "read_metrics",
+    "read_source",
+    "train",
+]
 
 SAMPLE_COUNT = 8
 LOG_STEPS = 50
@@ -145,15 +153,12 @@ def train(
             "batch size"
         )
 
-    if config.freeze_deep and not (resume or start_from):
-        raise SettingError(
-            "freeze_deep keeps most weights as they begin, and without start_from they begin at "
-            "random; start from a trained checkpoint, or leave freeze_deep out"
-        )
     check_labels(config, labels)
+    parent = load_generator(start_from)[0] if start_from and not resume else None
+    if not resume:
+        check_frozen(config, parent.config if parent else None)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
-    engine = Engine(config, target, precision, compiled, count)
     steps = -(-len(train_set) // config.batch_size)
     info = CheckpointInfo(
         config,
@@ -168,12 +173,13 @@ def train(
         note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
     )
     check_alike(json.dumps(info.data), train_set.photos.source)
+    engine = Engine(config, target, precision, compiled, count)
     if resume:
         info, tensors = _resumable(run / LAST, info)
         engine.restore(tensors, run / LAST)
-    elif start_from:
+    elif parent:
         try:
-            engine.generator.grow_from(load_generator(start_from)[0])
+            engine.generator.grow_from(parent)
         except SettingError as error:
             raise CheckpointError(f"{start_from}: {error}") from error
     done = info.epoch * steps + info.step
@@ -259,6 +265,23 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
+def check_frozen(config: TrainConfig, parent: NetworkConfig | None) -> None:
+    """Make sure that no weights are frozen but those of the network that the run begins with.
+
+    Args:
+        config: The run's settings.
+        parent: That network; None where all weights begin at random.
+
+    Raises:
+        SettingError: Weights that begin at random would stay so.
+    """
+    if config.freeze_deep and parent != config.network:
+        raise SettingError(
+            "freeze_deep keeps most weights as they begin, and some would begin at random; "
+            "start from a trained network of the same width, or leave freeze_deep out"
+        )
+
+
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
     """The archive or folder that a run learned from, or its labels.
 
@@ -274,9 +297,12 @@ def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
 def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> None:
     """Refuse to save a state that nothing can be learned from any more."""
     if not all(map(math.isfinite, values)):
+        way = f"what was saved before is whole: start from its {BEST}"
+        if not (run / BEST).exists():
+            way = "nothing was saved yet: begin again"
         raise TrainingError(
-            f"{run}: a loss of epoch {info.epoch + 1} is not a finite number; what was saved "
-            f"before is whole: start from its {BEST} with a lower lr than {info.config.lr}"
+            f"{run}: a loss of epoch {info.epoch + 1} is not a finite number; {way} with a lower "
+            f"lr than {info.config.lr}"
         )
 
 
@@ -343,6 +369,6 @@ def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[
     if {**info.data, "name": ""} != {**fresh.data, "name": ""}:
         raise CheckpointError(
             f"{path}: trained on other photos or classes than those given now; resume with the "
-            "run's own --data and --labels, or start another run"
+            "run's own --data, --labels and --twins, or start another run"
         )
-    return replace(info, config=fresh.config, data=fresh.data), tensors
+    return replace(info, config=fresh.config, data=fresh.data, version=fresh.version), tensors

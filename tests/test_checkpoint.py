@@ -388,6 +388,8 @@ def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> No
     assert find_run("mine") == run
     assert find_run(str(run)) == run
     assert find_run("last") == run
+    add_run("without a way to go on", BEST)
+    assert find_run("last") == run
 
 
 def test_an_unknown_run_is_refused_with_what_there_is() -> None:
@@ -396,6 +398,7 @@ def test_an_unknown_run_is_refused_with_what_there_is() -> None:
     with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: none$"):
         find_run("his")
     add_run("mine", LAST)
+    add_run("without a way to go on", BEST)
     with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
         find_run("his")
 

@@ -673,7 +673,7 @@ def test_a_run_goes_on_by_last_by_name_and_by_path(
         assert stopped.exit_code == 130
         assert "Stopped in epoch 1 of 2; saved. Go on with:" in stopped.stderr
         [run] = paths.runs_dir().iterdir()
-        assert stopped.stdout == f"flowercolor train --resume {run.name}\n"
+        assert stopped.stdout == f"flowercolor train --resume {run.name} --device cpu\n"
         for name in ("last", run.name):
             assert flowercolor("train", "--resume", name).exit_code == 130
     succeed("train", "--resume", run)
@@ -688,6 +688,27 @@ def test_classes_without_labels_are_refused_before_anything_is_read(here: Path) 
     refused = flowercolor("train", "--data", "nowhere", "--lambda-class", "0.5")
     assert_one_line_of_error(refused, "there are no labels", "give both or neither", code=2)
     assert not paths.runs_dir().exists() or not list(paths.runs_dir().iterdir())
+
+
+@pytest.mark.parametrize("parent", [[], ["--base-channels", "3"]])
+def test_random_weights_are_not_frozen_and_nothing_is_read_before(
+    weights: Path, here: Path, parent: list[str]
+) -> None:
+    options = [*parent, "--start-from", str(weights)] if parent else []
+    refused = flowercolor("train", "--data", "nowhere", "--freeze-deep", *options)
+    assert_one_line_of_error(refused, "begin at random", "leave freeze_deep out", code=2)
+
+
+def test_what_going_on_needs_to_be_told_again_is_printed(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowercolor.cli.train.stop_on_interrupt", _stop_at_once)
+    options = [*TINY[:-2], "--out", "my run", "--precision", "float32", "--tensorboard"]
+    monkeypatch.setattr("flowercolor.journal._summary_writer", lambda _run, _step: None)
+    stopped = flowercolor("train", "--data", archive, *options)
+    assert stopped.stdout == (
+        "flowercolor train --resume 'my run' --precision float32 --tensorboard\n"
+    )
 
 
 def test_a_supervised_run_goes_on_with_its_labels(
@@ -747,7 +768,7 @@ def test_ctrl_c_saves_the_run_and_prints_how_to_go_on(archive: Path, here: Path)
         stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     [run] = paths.runs_dir().iterdir()
-    assert stdout == f"flowercolor train --resume {run.name}\n"
+    assert stdout == f"flowercolor train --resume {run.name} --device cpu\n"
     assert "Stopping and saving" in stderr
     assert "Traceback" not in stderr
     assert "\x1b" not in stderr

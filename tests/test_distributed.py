@@ -137,7 +137,12 @@ def test_gradients_are_those_of_one_process_on_the_joined_batch(
 
 
 def run_in(
-    photos: Photos, config: TrainConfig, runs: list[Path], resume: bool = False, stop: int = 0
+    photos: Photos,
+    config: TrainConfig,
+    runs: list[Path],
+    resume: bool = False,
+    stop: int = 0,
+    **options: Any,
 ) -> tuple[TrainResult, dict[str, Tensor]]:
     """Train, the last process being asked to stop after so many steps; the weights at the end."""
     engines = []
@@ -157,7 +162,7 @@ def run_in(
     vars(training)["Engine"] = Kept
     vars(journal)["plot_losses"] = lambda rows, path: None  # takes longer than an epoch here
     sets = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
-    options: dict[str, Any] = {"resume": resume, "should_stop": should_stop, "device": "cpu"}
+    options |= {"resume": resume, "should_stop": should_stop, "device": "cpu"}
     with joined(CPU):
         result = train(config, *sets, runs[place.rank], **options)
     engine = engines[0]
@@ -222,20 +227,44 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert [row["step"] for row in read_metrics(runs[0])] == [2, 4]
 
 
-def with_other_photos(photos: Photos, run: Path) -> str:
-    if ranks().rank == 1:
+def with_other_photos(photos: Photos, run: Path, of_classes: bool) -> str:
+    config, labels = CONFIG, None
+    if of_classes:  # one more in one of the processes, so that its classifier is larger
+        config = replace(CONFIG, lambda_class=0.5)
+        labels = run.with_name(f"labels-{ranks().rank}.csv")
+        count = 2 + ranks().rank
+        lines = [f"{name},{at % count}" for at, name in enumerate(photos.names)]
+        labels.write_text("\n".join(["file,class", *lines]))
+    elif ranks().rank == 1:
         photos = replace(photos, fingerprint="another")
     try:
-        run_in(photos, CONFIG, [run, run])
+        run_in(photos, config, [run, run], labels=labels)
     except FlowercolorError as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
 
+def unconnected() -> str:
+    os.environ["GLOO_SOCKET_IFNAME"] = "nosuch0"
+    try:
+        with joined(CPU):
+            return ""
+    except FlowercolorError as error:
+        return str(error)
+
+
+def test_who_cannot_meet_the_others_is_not_told_that_they_died(in_ranks: InRanks) -> None:
+    for rank, said in enumerate(in_ranks(2, unconnected)):
+        assert said.startswith(f"rank {rank} of 2: cannot be connected with the others: ")
+        assert "nosuch0" in said
+
+
+@pytest.mark.parametrize("of_classes", [False, True])
 def test_a_process_with_other_photos_is_refused_and_the_other_does_not_wait(
-    in_ranks: InRanks, photos: Photos, tmp_path: Path
+    in_ranks: InRanks, photos: Photos, tmp_path: Path, of_classes: bool
 ) -> None:
-    first, second = in_ranks(2, with_other_photos, photos, tmp_path / "run")
+    """Or with other classes of the same photos."""
+    first, second = in_ranks(2, with_other_photos, photos, tmp_path / "run", of_classes)
     assert second.startswith(f"{DataError.__name__}: {photos.source}: not the photos that rank 0")
     assert first.startswith("TrainingError: rank 0 of 2: another process has died or left")
 

@@ -455,14 +455,19 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@pytest.mark.parametrize("ema", [0, 0.9])
-def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, ema: float) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"ema": 0.9, "network": NetworkConfig(4, "chroma"), "lambda_class": 0.5}],
+)
+def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str, Any]) -> None:
     """Nor does what feeds it, where the photos lie there."""
     gpu = torch.device("cuda")
-    config = dataclasses.replace(CONFIG, flip=True, crop=0.6, degrade=0.5, ema=ema)
-    learning = Engine(config, gpu, "auto", compiled=False)
+    config = dataclasses.replace(CONFIG, flip=True, crop=0.6, degrade=0.5, **settings)
+    learning = Engine(config, gpu, "auto", compiled=False, classes=3)
     [dataset] = resident(gpu, FlowerDataset(photos))
-    batches = feed(dataset, draw_epoch(config, len(dataset), 1), 4, gpu)
+    classes = torch.arange(len(dataset)) % 3
+    drawn = draw_epoch(config, len(dataset), 1)
+    batches = feed(dataset, drawn, 4, gpu, classes=classes)
     learning.step(next(batches), config.lr)
     try:
         torch.cuda.set_sync_debug_mode("error")

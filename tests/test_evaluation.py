@@ -17,7 +17,7 @@ from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.dataset import FlowerDataset, Photos
 from flowercolor.distributed import joined
-from flowercolor.errors import DataError, StorageError
+from flowercolor.errors import DataError, DeviceError, StorageError
 from flowercolor.evaluation import (
     COLUMNS,
     FLOOR,
@@ -53,6 +53,20 @@ def generator(request: pytest.FixtureRequest) -> UNet:
         generator(torch.rand(4, 1, 16, 16))
     generator.head.weight.data *= 4
     return generator
+
+
+def test_too_little_memory_names_the_options_that_help(
+    generator: UNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_grey: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(generator, "forward", full)
+    with pytest.raises(
+        DeviceError, match="give a smaller --batch-size, or in training --test-batch"
+    ) as told:
+        generate(generator, torch.rand(1, 1, 16, 16))
+    assert "\n" not in str(told.value)
 
 
 def test_a_generated_picture_can_be_shown(generator: UNet, flowers: FlowerDataset) -> None:

@@ -179,10 +179,14 @@ def test_on_a_cpu_pictures_stay_where_they_are(photos: Photos) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_gpu_is_fed_the_same_streamed_or_resident(photos: Photos) -> None:
     gpu = torch.device("cuda")
-    drawn = Drawn(torch.arange(12), None, None, None, 0)
+    drawn = draw_epoch(CONFIG, 12, 1)
     (moved,) = resident(gpu, FlowerDataset(photos))
     assert moved.device.type == "cuda"
-    expected = list(feed(FlowerDataset(photos), drawn, 5, CPU))
-    for dataset in (moved, FlowerDataset(photos)):
-        for one, other in zip(feed(dataset, drawn, 5, gpu), expected, strict=True):
-            assert torch.equal(one.real.cpu(), other.real)
+    resident_ones = feed(moved, drawn, 5, gpu)
+    streamed = feed(FlowerDataset(photos), drawn, 5, gpu)
+    on_cpu = feed(FlowerDataset(photos), drawn, 5, CPU)
+    for one, other, expected in zip(resident_ones, streamed, on_cpu, strict=True):
+        for name in ("grey", "luma", "real"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+        # Cutting rounds, and not everywhere alike; grain is another on another device.
+        assert (one.real.cpu() - expected.real).abs().max() <= 1.01 / 255

@@ -753,6 +753,15 @@ def test_losses_that_are_no_numbers_end_the_run_and_spoil_nothing(
     assert ((run / LAST).read_bytes(), (run / BEST).read_bytes(), rows(run)) == before
 
 
+def test_losses_that_are_no_numbers_before_the_first_checkpoint_name_none(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "adversarial_loss", lambda logits: logits.mean() * math.nan)
+    with pytest.raises(TrainingError, match="nothing was saved yet: begin again with a lower lr"):
+        go(CONFIG, sets, run)
+    assert not list(run.glob("*.safetensors"))
+
+
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -802,9 +811,11 @@ def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int,
 
 def test_freezing_random_weights_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(freeze_deep=True, epochs=1)
-    with pytest.raises(SettingError, match="at random; start from a trained"):
-        go(config, sets, run)
-    assert not run.exists()
+    wider = dataclasses.replace(config, network=NetworkConfig(CONFIG.network.base_channels + 1))
+    for frozen, parent in ((config, None), (wider, uninterrupted / BEST)):
+        with pytest.raises(SettingError, match="at random; start from a trained"):
+            go(frozen, sets, run, start_from=parent)
+        assert not run.exists()
     assert go(config, sets, run, start_from=uninterrupted / BEST).finished
 
 

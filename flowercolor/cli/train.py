@@ -281,7 +281,7 @@ def train(
     from flowercolor.evaluation import with_twins
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import check_labels, read_source
+    from flowercolor.training import check_frozen, check_labels, read_source
     from flowercolor.training import train as run_training
 
     place = ranks()
@@ -310,11 +310,11 @@ def train(
             "without --start-from it begins with random weights"
         )
     origin = find_checkpoint(start_from) if start_from else None
-    network = read_info(origin).config.network if origin else config.network
+    parent = read_info(origin).config.network if origin else None
 
     config = replace(
         config,
-        network=_changed(network, base_channels=base_channels, output=output),
+        network=_changed(parent or config.network, base_channels=base_channels, output=output),
     )
     config = _changed(
         config,
@@ -338,6 +338,8 @@ def train(
         seed=seed,
     )
     check_labels(config, labels)
+    if resume is None:
+        check_frozen(config, parent)
     with joined(pick_device(device)):
         with in_turn():
             source = data or download_archive(progress=progress).path
@@ -374,7 +376,11 @@ def train(
         raise typer.Exit(0 if result.finished else EXIT_INTERRUPTED)
     if not result.finished:
         say(f"Stopped in epoch {result.epoch + 1} of {config.epochs}; saved. Go on with:")
-        print_result(f"flowercolor train --resume {shlex.quote(_short(run))}")
+        # What the run's folder does not bring back.
+        how = [] if device == "auto" else ["--device", device]
+        how += [] if precision == "auto" else ["--precision", precision]
+        how += ["--compile"] * compiled + ["--tensorboard"] * tensorboard
+        print_result(shlex.join(["flowercolor", "train", "--resume", _short(run), *how]))
         raise typer.Exit(EXIT_INTERRUPTED)
     say(
         f"{result.epoch} epochs done. Test L1 {_score(result.test_l1)} at the end, "
