@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 __all__ = ["DRAWS", "degrade"]
 
-DRAWS = 10
+DRAWS = 11
 """How many numbers chance gives for each photo."""
 
 GAMMA_OCTAVES = 0.8
@@ -21,13 +21,15 @@ CLIPPED_BY = 0.15
 SHARPENED_BY = 0.5
 GRAIN = 0.08
 
+_SOFT_STD = 70 / 256  # of noise of variance 1, once `_soft` has blurred it
+
 
 def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     """The grey pictures as an old photo or a scan of it might show them.
 
     In this order: another response to the three colours, as that of film or behind a filter;
     a softer focus, or sharpening by a scanner; another gamma; blacks and whites that have
-    faded or are clipped; grain.
+    faded or are clipped; grain, fine or in clumps.
 
     Args:
         grey: Float [B, 1, S, S] in 0 to 1.
@@ -39,7 +41,8 @@ def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     Returns:
         Float [B, 1, S, S] in 0 to 1.
     """
-    worn, mixed, *film, focus, gamma, black, white, coarse = draws[:, :, None, None, None].unbind(1)
+    chance = draws[:, :, None, None, None].unbind(1)
+    worn, mixed, *film, focus, gamma, black, white, coarse, clumped = chance
     # Minus the logarithms, over their sum, are spread evenly over all weights that add up to 1.
     weights = -torch.cat(film, dim=1).clamp(1e-6, 1 - 1e-6).log()
     response = (weights * rgb).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
@@ -49,6 +52,7 @@ def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     low = (FADED_TO + CLIPPED_BY) * black - CLIPPED_BY
     high = 1 + CLIPPED_BY - (FADED_TO + CLIPPED_BY) * white
     picture = torch.lerp(low, high, picture)
+    grain = torch.lerp(grain, _soft(grain) / _SOFT_STD, clumped)
     picture = (picture + GRAIN * coarse**2 * grain).clamp(0, 1)
     return torch.where(worn > 0, picture, grey)
 

@@ -12,7 +12,7 @@ from flowercolor.color import rgb_to_luma
 from flowercolor.degradation import DRAWS, degrade
 
 NEUTRAL = {"worn": 1.0, "mixed": 0.0, "red": 1.0, "green": 1.0, "blue": 1.0, "focus": 1 / 3}
-NEUTRAL |= {"gamma": 0.5, "black": 0.375, "white": 0.375, "grain": 0.0}
+NEUTRAL |= {"gamma": 0.5, "black": 0.375, "white": 0.375, "grain": 0.0, "clumped": 0.0}
 
 
 def draws(**changed: float) -> Tensor:
@@ -98,9 +98,22 @@ def test_blacks_and_whites_fade_or_are_clipped(
     torch.testing.assert_close(worn(black=black, white=white), expected, atol=1e-5, rtol=0)
 
 
-def test_grain_is_noise_of_at_most_a_twelfth() -> None:
+def grain_on_grey(**changed: float) -> Tensor:
     grey = torch.full((1, 1, 128, 128), 0.5)
     rgb = grey.expand(1, 3, 128, 128)
+    return degrade(grey, rgb, draws(**changed), noise(side=128)) - grey
+
+
+def test_grain_is_noise_of_at_most_a_twelfth() -> None:
     for coarse in (0.5, 1):
-        result = degrade(grey, rgb, draws(grain=coarse), noise(side=128))
-        torch.testing.assert_close(result - grey, 0.08 * coarse**2 * noise(side=128))
+        result = grain_on_grey(grain=coarse)
+        torch.testing.assert_close(result, 0.08 * coarse**2 * noise(side=128))
+
+
+def test_clumped_grain_is_as_strong_and_alike_from_pixel_to_pixel() -> None:
+    fine, clumped = (grain_on_grey(grain=1, clumped=share) for share in (0, 1))
+    assert clumped.std().item() == pytest.approx(fine.std().item(), rel=0.05)
+    for picture, expected in ((fine, 0), (clumped, 0.8)):
+        together = torch.stack((picture[..., :-1].flatten(), picture[..., 1:].flatten()))
+        correlation = torch.corrcoef(together)[0, 1].item()
+        assert correlation == pytest.approx(expected, abs=0.03)

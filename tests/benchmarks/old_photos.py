@@ -27,7 +27,10 @@ from flowercolor.metrics import colorfulness_per_image, l1_per_image
 
 SIZE_PX = 128
 TOGETHER = 32
-NEUTRAL = (1, 0, 0.5, 0.5, 0.5, 1 / 3, 0.5, 0.375, 0.375, 0)
+NEUTRAL = {
+    **{"worn": 1, "film": 0, "red": 0.5, "green": 0.5, "blue": 0.5, "focus": 1 / 3, "gamma": 0.5},
+    **{"black": 0.375, "white": 0.375, "grain": 0, "clumped": 0},
+}
 
 Picture = npt.NDArray[Any]
 Wear = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -35,8 +38,7 @@ Wear = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 def drawn(**changed: float) -> Wear:
     """One of the degradations that training has, at this strength."""
-    names = ("worn", "film", "red", "green", "blue", "focus", "gamma", "black", "white", "grain")
-    draws = torch.tensor([list({**dict(zip(names, NEUTRAL, strict=True)), **changed}.values())])
+    draws = torch.tensor([list({**NEUTRAL, **changed}.values())])
     return lambda grey, rgb, rng: degrade(
         grey, rgb, draws.expand(len(grey), -1), torch.randn(grey.shape, generator=rng)
     )
@@ -66,7 +68,7 @@ def jpeg(picture: Picture) -> Picture:
     return unpacked
 
 
-def clumped_grain(grey: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
+def large_grain(grey: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
     noise = torch.randn(len(grey), 1, SIZE_PX // 2, SIZE_PX // 2, generator=rng)
     large = torch.nn.functional.interpolate(noise, scale_factor=2, mode="bilinear")
     return (grey + 0.06 * large).clamp(0, 1)
@@ -81,6 +83,7 @@ WAYS: dict[str, Wear] = {
     "as it is": lambda grey, rgb, rng: grey,
     "grain of 0.04": drawn(grain=0.5**0.5),
     "grain of 0.08": drawn(grain=1),
+    "clumped grain of 0.08": drawn(grain=1, clumped=1),
     "soft": drawn(focus=1),
     "sharpened": drawn(focus=0),
     "lighter": drawn(gamma=0),
@@ -91,7 +94,7 @@ WAYS: dict[str, Wear] = {
     "red filter": drawn(film=1, red=0.2, green=0.99, blue=0.99),
     "all at random": all_of_them,
     "JPEG of quality 15": each(jpeg),
-    "clumped grain of 0.06": clumped_grain,
+    "grain of 0.06, 2 px large": large_grain,
     "dark corners": vignette,
     "a far softer focus": each(lambda picture: cv2.GaussianBlur(picture, (0, 0), 2)),
 }
