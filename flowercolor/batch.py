@@ -360,11 +360,14 @@ def run(
             coming = next(chunks, None)
             under_way: deque[tuple[Future[list[Outcome]], int]] = deque()
             pixels = 0
-            while coming or under_way:
+            while True:
                 # As many as there are workers and one, or fewer where large scans fill the memory.
-                while coming and len(under_way) <= workers and not stopped():
-                    if under_way and pixels + coming[1] > PIXELS_UNDER_WAY:
-                        break
+                while (
+                    coming
+                    and not stopped()
+                    and len(under_way) <= workers
+                    and (not under_way or pixels + coming[1] <= PIXELS_UNDER_WAY)
+                ):
                     under_way.append((pool.submit(color, coming[0]), coming[1]))
                     pixels += coming[1]
                     coming = next(chunks, None)
