@@ -942,11 +942,15 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "options", "said"),
+    ("done", "options", "said"),
     [
-        (0, [], "Stopped; the same command goes on with the rest."),
-        (0, ["--overwrite"], "Stopped; the same command begins anew, for --overwrite is given."),
-        (10, [], None),
+        (False, [], "Stopped; the same command goes on with the rest."),
+        (
+            False,
+            ["--overwrite"],
+            "Stopped; the same command begins anew, for --overwrite is given.",
+        ),
+        (True, [], None),
     ],
 )
 def test_stopping_says_what_the_same_command_does(
@@ -954,17 +958,17 @@ def test_stopping_says_what_the_same_command_does(
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    after: int,
+    done: bool,
     options: list[str],
     said: str | None,
 ) -> None:
     """Where nothing is left, nothing was stopped."""
     photos = [grey_photo(here / f"{number}.png", number) for number in range(2)]
-    asked = iter(range(1000))
+    results = [here / f"{number}_color.png" for number in range(2)]
 
     @contextmanager
     def stop_at(_message: str) -> Iterator[Callable[[], bool]]:
-        yield lambda: next(asked) >= after
+        yield lambda: all(result.exists() for result in results) or not done
 
     monkeypatch.setattr("flowercolor.cli.colorize.stop_on_interrupt", stop_at)
     result = flowercolor("colorize", *photos, "--checkpoint", weights, *options)
