@@ -1,9 +1,9 @@
 """What age, film and copying do to a grey photo, to train on.
 
 A network that has only seen the grey of clean colour photos takes grain, a soft focus or a
-faded print for something that it has not learned, and leaves it grey. Several random
-degradations in a row, with neither order nor strength known to the network, are the way of
-blind restoration (Wang et al. 2021, Real-ESRGAN, section 3).
+faded print for something that it has not learned, and leaves it grey or stains it. Several
+random degradations in a row, whose strengths the network is not told, are the way of blind
+restoration (Wang et al. 2021, Real-ESRGAN, section 3).
 """
 
 import torch
