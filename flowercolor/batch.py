@@ -214,13 +214,15 @@ def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
 
     for at, folders, names in os.walk(folder, onerror=unreadable):
         here = Path(at)
-        found += [here / name for name in names if is_picture(here / name)]
+        paths = (here / name for name in names)
+        # Not `Path.is_file`, which ends the command where a folder may be listed and no more.
+        found += [path for path in paths if is_picture(path) and os.path.isfile(path)]  # noqa: PTH113
         folders[:] = [
             name
             for name in folders
             if recursive and not name.startswith(".") and (here / name).resolve() != own
         ]
-    return sorted(path for path in found if is_folder(path) or os.path.isfile(path))  # noqa: PTH113
+    return sorted(found)
 
 
 def _with_ending(name: Path, ending: str | None) -> Path:

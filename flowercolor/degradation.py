@@ -10,16 +10,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["DRAWS", "degrade"]
-
-DRAWS = 11
-"""How many numbers chance gives for each photo."""
+__all__ = ["DRAWS", "NEUTRAL", "degrade"]
 
 GAMMA_OCTAVES = 0.8
 FADED_TO = 0.25
 CLIPPED_BY = 0.15
 SHARPENED_BY = 0.5
 GRAIN = 0.08
+
+NEUTRAL = {
+    "worn": 1.0,
+    "mixed": 0.0,
+    "red": 1.0,
+    "green": 1.0,
+    "blue": 1.0,
+    "focus": SHARPENED_BY / (1 + SHARPENED_BY),
+    "gamma": 0.5,
+    "black": CLIPPED_BY / (FADED_TO + CLIPPED_BY),
+    "white": CLIPPED_BY / (FADED_TO + CLIPPED_BY),
+    "grain": 0.0,
+    "clumped": 0.0,
+}
+"""What chance decides on for a photo, in this order, each with the number that changes nothing."""
+
+DRAWS = len(NEUTRAL)
 
 _SOFT_STD = 70 / 256  # of noise of variance 1, once `_soft` has blurred it
 
@@ -34,8 +48,8 @@ def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     Args:
         grey: Float [B, 1, S, S] in 0 to 1.
         rgb: What it is the grey of, float RGB [B, 3, S, S] in 0 to 1.
-        draws: Float [B, DRAWS], uniform in 0 to 1, what chance decides on for each. Where the
-            first of them is 0 the picture stays as it is.
+        draws: Float [B, DRAWS], uniform in 0 to 1, in the order of `NEUTRAL`. Where the first of
+            them is 0 the picture stays as it is.
         grain: Float [B, 1, S, S], normal noise of variance 1.
 
     Returns:

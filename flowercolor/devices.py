@@ -1,15 +1,16 @@
 """Which processor to compute on, and in which precision."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import get_args
 
 import torch
 
 from flowercolor.config import DeviceName, Precision
-from flowercolor.errors import DeviceError, SettingError
+from flowercolor.errors import DeviceError, SettingError, one_line
 from flowercolor.ranks import ranks
 
-__all__ = ["autocast", "compute_dtype", "has_fast_bf16", "pick_device"]
+__all__ = ["autocast", "compute_dtype", "has_fast_bf16", "memory_errors", "pick_device"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -82,3 +83,15 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
     """
     dtype = compute_dtype(device, precision)
     return torch.autocast(device.type, dtype) if dtype == torch.bfloat16 else nullcontext()
+
+
+@contextmanager
+def memory_errors(doing: str, smaller: str) -> Iterator[None]:
+    """Turn a lack of memory met while `doing` into a `DeviceError` that says what helps."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"out of memory while {doing}: {one_line(error).partition('. ')[0]}; give a smaller "
+            f"{smaller}"
+        ) from error

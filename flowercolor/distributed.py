@@ -57,23 +57,25 @@ def joined(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(device)
         # What is said between the processes themselves need not wait for their GPUs.
         backend = "cpu:gloo,cuda:nccl"
-    met = whole = False
+    who = f"rank {ranks().rank} of {ranks().size}"
     try:
         distributed.init_process_group(backend, timeout=TIMEOUT)
-        met = True
+    except RuntimeError as error:
+        if not _is_of_the_others(error):
+            raise
+        raise TrainingError(
+            f"{who}: cannot be connected with the others: {one_line(error)}; see that all were "
+            "started, and the network between them (GLOO_SOCKET_IFNAME names its interface)"
+        ) from error
+    whole = False
+    try:
         yield
         whole = True
     except RuntimeError as error:
         if not _is_of_the_others(error):
             raise
-        if not met:
-            raise TrainingError(
-                f"rank {ranks().rank} of {ranks().size}: cannot be connected with the others: "
-                f"{one_line(error)}; see that all were started, and the network between them "
-                "(GLOO_SOCKET_IFNAME names its interface)"
-            ) from error
         raise TrainingError(
-            f"rank {ranks().rank} of {ranks().size}: another process has died or left, so this "
+            f"{who}: another process has died or left, so this "
             "one stops too; see what that one says, then start again, `train` with --resume "
             f"({one_line(error)})"
         ) from error

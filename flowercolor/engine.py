@@ -16,9 +16,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
-from flowercolor.devices import autocast
+from flowercolor.devices import autocast, memory_errors
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
-from flowercolor.errors import CheckpointError, DeviceError, SettingError, one_line
+from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, Supervised, UNet
@@ -30,12 +30,8 @@ __all__ = ["Engine"]
 @contextmanager
 def _named_errors() -> Iterator[None]:
     try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"out of memory while training: {one_line(error).partition('. ')[0]}; give a smaller "
-            "--batch-size, then --base-channels, then --size"
-        ) from error
+        with memory_errors("training", "--batch-size, then --base-channels, then --size"):
+            yield
     except RuntimeError as error:
         # Compiling begins at the first pass; its errors are of no class that torch makes public.
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):

@@ -14,8 +14,9 @@ from torch.backends import cudnn
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
+from flowercolor.devices import memory_errors
 from flowercolor.distributed import check_alike, gathered, portion, together
-from flowercolor.errors import DataError, DeviceError, one_line
+from flowercolor.errors import DataError
 from flowercolor.files import write_text
 from flowercolor.metrics import (
     SATURATED_CHROMA,
@@ -153,14 +154,11 @@ def generate(generator: UNet, grey: Tensor) -> Tensor:
     Raises:
         DeviceError: The device has too little memory.
     """
-    try:
-        with cudnn.flags(enabled=True, allow_tf32=False):  # which it rounds to without being asked
-            fake: Tensor = generator.eval()(grey)
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"out of memory while testing: {one_line(error).partition('. ')[0]}; give a smaller "
-            "--batch-size, or in training --test-batch-size"
-        ) from error
+    with (
+        memory_errors("testing", "--batch-size, or in training --test-batch-size"),
+        cudnn.flags(enabled=True, allow_tf32=False),  # which it rounds to without being asked
+    ):
+        fake: Tensor = generator.eval()(grey)
     if generator.config.output == "chroma":
         fake = to_rgb(grey, fit_gamut(grey, rgb_to_chroma(fake)))
     return fake.clamp(0, 1)

@@ -230,13 +230,13 @@ def _read(file: IO[bytes], name: str) -> Photo:
             return _decode(image, file)
     except UnidentifiedImageError as error:
         known = next((it for what, at, it in _BEGINNINGS if head[at:].startswith(what)), "")
-        if known in _readable():
-            # Pillow knows not all that a TIFF may hold, and says the same of both.
-            odd = " or one of an unusual kind" if known == "TIFF" else ""
+        if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
             raise ImageError(
-                f"{name}: is a damaged {known}{odd}; expected a whole one"
-                f"{', grey or RGB of 8 or 16 bits; save it as such anew' if odd else ''}"
+                f"{name}: is a damaged TIFF or one of an unusual kind; expected a whole one, grey "
+                "or RGB of 8 or 16 bits; save it as such anew"
             ) from error
+        if known in _readable():
+            raise ImageError(f"{name}: is a damaged {known}; expected a whole one") from error
         if known == "HEIF":
             raise ImageError(
                 f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "

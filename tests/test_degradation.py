@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flowercolor.color import rgb_to_luma
-from flowercolor.degradation import DRAWS, degrade
-
-NEUTRAL = {"worn": 1.0, "mixed": 0.0, "red": 1.0, "green": 1.0, "blue": 1.0, "focus": 1 / 3}
-NEUTRAL |= {"gamma": 0.5, "black": 0.375, "white": 0.375, "grain": 0.0, "clumped": 0.0}
+from flowercolor.degradation import DRAWS, NEUTRAL, degrade
 
 
 def draws(**changed: float) -> Tensor:

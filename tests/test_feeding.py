@@ -111,9 +111,7 @@ def test_only_what_the_generator_sees_is_worn(photos: Photos) -> None:
 def test_grain_differs_from_photo_to_photo_and_from_step_to_step() -> None:
     same_photo = np.full((8, 16, 16, 3), 128, np.uint8)
     photos = Photos(Path("x"), tuple("abcdefgh"), same_photo, np.ones((8, 2), np.int32), "")
-    wear = torch.rand(1, DRAWS).expand(8, DRAWS).clone()
-    wear[:, 0] = wear[:, -1] = 1
-    drawn = Drawn(torch.arange(8), None, None, wear, 0)
+    drawn = Drawn(torch.arange(8), None, None, torch.ones(8, DRAWS), 0)
     shown = torch.cat([batch.grey for batch in feed(FlowerDataset(photos), drawn, 4, CPU)])
     assert len(shown.flatten(1).unique(dim=0)) == 8
 

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import sys
 import warnings
@@ -583,7 +584,9 @@ def test_the_format_can_differ_from_the_ending(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     path.write_bytes(b"old")
-    with pytest.raises(ImageError, match=r"a\.webp: a picture of 20000x1 pixels .* WEBP: .+"):
+    with pytest.raises(
+        ImageError, match=rf"^{re.escape(str(path))}: a picture of 20000x1 pixels .* WEBP: .+"
+    ):
         write_photo(path, np.zeros((1, 20_000, 3), np.uint8))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

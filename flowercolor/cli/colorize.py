@@ -224,14 +224,13 @@ def colorize(
         sheet = jobs[0].target
         if sheet != target:  # which names no file of its own
             sheet = sheet.with_name(f"{jobs[0].source.stem}.variants.png")
-        fixed = f"--strength {strength:g}" if strength != 1 else ""
-        if vividness is not None:
-            fixed = f"--vividness {vividness:g} {fixed}"
-        colorizers = {fixed.strip(): colorizer}
+        fixed = [] if vividness is None else [f"--vividness {vividness:g}"]
+        fixed += [] if strength == 1 else [f"--strength {strength:g}"]
+        colorizers = {" ".join(fixed): colorizer}
         if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
             stops = (0, 0.5, 1) if variants > 2 else (0, 1)
             colorizers = {
-                f"--vividness {stop} {fixed}".strip(): colorizer_at(stop) for stop in stops
+                " ".join([f"--vividness {stop}", *fixed]): colorizer_at(stop) for stop in stops
             }
         _write_sheet(jobs, sheet, variants, colorizers, overwrite=overwrite)
         return

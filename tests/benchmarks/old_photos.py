@@ -21,16 +21,12 @@ from torch import Tensor
 from flowercolor.checkpoint import find_checkpoint, load_generator
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import get_data, split_validation
-from flowercolor.degradation import DRAWS, degrade
+from flowercolor.degradation import DRAWS, NEUTRAL, degrade
 from flowercolor.evaluation import generate
 from flowercolor.metrics import colorfulness_per_image, l1_per_image
 
 SIZE_PX = 128
 TOGETHER = 32
-NEUTRAL = {
-    **{"worn": 1, "film": 0, "red": 0.5, "green": 0.5, "blue": 0.5, "focus": 1 / 3, "gamma": 0.5},
-    **{"black": 0.375, "white": 0.375, "grain": 0, "clumped": 0},
-}
 
 Picture = npt.NDArray[Any]
 Wear = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -90,8 +86,8 @@ WAYS: dict[str, Wear] = {
     "darker": drawn(gamma=1),
     "faded": drawn(black=1, white=1),
     "hard": drawn(black=0, white=0),
-    "film blind to red": drawn(film=1, red=0.99, green=0.5, blue=0.5),
-    "red filter": drawn(film=1, red=0.2, green=0.99, blue=0.99),
+    "film blind to red": drawn(mixed=1, red=0.99, green=0.5, blue=0.5),
+    "red filter": drawn(mixed=1, red=0.2, green=0.99, blue=0.99),
     "all at random": all_of_them,
     "JPEG of quality 15": each(jpeg),
     "grain of 0.06, 2 px large": large_grain,
