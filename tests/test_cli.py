@@ -715,7 +715,8 @@ def test_what_going_on_needs_to_be_told_again_is_printed(
 def test_a_supervised_run_goes_on_with_its_labels(
     archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--lambda-class", "0.5", "--labels", str(write_labels(here)), "--out", "run"]
+    options = ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
+    options += ["--epochs", "1", "--out", "run"]
     with monkeypatch.context() as patch:
         patch.setattr("flowercolor.cli.train.stop_on_interrupt", _stop_at_once)
         assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 130

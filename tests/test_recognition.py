@@ -24,7 +24,9 @@ CHROMAS = torch.tensor([(0.15, -0.15), (-0.15, 0.15), (-0.1, -0.15)])
 
 @pytest.fixture(autouse=True)
 def _little_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in {"EPOCHS": 12, "BATCH_SIZE": 12, "CROP_PX": 16, "SIZE_PX": 16}.items():
+    little = {"EPOCHS": 20, "BATCH_SIZE": 12, "CROP_PX": 16, "SIZE_PX": 16}
+    # The shipped rate is for larger batches: with these it is luck whether 40 steps suffice.
+    for name, value in {**little, "LR": 0.01}.items():
         monkeypatch.setattr(recognition, name, value)
     # In bfloat16 the same steps do not always give the same bits.
     monkeypatch.setattr(recognition, "autocast", lambda _device: nullcontext())
