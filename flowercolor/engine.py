@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch._functorch import config as functorch
+from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
@@ -122,6 +123,9 @@ class Engine:
         # make the device wait.
         self._totals = torch.zeros(len(self._watched) + 1, device=device)
 
+    # On a GPU, of cuDNN's ways through a convolution none that adds in an order left to chance,
+    # nor whichever was the fastest in a trial: the same seed is to give the same weights.
+    @cudnn.flags(enabled=True, benchmark=False, deterministic=True)
     @_named_errors()
     def step(self, batch: Batch, lr: float, *, weigh: bool = False) -> dict[str, float]:
         """Learn from a batch: first the discriminator, then the generator.

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from flowercolor import engine
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
@@ -450,6 +451,30 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(engine, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
     with pytest.raises(RuntimeError, match="shape"):
         begin().step(batch(), 1e-3)
+
+
+def test_a_gpu_is_kept_to_convolutions_that_add_in_a_fixed_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the way back too; and the caller's own flags come back."""
+    seen = []
+
+    class Way(torch.autograd.Function):
+        @staticmethod
+        def forward(_context: Any, logits: Tensor) -> Tensor:
+            seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
+            return logits.mean()
+
+        @staticmethod
+        def backward(_context: Any, gradient: Tensor) -> Tensor:
+            seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
+            return gradient.expand(10, 1, 1, 1)
+
+    monkeypatch.setattr(engine, "adversarial_loss", Way.apply)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    begin().step(batch(), 1e-3)
+    assert seen == [(True, True, False)] * 2
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
 
 
 @pytest.mark.cuda

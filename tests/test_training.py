@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -29,7 +28,7 @@ from flowercolor.checkpoint import (
     read_info,
     save_checkpoint,
 )
-from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.config import NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
 from flowercolor.errors import (
     CheckpointError,
@@ -779,11 +778,25 @@ def test_a_run_without_files_has_no_metrics_and_no_source(run: Path) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -> None:
-    began = time.monotonic()
     result = go(CONFIG, sets, run, device="cuda")
-    assert time.monotonic() - began < 60
     expected = read_info(uninterrupted / LAST).test_l1
     assert result.test_l1 == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_bits_are_equal_on_a_gpu_after_a_stop_too(
+    sets: Sets, tmp_path: Path, precision: Precision
+) -> None:
+    """With channels enough for the kernels that GPUs are made for."""
+    config = changed(network=NetworkConfig(32), crop=0.6, degrade=0.5, ema=0.9)
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    on_gpu = {"device": "cuda", "precision": precision}
+    go(config, sets, once, **on_gpu)
+    assert not go(config, sets, twice, **on_gpu, should_stop=after(4)).finished
+    go(config, sets, twice, **on_gpu, resume=True)
+    assert_same_run(twice, once)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": {}}', '{"data": {"source": 3}}'])
