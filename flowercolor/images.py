@@ -33,9 +33,10 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from flowercolor import files
+from flowercolor import files, profiles
 from flowercolor._version import __version__
 from flowercolor.errors import ImageError, one_line
+from flowercolor.profiles import Pixels
 
 __all__ = [
     "COLORED_CHROMA",
@@ -46,6 +47,7 @@ __all__ = [
     "Photo",
     "encode_photo",
     "is_picture",
+    "made_here",
     "output_format",
     "peek_pixels",
     "read_photo",
@@ -116,12 +118,6 @@ _KEPT_TAGS = (
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
 )
-
-_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
-_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
-
-Pixels = NDArray[Any]
-"""uint8 or uint16 [H, W] or [H, W, C]."""
 
 
 @dataclass(frozen=True)
@@ -336,11 +332,11 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
     if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
         # Pillow has kept the upper 8 bits only, but its decoding has shown the file whole.
         blocks = _deep_blocks(image, file, opacity=not rawmode.startswith("RGBX"))
-        curve, _ = _to_srgb(image, "RGB", deep=True)
-        primaries = _primaries_to_srgb(image)
+        curve, _ = profiles.to_srgb(image, "RGB", deep=True)
+        primaries = profiles.primaries_to_srgb(image)
     else:
         mode = _working_mode(image)
-        curve, transform = _to_srgb(image, mode, deep=mode == "I;16")
+        curve, transform = profiles.to_srgb(image, mode, deep=mode == "I;16")
         blocks = _blocks(image, mode, transform)
     for rows, block in blocks:
         channels = block.shape[2] if block.ndim == 3 else 1
@@ -353,7 +349,7 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
         if curve is not None:
             tones = curve[tones]
         if primaries is not None:
-            tones = _with_primaries(tones, primaries)
+            tones = profiles.with_primaries(tones, primaries)
         if channels >= 3:
             luma[rows] = cv2.cvtColor(tones, cv2.COLOR_RGB2GRAY)
             samples.append(_reduced(tones, min(image.size) // _SAMPLE_SIDE_PX))
@@ -478,125 +474,6 @@ def _as_depth(pixels: Pixels, depth: Any) -> Pixels:
     return cv2.convertScaleAbs(pixels, alpha=1 / 257).reshape(pixels.shape)
 
 
-def _to_srgb(
-    image: Image.Image, mode: str, *, deep: bool
-) -> tuple[Pixels | None, ImageCms.ImageCmsTransform | None]:
-    """What takes the photo's colour profile to sRGB: a tone curve, a transform, or neither.
-
-    The curve is an array to index by the pixels. The transform gives blocks in `mode`.
-    """
-    icc = image.info.get("icc_profile")
-    try:
-        if image.mode == "LAB":
-            profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        elif icc:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        else:
-            return None, None
-        if deep or mode in ("L", "LA") or _is_grey(profile):
-            return _tone_curve(profile, deep), None
-        source_mode = image.mode if image.mode in ("CMYK", "LAB") else mode
-        srgb = ImageCms.ImageCmsProfile(io.BytesIO(_srgb()))
-        transform = ImageCms.buildTransform(profile, srgb, source_mode, mode, _INTENT, _FLAGS)
-        if source_mode == mode:
-            # Most profiles are sRGB. Sparing those the detour keeps their pixels exact and
-            # halves the time of reading.
-            axis = np.arange(0, 256, 15, dtype=np.uint8)
-            lattice = np.stack(np.meshgrid(axis, axis, axis), -1).reshape(1, -1, 3)
-            before = Image.fromarray(lattice).convert(mode)
-            if _levels_apart(np.asarray(before), np.asarray(transform.apply(before))) <= 2:
-                return None, None
-        return None, transform
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None, None
-
-
-def _is_grey(profile: ImageCms.ImageCmsProfile) -> bool:
-    return profile.profile.xcolor_space.strip() == "GRAY"
-
-
-def _levels_apart(a: Pixels, b: Pixels) -> int:
-    return int(np.abs(a.astype(np.int32) - b).max())
-
-
-def _tone_curve(profile: ImageCms.ImageCmsProfile, deep: bool) -> Pixels | None:
-    """The sRGB value of every grey of `profile`, [256] or [65536]; None if it is the same."""
-    mode = "L" if _is_grey(profile) else "RGB"
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(mode)
-    grey_srgb = ImageCms.ImageCmsProfile(io.BytesIO(_grey_srgb()))
-    exact = ImageCms.Flags.NOOPTIMIZE | _FLAGS
-    transform = ImageCms.buildTransform(profile, grey_srgb, mode, "I;16", _INTENT, exact)
-    curve = np.asarray(transform.apply(ramp))[0]
-    levels = np.arange(256) * 257
-    if _levels_apart(curve, levels) <= 257:
-        return None
-    table: Pixels = np.interp(np.arange(65536), levels, curve) if deep else curve / 257
-    return table.round().astype(np.uint16 if deep else np.uint8)
-
-
-def _primaries_to_srgb(image: Image.Image) -> NDArray[np.float32] | None:
-    """What takes linear RGB of the photo's profile to linear sRGB, [3, 3]; None if nothing does.
-
-    A profile of tables has no primaries, and sRGB needs no other ones.
-    """
-
-    def colorants(profile: ImageCms.ImageCmsProfile) -> NDArray[np.float64]:
-        core = profile.profile
-        of = (core.red_colorant, core.green_colorant, core.blue_colorant)
-        return np.array([one[0] for one in of if one is not None]).T
-
-    try:
-        own = colorants(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
-        srgb = colorants(ImageCms.ImageCmsProfile(io.BytesIO(_srgb())))
-        matrix = np.linalg.solve(srgb, own).astype(np.float32)
-    except (KeyError, OSError, ValueError, TypeError, np.linalg.LinAlgError):
-        return None
-    return None if np.abs(matrix - np.eye(3)).max() < 0.005 else matrix
-
-
-@cache
-def _linear() -> NDArray[np.float32]:
-    """The linear value, 0 to 1, of each of the 65,536 levels of sRGB."""
-    encoded = np.arange(65536, dtype=np.float32) / 65535
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32)
-
-
-def _with_primaries(rgb: Pixels, matrix: NDArray[np.float32]) -> Pixels:
-    """uint16 RGB with sRGB's tone curve and other primaries, in sRGB; clipped to its gamut."""
-    mixed = cv2.transform(_linear()[rgb], matrix).clip(0, 1)
-    curved = 1.055 * mixed ** np.float32(1 / 2.4) - np.float32(0.055)
-    np.multiply(mixed, 12.92, out=curved, where=mixed <= 0.0031308)
-    return (curved * 65535 + 0.5).astype(np.uint16)
-
-
-@cache
-def _srgb() -> bytes:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # A fixed date in place of today's, so that equal photos make equal files.
-    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
-
-
-@cache
-def _grey_srgb() -> bytes:
-    """A grey profile (ICC.1:2022) with sRGB's tone curve: Pillow's one way to 16-bit output."""
-
-    def fixed(*values: float) -> bytes:
-        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
-
-    d50 = fixed(0.9642, 1.0, 0.8249)
-    white = b"XYZ " + bytes(4) + d50
-    curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0)
-    curve += fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-    start = 128 + 4 + 2 * 12
-    tags = struct.pack(">I4sII", 2, b"kTRC", start, len(curve))
-    tags += struct.pack(">4sII", b"wtpt", start + len(curve), len(white))
-    size = start + len(curve) + len(white)
-    head = struct.pack(">I4xI4s4s4s", size, 0x0400_0000, b"mntr", b"GRAY", b"XYZ ")
-    head += bytes(12) + b"acsp" + bytes(28) + d50
-    return head.ljust(128, b"\0") + tags + curve + white
-
-
 def _dpi(value: Any, *, turned: bool) -> tuple[float, float] | None:
     try:
         x, y = (float(number) for number in value)
@@ -696,7 +573,7 @@ def encode_photo(
         pixels = _on_white(pixels, alpha) if on_paper else np.dstack((pixels, alpha))
 
     options: dict[str, Any] = {
-        "icc_profile": _srgb(),
+        "icc_profile": profiles.srgb_profile(),
         "exif": _output_exif(metadata, rgb, software, file_format),
     }
     if metadata.dpi:

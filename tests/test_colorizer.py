@@ -6,11 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import Array, grey_of
 from PIL import Image
 from torch import nn
 
@@ -24,8 +24,6 @@ from flowercolor.errors import CheckpointError, ImageError, SettingError
 from flowercolor.networks import UNet
 from flowercolor.progress import Silent
 from flowercolor.render import shrink
-
-Array = npt.NDArray[Any]
 
 
 def make_generator(seed: int = 0) -> UNet:
@@ -62,11 +60,6 @@ def photo(shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:
     height, width = shape[:2]
     noise = np.random.default_rng(0).uniform(0.2, 0.8, (4, 4, *shape[2:])).astype(np.float32)
     return np.rint(cv2.resize(noise, (width, height)) * np.iinfo(dtype).max).astype(dtype)
-
-
-def grey_of(rgb: Array) -> Array:
-    grey: Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    return grey
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import flowercolor
 PACKAGE = Path(flowercolor.__file__).parent
 FLOORS: tuple[set[str], ...] = (
     {"_version", "errors", "progress", "ranks"},
-    {"color", "config", "distributed", "files", "losses", "metrics", "paths", "watch"},
+    {"color", "config", "distributed", "files", "losses", "metrics", "paths", "profiles", "watch"},
     {"degradation", "devices", "images", "networks", "plots", "recipes", "render"},
     {"checkpoint", "dataset", "download", "journal"},
     {"colorizer", "evaluation", "feeding", "recognition"},

@@ -3,7 +3,6 @@ import re
 import struct
 import sys
 import warnings
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,14 +14,13 @@ import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
+from pictures import Array, deep_png, grey_of, noise, saved, smooth
+from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 
 from flowercolor import images
 from flowercolor.errors import ImageError, StorageError
 from flowercolor.images import encode_photo, output_format, read_photo, write_photo
 
-Array = NDArray[Any]
 ORIENTATION = ExifTags.Base.Orientation
 SOFTWARE = ExifTags.Base.Software
 Image.init()
@@ -40,28 +38,6 @@ TURNS: dict[int, Callable[[Array], Array]] = {
 }
 
 
-def noise(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape, dtype)
-
-
-def smooth(height: int = 60, width: int = 80) -> Array:
-    """A colourful uint8 RGB picture that JPEG keeps nearly as it is."""
-    y, x = np.mgrid[0:height, 0:width]
-    return np.dstack((x * 255 // width, y * 255 // height, 255 - x * 255 // width)).astype(np.uint8)
-
-
-def grey_of(rgb: Array) -> Array:
-    return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
-
-
-def saved(image: Image.Image | Array, file_format: str, **options: Any) -> bytes:
-    if not isinstance(image, Image.Image):
-        image = Image.fromarray(image)
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
 def opened(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content))
     image.load()
@@ -73,78 +49,6 @@ def exif_with(tags: dict[int, Any]) -> bytes:
     for tag, value in tags.items():
         exif[tag] = value
     return exif.tobytes()
-
-
-def deep_png(samples: Array, **chunks: bytes) -> bytes:
-    """A PNG of uint16 [H, W, C]; Pillow can make only some of them."""
-    height, width, channels = samples.shape
-    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    buffer = io.BytesIO()
-    buffer.write(b"\x89PNG\r\n\x1a\n")
-    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-    parts = {"IHDR": header, **chunks, "IDAT": zlib.compress(raw), "IEND": b""}
-    for kind, data in parts.items():
-        PngImagePlugin.putchunk(buffer, kind.encode(), data)
-    return buffer.getvalue()
-
-
-def icc_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    table, body = b"", b""
-    start = 128 + 4 + 12 * len(tags)
-    for name, data in tags.items():
-        table += struct.pack(">4sII", name, start + len(body), len(data))
-        body += data + bytes(-len(data) % 4)
-    head = struct.pack(">I4xI4s4s4s", start + len(body), 0x0240_0000, b"mntr", space, b"XYZ ")
-    head += bytes(12) + b"acsp" + bytes(28) + xyz(0.9642, 1.0, 0.8249)[8:]
-    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-
-
-def xyz(*values: float) -> bytes:
-    return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
-
-
-def gamma(value: float) -> bytes:
-    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(value * 256))
-
-
-def srgb_table(entries: int) -> bytes:
-    encoded = np.linspace(0, 1, entries)
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    values = (linear * 65535).round().astype(">u2")
-    return b"curv" + bytes(4) + struct.pack(">I", entries) + values.tobytes()
-
-
-WHITE = {b"wtpt": xyz(0.9642, 1.0, 0.8249)}
-ADOBE_COLORANTS = np.array(
-    [[0.60974, 0.31111, 0.01947], [0.20528, 0.62567, 0.06087], [0.14919, 0.06322, 0.74457]]
-)
-ADOBE_RGB = icc_profile(
-    b"RGB ",
-    WHITE
-    | {name + b"TRC": gamma(563 / 256) for name in (b"r", b"g", b"b")}
-    | {
-        name + b"XYZ": xyz(*row)
-        for name, row in zip((b"r", b"g", b"b"), ADOBE_COLORANTS, strict=True)
-    },
-)
-NEARLY_SRGB = icc_profile(
-    b"RGB ",
-    WHITE
-    | {
-        b"rXYZ": xyz(0.43607, 0.22249, 0.01392),
-        b"gXYZ": xyz(0.38515, 0.71687, 0.09708),
-        b"bXYZ": xyz(0.14307, 0.06061, 0.71410),
-    }
-    | {name + b"TRC": srgb_table(26) for name in (b"r", b"g", b"b")},
-)
-GREY_GAMMA_18 = icc_profile(b"GRAY", WHITE | {b"kTRC": gamma(1.8)})
-
-
-def srgb_encoded(linear: Array) -> Array:
-    linear = np.clip(linear, 0, 1)
-    curve = 1.055 * linear ** (1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, curve).astype(np.float64)
 
 
 # Luma
@@ -319,64 +223,6 @@ def test_lab_tiffs_are_converted() -> None:
     transform = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
     content = saved(transform.apply(Image.fromarray(rgb)), "TIFF")
     assert np.abs(read_photo(content).luma.astype(int) - grey_of(rgb)).mean() < 4
-
-
-# Colour profiles
-
-
-@pytest.mark.parametrize("depth", [8, 16])
-def test_a_colour_profile_is_converted_to_srgb(depth: int) -> None:
-    rgb = noise(20, 20, 3)
-    linear = (rgb / 255) ** (563 / 256) @ ADOBE_COLORANTS
-    to_srgb = [
-        [3.1338561, -1.6168667, -0.4906146],
-        [-0.9787684, 1.9161415, 0.0334540],
-        [0.0719453, -0.2289914, 1.4052427],
-    ]  # from D50 XYZ, Bruce Lindbloom
-    expected = srgb_encoded(linear @ np.array(to_srgb).T) @ [0.299, 0.587, 0.114] * 255
-    if depth == 16:
-        chunk = b"icc\0\0" + zlib.compress(ADOBE_RGB)
-        luma = read_photo(deep_png(rgb.astype(np.uint16) * 257, iCCP=chunk)).luma
-        assert luma.dtype == np.uint16
-        assert np.abs(luma / 257 - expected).max() < 2
-        return
-    for alpha in (False, True):
-        image = Image.fromarray(rgb)
-        if alpha:
-            image.putalpha(77)
-        photo = read_photo(saved(image, "PNG", icc_profile=ADOBE_RGB))
-        assert np.abs(photo.luma - expected).max() < 2.5
-        assert np.abs(photo.luma.astype(int) - grey_of(rgb)).max() > 10
-        assert photo.alpha is None or (photo.alpha == 77).all()
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB"])
-def test_a_grey_profile_is_converted_to_srgb(mode: str) -> None:
-    ramp = np.arange(256, dtype=np.uint8)[None]
-    content = saved(Image.fromarray(ramp).convert(mode), "PNG", icc_profile=GREY_GAMMA_18)
-    expected = srgb_encoded((ramp / 255) ** (461 / 256)) * 255
-    assert np.abs(read_photo(content).luma - expected).max() < 1
-
-
-@pytest.mark.parametrize(("channels", "profile"), [(1, GREY_GAMMA_18), (3, ADOBE_RGB)])
-def test_a_profile_is_converted_at_16_bits(channels: int, profile: bytes) -> None:
-    ramp = np.arange(0, 65536, 16, dtype=np.uint16).reshape(1, -1, 1)
-    chunk = b"icc\0\0" + zlib.compress(profile)
-    luma = read_photo(deep_png(np.repeat(ramp, channels, 2), iCCP=chunk)).luma
-    exponent = 461 / 256 if channels == 1 else 563 / 256
-    expected = srgb_encoded((ramp[..., 0] / 65535) ** exponent) * 65535
-    assert np.abs(luma - expected).max() < 60
-    assert (np.diff(luma.astype(int)) >= 0).all()
-    assert len(np.unique(luma)) > 3000  # no 8-bit steps
-
-
-def test_what_is_srgb_already_and_what_is_broken_changes_no_pixel() -> None:
-    rgb = noise(99, 99, 3)
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    cmyk_by_name = ADOBE_RGB[:16] + b"CMYK" + ADOBE_RGB[20:]
-    for profile in (srgb, NEARLY_SRGB, b"no profile", srgb[:200], cmyk_by_name):
-        luma = read_photo(saved(rgb, "TIFF", icc_profile=profile)).luma
-        np.testing.assert_array_equal(luma, grey_of(rgb))
 
 
 # Colour of its own
