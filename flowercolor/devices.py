@@ -2,15 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import get_args
+from typing import Any, get_args
 
 import torch
+from torch.backends import cudnn
 
 from flowercolor.config import DeviceName, Precision
 from flowercolor.errors import DeviceError, SettingError, one_line
 from flowercolor.ranks import ranks
 
-__all__ = ["autocast", "compute_dtype", "has_fast_bf16", "memory_errors", "pick_device"]
+__all__ = [
+    "autocast",
+    "compute_dtype",
+    "has_fast_bf16",
+    "memory_errors",
+    "pick_device",
+    "repeatable",
+    "unrounded",
+]
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -86,12 +95,47 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
 
 
 @contextmanager
+def repeatable() -> Iterator[None]:
+    """Have cuDNN take, of the ways through a convolution, none that leaves anything to chance.
+
+    Neither the order in which it adds, nor whichever way was the fastest in a trial. The
+    settings are of the whole process; afterwards they are those of before.
+    """
+    with _set(cudnn, deterministic=True, benchmark=False):
+        yield
+
+
+@contextmanager
+def unrounded() -> Iterator[None]:
+    """Have cuDNN compute float32 as such, not as TF32, which it does without being asked."""
+    # Once a newer name has been set, by whomever, torch refuses to tell or to set the older.
+    newer = getattr(cudnn, "conv", None)
+    with _set(newer, fp32_precision="ieee") if newer else _set(cudnn, allow_tf32=False):
+        yield
+
+
+@contextmanager
+def _set(of: Any, **values: Any) -> Iterator[None]:
+    before = {name: getattr(of, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(of, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(of, name, value)
+
+
+@contextmanager
 def memory_errors(doing: str, smaller: str) -> Iterator[None]:
     """Turn a lack of memory met while `doing` into a `DeviceError` that says what helps."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        # On a CPU torch has no class of its own for it.
+        _, on_cpu, reason = one_line(error).rpartition("DefaultCPUAllocator: ")
+        if not (on_cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))):
+            raise
         raise DeviceError(
-            f"out of memory while {doing}: {one_line(error).partition('. ')[0]}; give a smaller "
-            f"{smaller}"
+            f"out of memory while {doing}: {reason.partition('. ')[0]}; give a smaller {smaller}"
         ) from error

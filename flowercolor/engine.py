@@ -9,7 +9,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch._functorch import config as functorch
-from torch.backends import cudnn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
@@ -17,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset
-from flowercolor.devices import autocast, memory_errors
+from flowercolor.devices import autocast, repeatable
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch
@@ -29,10 +28,9 @@ __all__ = ["Engine"]
 
 
 @contextmanager
-def _named_errors() -> Iterator[None]:
+def _compiler_errors() -> Iterator[None]:
     try:
-        with memory_errors("training", "--batch-size, then --base-channels, then --size"):
-            yield
+        yield
     except RuntimeError as error:
         # Compiling begins at the first pass; its errors are of no class that torch makes public.
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
@@ -110,8 +108,9 @@ class Engine:
             # `_weigh` goes back through the same pass more than once, which a compiled network
             # refuses where it may write over what it kept for the way back.
             functorch.donated_buffer = False
+            # Not for any size: one last batch that is smaller, and all would go that way.
             self._generate, self._tell_apart, self._criticize = (
-                cast(nn.Module, torch.compile(network))
+                cast(nn.Module, torch.compile(network, dynamic=False))
                 for network in (self._generate, self._tell_apart, self._criticize)
             )
         self._watched = ["loss_g", "l1"]
@@ -123,10 +122,8 @@ class Engine:
         # make the device wait.
         self._totals = torch.zeros(len(self._watched) + 1, device=device)
 
-    # On a GPU, of cuDNN's ways through a convolution none that adds in an order left to chance,
-    # nor whichever was the fastest in a trial: the same seed is to give the same weights.
-    @cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-    @_named_errors()
+    @repeatable()
+    @_compiler_errors()
     def step(self, batch: Batch, lr: float, *, weigh: bool = False) -> dict[str, float]:
         """Learn from a batch: first the discriminator, then the generator.
 
@@ -142,7 +139,6 @@ class Engine:
 
         Raises:
             SettingError: The networks are to be compiled, and there is no compiler for it.
-            DeviceError: The device has too little memory.
         """
         config, real = self.config, batch.real
         for optimizer in self._optimizers.values():
@@ -218,7 +214,7 @@ class Engine:
         self._totals.zero_()
         return {name: total / photos for name, total in zip(self._watched, sums, strict=True)}
 
-    @_named_errors()
+    @repeatable()
     def recalibrate(self, dataset: FlowerDataset, positions: Sequence[int]) -> None:
         """Measure batch norm's statistics of the averaged weights anew, on whole photos.
 

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.backends import cudnn
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
-from flowercolor.devices import memory_errors
+from flowercolor.devices import memory_errors, repeatable, unrounded
 from flowercolor.distributed import check_alike, gathered, portion, together
 from flowercolor.errors import DataError
 from flowercolor.files import write_text
@@ -156,7 +155,8 @@ def generate(generator: UNet, grey: Tensor) -> Tensor:
     """
     with (
         memory_errors("testing", "--batch-size, or in training --test-batch-size"),
-        cudnn.flags(enabled=True, allow_tf32=False),  # which it rounds to without being asked
+        repeatable(),
+        unrounded(),
     ):
         fake: Tensor = generator.eval()(grey)
     if generator.config.output == "chroma":

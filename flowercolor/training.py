@@ -36,7 +36,7 @@ from flowercolor.checkpoint import (
 )
 from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
-from flowercolor.devices import pick_device
+from flowercolor.devices import memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
@@ -83,6 +83,7 @@ class TrainResult:
     best_l1: float | None
 
 
+@memory_errors("training", "--batch-size, then --base-channels, then --size")
 def train(
     config: TrainConfig,
     train_set: FlowerDataset,
@@ -131,7 +132,7 @@ def train(
         DataError: There is no photo to learn from or to score on, or this process has other
             photos than the leader; the labels cannot be read or leave photos without a class.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
-        DeviceError: The device is not there.
+        DeviceError: The device is not there, or has too little memory.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
         TrainingError: The losses are no longer finite; the last checkpoint stays whole.
     """

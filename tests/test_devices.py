@@ -1,7 +1,17 @@
+from typing import Any
+
 import pytest
 import torch
+from torch.backends import cudnn
 
-from flowercolor.devices import autocast, has_fast_bf16, pick_device
+from flowercolor.devices import (
+    autocast,
+    has_fast_bf16,
+    memory_errors,
+    pick_device,
+    repeatable,
+    unrounded,
+)
 from flowercolor.errors import DeviceError, SettingError
 
 CPU = torch.device("cpu")
@@ -92,3 +102,52 @@ def test_a_cpu_without_the_instructions_is_slow_in_bfloat16(
 
 def test_mps_computes_in_float32() -> None:
     assert not has_fast_bf16(torch.device("mps"))
+
+
+def test_cudnns_settings_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    rounded = cudnn.allow_tf32
+    with pytest.raises(ZeroDivisionError), repeatable(), unrounded():
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+        raise ZeroDivisionError
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+    assert cudnn.allow_tf32 == rounded
+
+
+@pytest.mark.skipif(not hasattr(cudnn, "conv"), reason="an older torch")
+@pytest.mark.parametrize("callers", ["ieee", "tf32"])
+def test_a_caller_may_have_set_the_precision_by_its_newer_name(callers: str) -> None:
+    """After which torch raises wherever the older one is read."""
+    newer: Any = cudnn.conv  # type: ignore[attr-defined]
+    before = newer.fp32_precision
+    newer.fp32_precision = callers
+    try:
+        with repeatable(), unrounded():
+            assert newer.fp32_precision == "ieee"
+        assert newer.fp32_precision == callers
+    finally:
+        newer.fp32_precision = before
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] data. DefaultCPUAllocator: not enough memory: you "
+            "tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
+        ),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_one_line(raised: Exception) -> None:
+    with (
+        pytest.raises(DeviceError, match=r"^out of memory while baking: .*; give a smaller cake$"),
+        memory_errors("baking", "cake"),
+    ):
+        raise raised
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors("baking", "cake"):
+        raise RuntimeError("shapes differ")
