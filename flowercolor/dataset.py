@@ -208,6 +208,8 @@ def get_data(
 def read_data(source: Path, size_px: int = 128, progress: Progress | None = None) -> Photos:
     """The photos of an archive (tar, compressed or not) or of a folder and those below it.
 
+    Hidden files and folders in it, whose names begin with a dot, are passed over.
+
     The first call decodes them with OpenCV into the cache; later ones map that file and take
     well under a second. A cached file that was cut or altered is noticed and made anew.
 
@@ -221,11 +223,12 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
         StorageError: The cache cannot be written.
     """
     progress = progress or Silent()
-    fingerprint = _fingerprint(source)
+    pictures = _pictures_below(source) if source.is_dir() else None
+    fingerprint = _fingerprint(source, pictures)
     pixels = paths.cache_dir() / "photos" / f"{fingerprint}-{size_px}-v{_READER_VERSION}.u8"
     index = pixels.with_suffix(".json")
     if not _is_whole(pixels, index):
-        _decode_all(source, size_px, pixels, index, progress)
+        _decode_all(source, pictures, size_px, pixels, index, progress=progress)
     listing = json.loads(index.read_text(encoding="utf-8"))
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
@@ -273,13 +276,31 @@ def read_labels(path: Path, photos: Photos) -> Tensor:
     return torch.tensor([number[text] for text in texts])
 
 
-def _fingerprint(source: Path) -> str:
-    """A name for the source's content, from what is cheap to see of it."""
+def _pictures_below(folder: Path) -> list[Path]:
+    """The paths of its picture files, relative to it and sorted."""
+    below = ((path, path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(name for path, name in below if _is_picture(name) and path.is_file())
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a path within the source ends like that of a photo, and no part of it is hidden.
+
+    OpenCV decodes fewer formats than `images.is_picture` knows.
+    """
+    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
+    """A name for the source's content, from what is cheap to see of it.
+
+    Here and below, `pictures` are those of a folder, and None for an archive.
+    """
     digest = hashlib.blake2b(digest_size=12)
-    if source.is_dir():
-        for path in _pictures_below(source):
-            stat = path.stat()
-            name = path.relative_to(source).as_posix()
+    if pictures is not None:
+        for picture in pictures:
+            stat = (source / picture).stat()
+            name = picture.as_posix()
             digest.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
     elif source.is_file():
         with source.open("rb") as file:
@@ -313,17 +334,26 @@ def _crc32(path: Path) -> int:
     return crc
 
 
-def _decode_all(source: Path, size_px: int, pixels: Path, index: Path, progress: Progress) -> None:
+def _decode_all(
+    source: Path,
+    pictures: list[Path] | None,
+    size_px: int,
+    pixels: Path,
+    index: Path,
+    *,
+    progress: Progress,
+) -> None:
     names: list[str] = []
     sizes_px: list[tuple[int, int]] = []
     crc = 0
+    count = None if pictures is None else len(pictures)
     workers = os.cpu_count() or 1
     # OpenCV decodes outside the interpreter's lock, so threads are as good as processes
     # here and need no copies. A short queue keeps the memory small.
     waiting: deque[tuple[str, Future[_Decoded | None]]] = deque()
     with (
         ThreadPoolExecutor(workers) as pool,
-        progress.task(f"Reading {source.name}", _expected_count(source), "photos") as task,
+        progress.task(f"Reading {source.name}", count, "photos") as task,
         replacing(pixels) as temporary,
         temporary.open("wb") as file,
     ):
@@ -344,7 +374,7 @@ def _decode_all(source: Path, size_px: int, pixels: Path, index: Path, progress:
             with storage_errors(pixels):
                 file.write(raw)
 
-        for name, content in _contents(source):
+        for name, content in _contents(source, pictures):
             waiting.append((name, pool.submit(_decode, content, size_px)))
             if len(waiting) > 8 * workers:
                 take()
@@ -352,7 +382,8 @@ def _decode_all(source: Path, size_px: int, pixels: Path, index: Path, progress:
             take()
         if not names:
             raise DataError(
-                f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files"
+                f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files "
+                "that are not hidden nor in a hidden folder"
             )
     write_text(index, json.dumps({"names": names, "sizes_px": sizes_px, "crc32": crc}))
 
@@ -373,15 +404,16 @@ def _decode(content: bytes, size_px: int) -> _Decoded | None:
     return square.astype(np.uint8, copy=False), (height, width)
 
 
-def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
+def _contents(source: Path, pictures: list[Path] | None) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of each picture file, in order."""
-    if source.is_dir():
-        for path in _pictures_below(source):
+    if pictures is not None:
+        for picture in pictures:
+            path = source / picture
             try:
                 content = path.read_bytes()
             except OSError as error:
                 raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-            yield path.relative_to(source).as_posix(), content
+            yield picture.as_posix(), content
         return
     try:
         with tarfile.open(source, "r:*") as archive:
@@ -401,16 +433,3 @@ def _contents(source: Path) -> Iterator[tuple[str, bytes]]:
             f"{source}: not a whole tar archive ({reason}); expected a .tgz of photos: "
             "copy or download it again"
         ) from error
-
-
-def _pictures_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_picture(path))
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _expected_count(source: Path) -> int | None:
-    """How many photos there will be, where that is known before reading."""
-    return len(_pictures_below(source)) if source.is_dir() else None

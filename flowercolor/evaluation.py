@@ -35,6 +35,7 @@ from flowercolor.ranks import ranks
 __all__ = [
     "COLUMNS",
     "FLOOR",
+    "OTHER_ROWS",
     "RECOGNITION",
     "TRUTH",
     "Judge",
@@ -58,6 +59,10 @@ LUMA_BINS = 20
 
 FLOOR = "grey photo"
 TRUTH = "true photos"
+MEDIAN = "median chroma"
+MEDIAN_BY_LUMA = "median chroma by luma"
+OTHER_ROWS = frozenset({FLOOR, MEDIAN, MEDIAN_BY_LUMA, TRUTH})
+"""The rows that stand beside those of the checkpoints."""
 
 Painter = Callable[[Tensor], Tensor]
 """From grey, float [B, 1, H, W], to RGB, float [B, 3, H, W], both in 0 to 1."""
@@ -416,8 +421,8 @@ def write_results(
     painters[FLOOR] = lambda grey: grey.expand(-1, 3, -1, -1)
     if train_set:
         of_all, by_luma = median_chroma(train_set, progress)
-        painters["median chroma"] = partial(paint, of_all)
-        painters["median chroma by luma"] = partial(paint, by_luma)
+        painters[MEDIAN] = partial(paint, of_all)
+        painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
     device = _device(generator)
     rows = evaluate(
         painters,

@@ -60,7 +60,7 @@ class Journal:
     def close_epoch(
         self, epoch: int, tested: dict[str, float], sheet: tuple[Tensor, Tensor, Tensor]
     ) -> None:
-        """Add the figures of the test to the last row, draw the graphs and the samples.
+        """Add the figures of the test to the last row, and write the sheet of samples.
 
         Args:
             epoch: Its number.
@@ -70,10 +70,13 @@ class Journal:
         self.rows[-1] |= tested
         self._write()
         self._draw_scalars(self.rows[-1]["step"], tested)
-        plot_losses(self.rows, self._run / LOSSES)
         save_grid(*sheet, self._run / SAMPLES / f"epoch_{epoch:04d}.png")
         if self._board:
             self._board.add_images("generated", sheet[1], self.rows[-1]["step"])
+
+    def draw(self) -> None:
+        """Draw the graphs anew, which takes longer than a short epoch."""
+        plot_losses(self.rows, self._run / LOSSES)
 
     def close(self) -> None:
         """Let TensorBoard's file go."""

@@ -59,6 +59,7 @@ __all__ = [
 
 SAMPLE_COUNT = 8
 LOG_STEPS = 50
+SAVE_EVERY_S = 60.0
 RECALIBRATION_PHOTOS = 1024
 VIVID_WEIGHT = 1e-3
 CONFIG = "config.json"
@@ -126,9 +127,9 @@ def train(
             state is saved and the function returns.
 
     Raises:
-        SettingError: At 16 px a process would have a batch of one photo; random weights would be
-            frozen; TensorBoard is not installed; there is no compiler; there are labels and no
-            `lambda_class`, or no labels for one.
+        SettingError: The photos were read at another size; at 16 px a process would have a
+            batch of one photo; random weights would be frozen; TensorBoard is not installed;
+            there is no compiler; there are labels and no `lambda_class`, or no labels for one.
         DataError: There is no photo to learn from or to score on, or this process has other
             photos than the leader; the labels cannot be read or leave photos without a class.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
@@ -136,24 +137,10 @@ def train(
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
         TrainingError: The losses are no longer finite; the last checkpoint stays whole.
     """
-    place = ranks()
-    progress = (progress if place.leads else None) or Silent()
+    leads = ranks().leads
+    progress = (progress if leads else None) or Silent()
     target = pick_device(device)
-    if not (len(train_set) and len(test_set)):
-        raise DataError(
-            f"{train_set.photos.source}: leaves {len(train_set)} photos to learn from and "
-            f"{len(test_set)} to test on; expected one of each or more"
-        )
-    sizes = {config.batch_size, len(train_set) % config.batch_size} - {0}
-    if config.size_px == STRIDE and min(sizes) // place.size <= 1:
-        # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
-        shared = f" shared by {place.size} processes" if place.size > 1 else ""
-        raise SettingError(
-            f"size_px is {STRIDE}, and {len(train_set)} photos in batches of {config.batch_size}"
-            f"{shared} leave a batch of one, too little for batch norm; choose another size or "
-            "batch size"
-        )
-
+    _check_photos(config, train_set, test_set)
     check_labels(config, labels)
     parent = load_generator(start_from)[0] if start_from and not resume else None
     if not resume:
@@ -184,14 +171,25 @@ def train(
         except SettingError as error:
             raise CheckpointError(f"{start_from}: {error}") from error
     done = info.epoch * steps + info.step
-    journal = Journal(run, progress, done, tensorboard=tensorboard) if place.leads else None
-    if place.leads:
+    journal = Journal(run, progress, done, tensorboard=tensorboard) if leads else None
+    if leads:
         sources = {"source": train_set.photos.source, "labels": labels}
         _describe(run, info, sources, target, precision)
 
-    def save(name: str, tensors: Mapping[str, Tensor]) -> None:
-        if place.leads:
-            save_checkpoint(run / name, info, tensors)
+    best: tuple[CheckpointInfo, dict[str, Tensor]] | None = None  # not on disk yet
+    saved_s = -math.inf
+
+    def save() -> None:
+        nonlocal best, saved_s
+        state = engine.state()
+        _check_finite(run, info, state["totals"].tolist())
+        if journal:
+            if best:
+                save_checkpoint(run / BEST, *best)
+            journal.draw()
+            # Last of all: whatever is missing after a kill, resuming makes again.
+            save_checkpoint(run / LAST, info, state)
+        best, saved_s = None, time.monotonic()
 
     train_set, test_set = resident(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
@@ -202,7 +200,7 @@ def train(
     ):
         task.advance(done)
         for epoch in range(info.epoch + 1, config.epochs + 1):
-            if config.patience and info.epoch - info.best_epoch >= config.patience:
+            if _out_of_patience(info):
                 progress.note(
                     f"Stopped after epoch {info.epoch}: none was better than epoch "
                     f"{info.best_epoch} for {config.patience} epochs"
@@ -230,9 +228,7 @@ def train(
                         journal.log({**about, **figures, "seconds": seconds})
                 if agree(should_stop()):
                     engine.settle()
-                    state = engine.state()
-                    _check_finite(run, info, state["totals"].tolist())
-                    save(LAST, state)
+                    save()
                     return TrainResult(run, False, info.epoch, info.test_l1, info.best_l1)
 
             engine.recalibrate(train_set, drawn.order[:RECALIBRATION_PHOTOS].tolist())
@@ -244,12 +240,15 @@ def train(
             value = _criterion(config, tested)
             if info.best_score is None or value < info.best_score:
                 info = replace(info, best_l1=info.test_l1, best_score=value, best_epoch=epoch)
-                save(BEST, named(engine.judged, "generator."))
+                weights = named(engine.judged, "generator.")
+                best = info, {name: value.clone() for name, value in weights.items()}
             if journal:
                 shown = generate(engine.judged, samples[0].to(target)).cpu()
                 journal.close_epoch(epoch, figures, (samples[0].cpu(), shown, samples[1].cpu()))
-            # Last of all: whatever is missing after a kill, resuming makes again.
-            save(LAST, engine.state())
+            # Writing half a gigabyte takes as long as an epoch on a good GPU.
+            due = time.monotonic() - saved_s >= SAVE_EVERY_S
+            if epoch == config.epochs or _out_of_patience(info) or agree(due):
+                save()
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
 
 
@@ -295,6 +294,30 @@ def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
         return None
 
 
+def _check_photos(config: TrainConfig, train_set: FlowerDataset, test_set: FlowerDataset) -> None:
+    """Make sure that the settings can learn from these photos."""
+    if not (len(train_set) and len(test_set)):
+        raise DataError(
+            f"{train_set.photos.source}: leaves {len(train_set)} photos to learn from and "
+            f"{len(test_set)} to test on; expected one of each or more"
+        )
+    for photos in (train_set.photos, test_set.photos):
+        if (side_px := photos.rgb.shape[1]) != config.size_px:
+            raise SettingError(
+                f"size_px is {config.size_px}, and the photos of {photos.source} were read at "
+                f"{side_px} px; read them at the size of the settings"
+            )
+    sizes = {config.batch_size, len(train_set) % config.batch_size} - {0}
+    if config.size_px == STRIDE and min(sizes) // ranks().size <= 1:
+        # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
+        shared = f" shared by {ranks().size} processes" if ranks().size > 1 else ""
+        raise SettingError(
+            f"size_px is {STRIDE}, and {len(train_set)} photos in batches of {config.batch_size}"
+            f"{shared} leave a batch of one, too little for batch norm; choose another size or "
+            "batch size"
+        )
+
+
 def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> None:
     """Refuse to save a state that nothing can be learned from any more."""
     if not all(map(math.isfinite, values)):
@@ -305,6 +328,11 @@ def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> N
             f"{run}: a loss of epoch {info.epoch + 1} is not a finite number; {way} with a lower "
             f"lr than {info.config.lr}"
         )
+
+
+def _out_of_patience(info: CheckpointInfo) -> bool:
+    patience = info.config.patience
+    return bool(patience) and info.epoch - info.best_epoch >= patience
 
 
 def _lr(config: TrainConfig, done: float) -> float:
@@ -362,9 +390,15 @@ def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[
         )
     # A run may be made longer, and tested faster; all else decides what is learned.
     free = {name: getattr(fresh.config, name) for name in ("epochs", "patience", "test_batch_size")}
-    if replace(info.config, **free) != fresh.config:
+    if (own := replace(info.config, **free)) != fresh.config:
+        settings = [{**asdict(config), **asdict(config.network)} for config in (own, fresh.config)]
+        others = ", ".join(
+            f"{name} {was}, not {settings[1][name]}"
+            for name, was in settings[0].items()
+            if name != "network" and was != settings[1][name]
+        )
         raise CheckpointError(
-            f"{path}: written with other settings than those given now; "
+            f"{path}: written with other settings than those given now: {others}; "
             "resume with the run's own, or start another run"
         )
     if {**info.data, "name": ""} != {**fresh.data, "name": ""}:

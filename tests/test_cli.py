@@ -511,8 +511,9 @@ def test_eval_judges_loose_weights_on_data_that_is_named(
 def test_eval_puts_checkpoints_side_by_side(
     trained: Trained, weights: Path, archive: Path, here: Path
 ) -> None:
+    """Without --checkpoint, a single one stands beside the newest run, several by themselves."""
     run = trained.run.name
-    several: list[list[str | Path]] = [["--checkpoint", run], ["--compare", run]]
+    several: list[list[str | Path]] = [[], ["--checkpoint", run], ["--compare", run]]
     for first in several:
         result = succeed("eval", *first, "--compare", weights)
         document = json.loads((here / "results" / "scores.json").read_text())
@@ -528,6 +529,38 @@ def test_eval_puts_checkpoints_side_by_side(
     succeed("eval", "--checkpoint", best, "--compare", last)
     document = json.loads((here / "results" / "scores.json").read_text())
     assert list(document["rows"])[:2] == [str(best), str(last)]
+
+
+def test_eval_refuses_a_checkpoint_named_twice(trained: Trained, weights: Path, here: Path) -> None:
+    """By whatever spelling; the newest run is named by leaving --checkpoint out."""
+    run = trained.run.name
+    best = trained.run / "best.safetensors"
+    spelled = trained.run / ".." / run / best.name
+    several: list[tuple[Path, list[str | Path]]] = [
+        (best, ["--checkpoint", run, "--compare", run]),
+        (best, ["--compare", run]),
+        (weights, ["--compare", weights, "--compare", weights]),
+        (spelled, ["--checkpoint", run, "--compare", spelled]),
+    ]
+    for file, args in several:
+        refused = flowercolor("eval", *args)
+        said = f"{file}: would be judged twice; leave out one --compare of it"
+        assert_one_line_of_error(refused, said, code=2)
+    assert not (here / "results").exists()
+
+
+def test_eval_refuses_the_names_of_its_other_rows(
+    trained: Trained, weights: Path, here: Path
+) -> None:
+    succeed("eval")
+    [own, *others] = json.loads((here / "results" / "scores.json").read_text())["rows"]
+    assert (own, len(others)) == (trained.run.name, 4)
+    for name in others:
+        shutil.copytree(trained.run, paths.runs_dir() / name)
+        copied = shutil.copy(weights, here / f"{name}.safetensors")
+        for spec, remedy in ((name, "rename its folder"), (copied, "rename the file")):
+            refused = flowercolor("eval", "--checkpoint", trained.run, "--compare", spec)
+            assert_one_line_of_error(refused, f"is named {name}, like a row", remedy, code=2)
 
 
 def test_eval_refuses_to_compare_sizes(trained: Trained, weights: Path, here: Path) -> None:
@@ -943,6 +976,16 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
     assert "Skipped: b.jpg is there already" in again.stderr
 
 
+def test_writing_options_reach_a_sheet_of_variants(weights: Path, here: Path) -> None:
+    grey_photo(here / "a.png")
+    sizes = []
+    for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
+        args = ["--variants", "2", "-o", "b.jpg", "--overwrite", *options]
+        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        sizes.append((here / "b.jpg").stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
 @pytest.mark.parametrize(
     ("done", "options", "said"),
     [
@@ -1213,6 +1256,7 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (1, ["download", "--from-file", "missing.tgz"], ["missing.tgz", "not a file"]),
         (1, ["colorize", "notes.txt", "--checkpoint", "nowhere"], ["nowhere"]),
         (2, ["colorize", "empty"], ["empty", "no pictures there", "--recursive"]),
+        (2, ["colorize", "empty", "-r"], ["empty: no pictures there or below; expected .avif, "]),
         (2, ["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "expected a folder"]),
         (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo"]),
         (2, ["colorize", "a.png", "-"], ["standard input", "alone"]),
@@ -1230,6 +1274,11 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (2, ["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
         (2, ["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
         (1, ["colorize", "missing.png", "-o", "-"], ["missing.png", "there is no such file"]),
+        (
+            2,  # before the weights are looked for
+            ["colorize", "a.png", "b.png", "--variants", "4", "--checkpoint", "nowhere"],
+            ["--variants shows one photo; 2 were given"],
+        ),
     ],
 )
 def test_an_error_is_one_line(

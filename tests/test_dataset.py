@@ -113,6 +113,55 @@ def test_files_that_are_no_photos_are_passed_over(folder: Path) -> None:
     assert notes.notes == []
 
 
+def tar_of(files: dict[str, bytes], path: Path) -> Path:
+    """A tar archive of the files."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("hidden", [".a.jpg", ".thumbnails/a.jpg", "jpg/.originals/deep/a.jpg"])
+def test_hidden_photos_are_passed_over(
+    folder: Path, tmp_path: Path, pictures: dict[str, bytes], hidden: str
+) -> None:
+    """They are copies, or what someone did not want."""
+    expected = read_data(folder, SIZE_PX)
+    content = next(iter(pictures.values()))
+    (folder / hidden).parent.mkdir(parents=True, exist_ok=True)
+    (folder / hidden).write_bytes(content)
+    photos = read_data(folder, SIZE_PX)
+    assert_same(photos, expected)
+    assert photos.fingerprint == expected.fingerprint
+    both = tar_of({hidden: content, **pictures}, tmp_path / "both.tar")
+    assert_same(read_data(both, SIZE_PX), expected)
+
+
+def test_the_given_folder_may_be_hidden_or_lie_in_a_hidden_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    expected = read_data(folder, SIZE_PX)
+    (tmp_path / ".hidden").mkdir()
+    for name in (".hidden/photos", ".hidden/.photos"):
+        folder = folder.rename(tmp_path / name)
+        photos = read_data(folder, SIZE_PX)
+        assert_same(photos, expected)
+        assert photos.fingerprint == expected.fingerprint
+
+
+@pytest.mark.parametrize("prefix", ["./", "../"])
+def test_members_with_dots_for_folders_are_not_hidden(
+    archive: Path, tmp_path: Path, pictures: dict[str, bytes], prefix: str
+) -> None:
+    """Such as `tar -c .` packs."""
+    files = {prefix + name: content for name, content in pictures.items()}
+    photos = read_data(tar_of(files, tmp_path / "dots.tar"), SIZE_PX)
+    assert photos.names == tuple(files)
+    assert np.array_equal(photos.rgb, read_data(archive, SIZE_PX).rgb)
+
+
 def test_photos_in_upper_case_and_deeper_folders_are_found(folder: Path) -> None:
     deeper = folder / "a" / "B.JPG"
     deeper.parent.mkdir()

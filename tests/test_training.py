@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from multiprocessing.synchronize import Event
@@ -23,6 +23,7 @@ from flowercolor import engine, journal, plots, training
 from flowercolor.checkpoint import (
     BEST,
     LAST,
+    CheckpointInfo,
     load_generator,
     load_tensors,
     read_info,
@@ -190,6 +191,12 @@ def test_a_loss_is_the_mean_over_photos_not_over_batches(
     go(changed(epochs=2), sets, run)
     expected = (4 * 4 + 4 * 4 + 2 * 2) / 10
     assert [row["loss_d"] for row in read_metrics(run)] == pytest.approx([expected] * 2)
+
+
+def test_photos_of_another_size_are_refused(sets: Sets, run: Path) -> None:
+    with pytest.raises(SettingError, match=r"size_px is 32, and the photos of .* read at 16 px; "):
+        go(changed(size_px=32), sets, run)
+    assert not run.exists()
 
 
 @pytest.mark.parametrize("settings", [{"seed": 7}, {"flip": False}, {"lr": 2e-3}])
@@ -603,9 +610,64 @@ def test_an_end_between_any_two_files_loses_nothing(
         assert_same_run(run, tmp_path / "whole")
 
 
+def saves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Which checkpoints are written, and after which epoch, from now on, none for its age."""
+    written = []
+
+    def save(path: Path, info: CheckpointInfo, tensors: Mapping[str, Tensor]) -> None:
+        written.append((path.name, info.epoch))
+        save_checkpoint(path, info, tensors)
+
+    monkeypatch.setattr(training, "SAVE_EVERY_S", math.inf)
+    monkeypatch.setattr(training, "save_checkpoint", save)
+    return written
+
+
+@pytest.mark.parametrize("stop", [None, 3 * STEPS + 1])
+def test_short_epochs_are_saved_together(
+    sets: Sets, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int | None
+) -> None:
+    """The first, so that there is something to go on from, and the last; the best with them."""
+    l1 = [0.3, 0.31, 0.2, 0.21]
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
+    pretend(monkeypatch, l1, [50] * 4)
+    go(CONFIG, sets, tmp_path / "each")
+
+    written = saves(monkeypatch)
+    pretend(monkeypatch, l1, [50] * 4)
+    if stop:
+        assert not go(CONFIG, sets, run, should_stop=after(stop)).finished
+        assert written == [(BEST, 1), (LAST, 1), (BEST, 3), (LAST, 3)]
+        written.clear()
+    go(CONFIG, sets, run, resume=bool(stop))
+    later = [(LAST, 4)] if stop else [(BEST, 1), (LAST, 1), (BEST, 3), (LAST, 4)]
+    assert written == later
+    assert_same_run(run, tmp_path / "each")
+
+
+def test_a_kill_between_saves_loses_what_came_after_the_one_before(
+    sets: Sets, run: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves(monkeypatch)
+    stopping = after(3 * STEPS + 1)
+
+    def should_stop() -> bool:
+        if stopping():
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        go(CONFIG, sets, run, should_stop=should_stop)
+    assert read_info(run / LAST).epoch == 1
+    assert read_metrics(run)[-1]["epoch"] == 3
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
 def go_on(sets: Sets, run: Path, began: Event) -> None:
     """Train `CONFIG` in a process of its own, from where the last one was killed."""
     torch.set_num_threads(1)
+    training.SAVE_EVERY_S = 0  # the more there is to be killed
     began.set()
     go(CONFIG, sets, run, resume=(run / LAST).exists())
 
@@ -655,9 +717,11 @@ def test_a_run_killed_at_random_equals_one_that_was_not(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"lr": 2e-3}, "written with other settings than those given now"),
-        ({"seed": 1}, "written with other settings than those given now"),
-        ({"network": NetworkConfig(3)}, "written with other settings than those given now"),
+        ({"lr": 2e-3}, r"with other settings than those given now: lr 0.001, not 0.002; "),
+        (
+            {"seed": 1, "network": NetworkConfig(3)},
+            r"than those given now: seed 42, not 1, base_channels 2, not 3; ",
+        ),
     ],
 )
 def test_going_on_with_other_settings_is_refused(

@@ -25,8 +25,9 @@ from flowercolor.cli.console import (
 from flowercolor.ranks import ranks, share
 
 if TYPE_CHECKING:
-    from flowercolor.batch import Job
+    from flowercolor.batch import Job, Writing
     from flowercolor.colorizer import Colorizer
+    from flowercolor.progress import Progress
 
 __all__ = ["colorize"]
 
@@ -135,57 +136,31 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
-    import torch
-
-    from flowercolor.batch import Writing, convert, plan, run
+    from flowercolor.batch import Writing, plan
     from flowercolor.checkpoint import find_checkpoint, read_info
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
-    from flowercolor.distributed import ending_together, joined
     from flowercolor.errors import SettingError
-    from flowercolor.files import is_folder, is_there, write_bytes
-    from flowercolor.images import WRITABLE, output_format
+    from flowercolor.files import is_there
+    from flowercolor.images import SUFFIXES, output_format
 
-    place = ranks()
     progress = progress_of_leader()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
+    _refuse_clashes(
+        photos,
+        output,
+        file_format=file_format,
+        sheet=variants is not None,
+        render_size=render_size,
+        skip_colored=skip_colored,
+        json_lines=json_lines,
+    )
+
     ending = f".{file_format}" if file_format else None
-    if "" in photos or output == "":
-        raise SettingError(
-            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
-            "(the one you are in is called .)"
-        )
-    from_stdin = photos == ["-"]
-    if "-" in photos and not from_stdin:
-        raise SettingError("- (standard input) goes alone; leave out the other photos")
-    if output == "-" and (len(photos) > 1 or is_folder(photos[0])):
-        raise SettingError("-o - (standard output) takes one photo; give a folder for several")
     target = Path(output) if output not in (None, "-") else None
-    if target and ending and not is_folder(target):
-        meant = WRITABLE.get(target.suffix.lower())
-        if meant not in (None, WRITABLE[ending]):
-            raise SettingError(
-                f"-o {target}: is no {file_format}; leave out --format, or rename it"
-            )
+    from_stdin = photos == ["-"]
     to_bytes = from_stdin or output == "-"
-    if to_bytes and variants is not None:
-        raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
-    if to_bytes and (skip_colored or json_lines):
-        option = "--skip-colored" if skip_colored else "--json"
-        raise SettingError(f"{option} is for photos by their paths, into files; leave out - or it")
-    if variants is not None and render_size:
-        raise SettingError(
-            "--variants shows several working sizes; leave out --render-size, or --variants"
-        )
-    if variants is not None and (json_lines or skip_colored or file_format):
-        raise SettingError(
-            "--variants writes one sheet; leave out --json, --skip-colored and --format, or it"
-        )
     jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
-    if to_bytes and target and is_folder(target):
-        raise SettingError(
-            f"-o {target}: is a folder; name a file for what comes by standard input"
-        )
-    if (to_bytes or variants is not None) and not place.leads:
+    if (to_bytes or variants is not None) and not ranks().leads:
         return  # one result, which the leader makes
     if from_stdin and target and _is_stdin(target):
         raise SettingError(f"-o {target}: is the photo itself; choose another output")
@@ -195,45 +170,162 @@ def colorize(
     named = Path(f"photo{ending}") if ending else target
     wanted = output_format(named) if to_bytes and named else None
     if not (to_bytes or jobs):
-        raise SettingError(f"{', '.join(photos)}: no pictures there; --recursive looks deeper")
+        where = f"{', '.join(photos)}: no pictures there"
+        if recursive:
+            raise SettingError(f"{where} or below; expected {', '.join(sorted(SUFFIXES))} files")
+        raise SettingError(f"{where}; --recursive looks deeper")
+    if variants is not None and len(jobs) > 1:
+        raise SettingError(f"--variants shows one photo; {len(jobs)} were given")
 
-    def colorizer_at(vividness: float | None) -> Colorizer:
-        return Colorizer.from_checkpoint(
+    stops: tuple[float | None, ...] = (vividness,)
+    if (
+        variants is not None
+        and vividness is None
+        and read_info(find_checkpoint(checkpoint)).vividness is not None
+    ):
+        stops = (0, 0.5, 1) if variants > 2 else (0, 1)
+    colorizers: dict[str, Colorizer] = {}
+    for stop in stops:
+        options = [] if stop is None else [f"--vividness {stop:g}"]
+        options += [] if strength == 1 else [f"--strength {strength:g}"]
+        colorizers[" ".join(options)] = Colorizer.from_checkpoint(
             checkpoint,
-            vividness=vividness,
+            vividness=stop,
             render_size_px=render_size or RENDER_SIZE_PX,
             strength=strength,
             device=device,
             progress=progress,
         )
-
-    colorizer = colorizer_at(vividness)
-    if place.leads:
+    colorizer, *_ = colorizers.values()
+    if ranks().leads:
         say(f"Using the weights of {colorizer.name}.")
 
     if to_bytes:
-        source = sys.stdin.buffer.read() if from_stdin else Path(photos[0])
-        colored = convert(source, colorizer, wanted, writing)
-        if target:
-            write_bytes(target, colored)
-        else:
-            write_result(colored)
-        return
+        _color_stream(None if from_stdin else Path(photos[0]), target, wanted, colorizer, writing)
+    elif variants is not None:
+        _write_sheet(jobs[0], target, variants, colorizers, writing)
+    else:
+        _color_photos(jobs, colorizer, writing, progress, json_lines=json_lines)
 
-    if variants is not None:
-        sheet = jobs[0].target
-        if sheet != target:  # which names no file of its own
-            sheet = sheet.with_name(f"{jobs[0].source.stem}.variants.png")
-        fixed = [] if vividness is None else [f"--vividness {vividness:g}"]
-        fixed += [] if strength == 1 else [f"--strength {strength:g}"]
-        colorizers = {" ".join(fixed): colorizer}
-        if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
-            stops = (0, 0.5, 1) if variants > 2 else (0, 1)
-            colorizers = {
-                " ".join([f"--vividness {stop}", *fixed]): colorizer_at(stop) for stop in stops
-            }
-        _write_sheet(jobs, sheet, variants, colorizers, overwrite=overwrite)
+
+def _refuse_clashes(
+    photos: list[str],
+    output: str | None,
+    *,
+    file_format: Format | None,
+    sheet: bool,
+    render_size: int | None,
+    skip_colored: bool,
+    json_lines: bool,
+) -> None:
+    """Refuse arguments of which each is good and some do not go together."""
+    from flowercolor.errors import SettingError
+    from flowercolor.files import is_folder
+    from flowercolor.images import WRITABLE
+
+    if "" in photos or output == "":
+        raise SettingError(
+            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
+            "(the one you are in is called .)"
+        )
+    if "-" in photos and len(photos) > 1:
+        raise SettingError("- (standard input) goes alone; leave out the other photos")
+    if output == "-" and (len(photos) > 1 or is_folder(photos[0])):
+        raise SettingError("-o - (standard output) takes one photo; give a folder for several")
+    target = Path(output) if output not in (None, "-") else None
+    if target and file_format and not is_folder(target):
+        meant = WRITABLE.get(target.suffix.lower())
+        if meant not in (None, WRITABLE[f".{file_format}"]):
+            raise SettingError(
+                f"-o {target}: is no {file_format}; leave out --format, or rename it"
+            )
+    to_bytes = "-" in (*photos, output)
+    if to_bytes and sheet:
+        raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
+    if to_bytes and (skip_colored or json_lines):
+        option = "--skip-colored" if skip_colored else "--json"
+        raise SettingError(f"{option} is for photos by their paths, into files; leave out - or it")
+    if sheet and render_size:
+        raise SettingError(
+            "--variants shows several working sizes; leave out --render-size, or --variants"
+        )
+    if sheet and (json_lines or skip_colored or file_format):
+        raise SettingError(
+            "--variants writes one sheet; leave out --json, --skip-colored and --format, or it"
+        )
+    if to_bytes and target and is_folder(target):
+        raise SettingError(
+            f"-o {target}: is a folder; name a file for what comes by standard input"
+        )
+
+
+def _is_stdin(path: Path) -> bool:
+    """Whether standard input is read from this file."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
+    except (OSError, ValueError):  # there is no such file, or none behind standard input
+        return False
+
+
+def _color_stream(
+    photo: Path | None,
+    target: Path | None,
+    file_format: str | None,
+    colorizer: "Colorizer",
+    writing: "Writing",
+) -> None:
+    """Colour one photo, None being that of standard input; a target of None is standard output."""
+    from flowercolor.batch import convert
+    from flowercolor.files import write_bytes
+
+    colored = convert(photo or sys.stdin.buffer.read(), colorizer, file_format, writing)
+    if target:
+        write_bytes(target, colored)
+    else:
+        write_result(colored)
+
+
+def _write_sheet(
+    job: "Job",
+    target: Path | None,
+    count: int,
+    colorizers: "Mapping[str, Colorizer]",
+    writing: "Writing",
+) -> None:
+    from flowercolor.errors import SettingError
+    from flowercolor.images import read_photo, write_photo
+    from flowercolor.variants import variants
+
+    sheet = job.target
+    if sheet != target:  # which names no file of its own
+        sheet = sheet.with_name(f"{job.source.stem}.variants.png")
+    if sheet.exists() and sheet.samefile(job.source):
+        raise SettingError(f"{sheet}: is the photo itself; choose another output")
+    if sheet.exists() and not writing.overwrite:
+        say(f"Skipped: {sheet} is there already")
         return
+    write_photo(
+        sheet,
+        variants(read_photo(job.source).luma, colorizers, count),
+        quality=writing.quality,
+        subsampling=writing.subsampling,
+    )
+    print_result(str(sheet))
+
+
+def _color_photos(
+    jobs: "list[Job]",
+    colorizer: "Colorizer",
+    writing: "Writing",
+    progress: "Progress",
+    *,
+    json_lines: bool,
+) -> None:
+    """Colour this process's share of the photos, and tell of each."""
+    import torch
+
+    from flowercolor.batch import run
+    from flowercolor.distributed import ending_together, joined
 
     mine = _shared(jobs)
     count: Counter[str] = Counter()
@@ -268,23 +360,20 @@ def colorize(
                 print_result(str(outcome.job.target))
     stopped = stop() and count.total() < len(mine)
     if stopped:
-        again = "begins anew, for --overwrite is given" if overwrite else "goes on with the rest"
+        again = (
+            "begins anew, for --overwrite is given"
+            if writing.overwrite
+            else "goes on with the rest"
+        )
         say(f"Stopped; the same command {again}.")
     if len(jobs) > 1:
+        place = ranks()
         who = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
         say(f"{who}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
     if stopped:
         raise typer.Exit(EXIT_INTERRUPTED)
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _is_stdin(path: Path) -> bool:
-    """Whether standard input is read from this file."""
-    try:
-        return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
-    except (OSError, ValueError):  # there is no such file, or none behind standard input
-        return False
 
 
 def _shared(jobs: "list[Job]") -> "list[Job]":
@@ -299,27 +388,3 @@ def _shared(jobs: "list[Job]") -> "list[Job]":
     photos = [job for job in jobs if job.source not in results]
     found = [job for job in jobs if job.source in results]
     return [*share(photos), *(found if ranks().leads else ())]
-
-
-def _write_sheet(
-    jobs: "list[Job]",
-    sheet: Path,
-    count: int,
-    colorizers: "Mapping[str, Colorizer]",
-    *,
-    overwrite: bool,
-) -> None:
-    from flowercolor.errors import SettingError
-    from flowercolor.images import read_photo, write_photo
-    from flowercolor.variants import variants
-
-    if len(jobs) != 1:
-        raise SettingError(f"--variants shows one photo; {len(jobs)} were given")
-    source = jobs[0].source
-    if sheet.exists() and sheet.samefile(source):
-        raise SettingError(f"{sheet}: is the photo itself; choose another output")
-    if sheet.exists() and not overwrite:
-        say(f"Skipped: {sheet} is there already")
-        return
-    write_photo(sheet, variants(read_photo(source).luma, colorizers, count))
-    print_result(str(sheet))

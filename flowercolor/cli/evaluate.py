@@ -101,13 +101,13 @@ def evaluate(
 
     from rich.table import Table
 
-    from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
+    from flowercolor.checkpoint import BEST, LAST, find_checkpoint, load_generator, name_of
     from flowercolor.dataset import FlowerDataset, get_data, read_data, split_validation
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
-    from flowercolor.evaluation import with_twins, write_results
+    from flowercolor.evaluation import OTHER_ROWS, with_twins, write_results
     from flowercolor.plots import plot_losses
     from flowercolor.training import LOSSES, read_metrics, read_source
 
@@ -118,17 +118,27 @@ def evaluate(
         )
     leads = ranks().leads
     progress = progress_of_leader()
-    specs = [*([checkpoint] if checkpoint or not compare else []), *(compare or [])]
+    if vividness and compare:
+        raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
+    others = compare or []
+    specs = [*([checkpoint] if checkpoint or len(others) < 2 else []), *others]
     files = [find_checkpoint(spec) for spec in specs]
+    for number, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:number]]:
+            raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
     names = [name_of(file) for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
     chosen: dict[str, tuple[Path, float | None]]
     chosen = {name: (file, None) for name, file in zip(names, files, strict=True)}
     if vividness:
-        if compare:
-            raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
         chosen = {f"{names[0]} {share:g}": (files[0], share) for share in vividness}
+    for name in chosen.keys() & OTHER_ROWS:
+        file, _ = chosen[name]
+        own = "its folder" if file.name in (BEST, LAST) else "the file"
+        raise SettingError(
+            f"{file}: is named {name}, like a row that costs nothing to learn; rename {own}"
+        )
     place = pick_device(device)
     loaded = {
         name: load_generator(file, place, vividness=share) for name, (file, share) in chosen.items()
