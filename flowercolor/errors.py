@@ -1,15 +1,5 @@
 """What can go wrong, as one family of exceptions.
 
-    FlowercolorError
-    ├── SettingError     a setting is out of its range, or two of them do not fit
-    ├── DownloadError    the archive could not be fetched or is not the archive
-    ├── DataError        an archive or folder of photos cannot be trained on
-    ├── ImageError       a photo cannot be read or written
-    ├── CheckpointError  a checkpoint cannot be found, read or used
-    ├── TrainingError    the losses are no longer finite numbers
-    ├── DeviceError      the device asked for is not there, or too small
-    └── StorageError     a file cannot be written: full disk, no permission
-
 A message is one line: what was looked at, what was found, what was expected, what to do.
 """
 

@@ -82,14 +82,16 @@ def test_each_row_is_on_disk_at_once(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
-def test_an_epochs_end_adds_the_test_to_the_last_row_and_draws(tmp_path: Path) -> None:
+def test_an_epochs_end_adds_the_test_to_the_last_row_and_a_sheet(tmp_path: Path) -> None:
     written = Journal(tmp_path, Silent())
     for step in (2, 4):
         written.log(row(step))
     written.close_epoch(1, {"test_l1": 0.25}, SHEET)
     assert read_metrics(tmp_path) == [row(2), row(4, test_l1=0.25)]
-    assert (tmp_path / LOSSES).read_text() == "2"
     assert [path.name for path in (tmp_path / SAMPLES).iterdir()] == ["epoch_0001.png"]
+    assert not (tmp_path / LOSSES).exists()
+    written.draw()
+    assert (tmp_path / LOSSES).read_text() == "2"
 
 
 def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:
