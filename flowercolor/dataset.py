@@ -39,6 +39,7 @@ __all__ = [
     "read_labels",
     "split_validation",
     "to_pairs",
+    "with_twins",
 ]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -274,6 +275,35 @@ def read_labels(path: Path, photos: Photos) -> Tensor:
     texts = [classes[name] or "" for name in photos.names]
     number = {text: place for place, text in enumerate(sorted(set(texts)))}
     return torch.tensor([number[text] for text in texts])
+
+
+def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> list[str]:
+    """The photos of a set that have a twin in another.
+
+    Args:
+        path: A text file of pairs: the names of two photos, a tab between them, on each line.
+        dataset: The photos to look among.
+        others: Where their twins may be.
+
+    Raises:
+        DataError: The file cannot be read, is no list of pairs, or is one of other photos.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from error
+    pairs = [tuple(line.split("\t")) for line in lines if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise DataError(f"{path}: expected two names with a tab between them on each line")
+    own, foreign = set(dataset.names), set(others.names)
+    if not any(name in own or name in foreign for pair in pairs for name in pair):
+        raise DataError(
+            f"{path}: names none of the photos of {dataset.photos.source}; they are named like "
+            f"{dataset.photos.names[0]}"
+        )
+    twins = {one for one, other in pairs if other in foreign}
+    twins |= {other for one, other in pairs if one in foreign}
+    return [name for name in dataset.names if name in twins]
 
 
 def _pictures_below(folder: Path) -> list[Path]:

@@ -1,12 +1,9 @@
 """How good generators are on photos they have not seen, beside what costs nothing to learn."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,11 +11,8 @@ from torch import Tensor
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import memory_errors, repeatable, unrounded
-from flowercolor.distributed import check_alike, gathered, portion, together
-from flowercolor.errors import DataError
-from flowercolor.files import write_text
+from flowercolor.distributed import gathered, portion, together
 from flowercolor.metrics import (
-    SATURATED_CHROMA,
     Interval,
     bootstrap,
     colorfulness_per_image,
@@ -28,33 +22,29 @@ from flowercolor.metrics import (
     saturated,
 )
 from flowercolor.networks import UNet
-from flowercolor.plots import plot_scores, plot_trade, save_grid
+from flowercolor.plots import save_grid
 from flowercolor.progress import Progress, Silent
-from flowercolor.ranks import ranks
 
 __all__ = [
-    "COLUMNS",
     "FLOOR",
+    "MEDIAN",
+    "MEDIAN_BY_LUMA",
     "OTHER_ROWS",
-    "RECOGNITION",
     "TRUTH",
     "Judge",
     "Painter",
     "Rows",
     "Scores",
     "Summary",
-    "Table",
+    "device_of",
     "evaluate",
     "generate",
     "median_chroma",
     "paint",
     "score",
     "summarize",
-    "with_twins",
-    "write_results",
 ]
 
-SHEET_ROWS = 16
 LUMA_BINS = 20
 
 FLOOR = "grey photo"
@@ -76,32 +66,6 @@ Rows = dict[str, dict[str, Tensor]]
 
 Summary = dict[str, dict[str, Interval]]
 """By row and score, the mean over the pictures."""
-
-COLUMNS = {
-    "l1": ("L1", ".4f"),
-    "saturated_l1": ("L1 satur.", ".4f"),
-    "psnr": ("PSNR dB", ".2f"),
-    "ssim": ("SSIM", ".4f"),
-    "ciede2000": ("CIEDE 2000", ".2f"),
-    "colorfulness": ("colour", ".1f"),
-    "colorfulness_difference": ("less true", "+.1f"),
-}
-"""By score, its title and the format of its numbers."""
-
-RECOGNITION = {
-    "recognized": ("recognised", ".3f"),
-    "recovered": ("recovered", ".2f"),
-    "difference": ("to the first", "+.3f"),
-}
-"""The same for what a judge adds."""
-
-
-class Table(NamedTuple):
-    """Figures as text: by row, the mean and the interval for each of `columns`, their titles."""
-
-    title: str
-    columns: list[str]
-    rows: dict[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -187,7 +151,7 @@ def score(
         batch_size: Photos per step.
         progress: Told of each step.
     """
-    device = _device(generator)
+    device = device_of(generator)
     columns = [torch.empty(4, 0, device=device)]
     own = portion(len(dataset))
     for _, grey, real in _batches(dataset, own, batch_size, device, progress=progress):
@@ -336,174 +300,6 @@ def paint(chromas: Tensor, grey: Tensor) -> Tensor:
     return to_rgb(grey, fit_gamut(grey, chroma))
 
 
-def with_twins(path: Path, test_set: FlowerDataset, train_set: FlowerDataset) -> list[str]:
-    """The photos of the test set that have a twin in the training set.
-
-    Args:
-        path: A text file of pairs: the names of two photos, a tab between them, on each line.
-        test_set: The photos to look among.
-        train_set: Where their twins may be.
-
-    Raises:
-        DataError: The file cannot be read, is no list of pairs, or is one of other photos.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from error
-    pairs = [tuple(line.split("\t")) for line in lines if line.strip()]
-    if any(len(pair) != 2 for pair in pairs):
-        raise DataError(f"{path}: expected two names with a tab between them on each line")
-    test, train = set(test_set.names), set(train_set.names)
-    if not any(name in test or name in train for pair in pairs for name in pair):
-        raise DataError(
-            f"{path}: names none of the photos of {test_set.photos.source}; they are named like "
-            f"{test_set.photos.names[0]}"
-        )
-    twins = {one for one, other in pairs if other in train}
-    twins |= {other for one, other in pairs if one in train}
-    return [name for name in test_set.names if name in twins]
-
-
-def write_results(
-    generators: Mapping[str, UNet],
-    dataset: FlowerDataset,
-    results: Path,
-    *,
-    about: Mapping[str, Any],
-    train_set: FlowerDataset | None = None,
-    judge: Judge | None = None,
-    left_out: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    batch_size: int = 1,
-    progress: Progress | None = None,
-) -> list[Table]:
-    """Judge generators on a set and leave a results folder behind.
-
-        scores.json     the means with their intervals, and every score of every picture
-        scores.md       the same means as tables
-        pictures/       every picture: grey, as the first of the generators made it, truth
-        contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
-        scores.png      how the L1 spreads over the pictures
-        trade.png       the mean L1 of each row against its mean colourfulness
-
-    Beside the generators stand the grey photo itself and the chroma medians of the training
-    set: a generator that does not beat these has learned nothing.
-
-    Within `distributed.joined` the processes share the photos, and all but the leader write
-    nothing but the pictures of theirs.
-
-    Args:
-        generators: What to judge, by name, all on one device; the first is the one that the
-            others are compared with.
-        dataset: The photos to judge them on.
-        results: The folder; made where missing, files of the same names replaced.
-        about: What stands at the head of `scores.json`: the checkpoint, the data.
-        train_set: The photos for the chroma medians; without it there are none.
-        judge: Says of every picture whether it still shows what it should, in a table of its own.
-        left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
-        notes: What the reader of the figures has to know.
-        batch_size: Photos per step; changes speed, not scores.
-        progress: Told of each step.
-
-    Returns:
-        The tables of `scores.md`; none but in the leader.
-
-    Raises:
-        StorageError: A file cannot be written.
-        DataError: This process has other photos than the leader.
-    """
-    check_alike(dataset.photos.fingerprint, dataset.photos.source)
-    first, generator = next(iter(generators.items()))
-    painters: dict[str, Painter] = {
-        name: partial(generate, generator) for name, generator in generators.items()
-    }
-    painters[FLOOR] = lambda grey: grey.expand(-1, 3, -1, -1)
-    if train_set:
-        of_all, by_luma = median_chroma(train_set, progress)
-        painters[MEDIAN] = partial(paint, of_all)
-        painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
-    device = _device(generator)
-    rows = evaluate(
-        painters,
-        dataset,
-        device=device,
-        batch_size=batch_size,
-        progress=progress,
-        pictures=results / "pictures",
-        judge=judge,
-    )
-    if not ranks().leads:
-        return []
-
-    summary = summarize(rows)
-    differences = summarize(
-        {
-            name: {
-                key: rows[name][key] - values
-                for key, values in rows[first].items()
-                if key != "colorfulness_difference"
-            }
-            for name in list(painters)[1:]
-        }
-    )
-    document = {
-        **about,
-        "notes": list(notes),
-        "photos": len(dataset),
-        "mean_l1": summary[first]["l1"].mean,
-        "mean_grey_l1": summary[FLOOR]["l1"].mean,
-        "saturated_chroma": SATURATED_CHROMA,
-        "rows": _as_json(summary),
-        "differences": _as_json(differences),
-        "images": [
-            {
-                "name": name,
-                "rows": {
-                    row: {key: _finite(values[number].item()) for key, values in scores.items()}
-                    for row, scores in rows.items()
-                },
-            }
-            for number, name in enumerate(dataset.names)
-        ],
-    }
-    tables = [
-        _table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
-        _table(f"difference to {first}", differences, "+"),
-    ]
-    if left_out:
-        kept = torch.tensor([name not in left_out for name in dataset.names])
-        without = summarize(rows, kept)
-        document["without_twins"] = {"left_out": list(left_out), "rows": _as_json(without)}
-        tables.append(_table(f"{int(kept.sum()):,} without a twin", without))
-    if judge:
-        judged = {
-            row: scores | {"difference": differences[row]["recognized"]}
-            if row in differences
-            else scores
-            for row, scores in summary.items()
-        }
-        tables.append(_table("looks like its flower", judged, columns=RECOGNITION))
-    write_text(results / "scores.json", json.dumps(document, indent=1) + "\n")
-    write_text(results / "scores.md", _markdown(tables, notes))
-
-    l1 = rows[first]["l1"]
-    plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / "scores.png")
-    points = {
-        name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in painters
-    }
-    plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / "trade.png")
-
-    height = min(SHEET_ROWS, max(1, len(dataset) // 3))
-    starts = (0, (len(dataset) - height) // 2, len(dataset) - height)
-    order = l1.argsort()
-    shown = torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
-    grey, real = dataset.batch(shown)
-    fake = torch.cat([generate(generator, one.to(device)).cpu() for one in torch.split(grey, 1)])
-    save_grid(grey, fake, real, results / "contact.png", titles=["best", "median", "worst"])
-    return tables
-
-
 def _picture_files(names: list[str], folder: Path) -> list[Path]:
     """A unique PNG file below the folder for each name, which is a path in the data."""
     files: list[Path] = []
@@ -520,7 +316,8 @@ def _picture_files(names: list[str], folder: Path) -> list[Path]:
     return files
 
 
-def _device(generator: UNet) -> torch.device:
+def device_of(generator: UNet) -> torch.device:
+    """Where its weights lie."""
     return next(generator.parameters()).device
 
 
@@ -547,56 +344,3 @@ def _batches(
 def _bins(grey: Tensor, count: int) -> Tensor:
     """The bin of each pixel's luma, int64 of the shape of `grey`."""
     return (grey * count).long().clamp_max(count - 1)
-
-
-def _finite(value: float) -> float | None:
-    """The value, and null for NaN, which JSON does not know."""
-    return None if math.isnan(value) else value
-
-
-def _as_json(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
-    return {
-        row: {
-            key: {name: _finite(value) for name, value in interval._asdict().items()}
-            for key, interval in scores.items()
-        }
-        for row, scores in summary.items()
-    }
-
-
-def _table(
-    title: str,
-    summary: Summary,
-    sign: str = "",
-    columns: Mapping[str, tuple[str, str]] = COLUMNS,
-) -> Table:
-    def cell(interval: Interval | None, digits: str) -> tuple[str, str]:
-        if interval is None or math.isnan(interval.mean):
-            return "-", ""
-        mean, low, high = (format(value, digits) for value in interval)
-        return mean, f"{low}…{high}"
-
-    return Table(
-        title,
-        [title for title, _ in columns.values()],
-        {
-            name: [cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
-            for name, scores in summary.items()
-        },
-    )
-
-
-def _markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
-    lines = []
-    for table in tables:
-        titles = [table.title, *table.columns]
-        lines += [f"| {' | '.join(titles)} |", "|---|" + "--:|" * len(table.columns)]
-        for name, cells in table.rows.items():
-            texts = [
-                name,
-                *(f"{mean} ({interval})" if interval else mean for mean, interval in cells),
-            ]
-            lines.append(f"| {' | '.join(text.replace('|', '/') for text in texts)} |")
-        lines.append("")
-    notes = ["Means over the photos, with 95 % bootstrap intervals.", *notes]
-    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"

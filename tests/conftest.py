@@ -21,7 +21,8 @@ import numpy.typing as npt
 import pytest
 
 if TYPE_CHECKING:
-    from flowercolor.dataset import Photos
+    from flowercolor.dataset import FlowerDataset, Photos
+    from flowercolor.networks import UNet
 
 # Before torch is imported: threads that wait for each other in a busy loop make tiny networks
 # twenty times slower on a machine that has other work to do.
@@ -185,3 +186,26 @@ def in_ranks() -> Callable[..., list[Any]]:
             return [pickle.loads(receives.recv_bytes()) for _, receives in started]
 
     return call
+
+
+@pytest.fixture
+def flowers(photos: "Photos") -> "FlowerDataset":
+    from flowercolor.dataset import FlowerDataset
+
+    return FlowerDataset(photos, [7, 0, 3, 11, 5])
+
+
+@pytest.fixture(params=["rgb", "chroma"])
+def generator(request: pytest.FixtureRequest) -> "UNet":
+    """With running statistics of its own and colours that leave 0 to 1."""
+    import torch
+
+    from flowercolor.config import NetworkConfig
+    from flowercolor.networks import UNet
+
+    torch.manual_seed(3)
+    generator = UNet(NetworkConfig(2, request.param))
+    for _ in range(3):
+        generator(torch.rand(4, 1, 16, 16))
+    generator.head.weight.data *= 4
+    return generator

@@ -25,6 +25,7 @@ from flowercolor.dataset import (
     read_data,
     split_validation,
     to_pairs,
+    with_twins,
 )
 from flowercolor.errors import DataError, StorageError
 from flowercolor.progress import Silent
@@ -502,3 +503,38 @@ def test_a_pickled_dataset_is_the_same(photos: Photos) -> None:
 def test_a_dataset_goes_into_torchs_loader(photos: Photos) -> None:
     loader = DataLoader(FlowerDataset(photos), batch_size=5)
     assert [len(grey) for grey, _, _ in loader] == [5, 5, 2]
+
+
+# Twins
+
+
+def test_twins_are_those_across_the_split(photos: Photos, tmp_path: Path) -> None:
+    train_set, test_set = FlowerDataset(photos, range(8)), FlowerDataset(photos, range(8, 12))
+    names = photos.names
+    pairs = [(0, 9), (8, 3), (10, 11), (1, 2)]
+    listing = tmp_path / "twins.tsv"
+    listing.write_text("".join(f"{names[a]}\t{names[b]}\n" for a, b in pairs) + "x\ty\n\n")
+    assert with_twins(listing, test_set, train_set) == [names[8], names[9]]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"a b\n", "expected two names with a tab"),
+        (b"a\tb\tc\n", "expected two names with a tab"),
+        (b"a.jpg\tb.jpg\n", "names none of the photos"),
+        (b"", "names none of the photos"),
+    ],
+)
+def test_a_list_that_is_none_of_twins_is_refused(
+    content: bytes | None, said: str, photos: Photos, tmp_path: Path
+) -> None:
+    listing = tmp_path / "twins.tsv"
+    if content is not None:
+        listing.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        with_twins(listing, FlowerDataset(photos), FlowerDataset(photos))
+    assert str(caught.value).startswith(f"{listing}: ")
+    assert "\n" not in str(caught.value)

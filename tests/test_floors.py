@@ -17,7 +17,7 @@ FLOORS: tuple[set[str], ...] = (
     {"degradation", "devices", "images", "networks", "plots", "recipes", "render"},
     {"checkpoint", "dataset", "download", "journal"},
     {"colorizer", "evaluation", "feeding", "recognition"},
-    {"batch", "engine", "variants"},
+    {"batch", "engine", "report", "variants"},
     {"training"},
     {"cli"},
     {"__main__"},

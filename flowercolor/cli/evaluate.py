@@ -102,13 +102,20 @@ def evaluate(
     from rich.table import Table
 
     from flowercolor.checkpoint import BEST, LAST, find_checkpoint, load_generator, name_of
-    from flowercolor.dataset import FlowerDataset, get_data, read_data, split_validation
+    from flowercolor.dataset import (
+        FlowerDataset,
+        get_data,
+        read_data,
+        split_validation,
+        with_twins,
+    )
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
-    from flowercolor.evaluation import OTHER_ROWS, with_twins, write_results
+    from flowercolor.evaluation import OTHER_ROWS
     from flowercolor.plots import plot_losses
+    from flowercolor.report import write_results
     from flowercolor.training import LOSSES, read_metrics, read_source
 
     if whole and (twins or labels or validation):

@@ -1,0 +1,262 @@
+"""What an evaluation leaves behind: figures to read on, tables to paste, pictures to look at."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowercolor.dataset import FlowerDataset
+from flowercolor.distributed import check_alike
+from flowercolor.evaluation import (
+    FLOOR,
+    MEDIAN,
+    MEDIAN_BY_LUMA,
+    TRUTH,
+    Judge,
+    Painter,
+    Summary,
+    device_of,
+    evaluate,
+    generate,
+    median_chroma,
+    paint,
+    summarize,
+)
+from flowercolor.files import write_text
+from flowercolor.metrics import SATURATED_CHROMA, Interval
+from flowercolor.networks import UNet
+from flowercolor.plots import plot_scores, plot_trade, save_grid
+from flowercolor.progress import Progress
+from flowercolor.ranks import ranks
+
+__all__ = ["COLUMNS", "RECOGNITION", "Table", "write_results"]
+
+SHEET_ROWS = 16
+
+COLUMNS = {
+    "l1": ("L1", ".4f"),
+    "saturated_l1": ("L1 satur.", ".4f"),
+    "psnr": ("PSNR dB", ".2f"),
+    "ssim": ("SSIM", ".4f"),
+    "ciede2000": ("CIEDE 2000", ".2f"),
+    "colorfulness": ("colour", ".1f"),
+    "colorfulness_difference": ("less true", "+.1f"),
+}
+"""By score, its title and the format of its numbers."""
+
+RECOGNITION = {
+    "recognized": ("recognised", ".3f"),
+    "recovered": ("recovered", ".2f"),
+    "difference": ("to the first", "+.3f"),
+}
+"""The same for what a judge adds."""
+
+
+class Table(NamedTuple):
+    """Figures as text: by row, the mean and the interval for each of `columns`, their titles."""
+
+    title: str
+    columns: list[str]
+    rows: dict[str, list[tuple[str, str]]]
+
+
+def write_results(
+    generators: Mapping[str, UNet],
+    dataset: FlowerDataset,
+    results: Path,
+    *,
+    about: Mapping[str, Any],
+    train_set: FlowerDataset | None = None,
+    judge: Judge | None = None,
+    left_out: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    batch_size: int = 1,
+    progress: Progress | None = None,
+) -> list[Table]:
+    """Judge generators on a set and leave a results folder behind.
+
+        scores.json     the means with their intervals, and every score of every picture
+        scores.md       the same means as tables
+        pictures/       every picture: grey, as the first of the generators made it, truth
+        contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
+        scores.png      how the L1 spreads over the pictures
+        trade.png       the mean L1 of each row against its mean colourfulness
+
+    Beside the generators stand the grey photo itself and the chroma medians of the training
+    set: a generator that does not beat these has learned nothing.
+
+    Within `distributed.joined` the processes share the photos, and all but the leader write
+    nothing but the pictures of theirs.
+
+    Args:
+        generators: What to judge, by name, all on one device; the first is the one that the
+            others are compared with.
+        dataset: The photos to judge them on.
+        results: The folder; made where missing, files of the same names replaced.
+        about: What stands at the head of `scores.json`: the checkpoint, the data.
+        train_set: The photos for the chroma medians; without it there are none.
+        judge: Says of every picture whether it still shows what it should, in a table of its own.
+        left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
+        notes: What the reader of the figures has to know.
+        batch_size: Photos per step; changes speed, not scores.
+        progress: Told of each step.
+
+    Returns:
+        The tables of `scores.md`; none but in the leader.
+
+    Raises:
+        StorageError: A file cannot be written.
+        DataError: This process has other photos than the leader.
+    """
+    check_alike(dataset.photos.fingerprint, dataset.photos.source)
+    first, generator = next(iter(generators.items()))
+    painters: dict[str, Painter] = {
+        name: partial(generate, generator) for name, generator in generators.items()
+    }
+    painters[FLOOR] = lambda grey: grey.expand(-1, 3, -1, -1)
+    if train_set:
+        of_all, by_luma = median_chroma(train_set, progress)
+        painters[MEDIAN] = partial(paint, of_all)
+        painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
+    rows = evaluate(
+        painters,
+        dataset,
+        device=device_of(generator),
+        batch_size=batch_size,
+        progress=progress,
+        pictures=results / "pictures",
+        judge=judge,
+    )
+    if not ranks().leads:
+        return []
+
+    summary = summarize(rows)
+    differences = summarize(
+        {
+            name: {
+                key: rows[name][key] - values
+                for key, values in rows[first].items()
+                if key != "colorfulness_difference"
+            }
+            for name in list(painters)[1:]
+        }
+    )
+    document = {
+        **about,
+        "notes": list(notes),
+        "photos": len(dataset),
+        "mean_l1": summary[first]["l1"].mean,
+        "mean_grey_l1": summary[FLOOR]["l1"].mean,
+        "saturated_chroma": SATURATED_CHROMA,
+        "rows": _as_json(summary),
+        "differences": _as_json(differences),
+        "images": [
+            {
+                "name": name,
+                "rows": {
+                    row: {key: _finite(values[number].item()) for key, values in scores.items()}
+                    for row, scores in rows.items()
+                },
+            }
+            for number, name in enumerate(dataset.names)
+        ],
+    }
+    tables = [
+        _table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
+        _table(f"difference to {first}", differences, "+"),
+    ]
+    if left_out:
+        kept = torch.tensor([name not in left_out for name in dataset.names])
+        without = summarize(rows, kept)
+        document["without_twins"] = {"left_out": list(left_out), "rows": _as_json(without)}
+        tables.append(_table(f"{int(kept.sum()):,} without a twin", without))
+    if judge:
+        judged = {
+            row: scores | {"difference": differences[row]["recognized"]}
+            if row in differences
+            else scores
+            for row, scores in summary.items()
+        }
+        tables.append(_table("looks like its flower", judged, columns=RECOGNITION))
+    write_text(results / "scores.json", json.dumps(document, indent=1) + "\n")
+    write_text(results / "scores.md", _markdown(tables, notes))
+
+    l1 = rows[first]["l1"]
+    plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / "scores.png")
+    points = {
+        name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in painters
+    }
+    plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / "trade.png")
+    _write_sheet(generator, dataset, l1, results / "contact.png")
+    return tables
+
+
+def _write_sheet(generator: UNet, dataset: FlowerDataset, l1: Tensor, path: Path) -> None:
+    """The photos of the lowest, the middle and the highest L1, as grey, generated and true."""
+    height = min(SHEET_ROWS, max(1, len(dataset) // 3))
+    starts = (0, (len(dataset) - height) // 2, len(dataset) - height)
+    order = l1.argsort()
+    shown = torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
+    grey, real = dataset.batch(shown)
+    fake = torch.cat(
+        [generate(generator, one.to(device_of(generator))).cpu() for one in torch.split(grey, 1)]
+    )
+    save_grid(grey, fake, real, path, titles=["best", "median", "worst"])
+
+
+def _finite(value: float) -> float | None:
+    """The value, and null for NaN, which JSON does not know."""
+    return None if math.isnan(value) else value
+
+
+def _as_json(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {
+        row: {
+            key: {name: _finite(value) for name, value in interval._asdict().items()}
+            for key, interval in scores.items()
+        }
+        for row, scores in summary.items()
+    }
+
+
+def _table(
+    title: str,
+    summary: Summary,
+    sign: str = "",
+    columns: Mapping[str, tuple[str, str]] = COLUMNS,
+) -> Table:
+    def cell(interval: Interval | None, digits: str) -> tuple[str, str]:
+        if interval is None or math.isnan(interval.mean):
+            return "-", ""
+        mean, low, high = (format(value, digits) for value in interval)
+        return mean, f"{low}…{high}"
+
+    return Table(
+        title,
+        [title for title, _ in columns.values()],
+        {
+            name: [cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
+            for name, scores in summary.items()
+        },
+    )
+
+
+def _markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
+    lines = []
+    for table in tables:
+        titles = [table.title, *table.columns]
+        lines += [f"| {' | '.join(titles)} |", "|---|" + "--:|" * len(table.columns)]
+        for name, cells in table.rows.items():
+            texts = [
+                name,
+                *(f"{mean} ({interval})" if interval else mean for mean, interval in cells),
+            ]
+            lines.append(f"| {' | '.join(text.replace('|', '/') for text in texts)} |")
+        lines.append("")
+    notes = ["Means over the photos, with 95 % bootstrap intervals.", *notes]
+    return "\n".join([*lines, *(f"- {note}" for note in notes)]) + "\n"

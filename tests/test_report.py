@@ -1,0 +1,194 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from flowercolor.config import NetworkConfig
+from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.errors import StorageError
+from flowercolor.evaluation import FLOOR, TRUTH, score
+from flowercolor.metrics import colorfulness_per_image, measure
+from flowercolor.networks import UNet
+from flowercolor.report import COLUMNS, RECOGNITION, write_results
+
+
+def test_the_results_folder_agrees_with_itself(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    torch.manual_seed(9)
+    other = UNet(NetworkConfig(1))
+    train_set = FlowerDataset(flowers.photos, [1, 2, 4])
+    tables = write_results(
+        {"mine": generator, "other": other},
+        flowers,
+        results,
+        about={"checkpoint": "mine"},
+        train_set=train_set,
+        left_out=flowers.names[1:3],
+        notes=["Look closely."],
+        batch_size=2,
+    )
+    document = json.loads((results / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert document["checkpoint"] == "mine"
+    assert document["photos"] == len(document["images"]) == 5
+    assert [image["name"] for image in document["images"]] == flowers.names
+
+    # The means are those of the pictures' own figures.
+    names = ["mine", "other", FLOOR, "median chroma", "median chroma by luma"]
+    assert list(document["rows"]) == [*names, TRUTH]
+    without = document["without_twins"]
+    assert without["left_out"] == flowers.names[1:3]
+
+    def values(row: str, key: str, *left_out: int) -> list[float]:
+        images = [i for number, i in enumerate(document["images"]) if number not in left_out]
+        return [i["rows"][row][key] for i in images if i["rows"][row][key] is not None]
+
+    for row in names:
+        for key in COLUMNS:
+            mean = np.mean(values(row, key))
+            figures = document["rows"][row][key]
+            assert figures["mean"] == pytest.approx(mean, abs=1e-9)
+            assert figures["low"] <= figures["mean"] <= figures["high"]
+            kept = np.mean(values(row, key, 1, 2))
+            assert without["rows"][row][key]["mean"] == pytest.approx(kept, abs=1e-9)
+    assert document["mean_l1"] == document["rows"]["mine"]["l1"]["mean"]
+    assert document["mean_grey_l1"] == document["rows"][FLOOR]["l1"]["mean"]
+    assert list(document["differences"]) == names[1:]
+    for row in names[1:]:
+        more = np.subtract(values(row, "l1"), values("mine", "l1")).mean()
+        assert document["differences"][row]["l1"]["mean"] == pytest.approx(more, abs=1e-6)
+
+    # What is printed is what is written.
+    assert [table.title for table in tables] == [
+        "5 photos at 16 px",
+        "difference to mine",
+        "3 without a twin",
+    ]
+    markdown = (results / "scores.md").read_text()
+    assert "- Look closely.\n" in markdown
+    for table, part in zip(
+        tables, (document["rows"], document["differences"], without["rows"]), strict=True
+    ):
+        for row, cells in table.rows.items():
+            if row == TRUTH:
+                assert cells[0] == ("-", "")
+                continue
+            sign = "+" if part is document["differences"] else ""
+            l1, low, high = (format(x, sign + ".4f") for x in part[row]["l1"].values())
+            assert cells[0] == (l1, f"{low}…{high}")
+            assert f"| {row} | {l1} ({low}…{high}) |" in markdown
+
+    # Every picture lies where its name says, and shows what was scored.
+    written = sorted(path for path in (results / "pictures").rglob("*") if path.is_file())
+    expected = [results / "pictures" / name.replace(".jpg", ".png") for name in flowers.names]
+    assert written == sorted(expected)
+    for image, file in zip(document["images"], expected, strict=True):
+        bgr = cv2.imread(str(file))
+        assert bgr is not None
+        grey, shown, real = (
+            bgr[2:18, 2 + 18 * place : 18 + 18 * place, ::-1] / 255 for place in range(3)
+        )
+        l1, grey_l1 = (image["rows"][row]["l1"] for row in ("mine", FLOOR))
+        assert np.abs(shown - real).mean() == pytest.approx(l1, abs=0.5 / 255)
+        assert np.abs(grey - real).mean() == pytest.approx(grey_l1, abs=1e-6)
+
+    # The sheet shows the best, the middle and the worst picture.
+    sheet = cv2.imread(str(results / "contact.png"))
+    assert sheet is not None
+    assert sheet.shape == (24 + 2 + 18, 2 + 18 * 3 * 3, 3)
+    order = np.argsort(values("mine", "l1"))
+    for place, number in enumerate(order[[0, 2, 4]]):
+        bgr = cv2.imread(str(expected[int(number)]))
+        assert bgr is not None
+        assert np.array_equal(sheet[24:, 54 * place : 54 * place + 56], bgr)
+    assert cv2.imread(str(results / "scores.png")) is not None
+
+
+def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_path: Path) -> None:
+    """He knows colours when he sees them, and the second photo never."""
+
+    def judge(pictures: Tensor, positions: Tensor) -> Tensor:
+        return (colorfulness_per_image(pictures) > 1).float() * (positions != 1)
+
+    mine, other = UNet(NetworkConfig(1)), UNet(NetworkConfig(1, "chroma"))
+    other.head.weight.data.zero_()
+    assert other.head.bias is not None
+    other.head.bias.data.zero_()
+    tables = write_results(
+        {"mine": mine, "other": other},
+        flowers,
+        tmp_path,
+        about={},
+        judge=judge,
+        left_out=flowers.names[1:2],
+    )
+    assert [len(table.columns) for table in tables] == [7, 7, 7, 3]
+    assert tables[-1].columns == [title for title, _ in RECOGNITION.values()]
+    recognised = {name: [mean for mean, _ in cells] for name, cells in tables[-1].rows.items()}
+    assert recognised == {
+        "mine": ["0.800", "1.00", "-"],
+        "other": ["0.000", "0.00", "-0.800"],
+        FLOOR: ["0.000", "0.00", "-0.800"],
+        TRUTH: ["0.800", "1.00", "-"],
+    }
+    document = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert document["rows"]["mine"]["recognized"]["mean"] == pytest.approx(0.8)
+    assert document["rows"]["other"]["recovered"] == {"mean": 0, "low": 0, "high": 0}
+    assert document["differences"]["other"]["recognized"]["high"] < 0
+    assert document["without_twins"]["rows"]["mine"]["recognized"]["mean"] == 1
+    assert [image["rows"]["mine"]["recognized"] for image in document["images"]] == [1, 0, 1, 1, 1]
+    markdown = (tmp_path / "scores.md").read_text()
+    assert (
+        "| looks like its flower | recognised | recovered | to the first |\n|---|--:|--:|--:|\n"
+        in markdown
+    )
+
+
+def test_all_that_is_measured_has_a_column() -> None:
+    one = torch.rand(1, 3, 16, 16)
+    assert list(measure(one, one)) == list(COLUMNS)
+
+
+def test_without_a_training_split_there_are_no_chroma_medians(
+    flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    [table, _] = write_results({"mine": UNet(NetworkConfig(1))}, flowers, tmp_path, about={})
+    assert list(table.rows) == ["mine", FLOOR, TRUTH]
+    assert "without_twins" not in json.loads((tmp_path / "scores.json").read_text())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_photo_is_enough(count: int, photos: Photos, tmp_path: Path) -> None:
+    """Also where all of them are left out, and none is saturated."""
+    grey = np.repeat(photos.rgb[:, :, :, :1], 3, axis=3)
+    few = FlowerDataset(replace(photos, rgb=grey), range(count))
+    tables = write_results(
+        {"mine": UNet(NetworkConfig(1))}, few, tmp_path, about={}, left_out=few.names
+    )
+    titles = list(COLUMNS)
+    assert tables[0].rows["mine"][titles.index("saturated_l1")] == ("-", "")
+    assert tables[0].rows[FLOOR][titles.index("psnr")] == ("100.00", "100.00…100.00")
+    assert {mean for cells in tables[2].rows.values() for mean, _ in cells} == {"-"}
+    json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert (tmp_path / "contact.png").is_file()
+
+
+def test_results_are_replaced(flowers: FlowerDataset, tmp_path: Path) -> None:
+    for seed in range(2):
+        torch.manual_seed(seed)
+        generator = UNet(NetworkConfig(1))
+        write_results({"mine": generator}, flowers, tmp_path, about={})
+    document = json.loads((tmp_path / "scores.json").read_text())
+    assert document["mean_l1"] == pytest.approx(score(generator, flowers).mean_l1)
+
+
+def test_a_place_that_takes_no_files_is_reported(flowers: FlowerDataset, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_results({"mine": UNet(NetworkConfig(1))}, flowers, tmp_path / "results", about={})
