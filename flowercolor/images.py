@@ -558,12 +558,21 @@ def encode_photo(
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
 
     Raises:
-        ImageError: The pixels are of another kind, or the format cannot hold them.
+        ImageError: The pixels are of another kind, or the format cannot hold them or is none
+            of these.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"
         )
+    if alpha is not None and alpha.shape != rgb.shape[:2]:
+        raise ImageError(
+            f"the opacity is {list(alpha.shape)} and the picture {list(rgb.shape)}; expected the "
+            "same height and width"
+        )
+    if file_format not in WRITABLE.values():
+        known = ", ".join(sorted(set(WRITABLE.values())))
+        raise ImageError(f"the format is {file_format!r}; expected one of {known}")
     metadata = metadata or Metadata()
     depth = rgb.dtype if file_format in ("PNG", "TIFF") else np.dtype(np.uint8)
     pixels = _as_depth(rgb, depth)

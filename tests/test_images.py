@@ -473,6 +473,13 @@ def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
         encode_photo(rgb, "PNG")
 
 
+def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
+    with pytest.raises(ImageError, match=r"opacity is \[4, 6\] and the picture \[6, 4, 3\]; "):
+        encode_photo(noise(6, 4, 3), "PNG", alpha=noise(4, 6))
+    with pytest.raises(ImageError, match="the format is 'GIF'; expected one of AVIF, BMP, JPEG, "):
+        encode_photo(noise(6, 4, 3), "GIF")
+
+
 # What cannot be read
 
 
