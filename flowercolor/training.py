@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -179,17 +179,22 @@ def train(
     best: tuple[CheckpointInfo, dict[str, Tensor]] | None = None  # not on disk yet
     saved_s = -math.inf
 
+    def save_best() -> None:
+        nonlocal best
+        if journal and best:
+            save_checkpoint(run / BEST, *best)
+        best = None
+
     def save() -> None:
-        nonlocal best, saved_s
+        nonlocal saved_s
         state = engine.state()
         _check_finite(run, info, state["totals"].tolist())
+        save_best()
         if journal:
-            if best:
-                save_checkpoint(run / BEST, *best)
             journal.draw()
             # Last of all: whatever is missing after a kill, resuming makes again.
             save_checkpoint(run / LAST, info, state)
-        best, saved_s = None, time.monotonic()
+        saved_s = time.monotonic()
 
     train_set, test_set = resident(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
@@ -197,7 +202,9 @@ def train(
     with (
         closing(journal) if journal else nullcontext(),
         progress.task("Training", config.epochs * steps, "steps") as task,
+        ExitStack() as at_the_end,
     ):
+        at_the_end.callback(save_best)  # after an error too, such as losses that are no numbers
         task.advance(done)
         for epoch in range(info.epoch + 1, config.epochs + 1):
             if _out_of_patience(info):

@@ -645,6 +645,16 @@ def test_short_epochs_are_saved_together(
     assert_same_run(run, tmp_path / "each")
 
 
+def test_the_best_is_saved_even_where_training_goes_off(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = saves(monkeypatch)
+    pretend(monkeypatch, [0.3, 0.2, math.nan], [50] * 3)
+    with pytest.raises(TrainingError, match=r"epoch 3 is not a finite number; .* start from its"):
+        go(CONFIG, sets, run)
+    assert written == [(BEST, 1), (LAST, 1), (BEST, 2)]
+
+
 def test_a_kill_between_saves_loses_what_came_after_the_one_before(
     sets: Sets, run: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
