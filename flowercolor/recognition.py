@@ -62,20 +62,20 @@ def load_classifier(
     Raises:
         StorageError: The cache cannot be written.
     """
-    place = torch.device(device)
+    target = torch.device(device)
     photos = train_set.photos
     known = (photos.fingerprint, photos.rgb.shape[1], train_set.indices.tolist(), labels.tolist())
     key = hashlib.blake2b(json.dumps([_RECIPE_VERSION, *known]).encode(), digest_size=12)
     file = paths.cache_dir() / "classifiers" / f"{key.hexdigest()}.safetensors"
     # Its random numbers are its own: the caller's, on the CPU and that GPU, are left as they were.
-    with torch.random.fork_rng([place] if place.type == "cuda" else []):
+    with torch.random.fork_rng([target] if target.type == "cuda" else []):
         torch.manual_seed(0)
         network: nn.Module = resnet18(num_classes=int(labels.max()) + 1)
-        network = network.to(place).to(memory_format=torch.channels_last)
+        network = network.to(target).to(memory_format=torch.channels_last)
         try:
             network.load_state_dict(load_file(file))
         except (OSError, SafetensorError, RuntimeError):
-            _train(network, train_set, labels[train_set.indices], place, progress or Silent())
+            _train(network, train_set, labels[train_set.indices], target, progress or Silent())
             weights = network.state_dict()
             write_bytes(file, save({k: v.cpu().contiguous() for k, v in weights.items()}))
     return network.eval()

@@ -146,9 +146,10 @@ def evaluate(
         raise SettingError(
             f"{file}: is named {name}, like a row that costs nothing to learn; rename {own}"
         )
-    place = pick_device(device)
+    target = pick_device(device)
     loaded = {
-        name: load_generator(file, place, vividness=share) for name, (file, share) in chosen.items()
+        name: load_generator(file, target, vividness=share)
+        for name, (file, share) in chosen.items()
     }
     infos = {name: info for name, (_, info) in loaded.items()}
     sizes_px = {name: info.config.size_px for name, info in infos.items()}
@@ -160,7 +161,7 @@ def evaluate(
         say(f"Judging {file}")
 
     learned_from = read_source(files[0].parent)
-    with joined(place):
+    with joined(target):
         notes = []
         with in_turn():
             source = data or learned_from or download_archive(progress=progress).path
@@ -202,7 +203,7 @@ def evaluate(
 
             classes = read_labels(labels, test_set.photos)
             with in_turn():
-                classifier = load_classifier(train_set, classes, device=place, progress=progress)
+                classifier = load_classifier(train_set, classes, device=target, progress=progress)
             judge = partial(recognized, classifier, classes[test_set.indices])
         tables = write_results(
             {name: generator for name, (generator, _) in loaded.items()},
