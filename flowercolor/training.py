@@ -52,6 +52,7 @@ __all__ = [
     "TrainResult",
     "check_frozen",
     "check_labels",
+    "find_source",
     "read_metrics",
     "read_source",
     "train",
@@ -299,6 +300,21 @@ def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
         return Path(about["data"][what])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
+    """What `read_source` gives, which has to be there still.
+
+    Raises:
+        DataError: It is not.
+    """
+    path = read_source(run, what)
+    if path and not path.exists():
+        option = {"source": "--data", "labels": "--labels"}[what]
+        raise DataError(
+            f"{path}: is there no more, and {run} learned from it; say by {option} where it is now"
+        )
+    return path
 
 
 def _check_photos(config: TrainConfig, train_set: FlowerDataset, test_set: FlowerDataset) -> None:

@@ -43,7 +43,7 @@ from flowercolor.evaluation import Scores, score
 from flowercolor.files import write_text
 from flowercolor.networks import Discriminator, UNet
 from flowercolor.progress import Silent, Task
-from flowercolor.training import TrainResult, read_metrics, read_source, train
+from flowercolor.training import TrainResult, find_source, read_metrics, read_source, train
 
 Sets = tuple[FlowerDataset, FlowerDataset]
 
@@ -842,6 +842,17 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
     with pytest.raises(DeviceError):
         go(CONFIG, sets, run, device="cuda")
     assert not run.exists()
+
+
+@pytest.mark.parametrize(("what", "option"), [("source", "--data"), ("labels", "--labels")])
+def test_what_a_run_learned_from_has_to_be_there(run: Path, what: Any, option: str) -> None:
+    assert find_source(run, what) is None
+    write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
+    assert read_source(run, what) == run / "gone"
+    with pytest.raises(DataError, match=rf"gone: is there no more, and .* by {option} where"):
+        find_source(run, what)
+    (run / "gone").touch()
+    assert find_source(run, what) == run / "gone"
 
 
 def test_a_run_without_files_has_no_metrics_and_no_source(run: Path) -> None:

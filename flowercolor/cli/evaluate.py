@@ -116,7 +116,7 @@ def evaluate(
     from flowercolor.evaluation import OTHER_ROWS
     from flowercolor.plots import plot_losses
     from flowercolor.report import write_results
-    from flowercolor.training import LOSSES, read_metrics, read_source
+    from flowercolor.training import LOSSES, find_source, read_metrics, read_source
 
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"
@@ -160,11 +160,12 @@ def evaluate(
     for file in files if leads else ():
         say(f"Judging {file}")
 
-    learned_from = read_source(files[0].parent)
+    run = files[0].parent
+    learned_from = read_source(run)
     with joined(target):
         notes = []
         with in_turn():
-            source = data or learned_from or download_archive(progress=progress).path
+            source = data or find_source(run) or download_archive(progress=progress).path
             if whole:
                 train_set = None
                 test_set = FlowerDataset(read_data(source, size_px, progress))
@@ -227,7 +228,7 @@ def evaluate(
         )
     if not leads:
         return
-    rows = read_metrics(files[0].parent)
+    rows = read_metrics(run)
     if rows:
         plot_losses(rows, results / LOSSES)
     else:

@@ -280,7 +280,7 @@ def train(
     from flowercolor.errors import SettingError
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import check_frozen, check_labels, read_source
+    from flowercolor.training import check_frozen, check_labels, find_source
     from flowercolor.training import train as run_training
 
     place = ranks()
@@ -297,8 +297,8 @@ def train(
         run = find_run(resume)
         info = read_info(run / LAST)
         config, left_out = info.config, info.data.get("left_out", [])
-        data = data or read_source(run)
-        labels = labels or read_source(run, "labels")
+        data = data or find_source(run)
+        labels = labels or find_source(run, "labels")
     elif out and (out / LAST).exists():
         raise SettingError(
             f"{out}: holds a run already; go on with it by --resume, or name another --out"
