@@ -68,6 +68,9 @@ class TrainConfig:
         lambda_l1: Weight of the L1 term in the generator's loss.
         lambda_adv: Weight of the adversarial term; 0 trains the generator on L1 alone
             and leaves the discriminator as it is.
+        lambda_color: Weight of the distance between the colourfulness of the generated and of
+            the true picture, in the units of Hasler and Süsstrunk 2003. 0, the design, leaves
+            it out.
         lambda_class: Weight of telling a photo's class beside its colours; needs photos with
             classes. 0, the design, leaves it out.
         freeze_deep: Leave the generator's way down and the first level of its way up as they
@@ -97,6 +100,7 @@ class TrainConfig:
     lr_decay: LrDecay = "none"
     lambda_l1: float = 50.0
     lambda_adv: float = 1.0
+    lambda_color: float = 0.0
     lambda_class: float = 0.0
     freeze_deep: bool = False
     size_px: int = 128
@@ -112,7 +116,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("lambda_l1", "lambda_adv", "lambda_class", "patience", "seed"):
+        for name in ("lambda_l1", "lambda_adv", "lambda_color", "lambda_class", "patience", "seed"):
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < 1:
             raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")

@@ -21,6 +21,7 @@ from flowercolor.distributed import average_buffers, parallel, synchronized, tog
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
+from flowercolor.metrics import colorfulness_per_image
 from flowercolor.networks import Discriminator, Supervised, UNet
 from flowercolor.ranks import ranks, share
 
@@ -116,6 +117,8 @@ class Engine:
         self._watched = ["loss_g", "l1"]
         if config.lambda_adv:
             self._watched += ["loss_d", "adversarial", "d_real", "d_fake"]
+        if config.lambda_color:
+            self._watched += ["loss_color"]
         if config.lambda_class:
             self._watched += ["loss_class", "class_accuracy"]
         # The sums of what is watched, and of the photos. Reading them at every step would
@@ -176,6 +179,11 @@ class Engine:
             loss_g = loss_g + config.lambda_adv * adversarial
             watched += [loss_d, adversarial, logits_real.sigmoid().mean()]
             watched += [logits_fake.sigmoid().mean()]
+
+        if config.lambda_color:
+            loss_color = F.l1_loss(colorfulness_per_image(fake), colorfulness_per_image(real))
+            loss_g = loss_g + config.lambda_color * loss_color
+            watched += [loss_color]
 
         if config.lambda_class:
             assert class_logits is not None  # what `Supervised` gives

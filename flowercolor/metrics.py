@@ -6,6 +6,7 @@ generated is clamped to 0 to 1 first, since nothing else can be shown.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -94,11 +95,15 @@ def colorfulness_per_image(rgb: Tensor) -> Tensor:
 
     sigma + 0.3 mu, the lengths of the deviations and of the means of the opponent colours
     R - G and (R + G) / 2 - B. These are signed, as published; much code takes their size.
+    Can be learned from: the gradient is finite for grey pictures too, and 0.
     """
     r, g, b = (255 * rgb.float().clamp(0, 1)).flatten(2).unbind(1)
     opponents = torch.stack((r - g, (r + g) / 2 - b))
-    sigma = torch.hypot(*opponents.std(dim=2, correction=0))
-    return sigma + 0.3 * torch.hypot(*opponents.mean(dim=2))
+    mean = opponents.mean(dim=2, keepdim=True)
+    # Not `std` and `hypot`, whose gradients are no numbers where all is 0.
+    length = partial(torch.linalg.vector_norm, dim=(0, 2))
+    colorfulness: Tensor = length(opponents - mean) / r.shape[1] ** 0.5 + 0.3 * length(mean)
+    return colorfulness
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

@@ -441,6 +441,17 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
         begin().step(batch(), 1e-3)
 
 
+def test_the_generator_learns_to_be_as_colourful_as_the_truth() -> None:
+    """By that term alone, which beside L1 is a small one."""
+    learning = begin(dataclasses.replace(L1_ONLY, lambda_l1=1e-9, lambda_color=1))
+    watched = []
+    for _ in range(30):
+        learning.step(batch(), 3e-3)
+        watched.append(learning.means())
+    assert watched[0]["loss_g"] == pytest.approx(watched[0]["loss_color"])
+    assert watched[-1]["loss_color"] < 0.5 * watched[0]["loss_color"]
+
+
 def test_a_gpu_is_kept_to_convolutions_that_add_in_a_fixed_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

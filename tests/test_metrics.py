@@ -169,6 +169,15 @@ def test_colourfulness_keeps_the_signs() -> None:
     assert colorfulness_per_image(torch.full((1, 3, 4, 4), 0.4)).item() == 0
 
 
+def test_colorfulness_can_be_learned_from_grey_pictures_on() -> None:
+    grey = torch.rand(1, 1, 4, 4).expand(-1, 3, -1, -1).clone().requires_grad_()
+    flat = torch.full((1, 3, 4, 4), 0.4, requires_grad=True)
+    for picture in (grey, flat):
+        colorfulness_per_image(picture).sum().backward()
+        assert picture.grad is not None
+        assert torch.isfinite(picture.grad).all()
+
+
 def test_each_score_stands_under_its_name(pictures: tuple[Tensor, Tensor]) -> None:
     scores = measure(*pictures)
     assert next(iter(scores)) == "l1"

@@ -95,6 +95,15 @@ def train(
             "WEIGHT",
         ),
     ] = None,
+    lambda_color: Annotated[
+        float | None,
+        _option(
+            _DESIGN.lambda_color,
+            "Weight of being as colourful as the true photo; higher is livelier, with no "
+            "discriminator needed.",
+            "WEIGHT",
+        ),
+    ] = None,
     lambda_class: Annotated[
         float | None,
         _option(
@@ -324,6 +333,7 @@ def train(
         lr_decay=lr_decay,
         lambda_l1=lambda_l1,
         lambda_adv=lambda_adv,
+        lambda_color=lambda_color,
         lambda_class=lambda_class,
         freeze_deep=freeze_deep,
         size_px=size,
