@@ -1,12 +1,10 @@
 """Made-up photos of flowers, and for every test a cache and a data directory of its own."""
 
-import io
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import tarfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from pictures import tar_of
 
 if TYPE_CHECKING:
     from flowercolor.dataset import FlowerDataset, Photos
@@ -74,12 +73,7 @@ def pictures() -> dict[str, bytes]:
 def archive(pictures: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .tgz of the pictures, made like the Oxford 102 archive. Not to be changed."""
     path = tmp_path_factory.mktemp("archive") / "flowers.tgz"
-    with tarfile.open(path, "w:gz") as packed:
-        for name, content in pictures.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            packed.addfile(member, io.BytesIO(content))
-    return path
+    return tar_of(pictures, path, "w:gz")
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import io
 import struct
+import tarfile
 import zlib
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -47,3 +49,13 @@ def deep_png(samples: Array, **chunks: bytes) -> bytes:
     for kind, data in parts.items():
         PngImagePlugin.putchunk(buffer, kind.encode(), data)
     return buffer.getvalue()
+
+
+def tar_of(contents: dict[str, bytes], path: Path, mode: Literal["w", "w:gz"] = "w") -> Path:
+    """A tar archive of these files, by name."""
+    with tarfile.open(path, mode) as packed:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    return path

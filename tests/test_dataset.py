@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from pictures import tar_of
 from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
@@ -112,16 +113,6 @@ def test_files_that_are_no_photos_are_passed_over(folder: Path) -> None:
     notes = Notes()
     assert_same(read_data(folder, SIZE_PX, notes), expected)
     assert notes.notes == []
-
-
-def tar_of(files: dict[str, bytes], path: Path) -> Path:
-    """A tar archive of the files."""
-    with tarfile.open(path, "w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
 
 
 @pytest.mark.parametrize("hidden", [".a.jpg", ".thumbnails/a.jpg", "jpg/.originals/deep/a.jpg"])

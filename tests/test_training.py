@@ -645,6 +645,18 @@ def test_short_epochs_are_saved_together(
     assert_same_run(run, tmp_path / "each")
 
 
+def test_too_little_memory_names_the_options_that_help(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(engine.Engine, "step", full)
+    with pytest.raises(DeviceError, match=r"out of memory while training: .*--batch-size") as told:
+        go(CONFIG, sets, run)
+    assert "\n" not in str(told.value)
+
+
 def test_the_best_is_saved_even_where_training_goes_off(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
