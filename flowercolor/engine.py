@@ -1,10 +1,10 @@
 """One step of the game between the two networks, and all the state that it changes."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,23 @@ from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.metrics import colorfulness_per_image
 from flowercolor.networks import Discriminator, Supervised, UNet
 from flowercolor.ranks import ranks, share
+from flowercolor.replay import Replayed
 
 __all__ = ["Engine"]
+
+
+class _Passes(NamedTuple):
+    """The networks as a step goes through them.
+
+    Attributes:
+        generate: The generator, perhaps with the classifier.
+        tell_apart: The discriminator while it learns.
+        criticize: The same while it does not.
+    """
+
+    generate: nn.Module
+    tell_apart: nn.Module
+    criticize: nn.Module
 
 
 @contextmanager
@@ -83,10 +98,12 @@ class Engine:
         if config.lambda_class:
             learner = supervised = Supervised(self.generator, classes).to(device)
             self._modules["classifier."] = supervised.classifier
-        fused = device.type in ("cpu", "cuda")
+        self._on_gpu = on_gpu = device.type == "cuda"
         learning = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-        self._optimizer_g = Adam(learning, config.lr, fused=fused)
-        self._optimizer_d = Adam(discriminator.parameters(), config.lr, fused=fused)
+        self._optimizer_g, self._optimizer_d = (
+            Adam(of, config.lr, fused=on_gpu or device.type == "cpu", capturable=on_gpu)
+            for of in (learning, list(discriminator.parameters()))
+        )
         self._optimizers = {"optimizer_g.": self._optimizer_g, "optimizer_d.": self._optimizer_d}
 
         self.judged = self.generator
@@ -102,18 +119,23 @@ class Engine:
             self._follow = get_ema_multi_avg_fn(config.ema)
         self._modules["generator."] = self.judged
 
-        self._generate = parallel(learner, device)
-        self._tell_apart = parallel(discriminator, device)
-        self._criticize: nn.Module = discriminator
+        plain = _Passes(parallel(learner, device), parallel(discriminator, device), discriminator)
+        self._plain = self._passes = plain
         if compiled:
             # `_weigh` goes back through the same pass more than once, which a compiled network
             # refuses where it may write over what it kept for the way back.
             functorch.donated_buffer = False
-            # Not for any size: one last batch that is smaller, and all would go that way.
-            self._generate, self._tell_apart, self._criticize = (
-                cast(nn.Module, torch.compile(network, dynamic=False))
-                for network in (self._generate, self._tell_apart, self._criticize)
+            self._passes = _Passes(
+                *(cast(nn.Module, torch.compile(network, dynamic=False)) for network in plain)
             )
+        # An epoch's last batch may be smaller. Compiling for that one takes as long again.
+        self._photos = len(range(ranks().rank, config.batch_size, ranks().size))
+        self._learn: Callable[[Batch, bool], Tensor] = self._game
+        if on_gpu:
+            # Where the GPU reads it: a number would be recorded as it was.
+            self._lr = torch.tensor(config.lr, device=device)
+            if ranks().size == 1:  # what processes say to each other is not recorded
+                self._learn = Replayed(self._game)
         self._watched = ["loss_g", "l1"]
         if config.lambda_adv:
             self._watched += ["loss_d", "adversarial", "d_real", "d_fake"]
@@ -143,23 +165,28 @@ class Engine:
         Raises:
             SettingError: The networks are to be compiled, and there is no compiler for it.
         """
-        config, real = self.config, batch.real
         for optimizer in self._optimizers.values():
-            optimizer.param_groups[0]["lr"] = lr
+            optimizer.param_groups[0]["lr"] = self._lr.fill_(lr) if self._on_gpu else lr
+        norms = self._learn(batch, weigh and bool(self.config.lambda_adv))
+        names = ("grad_l1", "grad_adversarial")
+        return dict(zip(names, norms.tolist(), strict=True)) if len(norms) else {}
 
+    def _game(self, batch: Batch, weigh: bool) -> Tensor:
+        config, real = self.config, batch.real
+        passes = self._passes if batch.photos == self._photos else self._plain
         self.generator.train()
         with autocast(self.device, self.precision):
-            seen = self._generate(batch.grey, batch.luma)
+            seen = passes.generate(batch.grey, batch.luma)
         fake, class_logits = seen if config.lambda_class else (seen, None)
         l1 = F.l1_loss(fake.float(), real)
         loss_g = config.lambda_l1 * l1
-        watched, norms = [l1], {}
+        watched, norms = [l1], torch.empty(0)
 
         if config.lambda_adv:
             # The discriminator's step: the fake is detached, so only D learns.
             with autocast(self.device, self.precision):
-                logits_real = self._tell_apart(real).float()
-                logits_fake = self._tell_apart(fake.detach()).float()
+                logits_real = passes.tell_apart(real).float()
+                logits_fake = passes.tell_apart(fake.detach()).float()
             loss_d = discriminator_loss(logits_real, logits_fake)
             self._optimizer_d.zero_grad(set_to_none=True)
             (batch.weight * loss_d).backward()
@@ -169,7 +196,7 @@ class Engine:
             # goes through it into the picture and on into the generator.
             self.discriminator.requires_grad_(False)
             with autocast(self.device, self.precision):
-                logits = self._criticize(fake).float()
+                logits = passes.criticize(fake).float()
             self.discriminator.requires_grad_(True)
             adversarial = adversarial_loss(logits)
             if weigh:
@@ -207,14 +234,14 @@ class Engine:
         self._totals += values * batch.photos
         return norms
 
-    def _weigh(self, from_l1: Tensor, from_adversarial: Tensor) -> dict[str, float]:
+    def _weigh(self, *losses: Tensor) -> Tensor:
         parameters = [own for own in self.generator.parameters() if own.requires_grad]
-        norms = {}
-        for name, loss in (("grad_l1", from_l1), ("grad_adversarial", from_adversarial)):
+        norms = []
+        for loss in losses:
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
             own = torch.cat([gradient.flatten() for gradient in gradients])
-            norms[name] = together(own / ranks().size).norm().item()
-        return norms
+            norms.append(together(own / ranks().size).norm())
+        return torch.stack(norms)
 
     def means(self) -> dict[str, float]:
         """The means over the photos since the last call, by name; waits for the device."""

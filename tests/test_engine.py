@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from flowercolor import engine
+from flowercolor import engine, replay
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset, Photos
@@ -407,7 +407,7 @@ def test_batch_norm_is_measured_in_as_many_steps_by_every_process(
 def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced and taken apart as for a compiler, but run by torch itself, which is quick to make."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    config = TrainConfig(NetworkConfig(1), size_px=16)
+    config = TrainConfig(NetworkConfig(1), size_px=16, batch_size=4)
     torch.compiler.reset()
     plain, compiled = begin(config), begin(config, compiled=True)
     before = copy.deepcopy(plain.generator.state_dict())
@@ -428,7 +428,8 @@ def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # compiled before: not again
     monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
     torch.compiler.reset()
-    learning = begin(TrainConfig(NetworkConfig(1), size_px=16, lambda_adv=0), compiled=True)
+    config = TrainConfig(NetworkConfig(1), size_px=16, lambda_adv=0, batch_size=4)
+    learning = begin(config, compiled=True)
     with pytest.raises(SettingError, match=r"^--compile: torch cannot compile .*\+\+") as caught:
         learning.step(batch(0, 4), 1e-3)
     assert "no-such-compiler" in str(caught.value)
@@ -491,11 +492,45 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str
     [dataset] = resident(gpu, FlowerDataset(photos))
     classes = torch.arange(len(dataset)) % 3
     drawn = draw_epoch(config, len(dataset), 1)
-    batches = feed(dataset, drawn, 4, gpu, classes=classes)
-    learning.step(next(batches), config.lr)
+    batches = list(feed(dataset, drawn, 4, gpu, classes=classes))
+    learning.step(batches[0], config.lr)
     try:
         torch.cuda.set_sync_debug_mode("error")
-        for this in batches:
+        for this in [*feed(dataset, drawn, 4, gpu, classes=classes), *batches]:
             learning.step(this, config.lr)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "lambda_class": 0.5, "degrade": 0.5}])
+def test_a_replayed_step_is_the_step(
+    photos: Photos, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit, at other learning rates and on other pictures than were recorded."""
+    gpu = torch.device("cuda")
+    config = dataclasses.replace(CONFIG, network=NetworkConfig(16), **settings)
+    [dataset] = resident(gpu, FlowerDataset(photos))
+    classes = torch.arange(len(dataset)) % 3
+
+    def learn() -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+        learning = Engine(config, gpu, "auto", compiled=False, classes=3)
+        told = []
+        for epoch in range(1, 9):
+            drawn = draw_epoch(config, len(dataset), epoch)
+            for step, this in enumerate(feed(dataset, drawn, 5, gpu, classes=classes)):
+                told.append(learning.step(this, 1e-3 / epoch, weigh=step == 1))
+            told.append(learning.means())
+        recorded = getattr(learning._learn, "_recorded", None)
+        assert recorded is not None
+        assert len(recorded) == kinds
+        return learning.state(), told
+
+    kinds = 3  # of steps: with 5 photos and with 2, and one that is weighed
+    state, told = learn()
+    monkeypatch.setattr(replay, "WARM_UP", 1000)
+    kinds = 0
+    expected = learn()
+    assert told == expected[1]
+    assert different(state, expected[0]) == []

@@ -7,6 +7,7 @@ are measured there.
 """
 
 import itertools
+import re
 import resource
 import subprocess
 import sys
@@ -31,11 +32,12 @@ from flowercolor.networks import Discriminator, UNet
 
 STEPS = 3
 # So many that filling its queue does not count.
-GPU_STEPS = 50
+GPU_STEPS = 30
+CONVOLUTIONS = re.compile("conv|fprop|dgrad|wgrad|implicit_gemm")
 
 
 def steps() -> None:
-    """The design's own settings, both networks: our step against float32, NCHW, eager."""
+    """The design's own settings, both networks: our step against plain ones, NCHW, eager."""
     config = TrainConfig(epochs=1)
     device = pick_device()
     on_gpu = device.type == "cuda"
@@ -83,32 +85,43 @@ def steps() -> None:
             optimizer_g.step()
             loss_d.item(), loss_g.item()
 
-    own, other, ratio = compare(ours, reference, rounds=3)
+    sys.stdout.write(f"{step_count} steps of the design on {torch_name(device)}\n")
     # What torch's convolutions do on a GPU unless they are told otherwise.
-    plain_precision = "TF32" if on_gpu else "float32"
-    operations = convolution_operations(generator, size) * config.batch_size
-    rates = [f"{operations * step_count / seconds / 1e12:.2f}" for seconds in (own, other)]
-    sys.stdout.write(
-        f"{step_count} steps of the design: ours {own:.2f} s, plain {plain_precision} "
-        f"{other:.2f} s, {1 / ratio:.2f} times as fast; the generator's convolutions alone at "
-        f"{rates[0]} and {rates[1]} Tflop/s\n"
-    )
+    for tf32 in (False, True) if on_gpu else (False,):
+        torch.backends.cudnn.allow_tf32 = tf32
+        own, other, ratio = compare(ours, reference, rounds=3)
+        sys.stdout.write(
+            f"ours {own / step_count * 1e3:.1f} ms a step, plain {'TF32' if tf32 else 'float32'} "
+            f"{other / step_count * 1e3:.1f} ms, {1 / ratio:.2f} times as fast\n"
+        )
+    with FlopCounterMode(display=False) as counter:
+        Engine(config, device, "auto", compiled=False).step(
+            next(feed(train_set, draw_epoch(config, count, 0), config.batch_size, device)), 0.0
+        )
+    operations = counter.get_total_flops()
     with torch.profiler.profile() as seen:
         ours()
-    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    kind = "CUDA" if on_gpu else "CPU"
+    time_of = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    convolving_s = sum(
+        getattr(work, time_of) / step_count / 1e6
+        for work in seen.key_averages()
+        if work.device_type.name == kind and CONVOLUTIONS.search(work.key)
+    )
     sys.stdout.write(
-        seen.key_averages().table(sort_by=order, row_limit=14, max_name_column_width=48)
+        f"{operations / 1e12:.2f} Tflop a step: {operations * step_count / own / 1e12:.1f} Tflop/s "
+        f"over the whole step, {operations / convolving_s / 1e12:.1f} while it convolves, which is "
+        f"{convolving_s * step_count / own:.0%} of it\n"
+    )
+    sys.stdout.write(
+        seen.key_averages().table(sort_by=time_of, row_limit=14, max_name_column_width=48)
     )
 
 
-def convolution_operations(generator: UNet, size_px: int) -> float:
-    """Multiplications and additions of the convolutions for one photo, forward and back."""
-    with FlopCounterMode(display=False) as counter:
-        generator.eval()(
-            torch.zeros(1, 1, size_px, size_px, device=next(generator.parameters()).device)
-        )
-    generator.train()
-    return 3.0 * int(counter.get_total_flops())
+def torch_name(device: torch.device) -> str:
+    """The device, and the torch that computes there."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    return f"{name}, torch {torch.__version__}"
 
 
 def reading(archive: Path, folder: Path) -> None:
