@@ -125,11 +125,9 @@ class Engine:
             # `_weigh` goes back through the same pass more than once, which a compiled network
             # refuses where it may write over what it kept for the way back.
             functorch.donated_buffer = False
-            self._passes = _Passes(
-                *(cast(nn.Module, torch.compile(network, dynamic=False)) for network in plain)
-            )
+            self._passes = _Passes(*(cast(nn.Module, torch.compile(network)) for network in plain))
         # An epoch's last batch may be smaller. Compiling for that one takes as long again.
-        self._photos = len(range(ranks().rank, config.batch_size, ranks().size))
+        self._full_batch = len(range(ranks().rank, config.batch_size, ranks().size))
         self._learn: Callable[[Batch, bool], Tensor] = self._game
         if on_gpu:
             # Where the GPU reads it: a number would be recorded as it was.
@@ -173,7 +171,7 @@ class Engine:
 
     def _game(self, batch: Batch, weigh: bool) -> Tensor:
         config, real = self.config, batch.real
-        passes = self._passes if batch.photos == self._photos else self._plain
+        passes = self._passes if batch.photos == self._full_batch else self._plain
         self.generator.train()
         with autocast(self.device, self.precision):
             seen = passes.generate(batch.grey, batch.luma)

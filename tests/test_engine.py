@@ -421,6 +421,17 @@ def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     assert different(before, compiled.judged.state_dict())
 
 
+def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Tensor) -> Tensor:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(torch, "compile", lambda _: fail)
+    learning = begin(dataclasses.replace(CONFIG, batch_size=4), compiled=True)
+    with pytest.raises(ZeroDivisionError):
+        learning.step(batch(0, 4), STILL)
+    learning.step(batch(0, 3), STILL)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config as inductor

@@ -249,7 +249,11 @@ def train(
     ] = False,
     test_batch_size: Annotated[
         int | None,
-        _option(_DESIGN.test_batch_size, "Photos per step when testing; changes speed only. Give a GPU 64.", "N"),
+        _option(
+            _DESIGN.test_batch_size,
+            "Photos per step when testing; changes speed only. Give a GPU 64.",
+            "N",
+        ),
     ] = None,
     start_from: Annotated[
         str | None,
