@@ -376,3 +376,15 @@ def test_out_of_memory_is_met_step_by_step_each_told_of_once(
     assert sizes == [[(31, 48)], *[[(16, 24)]] * 4]
     assert len(notes.lines) == 2
     assert "half" in notes.lines[1]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize(("precision", "levels"), [("float32", 2), ("auto", 10)])
+def test_a_gpu_colours_almost_alike(precision: str, levels: int) -> None:
+    """Rounded to TF32, or to bfloat16, on the way."""
+    grey = photo((70, 50))
+    on_cpu = make_colorizer()(grey)
+    on_gpu = make_colorizer(device="cuda", precision=precision)(grey)
+    assert np.abs(on_gpu.astype(int) - on_cpu).max() <= levels
+    assert np.ptp(on_gpu.astype(int), axis=2).max() > 2 * levels

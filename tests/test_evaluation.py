@@ -275,3 +275,19 @@ def test_processes_share_the_photos_and_all_know_the_scores(
         assert rows["it"]["recognized"].tolist() == [0, 1, 2, 3, 4]
         torch.testing.assert_close(medians, alone[2])
         torch.testing.assert_close(of_one, alone[3], equal_nan=True)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_gpu_measures_the_same(generator: UNet, flowers: FlowerDataset) -> None:
+    """But for rounding; quickly, a little less exactly."""
+    painters: dict[str, Painter] = {"it": partial(generate, generator)}
+    expected = evaluate(painters, flowers, batch_size=3)
+    quick = score(generator, flowers, 3)
+    generator.to("cuda")
+    for name, row in evaluate(painters, flowers, device="cuda", batch_size=3).items():
+        for key, values in row.items():
+            assert torch.allclose(values.cpu(), expected[name][key], rtol=1e-4, atol=1e-4), key
+    on_gpu = score(generator, flowers, 3)
+    assert on_gpu.mean_l1 == pytest.approx(quick.mean_l1, abs=1e-4)
+    assert on_gpu.mean_colorfulness == pytest.approx(quick.mean_colorfulness, rel=1e-2)
