@@ -1,7 +1,8 @@
 """`flowercolor eval`."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,10 @@ from flowercolor.cli.console import (
     say,
 )
 from flowercolor.ranks import ranks
+
+if TYPE_CHECKING:
+    from flowercolor.checkpoint import CheckpointInfo
+    from flowercolor.report import Table
 
 __all__ = ["evaluate"]
 
@@ -99,9 +104,7 @@ def evaluate(
     """
     from functools import partial
 
-    from rich.table import Table
-
-    from flowercolor.checkpoint import BEST, LAST, find_checkpoint, load_generator, name_of
+    from flowercolor.checkpoint import load_generator
     from flowercolor.dataset import (
         FlowerDataset,
         get_data,
@@ -113,7 +116,6 @@ def evaluate(
     from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
-    from flowercolor.evaluation import OTHER_ROWS
     from flowercolor.plots import plot_losses
     from flowercolor.report import write_results
     from flowercolor.training import LOSSES, find_source, read_metrics, read_source
@@ -125,43 +127,19 @@ def evaluate(
         )
     leads = ranks().leads
     progress = progress_of_leader()
-    if vividness and compare:
-        raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
-    others = compare or []
-    specs = [*([checkpoint] if checkpoint or len(others) < 2 else []), *others]
-    files = [find_checkpoint(spec) for spec in specs]
-    for number, file in enumerate(files):
-        if file.resolve() in [other.resolve() for other in files[:number]]:
-            raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
-    names = [name_of(file) for file in files]
-    if len(set(names)) < len(names):
-        names = [str(file) for file in files]
-    chosen: dict[str, tuple[Path, float | None]]
-    chosen = {name: (file, None) for name, file in zip(names, files, strict=True)}
-    if vividness:
-        chosen = {f"{names[0]} {share:g}": (files[0], share) for share in vividness}
-    for name in chosen.keys() & OTHER_ROWS:
-        file, _ = chosen[name]
-        own = "its folder" if file.name in (BEST, LAST) else "the file"
-        raise SettingError(
-            f"{file}: is named {name}, like a row that costs nothing to learn; rename {own}"
-        )
+    chosen = _chosen(checkpoint, compare or [], vividness)
     target = pick_device(device)
     loaded = {
         name: load_generator(file, target, vividness=share)
         for name, (file, share) in chosen.items()
     }
     infos = {name: info for name, (_, info) in loaded.items()}
-    sizes_px = {name: info.config.size_px for name, info in infos.items()}
-    size_px = next(iter(sizes_px.values()))
-    if set(sizes_px.values()) != {size_px}:
-        told = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
-        raise SettingError(f"trained at different sizes: {told}; compare those of one size")
+    size_px = _common_size_px(infos)
+    files = dict.fromkeys(file for file, _ in chosen.values())
     for file in files if leads else ():
         say(f"Judging {file}")
 
-    run = files[0].parent
-    learned_from = read_source(run)
+    run = next(iter(files)).parent
     with joined(target):
         notes = []
         with in_turn():
@@ -169,6 +147,7 @@ def evaluate(
             if whole:
                 train_set = None
                 test_set = FlowerDataset(read_data(source, size_px, progress))
+                learned_from = read_source(run)
                 if learned_from and learned_from.exists():
                     train_set, _ = get_data(learned_from, size_px, progress)
                     if train_set.photos.fingerprint == test_set.photos.fingerprint:
@@ -181,19 +160,7 @@ def evaluate(
                 train_set, test_set = get_data(source, size_px, progress)
                 if validation:
                     train_set, test_set = split_validation(train_set)
-        for name, info in infos.items():
-            same = info.data.get("fingerprint") == test_set.photos.fingerprint
-            if validation and same and not info.config.validation:
-                notes.append(
-                    f"{name} has learned from the validation part; it may know it by heart."
-                )
-            elif whole and same:
-                notes.append(f"{name} learned from these very photos; it may know them by heart.")
-            elif info.data and not (whole or same):
-                learned = info.data["name"]
-                notes.append(
-                    f"{name} learned from other data, {learned}; it may have seen some of these."
-                )
+        notes += _known_already(infos, test_set.photos.fingerprint, whole, validation)
         for note in notes if leads else ():
             say(note)
         judge = None
@@ -234,16 +201,79 @@ def evaluate(
     else:
         say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
-    # As wide as a terminal, which leaves room for six columns and one of their intervals.
     for table in tables:
-        first, *others = table.columns[:6]
-        drawn = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
-        drawn.add_column("", overflow="fold")
-        for title in (first, "95 %", *others):
-            drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
-        for name, ((mean, interval), *cells) in table.rows.items():
-            drawn.add_row(name, mean, interval, *(other for other, _ in cells[: len(others)]))
-        print_table(drawn)
-        print_result("")
+        _draw(table)
     say(f"Every figure's interval: {results / 'scores.md'}")
     print_result(str(results / "scores.json"))
+
+
+def _chosen(
+    checkpoint: str | None, compare: list[str], vividness: list[float] | None
+) -> dict[str, tuple[Path, float | None]]:
+    """By the name of its row, each checkpoint, and of a dial where it is to stand."""
+    from flowercolor.checkpoint import BEST, LAST, find_checkpoint, name_of
+    from flowercolor.errors import SettingError
+    from flowercolor.evaluation import OTHER_ROWS
+
+    if vividness and compare:
+        raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
+    specs = [*([checkpoint] if checkpoint or len(compare) < 2 else []), *compare]
+    files = [find_checkpoint(spec) for spec in specs]
+    for number, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:number]]:
+            raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
+    names = [name_of(file) for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in files]
+    chosen: dict[str, tuple[Path, float | None]]
+    chosen = {name: (file, None) for name, file in zip(names, files, strict=True)}
+    if vividness:
+        chosen = {f"{names[0]} {share:g}": (files[0], share) for share in vividness}
+    for name in chosen.keys() & OTHER_ROWS:
+        file, _ = chosen[name]
+        own = "its folder" if file.name in (BEST, LAST) else "the file"
+        raise SettingError(
+            f"{file}: is named {name}, like a row that costs nothing to learn; rename {own}"
+        )
+    return chosen
+
+
+def _common_size_px(infos: Mapping[str, "CheckpointInfo"]) -> int:
+    from flowercolor.errors import SettingError
+
+    sizes_px = {name: info.config.size_px for name, info in infos.items()}
+    size_px = next(iter(sizes_px.values()))
+    if set(sizes_px.values()) != {size_px}:
+        told = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
+        raise SettingError(f"trained at different sizes: {told}; compare those of one size")
+    return size_px
+
+
+def _known_already(
+    infos: Mapping[str, "CheckpointInfo"], fingerprint: str, whole: bool, validation: bool
+) -> Iterator[str]:
+    """A line for each checkpoint that may know the photos it is judged on."""
+    for name, info in infos.items():
+        same = info.data.get("fingerprint") == fingerprint
+        if validation and same and not info.config.validation:
+            yield f"{name} has learned from the validation part; it may know it by heart."
+        elif whole and same:
+            yield f"{name} learned from these very photos; it may know them by heart."
+        elif info.data and not (whole or same):
+            learned = info.data["name"]
+            yield f"{name} learned from other data, {learned}; it may have seen some of these."
+
+
+def _draw(table: "Table") -> None:
+    """As wide as a terminal, which leaves room for six columns and one of their intervals."""
+    from rich.table import Table as Drawn
+
+    first, *others = table.columns[:6]
+    drawn = Drawn(title=table.title, title_justify="left", box=None, pad_edge=False)
+    drawn.add_column("", overflow="fold")
+    for title in (first, "95 %", *others):
+        drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
+    for name, ((mean, interval), *cells) in table.rows.items():
+        drawn.add_row(name, mean, interval, *(other for other, _ in cells[: len(others)]))
+    print_table(drawn)
+    print_result("")
