@@ -119,13 +119,14 @@ def save_checkpoint(
         path: Where to.
         info: What the file is to say of itself.
         tensors: Named as the head of this module says.
-        half: Store floats in half precision, half the size; for sharing, not for resuming.
+        half: Store floats in half precision, half the size, where they fit into its range; for
+            sharing, not for resuming.
 
     Raises:
         StorageError: The disk is full or writing is not allowed; an older file is untouched.
     """
     flat = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor)
+        name: (_halved(tensor) if half and tensor.is_floating_point() else tensor)
         .detach()
         .contiguous()  # before it leaves a GPU, which does that faster
         .cpu()
@@ -135,6 +136,13 @@ def save_checkpoint(
     with replacing(path, durable=True) as temporary:
         # Not `save_file`: it hides the OSError of a full disk in an error of its own.
         temporary.write_bytes(content)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    # Its range ends at 65,504. Variances of batch norm go beyond it where the discriminator's
+    # gradient reaches the generator; infinite ones would blot their channels out.
+    halved = tensor.half()
+    return halved if torch.equal(halved.isfinite(), tensor.isfinite()) else tensor
 
 
 def read_info(path: Path) -> CheckpointInfo:

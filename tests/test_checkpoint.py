@@ -120,6 +120,20 @@ def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> 
         torch.testing.assert_close(value, tensors[f"generator.{name}"], atol=1e-4, rtol=1e-3)
 
 
+def test_what_half_precision_cannot_hold_is_stored_whole(tmp_path: Path) -> None:
+    """A variance beyond its range would come back infinite, and its channel as nothing."""
+    tensors = weights()
+    large = next(name for name in tensors if name.endswith("running_var"))
+    tensors[large] = torch.full_like(tensors[large], 1e6)
+    one, dial = tmp_path / "one.safetensors", tmp_path / "dial.safetensors"
+    save_checkpoint(one, INFO, tensors)
+    join(one, one, dial)
+    stored = load_tensors(dial)[1]
+    assert torch.equal(stored[large], tensors[large])
+    assert stored["generator.head.weight"].dtype == torch.float16
+
+
+
 def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
     """Its settings may lack some that came later."""
     header = {"format": 1, "config": {"network": {"output": "chroma"}}, "version": "0.0.1"}
