@@ -1,7 +1,7 @@
 """One step of the game between the two networks, and all the state that it changes."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -125,15 +125,17 @@ class Engine:
             # `_weigh` goes back through the same pass more than once, which a compiled network
             # refuses where it may write over what it kept for the way back.
             functorch.donated_buffer = False
-            self._passes = _Passes(*(cast(nn.Module, torch.compile(network)) for network in plain))
-        # An epoch's last batch may be smaller. Compiling for that one takes as long again.
+            self._passes = _Passes(
+                *(cast(nn.Module, torch.compile(network, dynamic=False)) for network in plain)
+            )
+        # An epoch's last batch may be smaller. Compiling for that one takes as long again, or
+        # moves all to code for any size.
         self._full_batch = len(range(ranks().rank, config.batch_size, ranks().size))
-        self._learn: Callable[[Batch, bool], Tensor] = self._game
-        if on_gpu:
-            # Where the GPU reads it: a number would be recorded as it was.
-            self._lr = torch.tensor(config.lr, device=device)
-            if ranks().size == 1:  # what processes say to each other is not recorded
-                self._learn = Replayed(self._game)
+        # Where a GPU reads it: a number would be recorded as it was.
+        self._lr = torch.tensor(config.lr, device=device)
+        self._replayed: Replayed[Batch] | None = None
+        if on_gpu and ranks().size == 1:  # what processes say to each other is not recorded
+            self._replayed = Replayed()
         self._watched = ["loss_g", "l1"]
         if config.lambda_adv:
             self._watched += ["loss_d", "adversarial", "d_real", "d_fake"]
@@ -165,7 +167,11 @@ class Engine:
         """
         for optimizer in self._optimizers.values():
             optimizer.param_groups[0]["lr"] = self._lr.fill_(lr) if self._on_gpu else lr
-        norms = self._learn(batch, weigh and bool(self.config.lambda_adv))
+        weigh = weigh and bool(self.config.lambda_adv)
+        if self._replayed:
+            norms = self._replayed(self._game, batch, weigh)
+        else:
+            norms = self._game(batch, weigh)
         names = ("grad_l1", "grad_adversarial")
         return dict(zip(names, norms.tolist(), strict=True)) if len(norms) else {}
 
@@ -305,5 +311,7 @@ class Engine:
                 for name in ("exp_avg", "exp_avg_sq"):
                     moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self._average_begun = True
+        if self._replayed:  # what was recorded is about the moments of before
+            self._replayed = Replayed()
         if ranks().leads:
             self._totals.copy_(tensors["totals"])

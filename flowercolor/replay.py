@@ -1,5 +1,6 @@
 """Work that a GPU repeats by itself, once it has been told of it (CUDA graphs)."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -28,14 +29,12 @@ class Replayed(Generic[Batch]):
     The first calls are as without it: they let cuDNN, a compiler and the optimisers make
     ready. Without memory for what recorded work needs to itself, all calls are.
 
-    Args:
-        work: What is done with a named tuple, one way or the other; of tensors alone, none of
-            which may be read on the way, and to tensors that stay where they are. All else that
-            it depends on stays as recorded.
+    The work is handed in at each call: if this knew the object that it is a method of, neither
+    would go before Python's garbage collector came by, and a recording that goes while another
+    is made breaks it.
     """
 
-    def __init__(self, work: Callable[[Batch, bool], Tensor]) -> None:
-        self._work = work
+    def __init__(self) -> None:
         self._calls: Counter[Hashable] = Counter()
         self._recorded: dict[Hashable, _Recording] = {}
         # One is replayed after the other, so what comes up on the way may lie in one place.
@@ -43,41 +42,52 @@ class Replayed(Generic[Batch]):
         # Autograd goes back on the stream of the way there, and the usual one cannot be recorded.
         self._stream = cuda.Stream()
 
-    def __call__(self, batch: Batch, way: bool) -> Tensor:
-        """What the work gives; valid until the next call."""
+    def __call__(self, work: Callable[[Batch, bool], Tensor], batch: Batch, way: bool) -> Tensor:
+        """What the work gives; valid until the next call.
+
+        Args:
+            work: Always the same; with tensors alone, none of which may be read on the way, and
+                to tensors that stay where they are. All else that it depends on stays as
+                recorded.
+            batch: A named tuple, of tensors and of what follows from their shapes.
+            way: One of the two ways in which the work is done.
+        """
         kind = (way, *(part.shape for part in batch if isinstance(part, Tensor)))
         self._calls[kind] += 1
         recorded = self._recorded.get(kind)
         if not recorded:
             if self._calls[kind] != WARM_UP + 1 or not _has_room():
-                return self._aside(batch, way)
-            recorded = self._recorded[kind] = self._record(batch, way)
+                return self._aside(work, batch, way)
+            recorded = self._recorded[kind] = self._record(work, batch, way)
         for own, new in zip(recorded.batch, batch, strict=True):
             if isinstance(own, Tensor):
                 own.copy_(new)
         recorded.graph.replay()
         return recorded.result
 
-    def _aside(self, batch: Batch, way: bool) -> Tensor:
+    def _aside(self, work: Callable[[Batch, bool], Tensor], batch: Batch, way: bool) -> Tensor:
         usual = cuda.current_stream()
         self._stream.wait_stream(usual)
         with cuda.stream(self._stream):
-            result = self._work(batch, way)
+            result = work(batch, way)
         usual.wait_stream(self._stream)
         return result
 
-    def _record(self, batch: Batch, way: bool) -> _Recording:
+    def _record(self, work: Callable[[Batch, bool], Tensor], batch: Batch, way: bool) -> _Recording:
         parts = (part.clone() if isinstance(part, Tensor) else part for part in batch)
         own, graph = type(batch)(*parts), cuda.CUDAGraph()
+        gc.collect()  # others' recordings, while none is made
         # Of this thread alone: another may be pinning memory for the pictures to come.
         mode = "thread_local"
         with cuda.graph(graph, self._pool, self._stream, capture_error_mode=mode):
-            result = self._work(own, way)
+            result = work(own, way)
         return _Recording(graph, own, result)
 
 
 def _has_room() -> bool:
-    """Whether all that was needed so far would fit in once more."""
-    cuda.empty_cache()
+    """Whether all that was needed so far would fit in once more.
+
+    Beside what torch keeps of it: steps that are not recorded will need that again.
+    """
     free_bytes, _ = cuda.mem_get_info()
     return free_bytes > cuda.max_memory_allocated()

@@ -133,7 +133,6 @@ def test_what_half_precision_cannot_hold_is_stored_whole(tmp_path: Path) -> None
     assert stored["generator.head.weight"].dtype == torch.float16
 
 
-
 def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
     """Its settings may lack some that came later."""
     header = {"format": 1, "config": {"network": {"output": "chroma"}}, "version": "0.0.1"}

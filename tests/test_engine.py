@@ -1,6 +1,8 @@
 import copy
 import dataclasses
 import functools
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -425,7 +427,7 @@ def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatc
     def fail(*_: Tensor) -> Tensor:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(torch, "compile", lambda _: fail)
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
     learning = begin(dataclasses.replace(CONFIG, batch_size=4), compiled=True)
     with pytest.raises(ZeroDivisionError):
         learning.step(batch(0, 4), STILL)
@@ -451,6 +453,19 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(engine, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
     with pytest.raises(RuntimeError, match="shape"):
         begin().step(batch(), 1e-3)
+
+
+def test_an_engine_goes_with_the_last_who_holds_it() -> None:
+    """It does not wait for the garbage collector: on a GPU it holds gigabytes and recordings."""
+    learning = begin()
+    learning.step(batch(0, 4), STILL, weigh=True)
+    seen = weakref.ref(learning)
+    gc.disable()
+    try:
+        del learning
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_the_generator_learns_to_be_as_colourful_as_the_truth() -> None:
@@ -516,27 +531,30 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "lambda_class": 0.5, "degrade": 0.5}])
+@pytest.mark.filterwarnings("ignore")  # torch warns of what its own tracing does
+@pytest.mark.parametrize(
+    ("settings", "compiled"),
+    [({}, False), ({"ema": 0.9, "lambda_class": 0.5, "degrade": 0.5}, False), ({}, True)],
+)
 def test_a_replayed_step_is_the_step(
-    photos: Photos, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    photos: Photos, settings: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the last bit, at other learning rates and on other pictures than were recorded."""
     gpu = torch.device("cuda")
-    config = dataclasses.replace(CONFIG, network=NetworkConfig(16), **settings)
+    config = dataclasses.replace(CONFIG, network=NetworkConfig(16), batch_size=5, **settings)
     [dataset] = resident(gpu, FlowerDataset(photos))
     classes = torch.arange(len(dataset)) % 3
 
     def learn() -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-        learning = Engine(config, gpu, "auto", compiled=False, classes=3)
+        learning = Engine(config, gpu, "auto", compiled, classes=3)
         told = []
         for epoch in range(1, 9):
             drawn = draw_epoch(config, len(dataset), epoch)
             for step, this in enumerate(feed(dataset, drawn, 5, gpu, classes=classes)):
                 told.append(learning.step(this, 1e-3 / epoch, weigh=step == 1))
             told.append(learning.means())
-        recorded = getattr(learning._learn, "_recorded", None)
-        assert recorded is not None
-        assert len(recorded) == kinds
+        assert learning._replayed is not None
+        assert len(learning._replayed._recorded) == kinds
         return learning.state(), told
 
     kinds = 3  # of steps: with 5 photos and with 2, and one that is weighed
