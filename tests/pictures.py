@@ -59,3 +59,10 @@ def tar_of(contents: dict[str, bytes], path: Path, mode: Literal["w", "w:gz"] = 
             member.size = len(content)
             packed.addfile(member, io.BytesIO(content))
     return path
+
+
+def plainly_decoded(content: bytes, size_px: int) -> NDArray[np.uint8]:
+    """RGB, one step of OpenCV after the other."""
+    bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
+    return cv2.cvtColor(cv2.resize(bgr, (size_px, size_px)), cv2.COLOR_BGR2RGB).astype(np.uint8)

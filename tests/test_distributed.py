@@ -18,7 +18,7 @@ from flowercolor import journal, training
 from flowercolor.checkpoint import LAST, load_tensors, named, read_info
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
-from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import (
     agree,
     average_buffers,
@@ -31,6 +31,7 @@ from flowercolor.distributed import (
 from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.feeding import draw_epoch, feed
+from flowercolor.photos import Photos
 from flowercolor.ranks import ranks
 from flowercolor.training import TrainResult, read_metrics, train
 

@@ -14,7 +14,17 @@ PACKAGE = Path(flowercolor.__file__).parent
 FLOORS: tuple[set[str], ...] = (
     {"_version", "errors", "progress", "ranks"},
     {"color", "config", "distributed", "files", "losses", "metrics", "paths", "profiles", "watch"},
-    {"degradation", "devices", "images", "networks", "plots", "recipes", "render", "replay"},
+    {
+        "degradation",
+        "devices",
+        "images",
+        "networks",
+        "photos",
+        "plots",
+        "recipes",
+        "render",
+        "replay",
+    },
     {"checkpoint", "dataset", "download", "journal"},
     {"colorizer", "evaluation", "feeding", "recognition"},
     {"batch", "engine", "report", "variants"},

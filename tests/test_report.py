@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from flowercolor.config import NetworkConfig
-from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.dataset import FlowerDataset
 from flowercolor.errors import StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, score
 from flowercolor.metrics import colorfulness_per_image, measure
 from flowercolor.networks import UNet
+from flowercolor.photos import Photos
 from flowercolor.report import COLUMNS, RECOGNITION, write_results
 
 

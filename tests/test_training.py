@@ -30,7 +30,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import NetworkConfig, Precision, TrainConfig
-from flowercolor.dataset import FlowerDataset, Photos
+from flowercolor.dataset import FlowerDataset
 from flowercolor.errors import (
     CheckpointError,
     DataError,
@@ -42,6 +42,7 @@ from flowercolor.errors import (
 from flowercolor.evaluation import Scores, score
 from flowercolor.files import write_text
 from flowercolor.networks import Discriminator, UNet
+from flowercolor.photos import Photos
 from flowercolor.progress import Silent, Task
 from flowercolor.training import TrainResult, find_source, read_metrics, read_source, train
 

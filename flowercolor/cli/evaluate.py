@@ -105,17 +105,12 @@ def evaluate(
     from functools import partial
 
     from flowercolor.checkpoint import load_generator
-    from flowercolor.dataset import (
-        FlowerDataset,
-        get_data,
-        read_data,
-        split_validation,
-        with_twins,
-    )
+    from flowercolor.dataset import FlowerDataset, get_data, split_validation, with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
+    from flowercolor.photos import read_data
     from flowercolor.plots import plot_losses
     from flowercolor.report import write_results
     from flowercolor.training import LOSSES, find_source, read_metrics, read_source

@@ -1,0 +1,336 @@
+import bz2
+import dataclasses
+import gzip
+import io
+import lzma
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pictures import plainly_decoded, tar_of
+
+from flowercolor import paths
+from flowercolor import photos as reader
+from flowercolor.dataset import get_data
+from flowercolor.errors import DataError, StorageError
+from flowercolor.photos import Photos, read_data
+from flowercolor.progress import Silent
+
+SIZE_PX = 16
+
+
+class Notes(Silent):
+    """A `Progress` that keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes that photos are decoded to from now on, one for each photo."""
+    sizes: list[int] = []
+    decode = reader._decode
+
+    def watched(content: bytes, size_px: int) -> object:
+        sizes.append(size_px)
+        return decode(content, size_px)
+
+    monkeypatch.setattr(reader, "_decode", watched)
+    return sizes
+
+
+def cache_files() -> list[Path]:
+    return sorted(path for path in paths.cache_dir().rglob("*") if path.is_file())
+
+
+def assert_same(photos: Photos, others: Photos) -> None:
+    assert photos.names == others.names
+    assert np.array_equal(photos.rgb, others.rgb)
+    assert np.array_equal(photos.sizes_px, others.sizes_px)
+
+
+# Reading
+
+
+def test_an_archive_is_read_in_its_order(archive: Path, pictures: dict[str, bytes]) -> None:
+    photos = read_data(archive, SIZE_PX)
+    assert photos.names == tuple(pictures)
+    assert photos.rgb.dtype == np.uint8
+    expected = [plainly_decoded(content, SIZE_PX) for content in pictures.values()]
+    assert np.array_equal(photos.rgb, expected)
+    assert photos.sizes_px.tolist() == [[40 + n, 60 - 2 * n] for n in range(1, 13)]
+
+
+def test_the_grey_version_is_opencvs(photos: Photos) -> None:
+    expected = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in photos.rgb]
+    assert np.array_equal(photos.grey, expected)
+
+
+def test_a_folder_gives_what_the_archive_gives(archive: Path, folder: Path) -> None:
+    assert_same(read_data(folder, SIZE_PX), read_data(archive, SIZE_PX))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_an_archive_may_be_packed_in_any_way(
+    archive: Path, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    other = tmp_path / "flowers.archive"
+    other.write_bytes(pack(gzip.decompress(archive.read_bytes())))
+    assert_same(read_data(other, SIZE_PX), read_data(archive, SIZE_PX))
+
+
+def test_files_that_are_no_photos_are_passed_over(folder: Path) -> None:
+    """Also the `._a.jpg` that macOS leaves in archives and folders."""
+    expected = read_data(folder, SIZE_PX)
+    (folder / "readme.txt").write_text("")
+    (folder / "jpg" / "._image_00001.jpg").write_text("")
+    notes = Notes()
+    assert_same(read_data(folder, SIZE_PX, notes), expected)
+    assert notes.notes == []
+
+
+@pytest.mark.parametrize("hidden", [".a.jpg", ".thumbnails/a.jpg", "jpg/.originals/deep/a.jpg"])
+def test_hidden_photos_are_passed_over(
+    folder: Path, tmp_path: Path, pictures: dict[str, bytes], hidden: str
+) -> None:
+    """They are copies, or what someone did not want."""
+    expected = read_data(folder, SIZE_PX)
+    content = next(iter(pictures.values()))
+    (folder / hidden).parent.mkdir(parents=True, exist_ok=True)
+    (folder / hidden).write_bytes(content)
+    photos = read_data(folder, SIZE_PX)
+    assert_same(photos, expected)
+    assert photos.fingerprint == expected.fingerprint
+    both = tar_of({hidden: content, **pictures}, tmp_path / "both.tar")
+    assert_same(read_data(both, SIZE_PX), expected)
+
+
+def test_the_given_folder_may_be_hidden_or_lie_in_a_hidden_one(
+    folder: Path, tmp_path: Path
+) -> None:
+    expected = read_data(folder, SIZE_PX)
+    (tmp_path / ".hidden").mkdir()
+    for name in (".hidden/photos", ".hidden/.photos"):
+        folder = folder.rename(tmp_path / name)
+        photos = read_data(folder, SIZE_PX)
+        assert_same(photos, expected)
+        assert photos.fingerprint == expected.fingerprint
+
+
+@pytest.mark.parametrize("prefix", ["./", "../"])
+def test_members_with_dots_for_folders_are_not_hidden(
+    archive: Path, tmp_path: Path, pictures: dict[str, bytes], prefix: str
+) -> None:
+    """Such as `tar -c .` packs."""
+    files = {prefix + name: content for name, content in pictures.items()}
+    photos = read_data(tar_of(files, tmp_path / "dots.tar"), SIZE_PX)
+    assert photos.names == tuple(files)
+    assert np.array_equal(photos.rgb, read_data(archive, SIZE_PX).rgb)
+
+
+def test_photos_in_upper_case_and_deeper_folders_are_found(folder: Path) -> None:
+    deeper = folder / "a" / "B.JPG"
+    deeper.parent.mkdir()
+    (folder / "jpg" / "image_00001.jpg").rename(deeper)
+    assert read_data(folder, SIZE_PX).names[0] == "a/B.JPG"
+
+
+@pytest.mark.parametrize("broken", [b"", b"no picture", b"\xff\xd8\xff\xe0 cut off"])
+def test_a_broken_photo_is_left_out_with_a_note(folder: Path, broken: bytes) -> None:
+    (folder / "jpg" / "image_00003.jpg").write_bytes(broken)
+    notes = Notes()
+    photos = read_data(folder, SIZE_PX, notes)
+    assert len(photos.names) == len(photos.rgb) == len(photos.sizes_px) == 11
+    assert "jpg/image_00003.jpg" not in photos.names
+    expected = f"{folder}: jpg/image_00003.jpg is not a readable picture; left out"
+    assert notes.notes == [expected]
+
+
+# The cache
+
+
+def test_photos_are_decoded_once(archive: Path, decoded: list[int]) -> None:
+    first = read_data(archive, SIZE_PX)
+    assert decoded == [SIZE_PX] * 12
+    assert_same(read_data(archive, SIZE_PX), first)
+    assert decoded == [SIZE_PX] * 12
+    read_data(archive, 32)
+    assert decoded == [SIZE_PX] * 12 + [32] * 12
+
+
+def cut(pixels: Path, _index: Path) -> None:
+    pixels.write_bytes(pixels.read_bytes()[:-1])
+
+
+def alter(pixels: Path, _index: Path) -> None:
+    content = bytearray(pixels.read_bytes())
+    content[1000] ^= 1
+    pixels.write_bytes(content)
+
+
+def lose_pixels(pixels: Path, _index: Path) -> None:
+    pixels.unlink()
+
+
+def lose_index(_pixels: Path, index: Path) -> None:
+    index.unlink()
+
+
+def spoil_index(_pixels: Path, index: Path) -> None:
+    index.write_text("[]")
+
+
+@pytest.mark.parametrize("harm", [cut, alter, lose_pixels, lose_index, spoil_index])
+def test_a_harmed_cache_is_made_anew(
+    archive: Path, decoded: list[int], harm: Callable[[Path, Path], None]
+) -> None:
+    expected = read_data(archive, SIZE_PX)
+    expected = dataclasses.replace(expected, rgb=expected.rgb.copy())
+    index, pixels = cache_files()
+    harm(pixels, index)
+    decoded.clear()
+    assert_same(read_data(archive, SIZE_PX), expected)
+    assert len(decoded) == 12
+    assert cache_files() == [index, pixels]
+
+
+def test_writing_into_the_pictures_does_not_change_the_cache(
+    archive: Path, decoded: list[int]
+) -> None:
+    photos = read_data(archive, SIZE_PX)
+    expected = photos.rgb.copy()
+    photos.rgb[:] = 0
+    assert np.array_equal(read_data(archive, SIZE_PX).rgb, expected)
+    assert len(decoded) == 12
+
+
+def test_equal_sources_have_one_fingerprint_and_changed_ones_another(
+    archive: Path, folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.tgz"
+    copy.write_bytes(archive.read_bytes())
+    assert read_data(copy).fingerprint == read_data(archive).fingerprint
+    copy.write_bytes(gzip.compress(gzip.decompress(copy.read_bytes()), mtime=1))
+    assert read_data(copy).fingerprint != read_data(archive).fingerprint
+
+    seen = {read_data(folder).fingerprint}
+    changed = folder / "jpg" / "image_00001.jpg"
+    changed.write_bytes((folder / "jpg" / "image_00002.jpg").read_bytes())
+    seen.add(read_data(folder).fingerprint)
+    changed.rename(folder / "jpg" / "other.jpg")
+    seen.add(read_data(folder).fingerprint)
+    (folder / "jpg" / "other.jpg").unlink()
+    seen.add(read_data(folder).fingerprint)
+    assert len(seen) == 4
+
+
+def test_names_that_are_no_utf_8_are_read(folder: Path) -> None:
+    """Old discs have such names. Where the system refuses them, there is nothing to test."""
+    odd = folder / "jpg" / "bl\udcfcte.jpg"
+    try:
+        (folder / "jpg" / "image_00001.jpg").rename(odd)
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    assert read_data(folder, SIZE_PX).names[0] == "jpg/bl\udcfcte.jpg"
+
+
+# What cannot be read
+
+
+def assert_refused(source: Path, reason: str) -> None:
+    """`source` is refused in one line that names it, and nothing is left in the cache."""
+    with pytest.raises(DataError, match=reason) as caught:
+        get_data(source, SIZE_PX)
+    message = str(caught.value)
+    assert message.startswith(f"{source}: ")
+    assert "\n" not in message
+    assert cache_files() == []
+
+
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "none.tgz", "no such file or folder; expected an archive of photos")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08 no gzip", bytes(5000)])
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "flowers.tgz"
+    path.write_bytes(content)
+    assert_refused(path, r"not a whole tar archive \(.+\); expected a \.tgz|no photos found")
+
+
+def test_an_archive_cut_off_anywhere_is_refused(archive: Path, tmp_path: Path) -> None:
+    """Also in the header of a member, which tar takes for the end, and in the checksum."""
+    content = archive.read_bytes()
+    path = tmp_path / "cut.tgz"
+    for end in [
+        *range(0, len(content), len(content) // 60),
+        *range(len(content) - 9, len(content)),
+    ]:
+        path.write_bytes(content[:end])
+        assert_refused(path, "not a whole tar archive")
+
+
+def test_an_archive_with_a_damaged_header_is_refused(archive: Path, tmp_path: Path) -> None:
+    """Tar alone would take it for the end and lose the photos behind it."""
+    content = bytearray(gzip.decompress(archive.read_bytes()))
+    packed = bytearray(gzip.compress(content, compresslevel=0))
+    packed[packed.index(b"jpg/image_00007")] ^= 1
+    path = tmp_path / "damaged.tgz"
+    path.write_bytes(packed)
+    assert_refused(path, "not a whole tar archive")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_damaged_archive_is_refused(
+    archive: Path, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = bytearray(pack(gzip.decompress(archive.read_bytes())))
+    packed[len(packed) // 2] ^= 0xFF
+    path = tmp_path / "damaged.archive"
+    path.write_bytes(packed)
+    assert_refused(path, "not a whole tar archive")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    assert_refused(tmp_path / "photos", "no photos found; expected .*jpg")
+
+
+def test_an_archive_without_photos_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "texts.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("readme.txt"), io.BytesIO())
+    assert_refused(path, "no photos found; expected .*jpg")
+
+
+def test_photos_that_are_all_broken_are_refused(folder: Path) -> None:
+    for path in folder.rglob("*.jpg"):
+        path.write_bytes(b"")
+    assert_refused(folder, "no photos found; expected .*jpg")
+
+
+def test_a_photo_that_may_not_be_read_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"image_00001\.jpg: cannot be read: Permission denied"):
+        read_data(folder, SIZE_PX)
+
+
+def test_a_full_disk_is_reported_as_one(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match="cannot be written"):
+        read_data(archive, SIZE_PX)
