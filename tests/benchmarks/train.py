@@ -104,15 +104,16 @@ def steps() -> None:
         ours()
     kind = "CUDA" if on_gpu else "CPU"
     time_of = "self_device_time_total" if on_gpu else "self_cpu_time_total"
-    convolving_s = sum(
-        getattr(work, time_of) / step_count / 1e6
+    spent_s = {
+        work.key: getattr(work, time_of) / step_count / 1e6
         for work in seen.key_averages()
-        if work.device_type.name == kind and CONVOLUTIONS.search(work.key)
-    )
+        if work.device_type.name == kind and "#" not in work.key  # spans, not work
+    }
+    convolving_s = sum(took_s for key, took_s in spent_s.items() if CONVOLUTIONS.search(key))
     sys.stdout.write(
-        f"{operations / 1e12:.2f} Tflop a step: {operations * step_count / own / 1e12:.1f} Tflop/s "
-        f"over the whole step, {operations / convolving_s / 1e12:.1f} while it convolves, which is "
-        f"{convolving_s * step_count / own:.0%} of it\n"
+        f"{operations / 1e12:.2f} Tflop a step: {operations * step_count / own / 1e12:.3g} Tflop/s "
+        f"over the whole step, {operations / convolving_s / 1e12:.3g} while it convolves, "
+        f"{convolving_s / sum(spent_s.values()):.0%} of the time\n"
     )
     sys.stdout.write(
         seen.key_averages().table(sort_by=time_of, row_limit=14, max_name_column_width=48)
