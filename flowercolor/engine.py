@@ -165,8 +165,9 @@ class Engine:
         Raises:
             SettingError: The networks are to be compiled, and there is no compiler for it.
         """
+        rate = self._lr.fill_(lr) if self._on_gpu else lr
         for optimizer in self._optimizers.values():
-            optimizer.param_groups[0]["lr"] = self._lr.fill_(lr) if self._on_gpu else lr
+            optimizer.param_groups[0]["lr"] = rate
         weigh = weigh and bool(self.config.lambda_adv)
         if self._replayed:
             norms = self._replayed(self._game, batch, weigh)

@@ -32,6 +32,15 @@ PHOTO_COUNT = 12
 PHOTOS_SIZE_PX = 16
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA GPU")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c() -> None:
     """A shell has what it starts in the background ignore Ctrl-C; the tests press it."""

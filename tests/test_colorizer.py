@@ -379,7 +379,6 @@ def test_out_of_memory_is_met_step_by_step_each_told_of_once(
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.parametrize(("precision", "levels"), [("float32", 2), ("auto", 10)])
 def test_a_gpu_colours_almost_alike(precision: str, levels: int) -> None:
     """Rounded to TF32, or to bfloat16, on the way."""

@@ -505,7 +505,6 @@ def test_a_gpu_is_kept_to_convolutions_that_add_in_a_fixed_order(
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize(
     "settings",
@@ -531,7 +530,6 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.filterwarnings("ignore")  # torch warns of what its own tracing does
 @pytest.mark.parametrize(
     ("settings", "compiled"),

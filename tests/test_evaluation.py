@@ -279,7 +279,6 @@ def test_processes_share_the_photos_and_all_know_the_scores(
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_gpu_measures_the_same(generator: UNet, flowers: FlowerDataset) -> None:
     """But for rounding; quickly, a little less exactly."""
     painters: dict[str, Painter] = {"it": partial(generate, generator)}

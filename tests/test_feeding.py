@@ -175,7 +175,6 @@ def test_on_a_cpu_pictures_stay_where_they_are(photos: Photos) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_gpu_is_fed_the_same_streamed_or_resident(photos: Photos) -> None:
     gpu = torch.device("cuda")
     drawn = draw_epoch(CONFIG, 12, 1)

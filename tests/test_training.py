@@ -874,7 +874,6 @@ def test_a_run_without_files_has_no_metrics_and_no_source(run: Path) -> None:
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -> None:
     result = go(CONFIG, sets, run, device="cuda")
     expected = read_info(uninterrupted / LAST).test_l1
@@ -882,7 +881,6 @@ def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_bits_are_equal_on_a_gpu_after_a_stop_too(
     sets: Sets, tmp_path: Path, precision: Precision

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flowercolor.config import TrainConfig
 from flowercolor.dataset import FlowerDataset
-from flowercolor.devices import pick_device
+from flowercolor.devices import pick_device, unrounded
 from flowercolor.engine import Engine
 from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.losses import adversarial_loss, discriminator_loss
@@ -87,12 +88,14 @@ def steps() -> None:
             loss_d.item(), loss_g.item()
 
     sys.stdout.write(f"{step_count} steps of the design on {torch_name(device)}\n")
-    # What torch's convolutions do on a GPU unless they are told otherwise.
-    for tf32 in (False, True) if on_gpu else (False,):
-        torch.backends.cudnn.allow_tf32 = tf32
-        own, other, ratio = compare(ours, reference, rounds=3)
+    precisions: dict[str, AbstractContextManager[object]] = {"float32": unrounded()}
+    if on_gpu:  # what torch's convolutions do there unless they are told otherwise
+        precisions["TF32"] = nullcontext()
+    for name, precision in precisions.items():
+        with precision:
+            own, other, ratio = compare(ours, reference, rounds=3)
         sys.stdout.write(
-            f"ours {own / step_count * 1e3:.1f} ms a step, plain {'TF32' if tf32 else 'float32'} "
+            f"ours {own / step_count * 1e3:.1f} ms a step, plain {name} "
             f"{other / step_count * 1e3:.1f} ms, {1 / ratio:.2f} times as fast\n"
         )
     with FlopCounterMode(display=False) as counter:
