@@ -29,6 +29,7 @@ from flowercolor.images import (
     WRITABLE,
     Photo,
     encode_photo,
+    is_original,
     is_picture,
     made_here,
     output_format,
@@ -39,7 +40,16 @@ from flowercolor.images import (
 from flowercolor.progress import Progress, Silent
 from flowercolor.render import render, shrink
 
-__all__ = ["Job", "Outcome", "Writing", "convert", "plan", "run"]
+__all__ = [
+    "Job",
+    "Outcome",
+    "Writing",
+    "check_target",
+    "convert",
+    "plan",
+    "remarks",
+    "run",
+]
 
 SUFFIX = "_color"
 FALLBACK_ENDING = ".png"
@@ -89,7 +99,7 @@ class Writing:
     Attributes:
         quality: 1 to 100, for JPEG, WebP and AVIF.
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
-        overwrite: Replace targets that exist; otherwise their photos are skipped.
+        overwrite: Replace earlier results; otherwise their photos are skipped.
         skip_colored: Leave photos alone that are in colour already.
     """
 
@@ -105,10 +115,11 @@ class Writing:
 
 def plan(
     inputs: Sequence[str | Path],
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     recursive: bool = False,
     ending: str | None = None,
+    progress: Progress | None = None,
 ) -> list[Job]:
     """The photos meant by files, folders and glob patterns, each with its target.
 
@@ -119,18 +130,21 @@ def plan(
 
     Args:
         inputs: Files, folders, or patterns where no file has that name.
-        output: The file to write, for one photo; else a folder. None writes beside the
-            photo, with "_color" in the name, and for a folder into one beside it.
+        output: The file to write, for one photo; else a folder, which a slash at the end names
+            in any case. None writes beside the photo, with "_color" in the name, and for a folder
+            into one beside it.
         recursive: Look into the folders of folders.
         ending: The ending of all targets, such as ".png"; None keeps each photo's own where
             it can be written, and takes PNG elsewhere.
+        progress: Told how many earlier results were left out.
 
     Raises:
-        ImageError: The output's ending is of no format that can be written, or a folder cannot be
-            read.
-        SettingError: One output file was given for several photos, or a folder as the output
-            of itself.
+        ImageError: A folder cannot be read.
+        SettingError: One output file was given for several photos, a folder as the output of
+            itself, or the output's ending is of no format that can be written.
     """
+    may_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
+    output = None if output is None else Path(output)
     found: dict[Path, _Place] = {}
     for given in _expanded(inputs):
         if is_folder(given):
@@ -150,10 +164,12 @@ def plan(
 
     if len(found) > 1:
         photos = {spot: place for spot, place in found.items() if not made_here(place.source)}
+        if photos and len(photos) < len(found) and progress:
+            progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
         found = photos or found
-    in_folder = is_folder(inputs[0])
+    in_folder = any(map(is_folder, inputs))
     one_file = len(found) == 1 and not in_folder
-    if output is not None and not is_folder(output):
+    if output is not None and not is_folder(output) and may_be_file:
         if output.suffix and one_file:
             output_format(output)
             return [Job(place.source, output) for place in found.values()]
@@ -202,7 +218,8 @@ def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
 def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
     """Its pictures, sorted, without what is hidden or lies in the output folder `without`.
 
-    A folder below it that cannot be read is there too: reading it as a photo says why.
+    A folder below it that cannot be read is there too, and so is a link that leads nowhere:
+    reading it as a photo says why.
     """
     own = without.resolve()
     found: list[Path] = []
@@ -214,9 +231,9 @@ def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
 
     for at, folders, names in os.walk(folder, onerror=unreadable):
         here = Path(at)
-        paths = (here / name for name in names)
+        pictures = [path for name in names if is_picture(path := here / name)]
         # Not `Path.is_file`, which ends the command where a folder may be listed and no more.
-        found += [path for path in paths if is_picture(path) and os.path.isfile(path)]  # noqa: PTH113
+        found += [path for path in pictures if os.path.isfile(path) or not is_there(path)]  # noqa: PTH113
         folders[:] = [
             name
             for name in folders
@@ -294,8 +311,9 @@ def run(
 
     Reading, the network and writing are at work at once, for a few photos each; those whose
     small copies have one size go through the network together. A photo that fails costs only
-    itself. Closing the iterator early leaves no half file. No photo is written over, and one
-    that is where another's target is counts as that one's result and is left alone.
+    itself. Closing the iterator early leaves no half file. No photo is written over, nor any
+    picture that flowercolor did not make, which of a BMP cannot be told; a photo that is where
+    another's target is counts as that one's result and is left alone.
 
     Args:
         jobs: What to colour, from `plan`.
@@ -387,13 +405,34 @@ def run(
         torch.set_num_threads(threads)
 
 
+def check_target(target: Path) -> None:
+    """Make sure that what is to be written over is no photo of its own.
+
+    Raises:
+        ImageError: It is a picture, and flowercolor did not colour it.
+    """
+    if is_original(target):
+        raise ImageError(
+            f"{target}: is a picture that flowercolor did not make; choose another output, or "
+            "delete it first"
+        )
+
+
+def remarks(photo: Photo) -> str:
+    """What to know of a photo that was coloured; mostly nothing."""
+    told = ["was in colour; coloured anew from its luma"] if photo.colored else []
+    if photo.pages > 1:
+        told.append(f"has {photo.pages} pages, of which the first was coloured")
+    return "; ".join(told)
+
+
 def convert(
-    source: Path | bytes, colorizer: Colorizer, file_format: str | None, writing: Writing
+    source: Photo | Path | bytes, colorizer: Colorizer, file_format: str | None, writing: Writing
 ) -> bytes:
     """A photo's file, coloured, as the content of another.
 
     Args:
-        source: The photo or its file's content, in any format that can be read.
+        source: The photo, as `read_photo` gives it, or its file, or the content of that.
         colorizer: The network and its settings.
         file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
             be written, and takes PNG elsewhere.
@@ -402,7 +441,7 @@ def convert(
     Raises:
         ImageError: It cannot be read, is no photo, or cannot be written so.
     """
-    photo = read_photo(source)
+    photo = source if isinstance(source, Photo) else read_photo(source)
     own = photo.metadata.file_format
     return encode_photo(
         colorizer.render(photo.luma),
@@ -453,6 +492,7 @@ def _reason_to_skip(
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         if not writing.overwrite:
             return f"{job.target} is there already"
+        check_target(job.target)
     return f"{job.source} is another photo's result already" if source in results else ""
 
 
@@ -462,10 +502,7 @@ def _finish(
     rgb = render(one.photo.luma, one.small, chroma, strength=colorizer.strength)
     write_photo(one.job.target, rgb, **_options(one.photo, colorizer, writing))
     height, width = one.photo.luma.shape
-    remarks = ["was in colour; coloured anew from its luma"] if one.photo.colored else []
-    if one.photo.pages > 1:
-        remarks.append(f"has {one.photo.pages} pages, of which the first was coloured")
-    return Outcome(one.job, "done", "; ".join(remarks), width, height)
+    return Outcome(one.job, "done", remarks(one.photo), width, height)
 
 
 def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, Any]:

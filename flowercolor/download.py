@@ -141,7 +141,7 @@ def download_archive(
         verified_by = _verify(from_file, archive, progress)
         _copy(from_file, path, progress)
     else:
-        url = url or archive.url
+        url = archive.url if url is None else url
         part = path.with_name(f"{path.name}.part")
         fetch(url, part, progress)
         try:

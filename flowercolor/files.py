@@ -42,18 +42,25 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Whatever happens in the block, `path` holds either its old content or the whole new one.
 
     Args:
-        path: Where the file is to stand; missing parent folders are made.
+        path: Where the file is to stand; missing parent folders are made. A link stays, and the
+            file that it leads to is replaced.
         durable: Also force the bytes to the disk before the swap, so that a power cut
             cannot leave an empty file. Costs a flush, some 10 ms and more.
 
     Raises:
-        StorageError: The disk is full or writing is not allowed.
+        StorageError: The disk is full, writing is not allowed, or a folder, a device or a pipe
+            is there.
     """
+    target = Path(os.path.realpath(path))
+    if is_there(target) and not target.is_file():
+        raise StorageError(
+            f"{path}: cannot be written: what is there is no file; choose another place"
+        )
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Not `mkstemp`, whose files only the owner reads: giving them the usual rights means
         # to change the umask for a moment, of all threads.
-        temporary = path.with_name(f".flowercolor-{secrets.token_hex(8)}.tmp")
+        temporary = target.with_name(f".flowercolor-{secrets.token_hex(8)}.tmp")
         temporary.touch(exist_ok=False)
     try:
         with storage_errors(path):
@@ -61,9 +68,9 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
-            if path.is_file():
-                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-            temporary.replace(path)
+            if target.is_file():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            temporary.replace(target)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

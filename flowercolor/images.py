@@ -10,6 +10,7 @@ Windows.
 import importlib
 import io
 import math
+import os
 import struct
 import threading
 import warnings
@@ -35,7 +36,7 @@ from PIL import (
 
 from flowercolor import files, profiles
 from flowercolor._version import __version__
-from flowercolor.errors import ImageError, one_line
+from flowercolor.errors import ImageError, SettingError, one_line
 from flowercolor.profiles import Pixels
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Metadata",
     "Photo",
     "encode_photo",
+    "is_original",
     "is_picture",
     "made_here",
     "output_format",
@@ -86,6 +88,8 @@ SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 _BEGINNINGS = (
     (b"II*\0", 0, "TIFF"),
     (b"MM\0*", 0, "TIFF"),
+    (b"II+\0", 0, "TIFF"),
+    (b"MM\0+", 0, "TIFF"),
     (b"WEBP", 8, "WEBP"),
     (b"ftypavif", 4, "AVIF"),
     (b"ftypheic", 4, "HEIF"),
@@ -165,6 +169,8 @@ def is_picture(path: Path) -> bool:
 
 def made_here(path: Path) -> bool:
     """Whether the file says that flowercolor coloured it. BMP has no room to say so."""
+    if not os.path.isfile(path):  # noqa: PTH113 - a pipe's beginning can be read only once
+        return False
     try:
         with _hushed(), Image.open(path, formats=_readable()) as image:
             if image.format == "PNG":  # without EXIF, Pillow decodes it all to look for some
@@ -176,8 +182,15 @@ def made_here(path: Path) -> bool:
         return False
 
 
+def is_original(path: Path) -> bool:
+    """Whether it is a picture that flowercolor did not colour. No BMP counts as one."""
+    return path.suffix.lower() != ".bmp" and peek_pixels(path) > 0 and not made_here(path)
+
+
 def peek_pixels(path: Path) -> int:
-    """How many pixels the photo has, from its header alone; 0 for what is no photo."""
+    """How many pixels the photo has, from its header alone; 0 for what is no photo, or a pipe."""
+    if not os.path.isfile(path):  # noqa: PTH113
+        return 0
     try:
         with _hushed(), Image.open(path, formats=_readable()) as image:
             return image.width * image.height
@@ -201,7 +214,7 @@ def read_photo(source: Path | bytes) -> Photo:
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-            return _read(file, name)
+            return _read(file if file.seekable() else io.BytesIO(file.read()), name)
     except FileNotFoundError as error:
         raise ImageError(
             f"{name}: there is no such file; expected a photo, a folder, or a pattern of some"
@@ -310,6 +323,7 @@ _hushing = threading.Lock()
 
 def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
     rawmode = _rawmode(image)
+    stored = _tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
     # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
     with _hushed() if image.format == "TIFF" else nullcontext():
         image.load()
@@ -320,7 +334,7 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
             # MPO is a JPEG with more pictures behind it, as some phones make them.
             file_format="JPEG" if image.format == "MPO" else str(image.format),
             exif=_kept_exif(exif)[1],
-            dpi=_dpi(image.info.get("dpi"), turned=orientation in (5, 6, 7, 8)),
+            dpi=_dpi(image, exif, turned=(stored or orientation) in (5, 6, 7, 8)),
         )
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
 
@@ -474,10 +488,17 @@ def _as_depth(pixels: Pixels, depth: Any) -> Pixels:
     return cv2.convertScaleAbs(pixels, alpha=1 / 257).reshape(pixels.shape)
 
 
-def _dpi(value: Any, *, turned: bool) -> tuple[float, float] | None:
+def _dpi(image: Image.Image, exif: Image.Exif, *, turned: bool) -> tuple[float, float] | None:
+    stated: Any = image.info.get("dpi")
+    if image.format == "TIFF" and not _tiff_tag(image, ExifTags.Base.XResolution, None):
+        return None  # for which Pillow says 1
+    unit = {2: 1, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2))
     try:
-        x, y = (float(number) for number in value)
-    except (TypeError, ValueError, ZeroDivisionError):
+        if stated is None and unit:  # Pillow looks into the EXIF of a JPEG only
+            tags = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+            stated = [float(exif[tag]) * unit for tag in tags]
+        x, y = (float(number) for number in stated)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     if not all(math.isfinite(number) and 1 <= number <= 65535 for number in (x, y)):
         return None
@@ -521,14 +542,14 @@ def output_format(path: Path) -> str:
     """Pillow's name of the format that the ending of `path` stands for, such as "JPEG".
 
     Raises:
-        ImageError: It stands for none that can be written.
+        SettingError: It stands for none that can be written.
     """
     _load_plugins()
     writable = {ending: known for ending, known in WRITABLE.items() if known in Image.SAVE}
     try:
         return writable[path.suffix.lower()]
     except KeyError:
-        raise ImageError(
+        raise SettingError(
             f"{path}: has the ending {path.suffix!r}; expected one that can be written: "
             f"{', '.join(writable)}"
         ) from None
@@ -565,10 +586,12 @@ def encode_photo(
         raise ImageError(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"
         )
-    if alpha is not None and alpha.shape != rgb.shape[:2]:
+    if alpha is not None and (
+        alpha.shape != rgb.shape[:2] or alpha.dtype not in (np.uint8, np.uint16)
+    ):
         raise ImageError(
-            f"the opacity is {list(alpha.shape)} and the picture {list(rgb.shape)}; expected the "
-            "same height and width"
+            f"the opacity is {alpha.dtype} {list(alpha.shape)} and the picture {list(rgb.shape)}; "
+            "expected uint8 or uint16 of the same height and width"
         )
     if file_format not in WRITABLE.values():
         known = ", ".join(sorted(set(WRITABLE.values())))
@@ -616,7 +639,8 @@ def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **op
     The ending of `path` says the format unless `file_format` does.
 
     Raises:
-        ImageError: The ending cannot be written, or the format cannot hold the pixels.
+        SettingError: The ending cannot be written.
+        ImageError: The format cannot hold the pixels.
         StorageError: The disk is full or writing is not allowed.
     """
     file_format = file_format or output_format(path)

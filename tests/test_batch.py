@@ -29,6 +29,7 @@ from flowercolor.config import NetworkConfig
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.images import WRITABLE, read_photo, write_photo
 from flowercolor.networks import UNet
+from flowercolor.progress import Silent
 
 Array = NDArray[Any]
 
@@ -52,6 +53,16 @@ def save(path: Path, picture: Array | None = None) -> Path:
 def pixels(path: Path) -> Array:
     with Image.open(path) as image:
         return np.asarray(image)
+
+
+class Told(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 def touch(folder: Path, *names: str) -> list[Path]:
@@ -233,8 +244,11 @@ def test_one_photo_takes_a_file_or_a_folder(here: Path) -> None:
     assert plan(["a.jpg"], Path("b.png")) == [Job(Path("a.jpg"), Path("b.png"))]
     assert plan(["a.jpg"], Path("out")) == [Job(Path("a.jpg"), Path("out/a.jpg"))]
     assert plan(["a.jpg"], Path("album.v2")) == [Job(Path("a.jpg"), Path("album.v2/a.jpg"))]
-    with pytest.raises(ImageError, match=r"'\.xyz'"):
+    with pytest.raises(SettingError, match=r"'\.xyz'"):
         plan(["a.jpg"], Path("b.xyz"))
+    for output in ("album.v3/", "b.png/"):
+        [job] = plan(["a.jpg"], output)
+        assert job.target == Path(output, "a.jpg")
 
 
 def test_several_photos_take_a_folder_only(here: Path) -> None:
@@ -661,7 +675,9 @@ def test_a_pattern_that_finds_the_results_too_goes_on_where_it_stopped(
     first = plan([pattern], output)
     assert [job.target for job in first] == [output / "a.png", output / "b.png"]
     list(run(first, colorizer))
-    assert plan([pattern], output) == first
+    told = Told()
+    assert plan([pattern], output, progress=told) == first
+    assert told.notes == ["Earlier results among the photos, left out: 2"]
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])
@@ -715,6 +731,31 @@ def test_another_photo_is_not_written_over(here: Path, colorizer: Colorizer) -> 
     )
     assert outcomes[0].status == "failed"
     assert second.read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp"])
+def test_overwriting_is_for_results_not_for_photos_of_the_same_name(
+    here: Path, colorizer: Colorizer, ending: str
+) -> None:
+    """As scanners name them. BMP has no room to say what made it."""
+    photo = save(here / "1962" / f"scan1{ending}")
+    other = save(here / "1971" / f"scan1{ending}", grey(seed=1))
+    before = other.read_bytes()
+    [outcome] = run(plan([photo], here / "1971"), colorizer, Writing(overwrite=True))
+    if ending == ".bmp":
+        assert outcome.status == "done"
+        return
+    assert outcome.status == "failed"
+    assert f"{other}: is a picture that flowercolor did not make" in outcome.message
+    assert other.read_bytes() == before
+
+
+def test_a_link_that_leads_nowhere_fails_by_its_name(here: Path, colorizer: Colorizer) -> None:
+    save(here / "box" / "a.png")
+    (here / "box" / "b.png").symlink_to("not mounted/b.png")
+    done, failed = run(plan(["box"]), colorizer)
+    assert (done.status, failed.status) == ("done", "failed")
+    assert f"{Path('box/b.png')}: there is no such file" in failed.message
 
 
 def test_of_an_album_it_is_said_that_the_first_page_was_coloured(
@@ -833,7 +874,8 @@ def test_what_nobody_foresaw_costs_one_photo_and_one_line(
     assert outcomes[0].message == f"{tmp_path / 'a.png'}: unexpected RuntimeError: two lines"
 
 
-def test_no_jobs_no_outcomes(colorizer: Colorizer) -> None:
+def test_no_photos_no_jobs_no_outcomes(colorizer: Colorizer) -> None:
+    assert plan([]) == []
     assert list(run([], colorizer)) == []
 
 
@@ -869,6 +911,7 @@ def test_convert_gives_what_run_writes(tmp_path: Path, colorizer: Colorizer) -> 
     written = outcome.job.target.read_bytes()
     assert convert(source, colorizer, None, Writing()) == written
     assert convert(source.read_bytes(), colorizer, None, Writing()) == written
+    assert convert(read_photo(source), colorizer, None, Writing()) == written
 
 
 def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) -> None:

@@ -915,7 +915,7 @@ def test_json_tells_of_each_photo(weights: Path, here: Path) -> None:
 def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
     content = grey_photo(here / "a.png").read_bytes()
     options: list[str | Path] = ["--checkpoint", weights]
-    for args in (["-"], ["-", "-o", "-"], ["a.png", "-o", "-"]):
+    for args in (["-"], ["-", "-o", "-"], ["a.png", "-o", "-"], ["*.png", "-o", "-"]):
         result = succeed("colorize", *args, *options, stdin=content)
         with Image.open(io.BytesIO(result.stdout_bytes)) as image:
             assert (image.format, image.size, image.mode) == ("PNG", (30, 20), "RGB")
@@ -935,6 +935,54 @@ def test_a_photo_goes_from_stdin_to_a_file_that_is_not_there(weights: Path, here
     assert (here / "b.jpg").read_bytes() == first
     succeed(*args, "--overwrite", stdin=other)
     assert (here / "b.jpg").read_bytes() != first
+
+
+def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colours_go(
+    weights: Path, here: Path
+) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save("a.png")
+    content = (here / "a.png").read_bytes()
+    told = "was in colour; coloured anew from its luma"
+    for args, name in (
+        (["a.png", "-o", "b.png"], "a.png"),
+        (["a.png", "-o", "-"], "a.png"),
+        (["-"], "The photo"),
+        (["a.png", "--variants", "2"], "a.png"),
+    ):
+        result = succeed("colorize", *args, "--checkpoint", weights, stdin=content)
+        assert f"{name}: {told}" in result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("args", [["a.png"], ["-"], ["a.png", "--variants", "2"]])
+def test_a_picture_that_was_not_made_here_is_not_written_over(
+    weights: Path, here: Path, args: list[str]
+) -> None:
+    content = grey_photo(here / "a.png").read_bytes()
+    before = grey_photo(here / "b.png", seed=1).read_bytes()
+    command = ["colorize", *args, "-o", "b.png", "--overwrite", "--checkpoint", str(weights)]
+    result = flowercolor(*command, stdin=content)
+    assert result.exit_code == 1
+    assert "b.png: is a picture that flowercolor did not make" in result.stderr
+    assert (here / "b.png").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_none_that_is_needed(
+    weights: Path, here: Path, closing: str
+) -> None:
+    grey_photo(here / "a.png")
+    line = f'"$1" -m flowercolor colorize a.png --checkpoint "$2" {closing}'
+    result = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, str(weights)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (here / "a_color.png").is_file()
+    assert "unexpected" not in result.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text on other systems")
@@ -1036,6 +1084,7 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert (here / "sheet.png").read_bytes() == sheet
     (here / "box").mkdir()
     assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
+    assert "cannot be written" in flowercolor(*args, grey_photo(here / f"{'x' * 245}.png")).stderr
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
     assert_one_line_of_error(itself, "is the photo itself", code=2)
     grey_photo(here / "b.png")
@@ -1261,15 +1310,16 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (2, ["colorize", "empty"], ["empty", "no pictures there", "--recursive"]),
         (2, ["colorize", "empty", "-r"], ["empty: no pictures there or below; expected .avif, "]),
         (2, ["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "expected a folder"]),
-        (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo"]),
+        (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo; 2 "]),
         (2, ["colorize", "a.png", "-"], ["standard input", "alone"]),
         (2, ["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
         (2, ["colorize", ""], ["PHOTO: an empty name"]),
         (2, ["colorize", "a.png", "-o", ""], ["-o: an empty name"]),
-        (2, ["colorize", "empty", "-o", "-"], ["takes one photo"]),
+        (2, ["colorize", "empty", "-o", "-"], ["empty: no pictures there", "--recursive"]),
+        (2, ["colorize", "a.png", "-o", "b.txt"], ["b.txt: has the ending '.txt'; expected one "]),
         (2, ["colorize", "-", "--json"], ["--json is for photos by their paths"]),
         (2, ["colorize", "-", "--skip-colored"], ["--skip-colored is for photos by their paths"]),
-        (1, ["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
+        (2, ["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
         (2, ["colorize", "a.png", "--variants", "4", "--render-size", "96"], ["working sizes"]),
         (2, ["colorize", "a.png", "--variants", "4", "--json"], ["writes one sheet", "--json"]),
         (2, ["colorize", "a.png", "--variants", "4", "--format", "jpg"], ["writes one sheet"]),
@@ -1280,7 +1330,7 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
         (
             2,  # before the weights are looked for
             ["colorize", "a.png", "b.png", "--variants", "4", "--checkpoint", "nowhere"],
-            ["--variants shows one photo; 2 were given"],
+            ["--variants takes one photo; 2 were given"],
         ),
     ],
 )

@@ -124,6 +124,24 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         write_text(tmp_path / "a" / "b", "")
 
 
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    real, link = tmp_path / "far" / "a.txt", tmp_path / "b.txt"
+    write_text(real, "old")
+    link.symlink_to(real)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert list(real.parent.iterdir()) == [real]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_pipe_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(StorageError, match="what is there is no file; choose another place"):
+        write_text(tmp_path / "a", "")
+    assert (tmp_path / "a").is_fifo()
+
+
 def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(StorageError, match="cannot be written"):

@@ -1,7 +1,9 @@
 import io
+import os
 import re
 import struct
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ from pictures import Array, deep_png, grey_of, noise, saved, smooth
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 
 from flowercolor import images
-from flowercolor.errors import ImageError, StorageError
+from flowercolor.errors import ImageError, SettingError, StorageError
 from flowercolor.images import encode_photo, output_format, read_photo, write_photo
 
 ORIENTATION = ExifTags.Base.Orientation
@@ -193,6 +195,28 @@ def test_a_file_says_that_it_was_made_here_where_it_has_room(
     assert not images.made_here(tmp_path / "missing")
 
 
+def test_an_original_is_a_picture_that_was_not_made_here(tmp_path: Path) -> None:
+    made, foreign, empty = (tmp_path / name for name in ("a.png", "b.png", "c.png"))
+    write_photo(made, smooth())
+    foreign.write_bytes(saved(smooth(), "PNG"))
+    empty.touch()
+    (tmp_path / "d.bmp").write_bytes(saved(smooth(), "BMP"))
+    told = {path.name: images.is_original(path) for path in tmp_path.iterdir()}
+    assert told == {"a.png": False, "b.png": True, "c.png": False, "d.bmp": False}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_photo_can_come_through_a_pipe_which_is_looked_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    content = saved(smooth(), "PNG")
+    writing = threading.Thread(target=lambda: (tmp_path / "a.png").write_bytes(content))
+    assert images.peek_pixels(tmp_path / "a.png") == 0
+    assert not images.made_here(tmp_path / "a.png")
+    writing.start()
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").luma, grey_of(smooth()))
+    writing.join()
+
+
 def test_the_transparent_grey_of_a_16_bit_png_is_transparent() -> None:
     samples = np.arange(12, dtype=np.uint16).reshape(3, 4, 1)
     photo = read_photo(deep_png(samples, tRNS=struct.pack(">H", 7)))
@@ -342,6 +366,21 @@ def test_exif_that_a_jpeg_cannot_hold_does_not_prevent_the_photo() -> None:
     assert opened(content).getexif()[SOFTWARE] == "me"
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_dpi_are_those_of_the_upright_photo(file_format: str, orientation: int) -> None:
+    """Some formats state them in EXIF alone, where they may be dots per cm."""
+    across, down = (100.0, 100.0 if file_format == "JPEG" else 50.0)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = across, down
+    exif[ExifTags.Base.ResolutionUnit] = 3
+    dpi = read_photo(saved(noise(6, 8), file_format, exif=exif)).metadata.dpi
+    upright = (across, down) if orientation == 1 else (down, across)
+    assert dpi == pytest.approx([2.54 * one for one in upright])
+    assert read_photo(saved(noise(6, 8), file_format)).metadata.dpi is None
+
+
 def test_damaged_exif_and_dpi_count_as_none() -> None:
     for exif in (b"Exif\0\0nonsense", camera_exif()[:60]):
         content = saved(noise(4, 4), "JPEG", exif=exif)
@@ -463,7 +502,7 @@ def test_an_ending_that_cannot_be_written_is_refused_with_those_that_can() -> No
     assert output_format(Path("A.JPG")) == "JPEG"
     assert output_format(Path("a.b.tif")) == "TIFF"
     for name in ("a.gif", "a", "a.xcf"):
-        with pytest.raises(ImageError, match=rf"^{name}: .*\.jpg, .*\.png"):
+        with pytest.raises(SettingError, match=rf"^{name}: .*\.jpg, .*\.png"):
             output_format(Path(name))
 
 
@@ -474,8 +513,9 @@ def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
 
 
 def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
-    with pytest.raises(ImageError, match=r"opacity is \[4, 6\] and the picture \[6, 4, 3\]; "):
-        encode_photo(noise(6, 4, 3), "PNG", alpha=noise(4, 6))
+    for alpha, found in ((noise(4, 6), r"uint8 \[4, 6\]"), (np.ones((6, 4)), r"float64 \[6, 4\]")):
+        with pytest.raises(ImageError, match=rf"opacity is {found} and the picture \[6, 4, 3\]; "):
+            encode_photo(noise(6, 4, 3), "PNG", alpha=alpha)
     with pytest.raises(ImageError, match="the format is 'GIF'; expected one of AVIF, BMP, JPEG, "):
         encode_photo(noise(6, 4, 3), "GIF")
 

@@ -1,6 +1,8 @@
 """The application: its own options and its commands."""
 
 import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,4 +59,7 @@ def main() -> None:
     """Run the command line."""
     # OpenCV, imported later, would tell of every tag of a TIFF that it does not know.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # where the caller closed it
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
     app(prog_name="flowercolor")

@@ -105,7 +105,7 @@ def colorize(
         bool,
         typer.Option(
             "--overwrite/--skip-existing",
-            help="Replace outputs that are there already, or skip their photos.",
+            help="Replace earlier results, or skip their photos.",
         ),
     ] = False,
     skip_colored: Annotated[
@@ -136,7 +136,7 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
-    from flowercolor.batch import Writing, plan
+    from flowercolor.batch import Writing, check_target, plan
     from flowercolor.checkpoint import find_checkpoint, read_info
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
     from flowercolor.errors import SettingError
@@ -159,23 +159,29 @@ def colorize(
     target = Path(output) if output not in (None, "-") else None
     from_stdin = photos == ["-"]
     to_bytes = from_stdin or output == "-"
-    jobs = [] if to_bytes else plan(photos, target, recursive=recursive, ending=ending)
+    jobs = []
+    if not from_stdin:
+        into = None if output == "-" else output
+        jobs = plan(photos, into, recursive=recursive, ending=ending, progress=progress)
     if (to_bytes or variants is not None) and not ranks().leads:
         return  # one result, which the leader makes
     if from_stdin and target and _is_stdin(target):
         raise SettingError(f"-o {target}: is the photo itself; choose another output")
-    if to_bytes and target and is_there(target) and not overwrite:
-        say(f"Skipped: {target} is there already")
-        return
+    if to_bytes and target and is_there(target):
+        if not overwrite:
+            say(f"Skipped: {target} is there already")
+            return
+        check_target(target)
     named = Path(f"photo{ending}") if ending else target
     wanted = output_format(named) if to_bytes and named else None
-    if not (to_bytes or jobs):
+    if not (from_stdin or jobs):
         where = f"{', '.join(photos)}: no pictures there"
         if recursive:
             raise SettingError(f"{where} or below; expected {', '.join(sorted(SUFFIXES))} files")
         raise SettingError(f"{where}; --recursive looks deeper")
-    if variants is not None and len(jobs) > 1:
-        raise SettingError(f"--variants shows one photo; {len(jobs)} were given")
+    if len(jobs) > 1 and (variants is not None or output == "-"):
+        option = "-o - (standard output)" if output == "-" else "--variants"
+        raise SettingError(f"{option} takes one photo; {len(jobs)} were given")
 
     stops: tuple[float | None, ...] = (vividness,)
     if (
@@ -201,7 +207,8 @@ def colorize(
         say(f"Using the weights of {colorizer.name}.")
 
     if to_bytes:
-        _color_stream(None if from_stdin else Path(photos[0]), target, wanted, colorizer, writing)
+        source = None if from_stdin else jobs[0].source
+        _color_stream(source, target, wanted, colorizer, writing)
     elif variants is not None:
         _write_sheet(jobs[0], target, variants, colorizers, writing)
     else:
@@ -230,8 +237,6 @@ def _refuse_clashes(
         )
     if "-" in photos and len(photos) > 1:
         raise SettingError("- (standard input) goes alone; leave out the other photos")
-    if output == "-" and (len(photos) > 1 or is_folder(photos[0])):
-        raise SettingError("-o - (standard output) takes one photo; give a folder for several")
     target = Path(output) if output not in (None, "-") else None
     if target and file_format and not is_folder(target):
         meant = WRITABLE.get(target.suffix.lower())
@@ -275,10 +280,14 @@ def _color_stream(
     writing: "Writing",
 ) -> None:
     """Colour one photo, None being that of standard input; a target of None is standard output."""
-    from flowercolor.batch import convert
+    from flowercolor.batch import convert, remarks
     from flowercolor.files import write_bytes
+    from flowercolor.images import read_photo
 
-    colored = convert(photo or sys.stdin.buffer.read(), colorizer, file_format, writing)
+    read = read_photo(photo or sys.stdin.buffer.read())
+    colored = convert(read, colorizer, file_format, writing)
+    if remark := remarks(read):
+        say(f"{photo or 'The photo'}: {remark}")
     if target:
         write_bytes(target, colored)
     else:
@@ -292,21 +301,28 @@ def _write_sheet(
     colorizers: "Mapping[str, Colorizer]",
     writing: "Writing",
 ) -> None:
+    from flowercolor.batch import check_target, remarks
     from flowercolor.errors import SettingError
+    from flowercolor.files import is_there
     from flowercolor.images import read_photo, write_photo
     from flowercolor.variants import variants
 
     sheet = job.target
     if sheet != target:  # which names no file of its own
         sheet = sheet.with_name(f"{job.source.stem}.variants.png")
-    if sheet.exists() and sheet.samefile(job.source):
-        raise SettingError(f"{sheet}: is the photo itself; choose another output")
-    if sheet.exists() and not writing.overwrite:
-        say(f"Skipped: {sheet} is there already")
-        return
+    if is_there(sheet):
+        if sheet.samefile(job.source):
+            raise SettingError(f"{sheet}: is the photo itself; choose another output")
+        if not writing.overwrite:
+            say(f"Skipped: {sheet} is there already")
+            return
+        check_target(sheet)
+    photo = read_photo(job.source)
+    if remark := remarks(photo):
+        say(f"{job.source}: {remark}")
     write_photo(
         sheet,
-        variants(read_photo(job.source).luma, colorizers, count),
+        variants(photo.luma, colorizers, count),
         quality=writing.quality,
         subsampling=writing.subsampling,
     )
