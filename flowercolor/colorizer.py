@@ -16,7 +16,7 @@ from PIL import Image
 from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import STRIDE, Precision
-from flowercolor.devices import compute_dtype, pick_device
+from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.networks import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
@@ -129,6 +129,7 @@ class Colorizer:
         scale = (render_size_px or self.render_size_px) / (height_px * width_px) ** 0.5
         return max(1, round(height_px * scale)), max(1, round(width_px * scale))
 
+    @memory_errors("colouring", "--render-size")
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 
@@ -140,6 +141,9 @@ class Colorizer:
 
         Returns:
             For each, float32 [2, h, w], Cb before Cr.
+
+        Raises:
+            DeviceError: The CPU's memory does not suffice.
         """
         with self._one_at_a_time:
             return self._chroma(smalls)
@@ -261,7 +265,12 @@ def _pixels(image: Image.Image) -> Array:
         )
     if image.mode.startswith("I;16"):  # which `convert` would clip to 255
         return (np.asarray(image) / 257).round().astype(np.uint8)
-    return np.asarray(image.convert("RGB"))
+    try:
+        return np.asarray(image.convert("RGB"))
+    except ValueError as error:  # Pillow converts its rarer modes into few others
+        raise ImageError(
+            f"image: a Pillow image of mode {image.mode}; expected one that converts to RGB"
+        ) from error
 
 
 def _luma(image: Array) -> Array:

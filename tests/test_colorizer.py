@@ -20,7 +20,7 @@ from flowercolor.checkpoint import BEST, CheckpointInfo, load_generator, save_ch
 from flowercolor.color import rgb_to_chroma
 from flowercolor.colorizer import Colorizer, colorize
 from flowercolor.config import NetworkConfig, TrainConfig
-from flowercolor.errors import CheckpointError, ImageError, SettingError
+from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
 from flowercolor.networks import UNet
 from flowercolor.progress import Silent
 from flowercolor.render import shrink
@@ -95,6 +95,11 @@ def test_a_pillow_image_comes_back_as_one(mode: str) -> None:
     assert colored.size == (50, 33)
     luma = grey_of(np.asarray(image.convert("RGB")))
     assert np.abs(grey_of(np.asarray(colored)).astype(int) - luma).max() <= 1
+
+
+def test_a_pillow_image_that_cannot_be_rgb_is_refused() -> None:
+    with pytest.raises(ImageError, match="mode La; expected one that converts to RGB"):
+        make_colorizer()(Image.new("La", (9, 7)))
 
 
 def test_a_16_bit_pillow_image_keeps_its_tones() -> None:
@@ -376,6 +381,18 @@ def test_out_of_memory_is_met_step_by_step_each_told_of_once(
     assert sizes == [[(31, 48)], *[[(16, 24)]] * 4]
     assert len(notes.lines) == 2
     assert "half" in notes.lines[1]
+
+
+def test_a_cpu_that_runs_out_of_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(*_: object) -> None:
+        raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: 9 bytes.")
+
+    colorizer = make_colorizer()
+    monkeypatch.setattr(colorizer, "_forward", forward)
+    with pytest.raises(
+        DeviceError, match=r"out of memory while colouring: .*smaller --render-size"
+    ):
+        colorizer(photo((20, 30)))
 
 
 @pytest.mark.cuda
