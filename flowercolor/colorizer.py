@@ -212,7 +212,7 @@ def colorize(
 ) -> Picture:
     """The image in colour: same kind, same size, same luma at every pixel within one level.
 
-    The weights are loaded at the first call and kept for the next ones.
+    The weights are loaded at the first call and kept for the next ones with the same settings.
 
     Args:
         image: A Pillow image, or an array, uint8 or uint16: grey [H, W] or RGB [H, W, 3].

@@ -1,4 +1,4 @@
-"""Bundles of training settings under a name; docs/training.md says what was tried on the way."""
+"""Bundles of training settings under a name; docs/trials.md says what was tried on the way."""
 
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import SettingError
