@@ -45,7 +45,7 @@ COLUMNS = {
     "ssim": ("SSIM", ".4f"),
     "ciede2000": ("CIEDE 2000", ".2f"),
     "colorfulness": ("colour", ".1f"),
-    "colorfulness_difference": ("less true", "+.1f"),
+    "colorfulness_difference": ("minus true", "+.1f"),
 }
 """By score, its title and the format of its numbers."""
 

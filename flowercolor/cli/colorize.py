@@ -81,7 +81,8 @@ def colorize(
         int | None,
         typer.Option(
             help="The network sees the photo at this many pixels squared; smaller sees more "
-            "of the whole, larger sees finer things. The output keeps the photo's own size.",
+            "of the whole, larger sees finer things. The output keeps the photo's own size. "
+            "[dim]\\[default: 128][/dim]",
             min=16,
             metavar="PX",
             show_default=False,
@@ -132,7 +133,7 @@ def colorize(
 ) -> None:
     """Colour photos, at their own size and with their own luma, pixel for pixel.
 
-    A photo that is there already in colour is skipped, so an interrupted batch goes on where
+    A photo whose result is there already is skipped, so an interrupted batch goes on where
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """

@@ -235,7 +235,7 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the networks first: takes some minutes and a C++ compiler, and makes "
+            help="Compile the networks first: takes a minute or more and a C++ compiler, and makes "
             "long runs on a GPU faster.",
         ),
     ] = False,
