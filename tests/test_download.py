@@ -784,6 +784,12 @@ def test_file_that_is_not_there(path: Path, tmp_path: Path) -> None:
             download_archive(path, from_file=file)
 
 
+def test_an_empty_address_is_not_taken_for_none(path: Path) -> None:
+    """As a variable gives that is not set."""
+    with pytest.raises(DownloadError, match="^an empty text: is not the address of a file; give"):
+        download_archive(path, url="")
+
+
 def test_file_and_address_do_not_go_together(path: Path) -> None:
     with pytest.raises(SettingError, match="give one"):
         download_archive(path, from_file=path, url="http://localhost/x.tgz")
