@@ -379,7 +379,9 @@ def _network_errors(url: str, timeout_s: float) -> Iterator[None]:
             found = "leads from https to http, which is not safe"
         else:
             found = "is not the address of a file"
-        raise DownloadError(f"{url or 'an empty text'}: {found}; give another one with --url") from error
+        raise DownloadError(
+            f"{url or 'an empty text'}: {found}; give another one with --url"
+        ) from error
     except OSError as error:  # RequestException is one too
         raise _BrokenOff(_reason(error, timeout_s)) from error
 

@@ -786,7 +786,7 @@ def test_file_that_is_not_there(path: Path, tmp_path: Path) -> None:
 
 def test_an_empty_address_is_not_taken_for_none(path: Path) -> None:
     """As a variable gives that is not set."""
-    with pytest.raises(DownloadError, match="^an empty text: is not the address of a file; give"):
+    with pytest.raises(DownloadError, match=r"^an empty text: is not the address of a file; give"):
         download_archive(path, url="")
 
 
