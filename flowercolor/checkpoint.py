@@ -213,6 +213,11 @@ def _filled(info: CheckpointInfo, tensors: Mapping[str, Tensor], prefix: str, pa
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
+    if not all(value.isfinite().all() for value in whole.values()):
+        raise CheckpointError(
+            f"{path}: holds weights that are no finite numbers; expected those of a network that "
+            "has learned: use another checkpoint"
+        )
     load_into(generator, whole, prefix, path, assign=True)
     return generator
 
@@ -372,7 +377,7 @@ def name_of(path: Path) -> str:
     """What a person calls the checkpoint: "bundled", its run's name, or else its file's."""
     if path.parent == Path(str(resources.files("flowercolor") / "weights")):
         return path.stem
-    return path.parent.name if path.name in (BEST, LAST) else path.stem
+    return path.absolute().parent.name if path.name in (BEST, LAST) else path.stem
 
 
 def bundled_checkpoint() -> Path:

@@ -3,6 +3,7 @@
 They travel inside every checkpoint as JSON, so a file of weights says what it is.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, get_args
@@ -158,7 +159,7 @@ class TrainConfig:
 
 
 def _at_least(name: str, value: float, bound: float) -> None:
-    if not value >= bound:
+    if not bound <= value < math.inf:
         raise SettingError(f"{name} is {value}; expected {bound} or more")
 
 

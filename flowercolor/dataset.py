@@ -205,7 +205,7 @@ def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> lis
         DataError: The file cannot be read, is no list of pairs, or is one of other photos.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from error
     pairs = [tuple(line.split("\t")) for line in lines if line.strip()]

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from flowercolor.errors import StorageError
 
-__all__ = ["is_folder", "is_there", "replacing", "storage_errors", "write_bytes", "write_text"]
+__all__ = [
+    "is_folder",
+    "is_there",
+    "remove_leftovers",
+    "replacing",
+    "storage_errors",
+    "write_bytes",
+    "write_text",
+]
 
 # Unlike those of `Path`, both say False where the system will not tell, such as in a folder
 # that may not be read or of a name that is too long. Opening it then says why.
@@ -74,6 +82,15 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what `replacing` left below a folder when its process was killed.
+
+    Nobody else may be writing there.
+    """
+    for leftover in folder.rglob(".flowercolor-*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """What a run tells of itself: metrics, graphs, sheets of samples, and warnings in words."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,17 @@ class Journal:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The rows of a run's `metrics.jsonl`; none where there is no such file."""
+    """The rows of a run's `metrics.jsonl`; none where there is no such file.
+
+    Damaged lines are left out: nothing that is learned depends on them.
+    """
     path = run / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    rows = []
+    for line in lines:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict) and {"epoch", "step"} <= row.keys()]
 
 
 def _summary_writer(run: Path, step: int) -> "SummaryWriter":

@@ -120,9 +120,12 @@ def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
             digest.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
     elif source.is_file():
         with source.open("rb") as file:
+            compressed = file.read(4).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zX"))
             size = file.seek(0, os.SEEK_END)
-            # The ends of a compressed archive hold its first photos and its checksum.
-            for start in (0, max(0, size - _CHUNK_BYTES)):
+            # The ends of a compressed archive hold its first photos and its checksum. A plain one
+            # has no checksum.
+            ends = (0, max(0, size - _CHUNK_BYTES))
+            for start in ends if compressed else range(0, size, _CHUNK_BYTES):
                 file.seek(start)
                 digest.update(file.read(_CHUNK_BYTES))
             digest.update(str(size).encode())

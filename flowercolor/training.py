@@ -42,8 +42,9 @@ from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
-from flowercolor.files import write_text
+from flowercolor.files import remove_leftovers, write_text
 from flowercolor.journal import LOSSES, Journal, read_metrics
+from flowercolor.paths import archive_path
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
@@ -161,7 +162,7 @@ def train(
         },
         note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
     )
-    check_alike(json.dumps(info.data), train_set.photos.source)
+    check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
     engine = Engine(config, target, precision, compiled, count)
     if resume:
         info, tensors = _resumable(run / LAST, info)
@@ -174,6 +175,7 @@ def train(
     done = info.epoch * steps + info.step
     journal = Journal(run, progress, done, tensorboard=tensorboard) if leads else None
     if leads:
+        remove_leftovers(run)
         sources = {"source": train_set.photos.source, "labels": labels}
         _describe(run, info, sources, target, precision)
 
@@ -303,13 +305,15 @@ def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
 
 
 def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
-    """What `read_source` gives, which has to be there still.
+    """What `read_source` gives, which has to be there still, but for the archive in the cache.
 
     Raises:
         DataError: It is not.
     """
     path = read_source(run, what)
     if path and not path.exists():
+        if path.name == archive_path().name:
+            return None  # the cache was emptied, or moved: it is to be had again
         option = {"source": "--data", "labels": "--labels"}[what]
         raise DataError(
             f"{path}: is there no more, and {run} learned from it; say by {option} where it is now"

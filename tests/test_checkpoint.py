@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import hashlib
 import importlib.resources
@@ -185,6 +186,14 @@ def test_what_the_ends_share_stands_in_the_dial_once(
             end = torch.tensor([0.5, 0.25]) if name == "head.bias" else start
             expected = start + vividness * (end - start)
             torch.testing.assert_close(value, expected.to(value.dtype), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(path: Path, value: float) -> None:
+    save_checkpoint(path, INFO, {**weights(), "generator.head.bias": torch.full((2,), value)})
+    with pytest.raises(CheckpointError, match="weights that are no finite numbers") as caught:
+        load_generator(path)
+    assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_a_vividness_without_a_dial_is_refused(path: Path) -> None:
@@ -379,6 +388,8 @@ def test_a_checkpoint_is_called_what_it_is_found_by(bundled: Path, tmp_path: Pat
     run = add_run("mine", LAST, BEST)
     assert name_of(bundled) == "bundled"
     assert name_of(run / BEST) == name_of(run / LAST) == "mine"
+    with contextlib.chdir(run):
+        assert name_of(Path(BEST)) == "mine"
     assert name_of(tmp_path / "roses.safetensors") == "roses"
 
 

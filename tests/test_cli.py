@@ -249,6 +249,9 @@ def test_a_run_outside_the_data_directory_is_named_by_its_path(
     assert "1 epochs done" in run_printed(stopped.stdout, "--epochs", "1").stderr
     again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
     assert_one_line_of_error(again, "holds a run already", "--resume", code=2)
+    (here / "my runs" / "one" / "last.safetensors").unlink()  # as who keeps the weights alone
+    again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
+    assert_one_line_of_error(again, "holds a run already", code=2)
 
 
 def test_train_starts_from_another_generator(archive: Path, weights: Path, here: Path) -> None:
@@ -1260,11 +1263,12 @@ def test_processes_share_the_photos_of_eval(
 
 
 def test_models_lists_what_there_is(trained: Trained) -> None:
+    shutil.copytree(trained.run, paths.runs_dir() / "x[b]")
     (paths.runs_dir() / "torn").mkdir()
     (paths.runs_dir() / "torn" / "best.safetensors").write_bytes(b"cut off")
     result = succeed("models", "--json")
     listed = {one["name"]: one for one in map(json.loads, result.stdout.splitlines())}
-    assert set(listed) - {"bundled"} == {trained.run.name}
+    assert set(listed) - {"bundled"} == {trained.run.name, "x[b]"}
     run = listed[trained.run.name]
     assert run["best_l1"] == min(row["test_l1"] for row in metrics(trained.run))
     assert (run["size_px"], run["network"]["base_channels"]) == (16, 2)
@@ -1272,6 +1276,7 @@ def test_models_lists_what_there_is(trained: Trained) -> None:
     assert "torn" in result.stderr
     table = succeed("models").stdout
     assert f"{run['best_l1']:.4f} at 16 px" in table
+    assert "x[b]" in table
     assert trained.run.name in table
 
 

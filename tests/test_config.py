@@ -82,6 +82,7 @@ def test_settings_left_out_are_the_defaults() -> None:
         ("lr", float("nan")),
         ("lambda_l1", -1.0),
         ("lambda_l1", float("nan")),
+        ("lambda_l1", float("inf")),
         ("seed", 2**63 + 1),
         ("lambda_adv", -0.5),
         ("lambda_color", -0.5),

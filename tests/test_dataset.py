@@ -174,7 +174,8 @@ def test_twins_are_those_across_the_split(photos: Photos, tmp_path: Path) -> Non
     names = photos.names
     pairs = [(0, 9), (8, 3), (10, 11), (1, 2)]
     listing = tmp_path / "twins.tsv"
-    listing.write_text("".join(f"{names[a]}\t{names[b]}\n" for a, b in pairs) + "x\ty\n\n")
+    lines = "".join(f"{names[a]}\t{names[b]}\n" for a, b in pairs) + "x\ty\n\n"
+    listing.write_text(lines, encoding="utf-8-sig")  # with a mark, as Windows writes
     assert with_twins(listing, test_set, train_set) == [names[8], names[9]]
 
 

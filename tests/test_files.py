@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowercolor.errors import StorageError
-from flowercolor.files import replacing, storage_errors, write_bytes, write_text
+from flowercolor.files import remove_leftovers, replacing, storage_errors, write_bytes, write_text
 
 
 def test_a_file_is_written_where_no_folder_was(tmp_path: Path) -> None:
@@ -132,6 +132,17 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert real.read_text() == "new"
     assert list(real.parent.iterdir()) == [real]
+
+
+def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / "a.tmp", tmp_path / "b" / ".flowercolor-rc"]
+    left = [tmp_path / ".flowercolor-0a.tmp", tmp_path / "b" / ".flowercolor-1b.tmp"]
+    for path in (*kept, *left):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+    remove_leftovers(tmp_path / "none")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")

@@ -132,6 +132,12 @@ def test_a_run_without_files_has_no_rows(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "none") == []
 
 
+def test_damaged_rows_are_left_out(tmp_path: Path) -> None:
+    whole = b'{"epoch": 1, "step": 2, "l1": 0.1}\n'
+    (tmp_path / METRICS).write_bytes(whole + b'{"epoch": 1\n[1]\n{"step": 3}\n\xff\n' + whole)
+    assert read_metrics(tmp_path) == [{"epoch": 1, "step": 2, "l1": 0.1}] * 2
+
+
 # TensorBoard
 
 

@@ -211,6 +211,19 @@ def test_writing_into_the_pictures_does_not_change_the_cache(
     assert len(decoded) == 12
 
 
+def test_a_change_amid_a_plain_archive_changes_its_fingerprint(
+    pictures: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compressed one has a checksum at its end."""
+    monkeypatch.setattr(reader, "_CHUNK_BYTES", 512)
+    plain = tar_of(pictures, tmp_path / "a.tar")
+    before = read_data(plain, SIZE_PX).fingerprint
+    content = bytearray(plain.read_bytes())
+    content[len(content) // 2] ^= 1
+    plain.write_bytes(content)
+    assert read_data(plain, SIZE_PX).fingerprint != before
+
+
 def test_equal_sources_have_one_fingerprint_and_changed_ones_another(
     archive: Path, folder: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ from flowercolor.errors import (
 from flowercolor.evaluation import Scores, score
 from flowercolor.files import write_text
 from flowercolor.networks import Discriminator, UNet
+from flowercolor.paths import archive_path
 from flowercolor.photos import Photos
 from flowercolor.progress import Silent, Task
 from flowercolor.training import TrainResult, find_source, read_metrics, read_source, train
@@ -732,8 +733,7 @@ def test_a_run_killed_at_random_equals_one_that_was_not(
             process.kill()
             process.join()
     assert kills > 0
-    for leftover in run.rglob(".*.tmp"):  # what a process writes when it is killed
-        leftover.unlink()
+    assert not list(run.rglob(".*.tmp")), "what a killed process was writing stays"
     assert_same_run(run, uninterrupted)
 
 
@@ -862,6 +862,10 @@ def test_what_a_run_learned_from_has_to_be_there(run: Path, what: Any, option: s
     assert find_source(run, what) is None
     write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
     assert read_source(run, what) == run / "gone"
+    gone = json.dumps({"data": {what: str(archive_path())}})
+    write_text(run / "config.json", gone)
+    assert find_source(run, what) is None  # it can be fetched anew
+    write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
     with pytest.raises(DataError, match=rf"gone: is there no more, and .* by {option} where"):
         find_source(run, what)
     (run / "gone").touch()

@@ -255,20 +255,21 @@ def _known_already(
         elif whole and same:
             yield f"{name} learned from these very photos; it may know them by heart."
         elif info.data and not (whole or same):
-            learned = info.data["name"]
+            learned = info.data.get("name", "unknown")
             yield f"{name} learned from other data, {learned}; it may have seen some of these."
 
 
 def _draw(table: "Table") -> None:
     """As wide as a terminal, which leaves room for six columns and one of their intervals."""
     from rich.table import Table as Drawn
+    from rich.text import Text
 
     first, *others = table.columns[:6]
-    drawn = Drawn(title=table.title, title_justify="left", box=None, pad_edge=False)
+    drawn = Drawn(title=Text(table.title), title_justify="left", box=None, pad_edge=False)
     drawn.add_column("", overflow="fold")
     for title in (first, "95 %", *others):
         drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
     for name, ((mean, interval), *cells) in table.rows.items():
-        drawn.add_row(name, mean, interval, *(other for other, _ in cells[: len(others)]))
+        drawn.add_row(Text(name), mean, interval, *(other for other, _ in cells[: len(others)]))
     print_table(drawn)
     print_result("")

@@ -24,6 +24,7 @@ def models(
     not listed.
     """
     from rich.table import Table
+    from rich.text import Text
 
     from flowercolor.checkpoint import find_checkpoint, list_runs, read_info
     from flowercolor.errors import CheckpointError
@@ -62,6 +63,6 @@ def models(
         kind = f"{network.base_channels} {network.output}"
         if info.vividness is not None:
             kind += ", dial"
-        table.add_row(name, info.created[:10], scored, kind)
+        table.add_row(Text(name), info.created[:10], scored, kind)
     if not json_lines:
         print_table(table)

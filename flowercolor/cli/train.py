@@ -312,7 +312,7 @@ def train(
         config, left_out = info.config, info.data.get("left_out", [])
         data = data or find_source(run)
         labels = labels or find_source(run, "labels")
-    elif out and (out / LAST).exists():
+    elif out and ((out / LAST).exists() or (out / BEST).exists()):
         raise SettingError(
             f"{out}: holds a run already; go on with it by --resume, or name another --out"
         )
