@@ -24,7 +24,7 @@ import torch
 from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import is_folder, is_there
+from flowercolor.files import is_file, is_folder, is_there
 from flowercolor.images import (
     WRITABLE,
     Photo,
@@ -232,8 +232,7 @@ def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
     for at, folders, names in os.walk(folder, onerror=unreadable):
         here = Path(at)
         pictures = [path for name in names if is_picture(path := here / name)]
-        # Not `Path.is_file`, which ends the command where a folder may be listed and no more.
-        found += [path for path in pictures if os.path.isfile(path) or not is_there(path)]  # noqa: PTH113
+        found += [path for path in pictures if is_file(path) or not is_there(path)]
         folders[:] = [
             name
             for name in folders

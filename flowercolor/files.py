@@ -11,6 +11,7 @@ from pathlib import Path
 from flowercolor.errors import StorageError
 
 __all__ = [
+    "is_file",
     "is_folder",
     "is_there",
     "remove_leftovers",
@@ -20,9 +21,10 @@ __all__ = [
     "write_text",
 ]
 
-# Unlike those of `Path`, both say False where the system will not tell, such as in a folder
+# Unlike those of `Path`, all say False where the system will not tell, such as in a folder
 # that may not be read or of a name that is too long. Opening it then says why.
 is_there = os.path.exists
+is_file = os.path.isfile
 is_folder = os.path.isdir
 
 

@@ -10,7 +10,6 @@ Windows.
 import importlib
 import io
 import math
-import os
 import struct
 import threading
 import warnings
@@ -169,7 +168,7 @@ def is_picture(path: Path) -> bool:
 
 def made_here(path: Path) -> bool:
     """Whether the file says that flowercolor coloured it. BMP has no room to say so."""
-    if not os.path.isfile(path):  # noqa: PTH113 - a pipe's beginning can be read only once
+    if not files.is_file(path):  # a pipe's beginning can be read only once
         return False
     try:
         with _hushed(), Image.open(path, formats=_readable()) as image:
@@ -189,7 +188,7 @@ def is_original(path: Path) -> bool:
 
 def peek_pixels(path: Path) -> int:
     """How many pixels the photo has, from its header alone; 0 for what is no photo, or a pipe."""
-    if not os.path.isfile(path):  # noqa: PTH113
+    if not files.is_file(path):
         return 0
     try:
         with _hushed(), Image.open(path, formats=_readable()) as image:

@@ -860,12 +860,10 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(("what", "option"), [("source", "--data"), ("labels", "--labels")])
 def test_what_a_run_learned_from_has_to_be_there(run: Path, what: Any, option: str) -> None:
     assert find_source(run, what) is None
-    write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
-    assert read_source(run, what) == run / "gone"
-    gone = json.dumps({"data": {what: str(archive_path())}})
-    write_text(run / "config.json", gone)
+    write_text(run / "config.json", json.dumps({"data": {what: str(archive_path())}}))
     assert find_source(run, what) is None  # it can be fetched anew
     write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
+    assert read_source(run, what) == run / "gone"
     with pytest.raises(DataError, match=rf"gone: is there no more, and .* by {option} where"):
         find_source(run, what)
     (run / "gone").touch()

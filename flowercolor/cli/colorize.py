@@ -137,11 +137,10 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
-    from flowercolor.batch import Writing, check_target, plan
+    from flowercolor.batch import Writing, plan
     from flowercolor.checkpoint import find_checkpoint, read_info
     from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
     from flowercolor.errors import SettingError
-    from flowercolor.files import is_there
     from flowercolor.images import SUFFIXES, output_format
 
     progress = progress_of_leader()
@@ -168,11 +167,8 @@ def colorize(
         return  # one result, which the leader makes
     if from_stdin and target and _is_stdin(target):
         raise SettingError(f"-o {target}: is the photo itself; choose another output")
-    if to_bytes and target and is_there(target):
-        if not overwrite:
-            say(f"Skipped: {target} is there already")
-            return
-        check_target(target)
+    if to_bytes and target and not _is_free(target, writing):
+        return
     named = Path(f"photo{ending}") if ending else target
     wanted = output_format(named) if to_bytes and named else None
     if not (from_stdin or jobs):
@@ -273,6 +269,19 @@ def _is_stdin(path: Path) -> bool:
         return False
 
 
+def _is_free(target: Path, writing: "Writing") -> bool:
+    """Whether a result may be written there, which may replace another; says so if it may not."""
+    from flowercolor.batch import check_target
+    from flowercolor.files import is_there
+
+    if is_there(target):
+        if not writing.overwrite:
+            say(f"Skipped: {target} is there already")
+            return False
+        check_target(target)
+    return True
+
+
 def _color_stream(
     photo: Path | None,
     target: Path | None,
@@ -302,7 +311,7 @@ def _write_sheet(
     colorizers: "Mapping[str, Colorizer]",
     writing: "Writing",
 ) -> None:
-    from flowercolor.batch import check_target, remarks
+    from flowercolor.batch import remarks
     from flowercolor.errors import SettingError
     from flowercolor.files import is_there
     from flowercolor.images import read_photo, write_photo
@@ -311,13 +320,10 @@ def _write_sheet(
     sheet = job.target
     if sheet != target:  # which names no file of its own
         sheet = sheet.with_name(f"{job.source.stem}.variants.png")
-    if is_there(sheet):
-        if sheet.samefile(job.source):
-            raise SettingError(f"{sheet}: is the photo itself; choose another output")
-        if not writing.overwrite:
-            say(f"Skipped: {sheet} is there already")
-            return
-        check_target(sheet)
+    if is_there(sheet) and sheet.samefile(job.source):
+        raise SettingError(f"{sheet}: is the photo itself; choose another output")
+    if not _is_free(sheet, writing):
+        return
     photo = read_photo(job.source)
     if remark := remarks(photo):
         say(f"{job.source}: {remark}")
