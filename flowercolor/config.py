@@ -14,6 +14,7 @@ __all__ = [
     "STRIDE",
     "Criterion",
     "DeviceName",
+    "Encoder",
     "LrDecay",
     "NetworkConfig",
     "Output",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 Output = Literal["rgb", "chroma"]
+Encoder = Literal["plain", "efficientnet-lite0"]
 LrDecay = Literal["none", "cosine"]
 Criterion = Literal["l1", "vivid"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -44,14 +46,18 @@ class NetworkConfig:
             as many. 64 is the design and has 31.0 M weights; half of it costs a quarter.
         output: "rgb", the design, predicts the three colours; "chroma" predicts two colour
             differences and keeps the grey photo as the luma.
+        encoder: The way down: "plain", the design, or "efficientnet-lite0", which begins with
+            weights that tell the classes of ImageNet; its own width is fixed.
     """
 
     base_channels: int = 64
     output: Output = "rgb"
+    encoder: Encoder = "plain"
 
     def __post_init__(self) -> None:
         _at_least("base_channels", self.base_channels, 1)
         _one_of("output", self.output, Output)
+        _one_of("encoder", self.encoder, Encoder)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
+from flowercolor.encoders import LITE0_CHANNELS, lite0_levels, normalized
 from flowercolor.errors import SettingError
 
 __all__ = ["Discriminator", "Supervised", "UNet", "fuse_batch_norm"]
@@ -25,21 +27,37 @@ class UNet(nn.Module):
     convolutions, each followed by batch norm and ReLU. Max pooling leads down, 2x2
     transposed convolutions lead up, the skip connections are concatenated, and a 1x1
     convolution closes. It is fully convolutional: any size divisible by 16 goes through.
+
+    With the encoder "efficientnet-lite0" the four levels below the first are those of that
+    network, `encoders.lite0_levels`, which read the grey picture itself.
+
+    Attributes:
+        lowest_channels: Of the lowest level.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        widths = [config.base_channels * 2**level for level in range(_LEVELS + 1)]
+        widths = [config.base_channels * 2**level for level in range(_LEVELS)]
         self.stem = _double_conv(1, widths[0])
-        steps = list(pairwise(widths))
-        self.downs = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), _double_conv(above, below)) for above, below in steps
+        if config.encoder == "plain":
+            below = [2 * width for width in widths]
+            self.downs = nn.ModuleList(
+                nn.Sequential(nn.MaxPool2d(2), _double_conv(width, 2 * width)) for width in widths
+            )
+        else:
+            below = list(LITE0_CHANNELS)
+            self.downs = nn.ModuleList(lite0_levels())
+        self.lowest_channels = below.pop()
+        ups = list(
+            zip(widths, (widths[0], *below), (*widths[1:], self.lowest_channels), strict=True)
         )
         self.lifts = nn.ModuleList(
-            nn.ConvTranspose2d(below, above, 2, stride=2) for above, below in reversed(steps)
+            nn.ConvTranspose2d(lower, width, 2, stride=2) for width, _, lower in reversed(ups)
         )
-        self.ups = nn.ModuleList(_double_conv(2 * above, above) for above, _ in reversed(steps))
+        self.ups = nn.ModuleList(
+            _double_conv(skipped + width, width) for width, skipped, _ in reversed(ups)
+        )
         self.head = nn.Conv2d(widths[0], 3 if config.output == "rgb" else 2, 1)
 
     def forward(self, grey: Tensor, luma: Tensor | None = None) -> Tensor:
@@ -58,12 +76,15 @@ class UNet(nn.Module):
 
     def look(self, grey: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and the lowest level that it came from, [B, C, H/16, W/16]."""
-        x = self.stem(grey.to(self.head.weight.dtype))
-        skips = []
+        seen = grey.to(self.head.weight.dtype)
+        x = self.stem(seen)
+        skips = [x]
+        if self.config.encoder != "plain":
+            x = normalized(seen)
         for down in self.downs:
-            skips.append(x)
             x = down(x)
-        lowest = x
+            skips.append(x)
+        lowest = skips.pop()
         for lift, up in zip(self.lifts, self.ups, strict=True):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
         x = self.head(x)
@@ -83,15 +104,16 @@ class UNet(nn.Module):
             narrow: The network to go on from.
 
         Raises:
-            SettingError: It is wider than this one, or has another output.
+            SettingError: It is wider than this one, or has another output or encoder.
         """
-        if narrow.config.output != self.config.output or (
-            narrow.config.base_channels > self.config.base_channels
+        width = self.config.base_channels
+        if narrow.config.base_channels > width or (
+            replace(narrow.config, base_channels=width) != self.config
         ):
             raise SettingError(
                 f"holds a network of {_described(narrow.config)}, which cannot go on as one of "
-                f"{_described(self.config)}; expected the same output, and no fewer channels: "
-                "change --output or --base-channels"
+                f"{_described(self.config)}; expected the same output and encoder, and no fewer "
+                "channels: change --output, --encoder or --base-channels"
             )
         given = narrow.state_dict()
         for name, weights in self.state_dict().items():
@@ -101,10 +123,17 @@ class UNet(nn.Module):
                 continue
             if name.startswith("lifts."):  # transposed convolutions have their inputs first
                 old, new = old.transpose(0, 1), new.transpose(0, 1)
-            # A level on the way up begins with what was skipped, then what was lifted.
-            parts = 2 if name.startswith("ups.") and name.endswith(".0.weight") else 1
+            # A level on the way up begins with what was skipped, then what was lifted, of which
+            # it makes as many channels as were lifted.
+            joins = name.startswith("ups.") and name.endswith(".0.weight")
+            parts = [
+                weights.split((weights.shape[1] - len(weights), len(weights)), dim=1)
+                if joins
+                else (weights,)
+                for weights in (old, new)
+            ]
             new[: len(old)] = 0
-            for old_part, new_part in zip(old.chunk(parts, 1), new.chunk(parts, 1), strict=True):
+            for old_part, new_part in zip(*parts, strict=True):
                 new_part[: len(old), : old_part.shape[1]] = old_part
 
     def freeze_deep(self) -> None:
@@ -127,7 +156,7 @@ class Supervised(nn.Module):
     def __init__(self, generator: UNet, classes: int) -> None:
         super().__init__()
         self.generator = generator
-        self.classifier = nn.Linear(generator.config.base_channels * 2**_LEVELS, classes)
+        self.classifier = nn.Linear(generator.lowest_channels, classes)
 
     def forward(self, grey: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """RGB [B, 3, H, W], and the logits of the classes, [B, classes], of `UNet`'s input."""
@@ -184,7 +213,10 @@ def fuse_batch_norm(generator: UNet) -> UNet:
 
 
 def _described(network: NetworkConfig) -> str:
-    return f"base_channels {network.base_channels} and output {network.output}"
+    return (
+        f"base_channels {network.base_channels}, output {network.output} and encoder "
+        f"{network.encoder}"
+    )
 
 
 def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:

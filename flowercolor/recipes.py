@@ -1,21 +1,31 @@
 """Bundles of training settings under a name; docs/trials.md says what was tried on the way."""
 
+from dataclasses import replace
+
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import SettingError
 
 __all__ = ["CONTINUING", "RECIPES", "recipe"]
 
+_CHROMA = TrainConfig(
+    network=NetworkConfig(output="chroma"),
+    epochs=60,
+    lr=5e-4,
+    lr_decay="cosine",
+    lambda_adv=0,
+    flip=True,
+    crop=0.6,
+    ema=0.995,
+)
+
 RECIPES = {
     "faithful": TrainConfig(),
-    "chroma": TrainConfig(
-        network=NetworkConfig(output="chroma"),
-        epochs=60,
-        lr=5e-4,
-        lr_decay="cosine",
-        lambda_adv=0,
-        flip=True,
-        crop=0.6,
-        ema=0.995,
+    "chroma": _CHROMA,
+    "pretrained": replace(
+        _CHROMA,
+        network=NetworkConfig(24, "chroma", "efficientnet-lite0"),
+        epochs=12,
+        lr=1e-3,
     ),
     "vivid": TrainConfig(
         network=NetworkConfig(output="chroma"),
@@ -29,7 +39,8 @@ RECIPES = {
         criterion="vivid",
     ),
 }
-"""The design; L1 alone on two colour differences; from such a network to livelier colours."""
+"""The design; L1 alone on two colour differences; the same with an encoder that has learned
+before; from such a network to livelier colours."""
 
 CONTINUING = frozenset({"vivid"})
 """Those of them that are too short to begin from random weights."""

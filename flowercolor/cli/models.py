@@ -61,6 +61,8 @@ def models(
         if scored and info.config.validation:
             scored += ", val."
         kind = f"{network.base_channels} {network.output}"
+        if network.encoder != "plain":
+            kind += f", {network.encoder}"
         if info.vividness is not None:
             kind += ", dial"
         table.add_row(Text(name), info.created[:10], scored, kind)

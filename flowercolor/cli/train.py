@@ -18,7 +18,15 @@ from flowercolor.cli.console import (
     say,
     stop_on_interrupt,
 )
-from flowercolor.config import Criterion, LrDecay, NetworkConfig, Output, Precision, TrainConfig
+from flowercolor.config import (
+    Criterion,
+    Encoder,
+    LrDecay,
+    NetworkConfig,
+    Output,
+    Precision,
+    TrainConfig,
+)
 from flowercolor.files import storage_errors
 from flowercolor.ranks import ranks
 
@@ -48,7 +56,8 @@ def train(
         str | None,
         typer.Option(
             help="Settings in place of the defaults below, which single options still change: "
-            "faithful (the design), chroma (two colour differences, L1 alone, the lowest error), "
+            "faithful (the design), chroma (two colour differences, L1 alone), pretrained (the "
+            "same on an encoder that has learned from ImageNet, the lowest error), "
             "vivid (a short run to --start-from a chroma run, for livelier colours). "
             "[dim]\\[default: faithful][/dim]",
             metavar="NAME",
@@ -144,6 +153,15 @@ def train(
             "What the network predicts: the three colours, or two colour differences on the "
             "photo's own luma, which is steadier.",
             "rgb|chroma",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Encoder | None,
+        _option(
+            _DESIGN.network.encoder,
+            "The network's way down: the design's, or EfficientNet-Lite0, which has learned from "
+            "ImageNet before; needs the extra flowercolor\\[pretrained].",
+            "plain|efficientnet-lite0",
         ),
     ] = None,
     freeze_deep: Annotated[
@@ -293,7 +311,7 @@ def train(
     from flowercolor.errors import SettingError
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import check_frozen, check_labels, find_source
+    from flowercolor.training import check_beginning, check_labels, find_source
     from flowercolor.training import train as run_training
 
     place = ranks()
@@ -326,7 +344,9 @@ def train(
 
     config = replace(
         config,
-        network=_changed(parent or config.network, base_channels=base_channels, output=output),
+        network=_changed(
+            parent or config.network, base_channels=base_channels, output=output, encoder=encoder
+        ),
     )
     config = _changed(
         config,
@@ -352,7 +372,7 @@ def train(
     )
     check_labels(config, labels)
     if resume is None:
-        check_frozen(config, parent)
+        check_beginning(config, parent)
     with joined(pick_device(device)):
         with in_turn():
             source = data or download_archive(progress=progress).path

