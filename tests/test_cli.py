@@ -1425,6 +1425,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
         ["paint", "a.png"],
         ["train", "--epochs", "many"],
         ["train", "--output", "lab"],
+        ["colorize"],
         ["colorize", "a.png", "--quality", "101"],
         ["colorize", "a.png", "--strength", "2"],
         ["colorize", "a.png", "--format", "gif"],
@@ -1432,11 +1433,17 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
         ["eval", "--device", "abacus"],
     ],
 )
-def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str]) -> None:
     result = flowercolor(*args)
-    assert result.exit_code == 2
     assert result.stdout == ""
-    assert "Usage: " in plain(result.stderr)
+    where = ["flowercolor", *args[:1]] if args[0] in COMMANDS else ["flowercolor"]
+    assert_one_line_of_error(result, f"; see `{' '.join(where)} --help`", code=2)
+
+
+def test_nothing_at_all_shows_the_help() -> None:
+    result = flowercolor()
+    assert "Usage: " in plain(result.stdout + result.stderr)
+    assert all(name in result.stdout + result.stderr for name in COMMANDS)
 
 
 def test_a_reader_that_went_away_ends_it_quietly(

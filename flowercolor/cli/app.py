@@ -2,10 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flowercolor._version import __version__
 from flowercolor.cli import console
@@ -18,8 +21,38 @@ from flowercolor.cli.train import train
 
 __all__ = ["app", "main"]
 
+# Of Typer's own copy of click in newer versions, of click itself in older ones.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+@contextmanager
+def _usage_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        message = error.format_message()
+        if not message:  # no error: the help, for who gave nothing at all
+            raise
+        where = error.ctx.command_path if error.ctx else "flowercolor"
+        console.say(f"Error: {message.rstrip('.')}; see `{where} --help`")
+        raise typer.Exit(console.EXIT_USAGE) from None
+
+
+class _Application(TyperGroup):
+    """Tells of what cannot be understood in one line, where Typer would draw a box."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _usage_in_one_line():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="flowercolor",
+    cls=_Application,
     help="Turn grey photographs of flowers and gardens into colour.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
