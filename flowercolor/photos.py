@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from flowercolor import paths
 from flowercolor.errors import DataError
-from flowercolor.files import replacing, storage_errors, write_text
+from flowercolor.files import replacing, write_text
 from flowercolor.progress import Progress, Silent
 
 __all__ = ["Photos", "read_data"]
@@ -190,8 +190,7 @@ def _decode_all(
             sizes_px.append(size)
             raw = square.tobytes()
             crc = zlib.crc32(raw, crc)
-            with storage_errors(pixels):
-                file.write(raw)
+            file.write(raw)
 
         for name, content in _contents(source, pictures):
             waiting.append((name, pool.submit(_decode, content, size_px)))

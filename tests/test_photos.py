@@ -6,6 +6,7 @@ import lzma
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -340,7 +341,22 @@ def test_a_photo_that_may_not_be_read_is_named(
         read_data(folder, SIZE_PX)
 
 
-def test_a_full_disk_is_reported_as_one(
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
+def test_a_full_disk_is_reported_as_one_and_leaves_nothing(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = Path.open
+
+    def full(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        return really_open(Path("/dev/full") if mode == "wb" else path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(StorageError, match="the disk is full; free some space"):
+        read_data(archive, SIZE_PX)
+    assert not [path for path in paths.cache_dir().rglob("*") if path.is_file()]
+
+
+def test_a_cache_that_is_no_folder_is_told_of(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")

@@ -22,10 +22,6 @@ class PlayedGpu:
         self.recording = False
         self.done: Callable[[], object] = lambda: None
 
-    def empty(self) -> None:
-        """Gives back what steps that are not recorded will need again."""
-        self.free_bytes += self.peak_bytes
-
     def CUDAGraph(self) -> Any:  # noqa: N802
         gpu = self
 
@@ -90,7 +86,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> PlayedGpu:
         "stream": lambda _: nullcontext(),
         "CUDAGraph": played.CUDAGraph,
         "graph": played.graph,
-        "empty_cache": played.empty,
         "mem_get_info": lambda: (played.free_bytes, 8 * GB),
         "max_memory_allocated": lambda: played.peak_bytes,
     }.items():
