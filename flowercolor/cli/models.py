@@ -60,6 +60,8 @@ def models(
         scored = "" if info.best_l1 is None else f"{info.best_l1:.4f} at {info.config.size_px} px"
         if scored and info.config.validation:
             scored += ", val."
+        if scored and info.vividness is not None:
+            scored += ", safe end"
         kind = f"{network.base_channels} {network.output}"
         if network.encoder != "plain":
             kind += f", {network.encoder}"
