@@ -38,7 +38,7 @@ from flowercolor.checkpoint import (
     read_info,
     save_checkpoint,
 )
-from flowercolor.cli import console
+from flowercolor.cli import console, main
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import get_data, split_validation
@@ -1438,6 +1438,21 @@ def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str]) -> No
     assert result.stdout == ""
     where = ["flowercolor", *args[:1]] if args[0] in COMMANDS else ["flowercolor"]
     assert_one_line_of_error(result, f"; see `{' '.join(where)} --help`", code=2)
+
+
+def test_an_interrupt_while_it_is_still_starting_ends_it_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "flowercolor.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "flowercolor.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
 
 
 def test_nothing_at_all_shows_the_help() -> None:

@@ -1,5 +1,14 @@
 """The command line: the only part that knows Typer and Rich, thin over the library."""
 
-from flowercolor.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from flowercolor.cli.app import main as run
+    except KeyboardInterrupt:  # pressed before there was anybody to hear it
+        sys.exit(130)
+    run()
