@@ -20,8 +20,8 @@ def models(
     """List the checkpoints that there are: the bundled one and your own runs.
 
     The names are what --checkpoint takes. A score marked val. was measured on a part of the
-    training photos. Runs elsewhere than in the data directory are used by their path and
-    not listed.
+    training photos, that of a dial is its safe end's. Runs elsewhere than in the
+    data directory are used by their path and not listed.
     """
     from rich.table import Table
     from rich.text import Text

@@ -253,8 +253,8 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the networks first: takes a minute or more and a C++ compiler, and makes "
-            "long runs on a GPU faster.",
+            help="Compile the networks first: takes half a minute on a GPU, minutes on a CPU, and "
+            "a C++ compiler, and makes long runs on a GPU faster.",
         ),
     ] = False,
     tensorboard: Annotated[
