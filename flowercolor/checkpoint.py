@@ -27,7 +27,7 @@ from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
-from flowercolor.files import replacing
+from flowercolor.files import is_file, is_there, replacing
 from flowercolor.networks import UNet
 
 __all__ = [
@@ -66,8 +66,9 @@ class CheckpointInfo:
         step: Steps done of the epoch after those.
         test_l1: Mean L1 on the test split at the last full epoch; None before the first.
         best_l1: The same at the best epoch up to here.
-        data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`.
-        note: What else a reader should know, such as how several networks were averaged.
+        data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`, `left_out`
+            and, where classes were told, `classes_crc32`.
+        note: What else a reader should know, such as what the run began with.
         created: When its run began, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
         vividness: Of a dial, what it stands at where nobody says otherwise; else None.
@@ -241,7 +242,7 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
         StorageError: The file cannot be written.
     """
     _check_vividness(vividness)
-    if dial.exists():
+    if is_there(dial):
         raise SettingError(f"{dial}: is there already; expected the name of a new file")
     (one, info), (other, other_info) = load_generator(safe), load_generator(vivid)
     if info.config.network != other_info.config.network:
@@ -295,7 +296,7 @@ def load_into(
 
 
 def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[str, Tensor]]:
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors)")
     try:
         with safe_open(path, framework="pt") as file:
@@ -336,15 +337,15 @@ def find_run(name: str) -> Path:
     Raises:
         CheckpointError: There is no such run.
     """
-    runs = [run for run in list_runs() if (run / LAST).is_file()]
+    runs = [run for run in list_runs() if is_file(run / LAST)]
     if name == "last":
         if runs:
             return runs[0]
         raise CheckpointError(
             f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
         )
-    for folder in (Path(name), paths.runs_dir() / name):
-        if (folder / LAST).is_file():
+    for folder in (Path(name), paths.runs_dir() / name) if name else ():
+        if is_file(folder / LAST):
             return folder
     known = ", ".join(run.name for run in runs) or "none"
     raise CheckpointError(f"{name}: no run of that name or path; runs there: {known}")
@@ -365,10 +366,11 @@ def find_checkpoint(spec: str | None = None) -> Path:
         return _of_run(runs[0]) if runs else bundled_checkpoint()
     if spec == "bundled":
         return bundled_checkpoint()
-    if Path(spec).is_file():
+    if is_file(Path(spec)):
         return Path(spec)
-    for folder in (Path(spec), paths.runs_dir() / spec):
-        if (folder / BEST).is_file() or (folder / LAST).is_file():
+    # An empty one would be the current folder.
+    for folder in (Path(spec), paths.runs_dir() / spec) if spec else ():
+        if is_file(folder / BEST) or is_file(folder / LAST):
             return _of_run(folder)
     known = ", ".join(["bundled", *(run.name for run in list_runs())])
     raise CheckpointError(f"{spec}: no such checkpoint; expected a path or one of: {known}")
@@ -389,7 +391,7 @@ def bundled_checkpoint() -> Path:
     """
     path = Path(str(resources.files("flowercolor") / "weights" / "bundled.safetensors"))
     remedy = "install flowercolor again, or train your own with `flowercolor train`"
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(f"{path}: the bundled weights are missing; {remedy}")
     expected = path.with_suffix(".sha256").read_text(encoding="ascii").split()[0]
     stat = path.stat()
@@ -406,7 +408,7 @@ def _sha256(path: Path, _mtime_ns: int, _size_bytes: int) -> str:
 
 def _of_run(folder: Path) -> Path:
     best = folder / BEST
-    return best if best.is_file() else folder / LAST
+    return best if is_file(best) else folder / LAST
 
 
 def _changed(run: Path) -> float:

@@ -29,7 +29,7 @@ import requests
 
 from flowercolor import paths
 from flowercolor.errors import DownloadError, SettingError, StorageError
-from flowercolor.files import replacing, storage_errors, write_text
+from flowercolor.files import is_file, replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
 __all__ = ["OXFORD_102", "Archive", "Downloaded", "download_archive", "fetch"]
@@ -120,7 +120,7 @@ def download_archive(
     """
     if from_file is not None and url is not None:
         raise SettingError(f"both --url {url} and --from-file {from_file} are given; give one")
-    if from_file is not None and not from_file.is_file():
+    if from_file is not None and not is_file(from_file):
         raise DownloadError(f"{from_file}: is not a file; give the path of the archive itself")
     path = path or paths.archive_path()
     progress = progress or Silent()

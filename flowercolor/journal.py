@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from flowercolor.errors import SettingError
-from flowercolor.files import write_text
+from flowercolor.files import is_file, write_text
 from flowercolor.plots import plot_losses, save_grid
 from flowercolor.progress import Progress
 from flowercolor.watch import verdict
@@ -59,15 +59,18 @@ class Journal:
         self._warned = kind
 
     def close_epoch(
-        self, epoch: int, tested: dict[str, float], sheet: tuple[Tensor, Tensor, Tensor]
+        self, epoch: int, step: int, tested: dict[str, float], sheet: tuple[Tensor, Tensor, Tensor]
     ) -> None:
-        """Add the figures of the test to the last row, and write the sheet of samples.
+        """Add the figures of the test to the epoch's last row, and write the sheet of samples.
 
         Args:
             epoch: Its number.
+            step: That of its last step, counted from the run's beginning.
             tested: The figures, by name.
             sheet: The samples as `plots.save_grid` takes them: grey, generated, true.
         """
+        if not self.rows or self.rows[-1]["step"] != step:  # it was lost while the run was stopped
+            self.rows.append({"epoch": epoch, "step": step})
         self.rows[-1] |= tested
         self._write()
         self._draw_scalars(self.rows[-1]["step"], tested)
@@ -100,7 +103,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     Damaged lines are left out: nothing that is learned depends on them.
     """
     path = run / METRICS
-    lines = path.read_bytes().splitlines() if path.is_file() else []
+    lines = path.read_bytes().splitlines() if is_file(path) else []
     rows = []
     for line in lines:
         with suppress(ValueError):

@@ -211,7 +211,7 @@ def bootstrap(
 
     Args:
         values: [N, M], M scores of N pictures.
-        resamples: How often N pictures are drawn. Takes N * resamples * 8 bytes.
+        resamples: How often N pictures are drawn. Takes some 24 * N * resamples bytes.
         of: From the means of the columns, [..., M], the figures to give instead, [..., K];
             resamples where one is NaN do not count for it.
     """

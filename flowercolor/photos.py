@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from flowercolor import paths
 from flowercolor.errors import DataError
-from flowercolor.files import replacing, write_text
+from flowercolor.files import is_file, is_folder, replacing, write_text
 from flowercolor.progress import Progress, Silent
 
 __all__ = ["Photos", "read_data"]
@@ -74,7 +75,7 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
         StorageError: The cache cannot be written.
     """
     progress = progress or Silent()
-    pictures = _pictures_below(source) if source.is_dir() else None
+    pictures = _pictures_below(source) if is_folder(source) else None
     fingerprint = _fingerprint(source, pictures)
     pixels = paths.cache_dir() / "photos" / f"{fingerprint}-{size_px}-v{_READER_VERSION}.u8"
     index = pixels.with_suffix(".json")
@@ -95,7 +96,7 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
 def _pictures_below(folder: Path) -> list[Path]:
     """The paths of its picture files, relative to it and sorted."""
     below = ((path, path.relative_to(folder)) for path in folder.rglob("*"))
-    return sorted(name for path, name in below if _is_picture(name) and path.is_file())
+    return sorted(name for path, name in below if _is_picture(name) and is_file(path))
 
 
 def _is_picture(path: Path) -> bool:
@@ -118,8 +119,8 @@ def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
             stat = (source / picture).stat()
             name = picture.as_posix()
             digest.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
-    elif source.is_file():
-        with source.open("rb") as file:
+    elif is_file(source):
+        with _readable(source) as file:
             compressed = file.read(4).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zX"))
             size = file.seek(0, os.SEEK_END)
             # The ends of a compressed archive hold its first photos and its checksum. A plain one
@@ -135,6 +136,15 @@ def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
             "of them (`flowercolor download` fetches the Oxford 102 flowers)"
         )
     return digest.hexdigest()
+
+
+def _readable(source: Path) -> BinaryIO:
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise DataError(
+            f"{source}: cannot be opened: {error.strerror}; expected an archive that may be read"
+        ) from error
 
 
 def _is_whole(pixels: Path, index: Path) -> bool:

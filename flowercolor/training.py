@@ -32,6 +32,7 @@ from flowercolor.checkpoint import (
     load_tensors,
     name_of,
     named,
+    read_info,
     save_checkpoint,
 )
 from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
@@ -43,7 +44,7 @@ from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
-from flowercolor.files import remove_leftovers, write_text
+from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import LOSSES, Journal, read_metrics
 from flowercolor.paths import archive_path
 from flowercolor.progress import Progress, Silent
@@ -117,7 +118,7 @@ def train(
         run: The run's folder; made where missing.
         resume: Go on from the folder's `last.safetensors`, exactly where it stopped.
         start_from: A checkpoint whose generator to begin with, instead of random weights; of
-            the same output, and as wide or narrower. Of a dial, where it stands.
+            the same output and encoder, and as wide or narrower. Of a dial, where it stands.
         left_out: Photos that were taken out of the training set, for the record.
         labels: The table of the photos' classes, as for `dataset.read_labels`, which
             `lambda_class` needs.
@@ -146,9 +147,8 @@ def train(
     target = pick_device(device)
     _check_photos(config, train_set, test_set)
     check_labels(config, labels)
-    parent = load_generator(start_from)[0] if start_from and not resume else None
     if not resume:
-        check_beginning(config, parent.config if parent else None)
+        check_beginning(config, read_info(start_from).config.network if start_from else None)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
     steps = -(-len(train_set) // config.batch_size)
@@ -167,11 +167,10 @@ def train(
     check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
     engine = Engine(config, target, precision, compiled, count)
     if resume:
-        info, tensors = _resumable(run / LAST, info)
-        engine.restore(tensors, run / LAST)
-    elif parent:
+        info = _resumed(engine, run / LAST, info)
+    elif start_from:
         try:
-            engine.generator.grow_from(parent)
+            engine.generator.grow_from(load_generator(start_from)[0])
         except SettingError as error:
             raise CheckpointError(f"{start_from}: {error}") from error
     elif config.network.encoder != "plain":
@@ -258,7 +257,9 @@ def train(
                 best = info, {name: value.clone() for name, value in weights.items()}
             if journal:
                 shown = generate(engine.judged, samples[0].to(target)).cpu()
-                journal.close_epoch(epoch, figures, (samples[0].cpu(), shown, samples[1].cpu()))
+                journal.close_epoch(
+                    epoch, done, figures, (samples[0].cpu(), shown, samples[1].cpu())
+                )
             # Writing half a gigabyte takes as long as an epoch on a good GPU.
             due = time.monotonic() - saved_s >= SAVE_EVERY_S
             if epoch == config.epochs or _out_of_patience(info) or agree(due):
@@ -326,7 +327,7 @@ def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
         DataError: It is not.
     """
     path = read_source(run, what)
-    if path and not path.exists():
+    if path and not is_there(path):
         if path.name == archive_path().name:
             return None  # the cache was emptied, or moved: it is to be had again
         option = {"source": "--data", "labels": "--labels"}[what]
@@ -364,7 +365,7 @@ def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> N
     """Refuse to save a state that nothing can be learned from any more."""
     if not all(map(math.isfinite, values)):
         way = f"what was saved before is whole: start from its {BEST}"
-        if not (run / BEST).exists():
+        if not is_there(run / BEST):
             way = "nothing was saved yet: begin again"
         raise TrainingError(
             f"{run}: a loss of epoch {info.epoch + 1} is not a finite number; {way} with a lower "
@@ -422,8 +423,8 @@ def _describe(
     write_text(run / CONFIG, json.dumps(about, indent=1) + "\n")
 
 
-def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[str, Tensor]]:
-    """What was saved in `path`, if the run may go on from there as `fresh` says."""
+def _resumed(engine: Engine, path: Path, fresh: CheckpointInfo) -> CheckpointInfo:
+    """Put what was saved in `path` into the engine, if it may go on from there as `fresh` says."""
     info, tensors = load_tensors(path)
     if "left_out" not in info.data:
         raise CheckpointError(
@@ -448,4 +449,5 @@ def _resumable(path: Path, fresh: CheckpointInfo) -> tuple[CheckpointInfo, dict[
             f"{path}: trained on other photos or classes than those given now; resume with the "
             "run's own --data, --labels and --twins, or start another run"
         )
-    return replace(info, config=fresh.config, data=fresh.data, version=fresh.version), tensors
+    engine.restore(tensors, path)
+    return replace(info, config=fresh.config, data=fresh.data, version=fresh.version)

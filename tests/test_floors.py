@@ -110,7 +110,7 @@ def test_the_package_lists_what_it_offers() -> None:
         flowercolor.colour  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["flowercolor", "flowercolor.cli"])
+@pytest.mark.parametrize("name", ["flowercolor", "flowercolor.cli.app"])
 def test_importing_takes_no_heavy_libraries_along(name: str) -> None:
     """They take seconds, which `flowercolor --help` should not."""
     code = f"import sys, {name}; print({{'torch', 'cv2', 'matplotlib'}} & {{*sys.modules}})"

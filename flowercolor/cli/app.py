@@ -30,9 +30,9 @@ def _usage_in_one_line() -> Iterator[None]:
     try:
         yield
     except _UsageError as error:
-        message = error.format_message()
-        if not message:  # no error: the help, for who gave nothing at all
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help, for who gave nothing at all
             raise
+        message = error.format_message()
         where = error.ctx.command_path if error.ctx else "flowercolor"
         console.say(f"Error: {message.rstrip('.')}; see `{where} --help`")
         raise typer.Exit(console.EXIT_USAGE) from None

@@ -28,7 +28,7 @@ class Bars:
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             _AmountColumn(),
             TimeRemainingColumn(table_column=_whole()),

@@ -110,6 +110,7 @@ def evaluate(
     from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
     from flowercolor.errors import SettingError
+    from flowercolor.files import is_there
     from flowercolor.photos import read_data
     from flowercolor.plots import plot_losses
     from flowercolor.report import write_results
@@ -143,7 +144,7 @@ def evaluate(
                 train_set = None
                 test_set = FlowerDataset(read_data(source, size_px, progress))
                 learned_from = read_source(run)
-                if learned_from and learned_from.exists():
+                if learned_from and is_there(learned_from):
                     train_set, _ = get_data(learned_from, size_px, progress)
                     if train_set.photos.fingerprint == test_set.photos.fingerprint:
                         train_set = None
@@ -155,6 +156,7 @@ def evaluate(
                 train_set, test_set = get_data(source, size_px, progress)
                 if validation:
                     train_set, test_set = split_validation(train_set)
+        left_out = with_twins(twins, test_set, train_set) if twins and train_set else ()
         notes += _known_already(infos, test_set.photos.fingerprint, whole, validation)
         for note in notes if leads else ():
             say(note)
@@ -183,7 +185,7 @@ def evaluate(
             },
             train_set=train_set,
             judge=judge,
-            left_out=with_twins(twins, test_set, train_set) if twins and train_set else (),
+            left_out=left_out,
             notes=notes,
             batch_size=batch_size,
             progress=progress,
@@ -194,6 +196,7 @@ def evaluate(
     if rows:
         plot_losses(rows, results / LOSSES)
     else:
+        (results / LOSSES).unlink(missing_ok=True)  # of another run, which was judged before
         say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
     for table in tables:
@@ -212,7 +215,7 @@ def _chosen(
 
     if vividness and compare:
         raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
-    specs = [*([checkpoint] if checkpoint or len(compare) < 2 else []), *compare]
+    specs = [*([checkpoint] if checkpoint is not None or len(compare) < 2 else []), *compare]
     files = [find_checkpoint(spec) for spec in specs]
     for number, file in enumerate(files):
         if file.resolve() in [other.resolve() for other in files[:number]]:

@@ -27,7 +27,7 @@ from flowercolor.config import (
     Precision,
     TrainConfig,
 )
-from flowercolor.files import storage_errors
+from flowercolor.files import is_there, storage_errors
 from flowercolor.ranks import ranks
 
 __all__ = ["train"]
@@ -316,11 +316,11 @@ def train(
 
     place = ranks()
     progress = progress_of_leader()
-    config = named_recipe(recipe or "faithful")
+    config = named_recipe("faithful" if recipe is None else recipe)
     left_out: list[str] = []
     run = out
     if resume is not None:
-        if out or start_from or recipe:
+        if any(given is not None for given in (out, start_from, recipe)):
             raise SettingError(
                 "--resume goes on in the run's own folder, with its own settings; leave out "
                 "--out, --start-from and --recipe"
@@ -330,16 +330,16 @@ def train(
         config, left_out = info.config, info.data.get("left_out", [])
         data = data or find_source(run)
         labels = labels or find_source(run, "labels")
-    elif out and ((out / LAST).exists() or (out / BEST).exists()):
+    elif out and (is_there(out / LAST) or is_there(out / BEST)):
         raise SettingError(
             f"{out}: holds a run already; go on with it by --resume, or name another --out"
         )
-    if recipe in CONTINUING and not start_from and place.leads:
+    origin = None if start_from is None else find_checkpoint(start_from)
+    if recipe in CONTINUING and not origin and place.leads:
         say(
             f"WARNING: the recipe {recipe} is a short one to go on with from a trained network; "
             "without --start-from it begins with random weights"
         )
-    origin = find_checkpoint(start_from) if start_from else None
     parent = read_info(origin).config.network if origin else None
 
     config = replace(
