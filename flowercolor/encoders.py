@@ -152,7 +152,7 @@ def _convolution(
     dilation: int = 1,
     activated: bool = True,
 ) -> nn.Sequential:
-    # What torchvision.ops has as Conv2dNormActivation; importing that takes as long as torch.
+    # torchvision has this as Conv2dNormActivation, but importing it would delay each start.
     return nn.Sequential(
         nn.Conv2d(
             channels_in,

@@ -23,8 +23,9 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str | None:
     Args:
         rows: The rows of `metrics.jsonl`.
     """
-    recent = rows[-ROWS:]
-    if len(recent) < ROWS or "d_real" not in recent[-1]:
+    # Without a discriminator no row has it, and none that stands for one that was lost.
+    recent = [row for row in rows if "d_real" in row][-ROWS:]
+    if len(recent) < ROWS:
         return None
     d_real, d_fake, from_l1, from_adversarial = (
         fmean(row[key] for row in recent)

@@ -52,3 +52,10 @@ def test_only_the_last_rows_count_and_by_their_mean() -> None:
 
 def test_a_run_on_l1_alone_has_no_game() -> None:
     assert verdict([{"step": step, "loss_g": 5.0, "l1": 0.1} for step in range(ROWS)]) is None
+
+
+def test_a_row_that_stands_for_a_lost_one_is_passed_over() -> None:
+    bad = rows(ROWS, d_real=1, d_fake=0)
+    lost = {"epoch": 1, "step": 4, "test_l1": 0.1}
+    assert verdict([*bad[:3], lost, *bad[3:]]) == verdict(bad) is not None
+    assert verdict([*bad[1:], lost]) is None
