@@ -15,7 +15,7 @@ from flowercolor.config import NetworkConfig
 from flowercolor.encoders import LITE0_CHANNELS, lite0_levels, normalized
 from flowercolor.errors import SettingError
 
-__all__ = ["Discriminator", "Supervised", "UNet", "fuse_batch_norm"]
+__all__ = ["Discriminator", "Supervised", "UNet", "check_growth", "fuse_batch_norm"]
 
 _LEVELS = 4
 
@@ -106,15 +106,7 @@ class UNet(nn.Module):
         Raises:
             SettingError: It is wider than this one, or has another output or encoder.
         """
-        width = self.config.base_channels
-        if narrow.config.base_channels > width or (
-            replace(narrow.config, base_channels=width) != self.config
-        ):
-            raise SettingError(
-                f"holds a network of {_described(narrow.config)}, which cannot go on as one of "
-                f"{_described(self.config)}; expected the same output and encoder, and no fewer "
-                "channels: change --output, --encoder or --base-channels"
-            )
+        check_growth(narrow.config, self.config)
         given = narrow.state_dict()
         for name, weights in self.state_dict().items():
             old, new = given[name], weights
@@ -194,6 +186,22 @@ class Discriminator(nn.Module):
         """The logits of being real, [B, 1, h, w], of RGB [B, 3, H, W] in 0 to 1."""
         logits: Tensor = self.layers(rgb)
         return logits
+
+
+def check_growth(narrow: NetworkConfig, wide: NetworkConfig) -> None:
+    """Make sure that a network can go on as another one: `UNet.grow_from`.
+
+    Raises:
+        SettingError: It is wider than that one, or has another output or encoder.
+    """
+    if narrow.base_channels > wide.base_channels or (
+        replace(narrow, base_channels=wide.base_channels) != wide
+    ):
+        raise SettingError(
+            f"holds a network of {_described(narrow)}, which cannot go on as one of "
+            f"{_described(wide)}; expected the same output and encoder, and no fewer channels: "
+            "change --output, --encoder or --base-channels"
+        )
 
 
 def fuse_batch_norm(generator: UNet) -> UNet:

@@ -35,7 +35,7 @@ from flowercolor.checkpoint import (
     read_info,
     save_checkpoint,
 )
-from flowercolor.config import STRIDE, NetworkConfig, Precision, TrainConfig
+from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike
@@ -46,6 +46,7 @@ from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import LOSSES, Journal, read_metrics
+from flowercolor.networks import check_growth
 from flowercolor.paths import archive_path
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
@@ -148,7 +149,7 @@ def train(
     _check_photos(config, train_set, test_set)
     check_labels(config, labels)
     if not resume:
-        check_beginning(config, read_info(start_from).config.network if start_from else None)
+        check_beginning(config, start_from)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
     steps = -(-len(train_set) // config.batch_size)
@@ -169,10 +170,7 @@ def train(
     if resume:
         info = _resumed(engine, run / LAST, info)
     elif start_from:
-        try:
-            engine.generator.grow_from(load_generator(start_from)[0])
-        except SettingError as error:
-            raise CheckpointError(f"{start_from}: {error}") from error
+        engine.generator.grow_from(load_generator(start_from)[0])
     elif config.network.encoder != "plain":
         load_pretrained(engine.generator.downs)
     done = info.epoch * steps + info.step
@@ -280,17 +278,24 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
-def check_beginning(config: TrainConfig, parent: NetworkConfig | None) -> None:
+def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     """Make sure that a run has the weights that it needs to begin with.
 
     Args:
         config: The run's settings.
-        parent: The network that the run begins with; None where all weights begin at random,
+        start_from: The checkpoint that it begins with; None where all weights begin at random,
             but for those of an encoder that has learned before.
 
     Raises:
         SettingError: Weights that begin at random would stay so, or the encoder's are missing.
+        CheckpointError: There is no such checkpoint, or its network cannot go on as this one.
     """
+    parent = read_info(start_from).config.network if start_from else None
+    if parent:
+        try:
+            check_growth(parent, config.network)
+        except SettingError as error:
+            raise CheckpointError(f"{start_from}: {error}") from error
     if config.freeze_deep and parent != config.network:
         raise SettingError(
             "freeze_deep keeps most weights as they begin, and some would begin at random; "

@@ -372,7 +372,7 @@ def train(
     )
     check_labels(config, labels)
     if resume is None:
-        check_beginning(config, parent)
+        check_beginning(config, origin)
     with joined(pick_device(device)):
         with in_turn():
             source = data or download_archive(progress=progress).path
