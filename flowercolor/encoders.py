@@ -78,10 +78,8 @@ def lite0_levels() -> list[nn.Module]:
     """The four levels, with random weights, from `normalized` grey to `LITE0_CHANNELS`."""
     levels: list[nn.Module] = []
     channels, dilation = _STEM_CHANNELS, 1
+    layers: list[nn.Module] = [_convolution(1, channels, 3, stride=2)]
     for stages in _STAGES:
-        layers: list[nn.Module] = []
-        if not levels:
-            layers.append(_convolution(1, channels, 3, stride=2))
         for stage in stages:
             for block in range(stage.blocks):
                 stride = 1 if block else stage.stride
@@ -89,6 +87,7 @@ def lite0_levels() -> list[nn.Module]:
                 layers.append(_InvertedResidual(channels, stage, stride, dilation))
                 channels, dilation = stage.channels, stage.dilation
         levels.append(nn.Sequential(*layers))
+        layers = []
     return levels
 
 

@@ -73,10 +73,10 @@ class Journal:
             self.rows.append({"epoch": epoch, "step": step})
         self.rows[-1] |= tested
         self._write()
-        self._draw_scalars(self.rows[-1]["step"], tested)
+        self._draw_scalars(step, tested)
         save_grid(*sheet, self._run / SAMPLES / f"epoch_{epoch:04d}.png")
         if self._board:
-            self._board.add_images("generated", sheet[1], self.rows[-1]["step"])
+            self._board.add_images("generated", sheet[1], step)
 
     def draw(self) -> None:
         """Draw the graphs anew, which takes longer than a short epoch."""

@@ -27,14 +27,12 @@ RECIPES = {
         epochs=12,
         lr=1e-3,
     ),
-    "vivid": TrainConfig(
-        network=NetworkConfig(output="chroma"),
+    "vivid": replace(
+        _CHROMA,
         epochs=5,
         lr=1e-4,
-        lr_decay="cosine",
         lambda_l1=200,
-        flip=True,
-        crop=0.6,
+        lambda_adv=1.0,
         ema=0.998,
         criterion="vivid",
     ),

@@ -1485,6 +1485,7 @@ def test_nothing_at_all_shows_the_help() -> None:
     result = flowercolor()
     assert "Usage: " in plain(result.stdout + result.stderr)
     assert all(name in result.stdout + result.stderr for name in COMMANDS)
+    assert "Error" not in result.stdout + result.stderr
 
 
 def test_a_reader_that_went_away_ends_it_quietly(

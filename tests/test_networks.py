@@ -7,6 +7,7 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
+from flowercolor.encoders import normalized
 from flowercolor.errors import SettingError
 from flowercolor.networks import Discriminator, Supervised, UNet, fuse_batch_norm
 
@@ -136,6 +137,21 @@ def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_froze
         "head.weight",
         "head.bias",
     }
+
+
+def test_an_encoder_that_has_learned_before_sees_grey_as_it_learned_to() -> None:
+    """And what it makes of it, not what the stem does, is what the lower levels go on with."""
+    generator = UNet(CONFIGS[2]).eval()
+    given: list[Tensor] = []
+    for down in generator.downs:
+        down.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
+    grey = torch.rand(2, 1, 32, 48)
+    _, lowest = generator.look(grey)
+    x = normalized(grey)
+    for down, seen in zip(generator.downs, list(given), strict=True):
+        assert torch.equal(seen, x)
+        x = down(x)
+    assert torch.equal(lowest, x)
 
 
 def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
