@@ -38,7 +38,7 @@ from flowercolor.images import (
     write_photo,
 )
 from flowercolor.progress import Progress, Silent
-from flowercolor.render import render, shrink
+from flowercolor.render import render
 
 __all__ = [
     "Job",
@@ -111,6 +111,10 @@ class Writing:
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise SettingError(f"quality is {self.quality}; expected 1 to 100")
+        if self.subsampling not in (known := ("4:4:4", "4:2:2", "4:2:0")):
+            raise SettingError(
+                f"subsampling is {self.subsampling!r}; expected one of {', '.join(known)}"
+            )
 
 
 def plan(
@@ -136,21 +140,23 @@ def plan(
         recursive: Look into the folders of folders.
         ending: The ending of all targets, such as ".png"; None keeps each photo's own where
             it can be written, and takes PNG elsewhere.
-        progress: Told how many earlier results were left out.
+        progress: Told how many earlier results were left out, and of an output folder that was.
 
     Raises:
         ImageError: A folder cannot be read.
-        SettingError: One output file was given for several photos, a folder as the output of
-            itself, or the output's ending is of no format that can be written.
+        SettingError: One output file was given for several photos, a folder alone as the output
+            of itself, or the output's ending is of no format that can be written.
     """
     may_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
     output = None if output is None else Path(output)
     found: dict[Path, _Place] = {}
+    own_output: Path | None = None
     for given in _expanded(inputs):
         if is_folder(given):
             folder = output or _folder_beside(given)
             if folder.resolve() == given.resolve():
-                raise SettingError(f"{given}: is its own output folder; choose another output")
+                own_output = given
+                continue
             places = [
                 _Place(source, folder, given.resolve(), source.relative_to(given))
                 for source in _pictures_in(given, recursive, without=folder)
@@ -162,6 +168,10 @@ def plan(
         for place in places:
             found.setdefault(_spot(place.source), place)
 
+    if own_output and not found:
+        raise SettingError(f"{own_output}: is its own output folder; choose another output")
+    if own_output and progress:  # the second time that a pattern is given, it finds it too
+        progress.note(f"The output folder is among the photos, left out: {own_output}")
     if len(found) > 1:
         photos = {spot: place for spot, place in found.items() if not made_here(place.source)}
         if photos and len(photos) < len(found) and progress:
@@ -311,8 +321,8 @@ def run(
     Reading, the network and writing are at work at once, for a few photos each; those whose
     small copies have one size go through the network together. A photo that fails costs only
     itself. Closing the iterator early leaves no half file. No photo is written over, nor any
-    picture that flowercolor did not make, which of a BMP cannot be told; a photo that is where
-    another's target is counts as that one's result and is left alone.
+    picture that flowercolor did not make, which of a BMP cannot be told; an earlier result, or a
+    BMP, that is where another's target is counts as that one's and is left alone.
 
     Args:
         jobs: What to colour, from `plan`.
@@ -355,7 +365,7 @@ def run(
                 if photo.colored and writing.skip_colored:
                     outcomes[job] = Outcome(job, "skipped", f"{job.source} is in colour already")
                     continue
-                small = shrink(photo.luma, *colorizer.working_size_px(*photo.luma.shape))
+                small = colorizer.shrink(photo.luma)
                 together[small.shape].append(_Opened(job, photo, small))
         for group in together.values():
             with failing(*(one.job for one in group)):
@@ -490,9 +500,12 @@ def _reason_to_skip(
         if target == source or (writing.overwrite and target in sources):
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         if not writing.overwrite:
-            return f"{job.target} is there already"
+            whose = ", and flowercolor did not make it" if is_original(job.target) else ""
+            return f"{job.target} is there already{whose}"
         check_target(job.target)
-    return f"{job.source} is another photo's result already" if source in results else ""
+    if source in results and not is_original(job.source):
+        return f"{job.source} is another photo's result already"
+    return ""
 
 
 def _finish(

@@ -75,6 +75,8 @@ class CheckpointInfo:
         best_score: What that epoch was chosen by, the lower the better; see
             `TrainConfig.criterion`.
         best_epoch: Which it was.
+        knows_validation: Whether it has learned from the validation part of its data, or those
+            have that it comes from; so where an older file does not tell and its run kept none.
     """
 
     config: TrainConfig
@@ -89,6 +91,7 @@ class CheckpointInfo:
     vividness: float | None = None
     best_score: float | None = None
     best_epoch: int = 0
+    knows_validation: bool = False
 
     def to_json(self) -> str:
         """The text that goes into the file's header."""
@@ -106,7 +109,8 @@ class CheckpointInfo:
             found = values.pop("format", None)
             if found != _FORMAT:
                 raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
-            return cls(**{**values, "config": TrainConfig.from_dict(values["config"])})
+            config = TrainConfig.from_dict(values["config"])
+            return cls(**{"knows_validation": not config.validation, **values, "config": config})
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"its header is incomplete: {error}") from error
 
@@ -230,8 +234,8 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
     They must have learned from one parent, or nothing useful lies between them.
 
     Args:
-        safe: The checkpoint that vividness 0 gives.
-        vivid: The checkpoint that vividness 1 gives.
+        safe: The checkpoint that vividness 0 gives; a dial as it stands.
+        vivid: The checkpoint that vividness 1 gives; likewise.
         dial: The file to write; a new one.
         vividness: Where the dial stands where nobody says otherwise.
         note: What else a reader of the file should know.
@@ -250,9 +254,12 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
             f"{vivid}: holds another kind of network than {safe}; a dial needs two of one kind, "
             "that learned from one parent"
         )
+    if info.vividness is not None:  # its score is that of its own safe end, and this another
+        info = replace(info, test_l1=None, best_l1=None, best_score=None)
     joined = replace(
         info,
         vividness=vividness,
+        knows_validation=info.knows_validation or other_info.knows_validation,
         note=note or f"{safe} and {vivid} as a dial",
         version=__version__,
     )
@@ -412,4 +419,5 @@ def _of_run(folder: Path) -> Path:
 
 
 def _changed(run: Path) -> float:
-    return max(path.stat().st_mtime for path in run.glob("*.safetensors"))
+    files = (run / name for name in (BEST, LAST))
+    return max((file.stat().st_mtime for file in files if is_file(file)), default=0.0)

@@ -118,8 +118,7 @@ class Colorizer:
             luma: The photo.
             render_size_px: In place of the colorizer's own.
         """
-        height_px, width_px = luma.shape
-        small = shrink(luma, *self.working_size_px(height_px, width_px, render_size_px))
+        small = self.shrink(luma, render_size_px)
         return render(luma, small, self.chroma([small])[0], strength=self.strength)
 
     def working_size_px(
@@ -128,6 +127,16 @@ class Colorizer:
         """Height and width at which the network sees a photo of this height and width."""
         scale = (render_size_px or self.render_size_px) / (height_px * width_px) ** 0.5
         return max(1, round(height_px * scale)), max(1, round(width_px * scale))
+
+    @memory_errors("colouring", "--render-size")
+    def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:
+        """The luma as the network sees it, float32 [h, w] in 0 to 1.
+
+        Raises:
+            DeviceError: The memory does not suffice.
+        """
+        height_px, width_px = luma.shape
+        return shrink(luma, *self.working_size_px(height_px, width_px, render_size_px))
 
     @memory_errors("colouring", "--render-size")
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:

@@ -42,6 +42,7 @@ __all__ = [
     "generate",
     "median_chroma",
     "paint",
+    "picture_files",
     "score",
     "summarize",
 ]
@@ -205,7 +206,7 @@ def evaluate(
         StorageError: A picture cannot be written.
     """
     parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}
-    files = _picture_files(dataset.names, pictures or Path())
+    files = picture_files(dataset.names, pictures or Path())
     # Who gets no photo takes part nonetheless, to know the scores' names.
     own = portion(len(dataset)) or range(1)
     batches = _batches(dataset, own, batch_size, torch.device(device), progress=progress)
@@ -305,7 +306,7 @@ def paint(chromas: Tensor, grey: Tensor) -> Tensor:
     return to_rgb(grey, fit_gamut(grey, chroma))
 
 
-def _picture_files(names: list[str], folder: Path) -> list[Path]:
+def picture_files(names: list[str], folder: Path) -> list[Path]:
     """A unique PNG file below the folder for each name, which is a path in the data."""
     files: list[Path] = []
     taken: set[PurePosixPath] = set()

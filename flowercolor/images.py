@@ -257,6 +257,12 @@ def _read(file: IO[bytes], name: str) -> Photo:
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not Pillow's
+            raise ImageError(f"{name}: cannot be read: {error.strerror}") from error
+        if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+            raise ImageError(
+                f"{name}: takes more memory than there is; reduce it first, or close something"
+            ) from error
         raise ImageError(
             f"{name}: is a damaged {kind}: {one_line(error)}; expected a whole one"
         ) from error
@@ -489,13 +495,16 @@ def _as_depth(pixels: Pixels, depth: Any) -> Pixels:
 
 def _dpi(image: Image.Image, exif: Image.Exif, *, turned: bool) -> tuple[float, float] | None:
     stated: Any = image.info.get("dpi")
-    if image.format == "TIFF" and not _tiff_tag(image, ExifTags.Base.XResolution, None):
+    # Without JFIF's, Pillow makes 72 of whatever it does not find or like in a JPEG's EXIF.
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
+        stated = None
+    both = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    if image.format == "TIFF" and not all(_tiff_tag(image, tag, None) for tag in both):
         return None  # for which Pillow says 1
     unit = {2: 1, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2))
     try:
-        if stated is None and unit:  # Pillow looks into the EXIF of a JPEG only
-            tags = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
-            stated = [float(exif[tag]) * unit for tag in tags]
+        if stated is None and unit:
+            stated = [float(exif[tag]) * unit for tag in both]
         x, y = (float(number) for number in stated)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
@@ -520,12 +529,34 @@ def _kept_exif(
     if not kept:
         return exif, b""
     kept[ExifTags.Base.Orientation] = 1
-    for tag, value in kept.items():
-        exif[tag] = _writable(value)
+    content = _exif_bytes(kept)
+    if content is None:  # Pillow reads some damaged tags that it cannot write
+        kept = _sound(kept)
+        content = _exif_bytes(kept) or b""
+    exif.update(_writable(kept))
+    return exif, content
+
+
+def _exif_bytes(tags: dict[int, Any]) -> bytes | None:
+    """The tags as an EXIF block; None where one of them cannot be written."""
+    exif = Image.Exif()
     try:
-        return exif, exif.tobytes()
-    except Exception:  # Pillow reads some damaged tags that it cannot write
-        return _kept_exif(Image.Exif(), changes)
+        exif.update(_writable(tags))
+        return exif.tobytes()
+    except Exception:  # ValueError, struct.error, TypeError and more
+        return None
+
+
+def _sound(tags: dict[int, Any]) -> dict[int, Any]:
+    """Those of the tags that can be written, of a directory of tags likewise."""
+    sound: dict[int, Any] = {}
+    for tag, value in tags.items():
+        if isinstance(value, dict):
+            items = {k: v for k, v in value.items() if _exif_bytes({tag: {k: v}}) is not None}
+            sound |= {tag: items} if items else {}
+        elif _exif_bytes({tag: value}) is not None:
+            sound[tag] = value
+    return sound
 
 
 def _writable(value: Any) -> Any:
@@ -668,6 +699,10 @@ def _output_exif(metadata: Metadata, rgb: Pixels, software: str, file_format: st
             camera[ExifTags.Base.ExifImageWidth] = rgb.shape[1]
             camera[ExifTags.Base.ExifImageHeight] = rgb.shape[0]
         exif, content = _kept_exif(source, changes)
+        if file_format == "JPEG" and len(content) > _JPEG_EXIF_BYTES:
+            # Mostly the largest by far, and for the camera maker's programs alone.
+            camera.pop(ExifTags.Base.MakerNote, None)
+            exif, content = _kept_exif(source, changes)
         if file_format == "JPEG" and len(content) > _JPEG_EXIF_BYTES:
             exif, _ = _kept_exif(Image.Exif(), changes)
     return exif

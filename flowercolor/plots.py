@@ -108,6 +108,7 @@ def plot_trade(
             textcoords="offset points",
             ha="right" if on_curve else "left",
             va="center",
+            parse_math=False,  # a run's name may hold dollars
             fontsize=8,
         )
         text.set_in_layout(False)  # a long path would leave no room for the axes

@@ -25,17 +25,19 @@ from flowercolor.evaluation import (
     generate,
     median_chroma,
     paint,
+    picture_files,
     summarize,
 )
-from flowercolor.files import write_text
+from flowercolor.files import storage_errors, write_text
 from flowercolor.metrics import SATURATED_CHROMA, Interval
 from flowercolor.networks import UNet
 from flowercolor.plots import plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress
 from flowercolor.ranks import ranks
 
-__all__ = ["COLUMNS", "RECOGNITION", "Table", "write_results"]
+__all__ = ["COLUMNS", "RECOGNITION", "SCORES", "Table", "write_results"]
 
+SCORES = "scores.json"
 SHEET_ROWS = 16
 
 COLUMNS = {
@@ -82,7 +84,8 @@ def write_results(
 
         scores.json     the means with their intervals, and every score of every picture
         scores.md       the same means as tables
-        pictures/       every picture: grey, as the first of the generators made it, truth
+        pictures/       every picture: grey, as the first of the generators made it, truth;
+                        those of an earlier evaluation there are removed
         contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
         scores.png      how the L1 spreads over the pictures
         trade.png       the mean L1 of each row against its mean colourfulness
@@ -123,13 +126,16 @@ def write_results(
         of_all, by_luma = median_chroma(train_set, progress)
         painters[MEDIAN] = partial(paint, of_all)
         painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
+    pictures = results / "pictures"
+    if ranks().leads:
+        _remove_earlier(results / SCORES, pictures, keep=dataset.names)
     rows = evaluate(
         painters,
         dataset,
         device=device_of(generator),
         batch_size=batch_size,
         progress=progress,
-        pictures=results / "pictures",
+        pictures=pictures,
         judge=judge,
     )
     if not ranks().leads:
@@ -183,7 +189,7 @@ def write_results(
             for row, scores in summary.items()
         }
         tables.append(_table("looks like its flower", judged, columns=RECOGNITION))
-    write_text(results / "scores.json", json.dumps(document, indent=1) + "\n")
+    write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
     write_text(results / "scores.md", _markdown(tables, notes))
 
     l1 = rows[first]["l1"]
@@ -194,6 +200,18 @@ def write_results(
     plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / "trade.png")
     _write_sheet(generator, dataset, l1, results / "contact.png")
     return tables
+
+
+def _remove_earlier(scores: Path, pictures: Path, keep: list[str]) -> None:
+    """Delete the pictures that an earlier evaluation lists and this one will not write again."""
+    try:
+        earlier = [image["name"] for image in json.loads(scores.read_bytes())["images"]]
+        files = picture_files(earlier, pictures)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # none, or nothing of ours
+    for file in set(files) - set(picture_files(keep, pictures)):
+        with storage_errors(file):
+            file.unlink(missing_ok=True)
 
 
 def _write_sheet(generator: UNet, dataset: FlowerDataset, l1: Tensor, path: Path) -> None:

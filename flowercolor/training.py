@@ -55,6 +55,7 @@ __all__ = [
     "LOSSES",
     "TrainResult",
     "check_beginning",
+    "check_folder",
     "check_labels",
     "find_source",
     "read_metrics",
@@ -116,7 +117,7 @@ def train(
         config: The settings.
         train_set: Photos to learn from.
         test_set: Photos to score on after each epoch.
-        run: The run's folder; made where missing.
+        run: The run's folder; made where missing. Unless resumed it must hold no run yet.
         resume: Go on from the folder's `last.safetensors`, exactly where it stopped.
         start_from: A checkpoint whose generator to begin with, instead of random weights; of
             the same output and encoder, and as wide or narrower. Of a dial, where it stands.
@@ -132,10 +133,10 @@ def train(
             state is saved and the function returns.
 
     Raises:
-        SettingError: The photos were read at another size; at 16 px a process would have a
-            batch of one photo; random weights would be frozen; TensorBoard or the weights of the
-            encoder are not installed; there is no compiler; there are labels and no
-            `lambda_class`, or no labels for one.
+        SettingError: The folder holds a run already; the photos were read at another size; at
+            16 px a process would have a batch of one photo; random weights would be frozen;
+            TensorBoard or the weights of the encoder are not installed; there is no compiler;
+            there are labels and no `lambda_class`, or no labels for one.
         DataError: There is no photo to learn from or to score on, or this process has other
             photos than the leader; the labels cannot be read or leave photos without a class.
         CheckpointError: There is nothing to resume, or it does not fit these settings.
@@ -149,6 +150,7 @@ def train(
     _check_photos(config, train_set, test_set)
     check_labels(config, labels)
     if not resume:
+        check_folder(run)
         check_beginning(config, start_from)
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
@@ -165,6 +167,7 @@ def train(
         },
         note=_beginning(config, start_from),
     )
+    info = replace(info, knows_validation=_knows_validation(info, start_from))
     check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
     engine = Engine(config, target, precision, compiled, count)
     if resume:
@@ -202,6 +205,11 @@ def train(
 
     train_set, test_set = resident(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
+    if config.validation and info.knows_validation:
+        progress.note(
+            "What this run began with has learned from the validation part: the test score, which "
+            "is taken there, will be too good"
+        )
     began_s = time.monotonic()
     with (
         closing(journal) if journal else nullcontext(),
@@ -278,6 +286,18 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
+def check_folder(run: Path) -> None:
+    """Make sure that a new run may begin in this folder.
+
+    Raises:
+        SettingError: It holds one already, whose best network would pass for that of the new one.
+    """
+    if is_there(run / LAST) or is_there(run / BEST):
+        raise SettingError(
+            f"{run}: holds a run already; go on with it by --resume, or name another folder"
+        )
+
+
 def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     """Make sure that a run has the weights that it needs to begin with.
 
@@ -311,6 +331,14 @@ def _beginning(config: TrainConfig, start_from: Path | None) -> str:
     if config.network.encoder != "plain":
         return f"Begun with the published weights of {config.network.encoder}."
     return ""
+
+
+def _knows_validation(info: CheckpointInfo, start_from: Path | None) -> bool:
+    if not info.config.validation:
+        return True
+    parent = read_info(start_from) if start_from else None
+    same = parent and parent.data.get("fingerprint") == info.data["fingerprint"]
+    return bool(same and parent.knows_validation)
 
 
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:

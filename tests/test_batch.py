@@ -236,6 +236,17 @@ def test_a_folder_is_not_its_own_output(here: Path) -> None:
         plan(["box"], here / "box")
 
 
+def test_an_output_folder_that_a_pattern_finds_is_left_out(here: Path) -> None:
+    """As the second time that a command with `*` runs."""
+    touch(here, "a.jpg", "out/a.jpg")
+    told = Told()
+    jobs = plan(["*"], "out", progress=told)
+    assert jobs == [Job(Path("a.jpg"), Path("out/a.jpg"))]
+    assert told.notes == ["The output folder is among the photos, left out: out"]
+    with pytest.raises(SettingError, match="own output folder"):
+        plan(["out"], "out", progress=told)
+
+
 # ---- plan: where it goes ----
 
 
@@ -485,6 +496,8 @@ def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer
     assert len(set(sizes)) == 3
     with pytest.raises(SettingError, match="quality is 0"):
         Writing(quality=0)
+    with pytest.raises(SettingError, match="subsampling is '4:1:1'; expected one of 4:4:4, "):
+        Writing(subsampling="4:1:1")
 
 
 def test_mixed_sizes_come_out_as_one_at_a_time(
@@ -653,6 +666,17 @@ def test_naming_the_results_too_when_starting_again_changes_nothing(
         "b.png",
         "b_color.png",
     ]
+
+
+def test_a_photo_that_is_called_like_a_result_is_a_photo(here: Path, colorizer: Colorizer) -> None:
+    before = save(here / "rose_color.png").read_bytes()
+    save(here / "rose.png", grey(seed=1))
+    first, second = run(plan(["rose.png", "rose_color.png"]), colorizer)
+    target = first.job.target
+    assert first.message == f"{target} is there already, and flowercolor did not make it"
+    assert (first.status, second.status) == ("skipped", "done")
+    assert second.job.target.name == "rose_color_color.png"
+    assert (here / "rose_color.png").read_bytes() == before
 
 
 def test_results_that_do_not_say_so_are_left_alone_all_the_same(

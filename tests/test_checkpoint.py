@@ -140,8 +140,14 @@ def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
     write_foreign(tmp_path / "a", header)
     info = read_info(tmp_path / "a")
     assert info == CheckpointInfo(
-        TrainConfig(NetworkConfig(output="chroma")), created=info.created, version="0.0.1"
+        TrainConfig(NetworkConfig(output="chroma")),
+        created=info.created,
+        version="0.0.1",
+        knows_validation=True,  # that run kept no validation part
     )
+    header["config"] = {"validation": True}
+    write_foreign(tmp_path / "b", header)
+    assert not read_info(tmp_path / "b").knows_validation
 
 
 # What is refused
@@ -168,6 +174,28 @@ def test_a_dial_goes_from_one_end_to_the_other(ends: tuple[Path, Path], tmp_path
             if value.is_floating_point():
                 torch.testing.assert_close(value, safe[name] + moved, atol=2e-3, rtol=0)
     assert dial.stat().st_size < 0.6 * sum(end.stat().st_size for end in ends)
+
+
+@pytest.mark.parametrize("knows", [(False, False), (True, False), (False, True)])
+def test_a_dial_knows_the_validation_part_where_one_end_does(
+    tmp_path: Path, knows: tuple[bool, bool]
+) -> None:
+    ends = [tmp_path / "safe.safetensors", tmp_path / "vivid.safetensors"]
+    for end, knowing in zip(ends, knows, strict=True):
+        save_checkpoint(end, replace(INFO, knows_validation=knowing), weights())
+    join(*ends, tmp_path / "dial.safetensors")
+    assert read_info(tmp_path / "dial.safetensors").knows_validation == any(knows)
+
+
+def test_a_dial_as_the_end_of_another_brings_no_score(
+    ends: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Its own is that of its safe end, and where it stands is elsewhere."""
+    join(*ends, tmp_path / "dial.safetensors")
+    for safe, score in ((ends[0], INFO.best_l1), (tmp_path / "dial.safetensors", None)):
+        joined = tmp_path / f"{safe.stem} joined.safetensors"
+        join(safe, ends[1], joined)
+        assert read_info(joined).best_l1 == score
 
 
 def test_what_the_ends_share_stands_in_the_dial_once(
@@ -362,6 +390,15 @@ def test_runs_are_listed_newest_first() -> None:
     middle = add_run("a", LAST, age_s=9)
     add_run("empty")
     assert list_runs() == [new, middle, old]
+
+
+def test_what_else_lies_in_a_run_does_not_count(tmp_path: Path) -> None:
+    """Neither a link that leads nowhere nor weights that were put there later."""
+    old = add_run("old", BEST, age_s=50)
+    add_run("new", BEST)
+    (old / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    (old / "mine.safetensors").touch()
+    assert [run.name for run in list_runs()] == ["new", "old"]
 
 
 def test_the_newest_runs_best_is_meant_when_nothing_is_said(bundled: Path) -> None:

@@ -715,7 +715,7 @@ def test_eval_goes_along_a_dial(trained: Trained, weights: Path, here: Path) -> 
 
 
 def test_eval_judges_on_the_validation_part(
-    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def judged(*options: str) -> set[str]:
         told = succeed("eval", "--device", "cpu", *options).stderr
@@ -728,6 +728,13 @@ def test_eval_judges_on_the_validation_part(
     assert held
     assert held <= {f"jpg/image_{number:05}.jpg" for number in (1, 4, 7, 10)}
     assert not held & judged()
+
+    options = ["--epochs", "1", "--validation", "--start-from", trained.run, "--out", "child"]
+    told = succeed("train", "--data", archive, *options, *TINY).stderr
+    assert "the test score, which is taken there, will be too good" in told
+    told = succeed("eval", "--checkpoint", "child", "--validation", "--device", "cpu").stderr
+    assert "child, or what it comes from, has learned from the validation part" in told
+
     monkeypatch.setattr("flowercolor.dataset.VALIDATION_EVERY", 1)
     refused = flowercolor("eval", "--validation")
     assert refused.exit_code == 1
@@ -992,7 +999,7 @@ def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
 def test_a_photo_goes_from_stdin_to_a_file_that_is_not_there(weights: Path, here: Path) -> None:
     content = grey_photo(here / "a.png").read_bytes()
     args: list[str | Path] = ["colorize", "-", "-o", "b.jpg", "--checkpoint", weights]
-    assert succeed(*args, stdin=content).stdout_bytes == b""
+    assert succeed(*args, stdin=content).stdout == "b.jpg\n"
     first = (here / "b.jpg").read_bytes()
     assert first.startswith(b"\xff\xd8")
     other = grey_photo(here / "other.png", seed=1).read_bytes()

@@ -225,7 +225,7 @@ def test_painting_keeps_the_luma_and_looks_up_the_chroma() -> None:
 def test_every_photo_has_a_picture_of_its_own_inside_the_folder(
     names: list[str], expected: list[str]
 ) -> None:
-    assert evaluation._picture_files(names, Path("f")) == [Path("f") / name for name in expected]
+    assert evaluation.picture_files(names, Path("f")) == [Path("f") / name for name in expected]
 
 
 def test_every_photo_is_reported(flowers: FlowerDataset) -> None:

@@ -65,6 +65,12 @@ def test_the_trade_of_error_and_colour_is_drawn(tmp_path: Path) -> None:
     assert not np.array_equal(drawn[1], drawn[2])
 
 
+@pytest.mark.parametrize("name", ["$x_$", r"a$\b$c", "100%", "[b]"])
+def test_a_run_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    plot_trade({name: (0.07, 30.0)}, [name], 67.0, tmp_path / "trade.png")
+    assert (tmp_path / "trade.png").is_file()
+
+
 def test_a_picture_is_written_in_its_colours(tmp_path: Path) -> None:
     rgb = torch.tensor([1.0, 0.5, 0.2])[:, None, None].expand(3, 4, 6)
     save_picture(rgb, tmp_path / "a.png")

@@ -11,7 +11,7 @@ from torch import Tensor
 from flowercolor.config import NetworkConfig
 from flowercolor.dataset import FlowerDataset
 from flowercolor.errors import StorageError
-from flowercolor.evaluation import FLOOR, TRUTH, score
+from flowercolor.evaluation import FLOOR, TRUTH, picture_files, score
 from flowercolor.metrics import colorfulness_per_image, measure
 from flowercolor.networks import UNet
 from flowercolor.photos import Photos
@@ -187,6 +187,30 @@ def test_results_are_replaced(flowers: FlowerDataset, tmp_path: Path) -> None:
         write_results({"mine": generator}, flowers, tmp_path, about={})
     document = json.loads((tmp_path / "scores.json").read_text())
     assert document["mean_l1"] == pytest.approx(score(generator, flowers).mean_l1)
+
+
+def test_pictures_of_an_earlier_evaluation_are_removed(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    """Those alone: what else lies there is somebody's own."""
+    fewer = FlowerDataset(flowers.photos, [1, 3])
+    for dataset in (flowers, fewer):
+        write_results({"mine": generator}, dataset, tmp_path, about={})
+        own = tmp_path / "pictures" / "own.png"
+        own.write_text("mine")
+    left = {path for path in (tmp_path / "pictures").rglob("*") if path.is_file()}
+    assert left == {*picture_files(fewer.names, tmp_path / "pictures"), own}
+
+
+@pytest.mark.parametrize("scores", ["", "[]", '{"images": [{"name": 3}]}', '{"images": [{}]}'])
+def test_scores_that_are_not_ours_remove_nothing(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path, scores: str
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "own.png").write_text("mine")
+    (tmp_path / "scores.json").write_text(scores)
+    write_results({"mine": generator}, flowers, tmp_path, about={})
+    assert (tmp_path / "pictures" / "own.png").read_text() == "mine"
 
 
 def test_a_place_that_takes_no_files_is_reported(flowers: FlowerDataset, tmp_path: Path) -> None:

@@ -243,6 +243,41 @@ def test_a_run_may_be_wider_than_what_it_begins_with(
     torch.testing.assert_close(head[:, 2:], torch.zeros(3, 1, 1, 1), atol=1e-6, rtol=0)
 
 
+def test_a_folder_that_holds_a_run_takes_no_other(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    """Its best network would pass for that of the new run until that has one."""
+    for name in (BEST, LAST):
+        run.mkdir(exist_ok=True)
+        (run / name).write_bytes((uninterrupted / name).read_bytes())
+        with pytest.raises(SettingError, match="holds a run already"):
+            go(changed(epochs=1), sets, run)
+        assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
+        (run / name).unlink()
+    assert list(run.iterdir()) == []
+
+
+def test_what_learned_from_the_validation_part_is_known_to_its_children(
+    sets: Sets, photos: Photos, tmp_path: Path
+) -> None:
+    """Unless it was that of other photos."""
+    others = dataclasses.replace(photos, fingerprint="others")
+    other_sets = FlowerDataset(others, range(10)), FlowerDataset(others, [10, 11])
+
+    def knows(name: str, validation: bool, parent: str | None = None, own: Sets = sets) -> bool:
+        start_from = tmp_path / parent / BEST if parent else None
+        config = changed(epochs=1, validation=validation)
+        go(config, own, tmp_path / name, start_from=start_from)
+        return read_info(tmp_path / name / BEST).knows_validation
+
+    assert knows("whole", validation=False)
+    assert not knows("part", validation=True)
+    assert knows("child", validation=True, parent="whole")
+    assert knows("grandchild", validation=True, parent="child")
+    assert not knows("brother", validation=True, parent="part")
+    assert not knows("stranger", validation=True, parent="whole", own=other_sets)
+
+
 def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(epochs=1)
     go(config, sets, run, start_from=uninterrupted / BEST, should_stop=after(1))
@@ -464,8 +499,9 @@ def test_progress_counts_every_step_and_goes_on_where_a_run_stopped(sets: Sets, 
     assert len(whole.statuses) == 4
     assert whole.statuses[0].startswith("epoch 1 ")
 
-    go(CONFIG, sets, run, should_stop=after(5))
-    go(CONFIG, sets, run, progress=stopped, resume=True)
+    other = run.with_name("other")
+    go(CONFIG, sets, other, should_stop=after(5))
+    go(CONFIG, sets, other, progress=stopped, resume=True)
     assert stopped.done["Training"] == (12, 12)
 
 

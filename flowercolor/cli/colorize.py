@@ -117,7 +117,7 @@ def colorize(
         typer.Option(
             "--format",
             help="Format of the outputs. "
-            "[dim]\\[default: the ending of -o, else the photo's own][/dim]",
+            "[dim]\\[default: the ending of -o, else the photo's][/dim]",
         ),
     ] = None,
     quality: Annotated[
@@ -300,6 +300,7 @@ def _color_stream(
         say(f"{photo or 'The photo'}: {remark}")
     if target:
         write_bytes(target, colored)
+        print_result(str(target))
     else:
         write_result(colored)
 

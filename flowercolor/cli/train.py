@@ -27,7 +27,7 @@ from flowercolor.config import (
     Precision,
     TrainConfig,
 )
-from flowercolor.files import is_there, storage_errors
+from flowercolor.files import storage_errors
 from flowercolor.ranks import ranks
 
 __all__ = ["train"]
@@ -311,7 +311,7 @@ def train(
     from flowercolor.errors import SettingError
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import check_beginning, check_labels, find_source
+    from flowercolor.training import check_beginning, check_folder, check_labels, find_source
     from flowercolor.training import train as run_training
 
     place = ranks()
@@ -330,10 +330,8 @@ def train(
         config, left_out = info.config, info.data.get("left_out", [])
         data = data or find_source(run)
         labels = labels or find_source(run, "labels")
-    elif out and (is_there(out / LAST) or is_there(out / BEST)):
-        raise SettingError(
-            f"{out}: holds a run already; go on with it by --resume, or name another --out"
-        )
+    elif out:
+        check_folder(out)
     origin = None if start_from is None else find_checkpoint(start_from)
     if recipe in CONTINUING and not origin and place.leads:
         say(
