@@ -336,9 +336,11 @@ def _beginning(config: TrainConfig, start_from: Path | None) -> str:
 def _knows_validation(info: CheckpointInfo, start_from: Path | None) -> bool:
     if not info.config.validation:
         return True
-    parent = read_info(start_from) if start_from else None
-    same = parent and parent.data.get("fingerprint") == info.data["fingerprint"]
-    return bool(same and parent.knows_validation)
+    if not start_from:
+        return False
+    parent = read_info(start_from)
+    same = parent.data.get("fingerprint") == info.data["fingerprint"]
+    return same and parent.knows_validation
 
 
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:

@@ -180,10 +180,10 @@ def test_a_dial_goes_from_one_end_to_the_other(ends: tuple[Path, Path], tmp_path
 def test_a_dial_knows_the_validation_part_where_one_end_does(
     tmp_path: Path, knows: tuple[bool, bool]
 ) -> None:
-    ends = [tmp_path / "safe.safetensors", tmp_path / "vivid.safetensors"]
-    for end, knowing in zip(ends, knows, strict=True):
+    safe, vivid = tmp_path / "safe.safetensors", tmp_path / "vivid.safetensors"
+    for end, knowing in zip((safe, vivid), knows, strict=True):
         save_checkpoint(end, replace(INFO, knows_validation=knowing), weights())
-    join(*ends, tmp_path / "dial.safetensors")
+    join(safe, vivid, tmp_path / "dial.safetensors")
     assert read_info(tmp_path / "dial.safetensors").knows_validation == any(knows)
 
 

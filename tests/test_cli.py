@@ -729,8 +729,8 @@ def test_eval_judges_on_the_validation_part(
     assert held <= {f"jpg/image_{number:05}.jpg" for number in (1, 4, 7, 10)}
     assert not held & judged()
 
-    options = ["--epochs", "1", "--validation", "--start-from", trained.run, "--out", "child"]
-    told = succeed("train", "--data", archive, *options, *TINY).stderr
+    options = ["--epochs", "1", "--validation", "--start-from", str(trained.run)]
+    told = succeed("train", "--data", archive, *options, "--out", "child", *TINY).stderr
     assert "the test score, which is taken there, will be too good" in told
     told = succeed("eval", "--checkpoint", "child", "--validation", "--device", "cpu").stderr
     assert "child, or what it comes from, has learned from the validation part" in told
