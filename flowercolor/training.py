@@ -290,12 +290,12 @@ def check_folder(run: Path) -> None:
     """Make sure that a new run may begin in this folder.
 
     Raises:
-        SettingError: It holds one already, whose best network would pass for that of the new one.
+        SettingError: It holds one already, whose best network would pass for the new one's.
     """
-    if is_there(run / LAST) or is_there(run / BEST):
-        raise SettingError(
-            f"{run}: holds a run already; go on with it by --resume, or name another folder"
-        )
+    there = [name for name in (LAST, BEST) if is_there(run / name)]
+    if there:
+        way = "go on with it by --resume" if LAST in there else f"delete its {BEST}"
+        raise SettingError(f"{run}: holds a run already; {way}, or name another folder")
 
 
 def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
