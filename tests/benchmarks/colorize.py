@@ -68,9 +68,9 @@ def twelve_megapixels(folder: Path) -> None:
 
 def folder_of_photos(folder: Path, count: int = 200) -> None:
     """A folder of 500-pixel photos, against a plain loop in float32, one at a time."""
-    source, target = folder / "photos", folder / "colored"
-    source.mkdir()
-    target.mkdir()
+    source, target, plainly = folder / "photos", folder / "colored", folder / "plain"
+    for made in (source, target, plainly):
+        made.mkdir()
     for number in range(count):
         # The sizes of the data set: a short side of 500, either way round.
         size = (500, 667) if number % 3 else (667, 500)
@@ -83,7 +83,7 @@ def folder_of_photos(folder: Path, count: int = 200) -> None:
             assert outcome.status == "done", outcome
 
     def reference() -> None:
-        for job in plan([source], target):
+        for job in plan([source], plainly):
             plain(job, generator, colorizer)
 
     report(f"{count} photos of 500 px / a plain loop", ours, reference, rounds=3)
