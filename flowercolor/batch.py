@@ -23,6 +23,7 @@ import torch
 
 from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
+from flowercolor.config import Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_file, is_folder, is_there
 from flowercolor.images import (
@@ -111,10 +112,7 @@ class Writing:
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise SettingError(f"quality is {self.quality}; expected 1 to 100")
-        if self.subsampling not in (known := ("4:4:4", "4:2:2", "4:2:0")):
-            raise SettingError(
-                f"subsampling is {self.subsampling!r}; expected one of {', '.join(known)}"
-            )
+        one_of("subsampling", self.subsampling, Subsampling)
 
 
 def plan(

@@ -19,7 +19,9 @@ __all__ = [
     "NetworkConfig",
     "Output",
     "Precision",
+    "Subsampling",
     "TrainConfig",
+    "one_of",
 ]
 
 Output = Literal["rgb", "chroma"]
@@ -28,6 +30,7 @@ LrDecay = Literal["none", "cosine"]
 Criterion = Literal["l1", "vivid"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
@@ -56,8 +59,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _at_least("base_channels", self.base_channels, 1)
-        _one_of("output", self.output, Output)
-        _one_of("encoder", self.encoder, Encoder)
+        one_of("output", self.output, Output)
+        one_of("encoder", self.encoder, Encoder)
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,8 @@ class TrainConfig:
             raise SettingError(f"degrade is {self.degrade}; expected 0 to 1")
         if not 0 <= self.ema < 1:
             raise SettingError(f"ema is {self.ema}; expected 0 or more and less than 1")
-        _one_of("lr_decay", self.lr_decay, LrDecay)
-        _one_of("criterion", self.criterion, Criterion)
+        one_of("lr_decay", self.lr_decay, LrDecay)
+        one_of("criterion", self.criterion, Criterion)
         if self.size_px < STRIDE or self.size_px % STRIDE:
             raise SettingError(
                 f"size_px is {self.size_px}; expected a multiple of {STRIDE}, such as 128"
@@ -169,6 +172,11 @@ def _at_least(name: str, value: float, bound: float) -> None:
         raise SettingError(f"{name} is {value}; expected {bound} or more")
 
 
-def _one_of(name: str, value: str, choices: Any) -> None:
+def one_of(name: str, value: str, choices: Any) -> None:
+    """Make sure that the setting `name` has one of the values of a `Literal`.
+
+    Raises:
+        SettingError: It has another.
+    """
     if value not in get_args(choices):
         raise SettingError(f"{name} is {value!r}; expected one of {', '.join(get_args(choices))}")

@@ -703,8 +703,8 @@ def _output_exif(metadata: Metadata, rgb: Pixels, software: str, file_format: st
             # Mostly the largest by far, and for the camera maker's programs alone.
             camera.pop(ExifTags.Base.MakerNote, None)
             exif, content = _kept_exif(source, changes)
-        if file_format == "JPEG" and len(content) > _JPEG_EXIF_BYTES:
-            exif, _ = _kept_exif(Image.Exif(), changes)
+            if len(content) > _JPEG_EXIF_BYTES:
+                exif, _ = _kept_exif(Image.Exif(), changes)
     return exif
 
 

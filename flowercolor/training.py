@@ -166,8 +166,8 @@ def train(
             **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
         },
         note=_beginning(config, start_from),
+        knows_validation=_knows_validation(config, train_set.photos.fingerprint, start_from),
     )
-    info = replace(info, knows_validation=_knows_validation(info, start_from))
     check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
     engine = Engine(config, target, precision, compiled, count)
     if resume:
@@ -333,14 +333,11 @@ def _beginning(config: TrainConfig, start_from: Path | None) -> str:
     return ""
 
 
-def _knows_validation(info: CheckpointInfo, start_from: Path | None) -> bool:
-    if not info.config.validation:
-        return True
-    if not start_from:
-        return False
+def _knows_validation(config: TrainConfig, fingerprint: str, start_from: Path | None) -> bool:
+    if not (config.validation and start_from):
+        return not config.validation
     parent = read_info(start_from)
-    same = parent.data.get("fingerprint") == info.data["fingerprint"]
-    return same and parent.knows_validation
+    return parent.data.get("fingerprint") == fingerprint and parent.knows_validation
 
 
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:

@@ -395,6 +395,15 @@ def test_a_cpu_that_runs_out_of_memory_says_what_helps(monkeypatch: pytest.Monke
         colorizer(photo((20, 30)))
 
 
+def test_a_working_size_beyond_all_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shrink(*_: Any) -> None:
+        raise MemoryError("Unable to allocate 37.3 GiB")
+
+    monkeypatch.setattr("flowercolor.colorizer.shrink", shrink)
+    with pytest.raises(DeviceError, match=r"37\.3 GiB; give a smaller --render-size"):
+        make_colorizer()(photo((20, 30)))
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize(("precision", "levels"), [("float32", 2), ("auto", 10)])
 def test_a_gpu_colours_almost_alike(precision: str, levels: int) -> None:
@@ -404,14 +413,3 @@ def test_a_gpu_colours_almost_alike(precision: str, levels: int) -> None:
     on_gpu = make_colorizer(device="cuda", precision=precision)(grey)
     assert np.abs(on_gpu.astype(int) - on_cpu).max() <= levels
     assert np.ptp(on_gpu.astype(int), axis=2).max() > 2 * levels
-
-
-def test_a_working_size_beyond_all_memory_says_what_helps(
-    generator: UNet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def shrink(*_: Any) -> None:
-        raise MemoryError("Unable to allocate 37.3 GiB")
-
-    monkeypatch.setattr("flowercolor.colorizer.shrink", shrink)
-    with pytest.raises(DeviceError, match=r"37\.3 GiB; give a smaller --render-size"):
-        Colorizer(generator, device="cpu")(photo((20, 30)))

@@ -22,6 +22,7 @@ from flowercolor.cli.console import (
     stop_on_interrupt,
     write_result,
 )
+from flowercolor.config import Subsampling
 from flowercolor.ranks import ranks, share
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["colorize"]
 
 Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
-Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 
 @command

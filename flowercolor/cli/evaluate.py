@@ -113,7 +113,7 @@ def evaluate(
     from flowercolor.files import is_there
     from flowercolor.photos import read_data
     from flowercolor.plots import plot_losses
-    from flowercolor.report import write_results
+    from flowercolor.report import SCORES, write_results
     from flowercolor.training import LOSSES, find_source, read_metrics, read_source
 
     if whole and (twins or labels or validation):
@@ -202,7 +202,7 @@ def evaluate(
     for table in tables:
         _draw(table)
     say(f"Every figure's interval: {results / 'scores.md'}")
-    print_result(str(results / "scores.json"))
+    print_result(str(results / SCORES))
 
 
 def _chosen(

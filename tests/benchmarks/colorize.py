@@ -118,7 +118,7 @@ def stages_of_a_folder(folder: Path, count: int = 16) -> None:
     colorizer = Colorizer.from_checkpoint("bundled", device="cpu")
     generator, _ = load_generator(bundled_checkpoint())
     photo = read_photo(source)
-    small = shrink(photo.luma, *colorizer.working_size_px(*photo.luma.shape))
+    small = colorizer.shrink(photo.luma)
     chroma = colorizer.chroma([small])[0]
     rgb = render(photo.luma, small, chroma)
     padded = torch.rand(1, 1, *at_stride(small.shape))
