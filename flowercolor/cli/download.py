@@ -13,7 +13,8 @@ __all__ = ["download"]
 @command
 def download(
     url: Annotated[
-        str | None, typer.Option(help="Fetch from another address, a mirror.", metavar="URL")
+        str | None,
+        typer.Option("--url", help="Fetch from another address, a mirror.", metavar="URL"),
     ] = None,
     from_file: Annotated[
         Path | None,

@@ -32,6 +32,7 @@ def evaluate(
     checkpoint: Annotated[
         str | None,
         typer.Option(
+            "--checkpoint",  # as in `colorize`
             help="What to judge: bundled, a run's name, or a path. "
             "[dim]\\[default: the newest run, else bundled][/dim]",
             metavar="CHECKPOINT",
