@@ -508,7 +508,11 @@ def test_a_gpu_is_kept_to_convolutions_that_add_in_a_fixed_order(
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"ema": 0.9, "network": NetworkConfig(4, "chroma"), "lambda_class": 0.5}],
+    [
+        {},
+        {"ema": 0.9, "network": NetworkConfig(4, "chroma"), "lambda_class": 0.5},
+        {"network": NetworkConfig(4, "chroma", "efficientnet-lite0"), "lambda_color": 0.5},
+    ],
 )
 def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str, Any]) -> None:
     """Nor does what feeds it, where the photos lie there."""
@@ -532,16 +536,29 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str
 @pytest.mark.cuda
 @pytest.mark.filterwarnings("ignore")  # torch warns of what its own tracing does
 @pytest.mark.parametrize(
-    ("settings", "compiled"),
-    [({}, False), ({"ema": 0.9, "lambda_class": 0.5, "degrade": 0.5}, False), ({}, True)],
+    ("settings", "compiled", "streams"),
+    [
+        ({}, False, False),
+        ({"ema": 0.9, "lambda_class": 0.5, "degrade": 0.5}, False, True),
+        ({"network": NetworkConfig(16, "chroma", "efficientnet-lite0")}, False, True),
+        ({}, True, False),
+    ],
 )
 def test_a_replayed_step_is_the_step(
-    photos: Photos, settings: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
+    photos: Photos,
+    settings: dict[str, Any],
+    compiled: bool,
+    streams: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """To the last bit, at other learning rates and on other pictures than were recorded."""
+    """To the last bit, at other learning rates and on other pictures than were recorded.
+
+    The pictures lie on the GPU, or come there batch by batch.
+    """
     gpu = torch.device("cuda")
-    config = dataclasses.replace(CONFIG, network=NetworkConfig(16), batch_size=5, **settings)
-    [dataset] = resident(gpu, FlowerDataset(photos))
+    settings = {"network": NetworkConfig(16), "batch_size": 5, **settings}
+    config = dataclasses.replace(CONFIG, **settings)
+    [dataset] = [FlowerDataset(photos)] if streams else resident(gpu, FlowerDataset(photos))
     classes = torch.arange(len(dataset)) % 3
 
     def learn() -> tuple[dict[str, Tensor], list[dict[str, float]]]:

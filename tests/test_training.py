@@ -925,11 +925,14 @@ def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(
+    "network", [NetworkConfig(32), NetworkConfig(32, "chroma", "efficientnet-lite0")]
+)
 def test_bits_are_equal_on_a_gpu_after_a_stop_too(
-    sets: Sets, tmp_path: Path, precision: Precision
+    sets: Sets, tmp_path: Path, network: NetworkConfig, precision: Precision
 ) -> None:
     """With channels enough for the kernels that GPUs are made for."""
-    config = changed(network=NetworkConfig(32), crop=0.6, degrade=0.5, ema=0.9)
+    config = changed(network=network, crop=0.6, degrade=0.5, ema=0.9)
     once, twice = tmp_path / "once", tmp_path / "twice"
     on_gpu = {"device": "cuda", "precision": precision}
     go(config, sets, once, **on_gpu)
