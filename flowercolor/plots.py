@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_losses", "plot_scores", "plot_trade", "save_grid", "save_picture"]
 
 _TITLE_PX = 24
+_NAME_PT = 10  # a line of the names in a graph
 
 _PANELS = {
     "loss_g": "Generator loss",
@@ -97,27 +98,38 @@ def plot_trade(
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*zip(*(points[name] for name in joined), strict=True), color="#b5305f", alpha=0.5)
-    for name, (l1, colorfulness) in points.items():
-        on_curve = name in joined
-        axes.plot(l1, colorfulness, "o", color="#b5305f" if on_curve else "grey")
-        # A dial goes up to the right: names on its left stay clear of it and of each other.
-        text = axes.annotate(
-            name,
-            (l1, colorfulness),
-            (-7 if on_curve else 7, 0),
-            textcoords="offset points",
-            ha="right" if on_curve else "left",
-            va="center",
-            parse_math=False,  # a run's name may hold dollars
-            fontsize=8,
-        )
-        text.set_in_layout(False)  # a long path would leave no room for the axes
+    for name, point in points.items():
+        axes.plot(*point, "o", color="#b5305f" if name in joined else "grey")
     axes.axhline(truth, linestyle=":", color="grey", label=f"true photos, {truth:.1f}")
     axes.margins(x=0.2, y=0.15)
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("colourfulness")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
+    figure.draw_without_rendering()  # from here on it is known where a point lies
+    for on_curve in (True, False):
+        names = [name for name in points if (name in joined) == on_curve]
+        names.sort(key=lambda name: points[name][1])
+        own_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in names]
+        # A dial goes up to the right: names on its left stay clear of it, and a line apart.
+        apart_pt = own_pt[:1]
+        for at_pt in own_pt[1:]:
+            apart_pt.append(max(at_pt, apart_pt[-1] + _NAME_PT))
+        raised_pt = np.subtract(apart_pt, own_pt)
+        for name, offset_pt in zip(
+            names, raised_pt - raised_pt.sum() / (len(names) or 1), strict=True
+        ):
+            text = axes.annotate(
+                name,
+                points[name],
+                (-7 if on_curve else 7, offset_pt),
+                textcoords="offset points",
+                ha="right" if on_curve else "left",
+                va="center",
+                parse_math=False,  # a run's name may hold dollars
+                fontsize=_NAME_PT - 2,
+            )
+            text.set_in_layout(False)  # a long path would leave no room for the axes
     _save_figure(figure, path)
 
 

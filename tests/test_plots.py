@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from flowercolor.errors import ImageError
 from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid, save_picture
@@ -63,6 +64,20 @@ def test_the_trade_of_error_and_colour_is_drawn(tmp_path: Path) -> None:
         drawn.append(read(tmp_path / "trade.png"))
     assert not np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[1], drawn[2])
+
+
+def test_names_that_would_lie_over_each_other_are_a_line_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr("flowercolor.plots._save_figure", lambda figure, _: figures.append(figure))
+    points = {f"dial {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"grey photo": (0.09, 0.0)}
+    plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png")
+    [figure] = figures
+    figure.draw_without_rendering()
+    texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    for upper, lower in (("dial 3", "dial 2"), ("dial 2", "dial 1")):
+        assert texts[upper].y0 >= texts[lower].y1
 
 
 @pytest.mark.parametrize("name", ["$x_$", r"a$\b$c", "100%", "[b]"])
