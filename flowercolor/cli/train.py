@@ -413,8 +413,9 @@ def train(
         how += ["--compile"] * compiled + ["--tensorboard"] * tensorboard
         print_result(shlex.join(["flowercolor", "train", "--resume", _short(run), *how]))
         raise typer.Exit(EXIT_INTERRUPTED)
+    unit = "epoch" if result.epoch == 1 else "epochs"
     say(
-        f"{result.epoch} epochs done. Test L1 {_score(result.test_l1)} at the end, "
+        f"{result.epoch} {unit} done. Test L1 {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({run / BEST}). Use the result with:"
     )
     print_result(
