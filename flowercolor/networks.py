@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
-from flowercolor.encoders import LITE0_CHANNELS, lite0_levels, normalized
+from flowercolor.encoders import LITE0_CHANNELS, lite0_levels, prepared
 from flowercolor.errors import SettingError
 
 __all__ = ["Discriminator", "Supervised", "UNet", "check_growth", "fuse_batch_norm"]
@@ -29,7 +29,7 @@ class UNet(nn.Module):
     convolution closes. It is fully convolutional: any size divisible by 16 goes through.
 
     With the encoder "efficientnet-lite0" the four levels below the first are those of that
-    network, `encoders.lite0_levels`, which read the grey picture itself.
+    network, `encoders.lite0_levels`, which read the grey picture itself, enlarged.
 
     Attributes:
         lowest_channels: Of the lowest level.
@@ -80,7 +80,7 @@ class UNet(nn.Module):
         x = self.stem(seen)
         skips = [x]
         if self.config.encoder != "plain":
-            x = normalized(seen)
+            x = prepared(seen)
         for down in self.downs:
             x = down(x)
             skips.append(x)

@@ -23,7 +23,7 @@ RECIPES = {
     "chroma": _CHROMA,
     "pretrained": replace(
         _CHROMA,
-        network=NetworkConfig(24, "chroma", "efficientnet-lite0"),
+        network=NetworkConfig(32, "chroma", "efficientnet-lite0"),
         epochs=12,
         lr=1e-3,
     ),

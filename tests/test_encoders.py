@@ -13,7 +13,7 @@ from flowercolor.encoders import (
     check_pretrained,
     lite0_levels,
     load_pretrained,
-    normalized,
+    prepared,
 )
 from flowercolor.errors import SettingError
 
@@ -25,9 +25,9 @@ def published() -> Mapping[str, Tensor]:
 
 
 def plain_forward(weights: Mapping[str, Tensor], rgb: Tensor) -> list[Tensor]:
-    """What goes into each halving of the published network, and what comes out at its end.
+    """What goes into its third, fourth and fifth halving, and what comes out at its end.
 
-    Written from its table of layers, by the names in its file, with its last halving by dilation.
+    Written from the published network's table of layers, by the names in its file.
     """
 
     def norm(x: Tensor, name: str) -> Tensor:
@@ -44,15 +44,13 @@ def plain_forward(weights: Mapping[str, Tensor], rgb: Tensor) -> list[Tensor]:
         if number:
             x = F.relu6(norm(F.conv2d(x, weights[f"{block}._expand_conv.weight"]), f"{block}._bn0"))
         kernels = weights[f"{block}._depthwise_conv.weight"]
-        if halves := number in {1, 3, 5}:
+        if number in {3, 5, 11}:
             levels.append(before)
-        dilation = 2 if number > 11 else 1
         x = F.conv2d(
             x,
             kernels,
-            stride=2 if halves else 1,
-            padding=kernels.shape[-1] // 2 * dilation,
-            dilation=dilation,
+            stride=2 if number in {1, 3, 5, 11} else 1,
+            padding=kernels.shape[-1] // 2,
             groups=len(kernels),
         )
         x = F.relu6(norm(x, f"{block}._bn1"))
@@ -67,7 +65,7 @@ def test_the_published_weights_see_in_grey_what_they_see_in_three_equal_colours(
 ) -> None:
     levels = nn.ModuleList(lite0_levels())
     load_pretrained(levels)
-    x = normalized(torch.rand(2, 1, 64, 96, generator=torch.Generator().manual_seed(0)))
+    x = prepared(torch.rand(2, 1, 32, 48, generator=torch.Generator().manual_seed(0)))
     expected = plain_forward(published, x.expand(-1, 3, -1, -1))
     assert tuple(level.shape[1] for level in expected) == LITE0_CHANNELS
     for level, right in zip(levels.eval(), expected, strict=True):
@@ -75,8 +73,13 @@ def test_the_published_weights_see_in_grey_what_they_see_in_three_equal_colours(
         torch.testing.assert_close(x, right, atol=1e-3, rtol=1e-4)
 
 
-def test_black_and_white_are_what_the_published_weights_learned_them_to_be() -> None:
-    assert normalized(torch.tensor([0.0, 1.0])).tolist() == [-127 / 128, 1.0]
+def test_pictures_are_prepared_as_the_published_weights_learned_them() -> None:
+    """Black and white where they were, and the picture twice as large, in its place."""
+    shown = prepared(torch.tensor([0.0, 1.0]).expand(1, 1, 2, 2))
+    assert shown[0, 0, 0].tolist() == pytest.approx(
+        [-127 / 128, -127 / 128 + 255 / 512, 1 - 255 / 512, 1]
+    )
+    assert shown.shape == (1, 1, 4, 4)
 
 
 def test_missing_weights_are_told_of_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
-from flowercolor.encoders import normalized
+from flowercolor.encoders import prepared
 from flowercolor.errors import SettingError
 from flowercolor.networks import Discriminator, Supervised, UNet, fuse_batch_norm
 
@@ -147,7 +147,7 @@ def test_an_encoder_that_has_learned_before_sees_grey_as_it_learned_to() -> None
         down.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
     grey = torch.rand(2, 1, 32, 48)
     _, lowest = generator.look(grey)
-    x = normalized(grey)
+    x = prepared(grey)
     for down, seen in zip(generator.downs, list(given), strict=True):
         assert torch.equal(seen, x)
         x = down(x)
