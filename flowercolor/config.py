@@ -58,7 +58,7 @@ class NetworkConfig:
     encoder: Encoder = "plain"
 
     def __post_init__(self) -> None:
-        _at_least("base_channels", self.base_channels, 1)
+        _whole("base_channels", self.base_channels, 1)
         one_of("output", self.output, Output)
         one_of("encoder", self.encoder, Encoder)
 
@@ -125,8 +125,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("lambda_l1", "lambda_adv", "lambda_color", "lambda_class", "patience", "seed"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("patience", "seed", "size_px"):
+            _whole(name, getattr(self, name), 0)
+        for name in ("lambda_l1", "lambda_adv", "lambda_color", "lambda_class"):
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < 1:
             raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")
@@ -165,6 +167,12 @@ class TrainConfig:
                     "another version of flowercolor wrote them"
                 )
         return cls(**{**values, "network": NetworkConfig(**network)})
+
+
+def _whole(name: str, value: int, bound: int) -> None:
+    if not isinstance(value, int):
+        raise SettingError(f"{name} is {value}; expected a whole number")
+    _at_least(name, value, bound)
 
 
 def _at_least(name: str, value: float, bound: float) -> None:

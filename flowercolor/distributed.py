@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from flowercolor.errors import DataError, TrainingError, one_line
+from flowercolor.errors import DataError, SettingError, TrainingError, one_line
 from flowercolor.ranks import ranks, share
 
 __all__ = [
     "agree",
     "average_buffers",
     "check_alike",
+    "check_joined",
     "ending_together",
     "from_leader",
     "gathered",
@@ -148,6 +149,19 @@ def parallel(module: nn.Module, device: torch.device) -> nn.Module:
         device_ids=[device.index] if device.type == "cuda" else None,
         **not_sent,
     )
+
+
+def check_joined() -> None:
+    """Make sure that several processes know of each other.
+
+    Raises:
+        SettingError: `torchrun` began several, and they are not within `joined`.
+    """
+    if ranks().size > 1 and not _connected():
+        raise SettingError(
+            f"this is one of {ranks().size} processes, which would each learn from its share of "
+            "the photos alone; call it within `flowercolor.distributed.joined`"
+        )
 
 
 def from_leader(make: Callable[[], str]) -> str:

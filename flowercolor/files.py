@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,18 +81,31 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
                     os.fsync(file.fileno())
             if target.is_file():
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-            temporary.replace(target)
+            _replace(temporary, target)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
 
 
+def _replace(temporary: Path, target: Path) -> None:
+    # Windows refuses while anybody has the file open: a viewer, or a virus scanner for some
+    # milliseconds.
+    for wait_s in (0.05, 0.1, 0.2, 0.4, 0.8):
+        try:
+            temporary.replace(target)
+        except PermissionError:
+            time.sleep(wait_s)
+        else:
+            return
+    temporary.replace(target)
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Delete what `replacing` left below a folder when its process was killed.
+    """Delete what `replacing` left in a folder when its process was killed.
 
     Nobody else may be writing there.
     """
-    for leftover in folder.rglob(".flowercolor-*.tmp"):
+    for leftover in folder.glob(".flowercolor-*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from flowercolor.watch import verdict
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["LOSSES", "METRICS", "Journal", "read_metrics"]
+__all__ = ["LOSSES", "METRICS", "SAMPLES", "Journal", "read_metrics"]
 
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor import paths
-from flowercolor.errors import DataError
+from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_file, is_folder, replacing, write_text
 from flowercolor.progress import Progress, Silent
 
@@ -71,9 +71,12 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
         progress: Told of each photo, and of photos that are broken and left out.
 
     Raises:
+        SettingError: `size_px` is less than 1.
         DataError: `source` is missing, is no archive, is cut off or holds no photo.
         StorageError: The cache cannot be written.
     """
+    if size_px < 1:
+        raise SettingError(f"size_px is {size_px}; expected 1 or more")
     progress = progress or Silent()
     pictures = _pictures_below(source) if is_folder(source) else None
     fingerprint = _fingerprint(source, pictures)

@@ -38,20 +38,21 @@ from flowercolor.checkpoint import (
 from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import memory_errors, pick_device
-from flowercolor.distributed import agree, check_alike
+from flowercolor.distributed import agree, check_alike, check_joined
 from flowercolor.encoders import check_pretrained, load_pretrained
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
-from flowercolor.files import is_there, remove_leftovers, write_text
-from flowercolor.journal import LOSSES, Journal, read_metrics
+from flowercolor.files import is_folder, is_there, remove_leftovers, write_text
+from flowercolor.journal import LOSSES, SAMPLES, Journal, read_metrics
 from flowercolor.networks import check_growth
 from flowercolor.paths import archive_path
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
 __all__ = [
+    "CONFIG",
     "LOSSES",
     "TrainResult",
     "check_beginning",
@@ -147,21 +148,25 @@ def train(
     leads = ranks().leads
     progress = (progress if leads else None) or Silent()
     target = pick_device(device)
+    check_joined()
     _check_photos(config, train_set, test_set)
     check_labels(config, labels)
     if not resume:
-        check_folder(run)
+        check_folder(run, train_set.photos.source)
         check_beginning(config, start_from)
+    elif start_from:
+        raise SettingError(f"{run}: a run is resumed or begun from a checkpoint, not both")
     classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
     count = 0 if classes is None else int(classes.max()) + 1
     steps = -(-len(train_set) // config.batch_size)
     info = CheckpointInfo(
         config,
         data={
-            "name": train_set.photos.source.name,
+            "name": train_set.photos.source.resolve().name,
             "fingerprint": train_set.photos.fingerprint,
             "train_photos": len(train_set),
             "test_photos": len(test_set),
+            "photos_crc32": _crc32_of(train_set, test_set),
             "left_out": list(left_out),
             **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
         },
@@ -179,9 +184,12 @@ def train(
     done = info.epoch * steps + info.step
     journal = Journal(run, progress, done, tensorboard=tensorboard) if leads else None
     if leads:
-        remove_leftovers(run)
+        for folder in (run, run / SAMPLES):
+            remove_leftovers(folder)
         sources = {"source": train_set.photos.source, "labels": labels}
-        _describe(run, info, sources, target, precision)
+        name = torch.cuda.get_device_name(target) if target.type == "cuda" else target.type
+        how = {"device": name, "precision": precision, "compiled": compiled}
+        _describe(run, info, sources, how)
 
     best: tuple[CheckpointInfo, dict[str, Tensor]] | None = None  # not on disk yet
     saved_s = -math.inf
@@ -198,9 +206,11 @@ def train(
         _check_finite(run, info, state["totals"].tolist())
         save_best()
         if journal:
-            journal.draw()
-            # Last of all: whatever is missing after a kill, resuming makes again.
-            save_checkpoint(run / LAST, info, state)
+            try:
+                journal.draw()
+            finally:
+                # Last of all: whatever is missing after a kill, resuming makes again.
+                save_checkpoint(run / LAST, info, state)
         saved_s = time.monotonic()
 
     train_set, test_set = resident(target, train_set, test_set)
@@ -252,7 +262,8 @@ def train(
 
             engine.recalibrate(train_set, drawn.order[:RECALIBRATION_PHOTOS].tolist())
             engine.settle()
-            tested = score(engine.judged, test_set, config.test_batch_size, progress)
+            with memory_errors("testing", "--test-batch-size, then --base-channels, then --size"):
+                tested = score(engine.judged, test_set, config.test_batch_size, progress)
             figures = {"test_l1": tested.mean_l1, "colorfulness": tested.mean_colorfulness}
             _check_finite(run, info, figures.values())
             info = replace(info, epoch=epoch, step=0, test_l1=tested.mean_l1)
@@ -286,12 +297,22 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
-def check_folder(run: Path) -> None:
+def check_folder(run: Path, source: Path | None = None) -> None:
     """Make sure that a new run may begin in this folder.
 
+    Args:
+        run: The folder.
+        source: The archive or folder of photos that it is to learn from, where that is known.
+
     Raises:
-        SettingError: It holds one already, whose best network would pass for the new one's.
+        SettingError: It holds one already, whose best network would pass for the new one's; or
+            it lies among the photos, for which its sheets and graphs would pass.
     """
+    if source and is_folder(source) and run.resolve().is_relative_to(source.resolve()):
+        raise SettingError(
+            f"{run}: lies in {source}, and what a run draws would pass for photos to learn from; "
+            "name a folder elsewhere"
+        )
     there = [name for name in (LAST, BEST) if is_there(run / name)]
     if there:
         way = "go on with it by --resume" if LAST in there else f"delete its {BEST}"
@@ -393,6 +414,12 @@ def _check_photos(config: TrainConfig, train_set: FlowerDataset, test_set: Flowe
         )
 
 
+def _crc32_of(train_set: FlowerDataset, test_set: FlowerDataset) -> int:
+    """Which photos they are, and in which order."""
+    names = [[one.photos.fingerprint, *one.names] for one in (train_set, test_set)]
+    return crc32(json.dumps(names).encode())
+
+
 def _check_finite(run: Path, info: CheckpointInfo, values: Iterable[float]) -> None:
     """Refuse to save a state that nothing can be learned from any more."""
     if not all(map(math.isfinite, values)):
@@ -435,8 +462,7 @@ def _describe(
     run: Path,
     info: CheckpointInfo,
     sources: Mapping[str, Path | None],
-    device: torch.device,
-    precision: Precision,
+    how: Mapping[str, object],
 ) -> None:
     """Write `config.json`."""
     about = {
@@ -446,9 +472,8 @@ def _describe(
             **{what: str(path.resolve()) for what, path in sources.items() if path},
         },
         "note": info.note,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **how,
         "processes": ranks().size,
-        "precision": precision,
         "torch": torch.__version__,
         "flowercolor": __version__,
     }
@@ -458,7 +483,7 @@ def _describe(
 def _resumed(engine: Engine, path: Path, fresh: CheckpointInfo) -> CheckpointInfo:
     """Put what was saved in `path` into the engine, if it may go on from there as `fresh` says."""
     info, tensors = load_tensors(path)
-    if "left_out" not in info.data:
+    if "photos_crc32" not in info.data:
         raise CheckpointError(
             f"{path}: flowercolor {info.version} wrote it in a form that this version cannot go "
             f"on from; begin another run with --start-from it"

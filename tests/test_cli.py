@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest.mock import ANY
 
@@ -261,6 +262,32 @@ def test_a_run_outside_the_data_directory_is_named_by_its_path(
     (here / "my runs" / "one" / "last.safetensors").unlink()  # as who keeps the weights alone
     again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
     assert_one_line_of_error(again, "holds a run already", code=2)
+
+
+def test_a_run_is_not_begun_among_the_photos(here: Path, archive: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(here / "garden", filter="data")
+    refused = flowercolor("train", "--data", "garden", "--out", "garden/run", *TINY)
+    assert_one_line_of_error(refused, "garden/run: lies in garden", code=2)
+    assert not (here / "garden" / "run").exists()
+
+
+def test_a_run_that_does_not_say_what_it_learned_from_is_told_so_by_hand(
+    archive: Path, here: Path
+) -> None:
+    """In place of 345 MB of other photos."""
+    succeed("train", "--data", archive, "--epochs", "1", "--out", "one", *TINY)
+    (here / "one" / "config.json").unlink()
+    refused = flowercolor("train", "--resume", "one", "--epochs", "2")
+    assert_one_line_of_error(refused, f"learned from {archive.name}", "say so by --data")
+    succeed("train", "--resume", "one", "--epochs", "2", "--data", archive)
+
+
+def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "flowercolor", "colorize", "a photo.jpg", r"runs\try"
+    assert console.command_line(*words) == r"flowercolor colorize 'a photo.jpg' 'runs\try'"
+    monkeypatch.setattr(console, "os", SimpleNamespace(name="nt"))
+    assert console.command_line(*words) == r'flowercolor colorize "a photo.jpg" runs\try'
 
 
 def test_train_starts_from_another_generator(archive: Path, weights: Path, here: Path) -> None:

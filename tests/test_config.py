@@ -98,6 +98,8 @@ def test_settings_left_out_are_the_defaults() -> None:
         ("ema", -0.1),
         ("ema", 1.0),
         ("patience", -1),
+        ("epochs", 2.0),
+        ("size_px", 32.0),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
@@ -107,7 +109,8 @@ def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("base_channels", 0), ("output", "lab"), ("encoder", "vgg")]
+    ("name", "value"),
+    [("base_channels", 0), ("base_channels", 2.5), ("output", "lab"), ("encoder", "vgg")],
 )
 def test_a_network_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(SettingError, match=f"^{name} is {value!r}; expected"):

@@ -2,6 +2,8 @@ import errno
 import os
 import stat
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,14 +137,37 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path: Path) -> None:
-    kept = [tmp_path / "a.tmp", tmp_path / "b" / ".flowercolor-rc"]
-    left = [tmp_path / ".flowercolor-0a.tmp", tmp_path / "b" / ".flowercolor-1b.tmp"]
-    for path in (*kept, *left):
+    """Nor what others may be writing in the folders below."""
+    kept = [tmp_path / "a.tmp", tmp_path / ".flowercolor-rc", tmp_path / "b" / ".flowercolor-1.tmp"]
+    for path in (*kept, tmp_path / ".flowercolor-0a.tmp"):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     remove_leftovers(tmp_path)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
     remove_leftovers(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("refusals", "written"), [(3, "new"), (100, "old")])
+def test_a_file_that_another_program_has_open_is_waited_for_a_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, written: str
+) -> None:
+    """As Windows refuses to replace it."""
+    replace = Path.replace
+    waits: list[float] = []
+
+    def refuse(temporary: Path, target: Path) -> Path:
+        if len(waits) < refusals and target.name == "a.txt":
+            raise PermissionError(errno.EACCES, "in use")
+        return replace(temporary, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    (tmp_path / "a.txt").write_text("old")
+    with suppress(StorageError):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == written
+    assert sum(waits) < 2
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")

@@ -16,7 +16,7 @@ from pictures import plainly_decoded, tar_of
 from flowercolor import paths
 from flowercolor import photos as reader
 from flowercolor.dataset import get_data
-from flowercolor.errors import DataError, StorageError
+from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos import Photos, read_data
 from flowercolor.progress import Silent
 
@@ -152,6 +152,18 @@ def test_a_broken_photo_is_left_out_with_a_note(folder: Path, broken: bytes) -> 
     assert "jpg/image_00003.jpg" not in photos.names
     expected = f"{folder}: jpg/image_00003.jpg is not a readable picture; left out"
     assert notes.notes == [expected]
+
+
+def test_a_photo_that_came_by_half_is_left_out(folder: Path) -> None:
+    """Some versions of OpenCV make the missing rows black and say nothing."""
+    path = folder / "jpg" / "image_00003.jpg"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "jpg/image_00003.jpg" not in read_data(folder, SIZE_PX).names
+
+
+def test_a_size_of_nothing_is_refused(folder: Path) -> None:
+    with pytest.raises(SettingError, match="size_px is 0; expected 1 or more"):
+        read_data(folder, 0)
 
 
 # The cache

@@ -30,7 +30,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import NetworkConfig, Precision, TrainConfig
-from flowercolor.dataset import FlowerDataset
+from flowercolor.dataset import FlowerDataset, get_data
 from flowercolor.errors import (
     CheckpointError,
     DataError,
@@ -255,6 +255,22 @@ def test_a_folder_that_holds_a_run_takes_no_other(
         assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
         (run / name).unlink()
     assert list(run.iterdir()) == []
+
+
+def test_a_run_does_not_lie_among_the_photos_that_it_learns_from(tmp_path: Path) -> None:
+    """What it draws would be learned from by the next, and could not be resumed itself."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        plots.save_picture(
+            torch.from_numpy(rng.random((3, 20, 20), np.float32)),
+            tmp_path / "garden" / f"{number}.jpg",
+        )
+    sets = get_data(tmp_path / "garden", CONFIG.size_px)
+    for run in (tmp_path / "garden" / "run", tmp_path / "x" / ".." / "garden"):
+        with pytest.raises(SettingError, match=r"lies in .*garden, and what a run draws"):
+            go(changed(epochs=1), sets, run)
+        assert len(list((tmp_path / "garden").iterdir())) == 12
+    assert go(changed(epochs=1), sets, tmp_path / "garden run").finished
 
 
 def test_what_learned_from_the_validation_part_is_known_to_its_children(
@@ -700,6 +716,29 @@ def test_too_little_memory_names_the_options_that_help(
     assert "\n" not in str(told.value)
 
 
+def test_too_little_memory_to_test_names_the_option_that_helps(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    monkeypatch.setattr(training, "score", full)
+    match = "out of memory while testing: .*; give a smaller --test-batch-size"
+    with pytest.raises(DeviceError, match=match):
+        go(CONFIG, sets, run)
+
+
+def test_a_graph_that_cannot_be_drawn_costs_nothing_that_was_learned(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    (run / "losses.png").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"losses\.png: cannot be written"):
+        go(CONFIG, sets, run, should_stop=after(4))
+    (run / "losses.png").rmdir()
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
 def test_the_best_is_saved_even_where_training_goes_off(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -945,6 +984,36 @@ def test_bits_are_equal_on_a_gpu_after_a_stop_too(
 def test_a_foreign_config_tells_no_source(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     assert training.read_source(tmp_path) is None
+
+
+def test_a_run_goes_on_with_the_photos_that_it_has_learned_from(
+    photos: Photos, sets: Sets, run: Path
+) -> None:
+    """As many others would do as well, were they not told from them."""
+    go(CONFIG, sets, run, should_stop=after(1))
+    others = FlowerDataset(photos, [*range(9), 11]), FlowerDataset(photos, [10, 9])
+    for train_set, test_set in ((others[0], sets[1]), (sets[0], others[1])):
+        with pytest.raises(CheckpointError, match="trained on other photos or classes"):
+            go(CONFIG, (train_set, test_set), run, resume=True)
+    assert go(CONFIG, sets, run, resume=True).finished
+
+
+def test_a_run_is_not_resumed_and_begun_from_another_at_once(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    go(CONFIG, sets, run, should_stop=after(1))
+    with pytest.raises(SettingError, match="resumed or begun from a checkpoint, not both"):
+        go(CONFIG, sets, run, resume=True, start_from=uninterrupted / BEST)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_RANK", 0)):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(SettingError, match=r"one of 2 processes, .* within .*distributed\.joined"):
+        go(CONFIG, sets, run)
+    assert not run.exists()
 
 
 def test_a_resumed_run_may_test_faster(sets: Sets, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import functools
 import os
+import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "command",
+    "command_line",
     "print_result",
     "print_table",
     "progress_of_leader",
@@ -128,6 +131,11 @@ def progress_of_leader() -> Progress:
 
     _bars = Bars()
     return _bars
+
+
+def command_line(*words: str) -> str:
+    """A command as the person's shell takes it."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def print_result(line: str) -> None:

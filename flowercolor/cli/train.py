@@ -1,6 +1,5 @@
 """`flowercolor train`."""
 
-import shlex
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from flowercolor.cli.console import (
     EXIT_INTERRUPTED,
     Device,
     command,
+    command_line,
     print_result,
     progress_of_leader,
     say,
@@ -308,10 +308,16 @@ def train(
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, in_turn, joined
     from flowercolor.download import download_archive
-    from flowercolor.errors import SettingError
+    from flowercolor.errors import DataError, SettingError
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import check_beginning, check_folder, check_labels, find_source
+    from flowercolor.training import (
+        CONFIG,
+        check_beginning,
+        check_folder,
+        check_labels,
+        find_source,
+    )
     from flowercolor.training import train as run_training
 
     place = ranks()
@@ -329,9 +335,14 @@ def train(
         info = read_info(run / LAST)
         config, left_out = info.config, info.data.get("left_out", [])
         data = data or find_source(run)
+        if not data and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
+            raise DataError(
+                f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
+                "--data"
+            )
         labels = labels or find_source(run, "labels")
     elif out:
-        check_folder(out)
+        check_folder(out, data)
     origin = None if start_from is None else find_checkpoint(start_from)
     if recipe in CONTINUING and not origin and place.leads:
         say(
@@ -411,16 +422,15 @@ def train(
         how = [] if device == "auto" else ["--device", device]
         how += [] if precision == "auto" else ["--precision", precision]
         how += ["--compile"] * compiled + ["--tensorboard"] * tensorboard
-        print_result(shlex.join(["flowercolor", "train", "--resume", _short(run), *how]))
+        print_result(command_line("flowercolor", "train", "--resume", _short(run), *how))
         raise typer.Exit(EXIT_INTERRUPTED)
     unit = "epoch" if result.epoch == 1 else "epochs"
     say(
         f"{result.epoch} {unit} done. Test L1 {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({run / BEST}). Use the result with:"
     )
-    print_result(
-        f"flowercolor colorize photo.jpg --checkpoint {shlex.quote(_short(run))} -o colored.jpg"
-    )
+    colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
+    print_result(command_line(*colorize, _short(run), "-o", "colored.jpg"))
 
 
 def _new_run() -> Path:
