@@ -7,7 +7,6 @@ one and no photo is overwritten. `run` keeps all processors busy.
 import glob
 import itertools
 import os
-import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
 from flowercolor.config import Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import is_file, is_folder, is_there
+from flowercolor.files import alike, is_file, is_folder, is_there
 from flowercolor.images import (
     WRITABLE,
     Photo,
@@ -116,7 +115,7 @@ class Writing:
 
 
 def plan(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     *,
     recursive: bool = False,
@@ -131,7 +130,7 @@ def plan(
     photos, as a pattern finds them, are left out, unless nothing else was named.
 
     Args:
-        inputs: Files, folders, or patterns where no file has that name.
+        inputs: Files, folders, or patterns where no file has that name; one of them, or several.
         output: The file to write, for one photo; else a folder, which a slash at the end names
             in any case. None writes beside the photo, with "_color" in the name, and for a folder
             into one beside it.
@@ -143,8 +142,11 @@ def plan(
     Raises:
         ImageError: A folder cannot be read.
         SettingError: One output file was given for several photos, a folder alone as the output
-            of itself, or the output's ending is of no format that can be written.
+            of itself, or an ending is of no format that can be written.
     """
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    if ending is not None:
+        output_format(Path(f"photo{ending}"))
     may_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
     output = None if output is None else Path(output)
     found: dict[Path, _Place] = {}
@@ -301,8 +303,7 @@ def _below_common(root: Path, roots: set[Path]) -> Path:
 
 
 def _letters(path: Path) -> str:
-    """What two paths share that are one file on some system."""
-    return unicodedata.normalize("NFC", str(_spot(path)).casefold())
+    return alike(_spot(path))
 
 
 def run(
@@ -416,12 +417,12 @@ def check_target(target: Path) -> None:
     """Make sure that what is to be written over is no photo of its own.
 
     Raises:
-        ImageError: It is a picture, and flowercolor did not colour it.
+        ImageError: flowercolor did not write it.
     """
     if is_original(target):
         raise ImageError(
-            f"{target}: is a picture that flowercolor did not make; choose another output, or "
-            "delete it first"
+            f"{target}: holds what flowercolor did not make; choose another output, or delete it "
+            "first"
         )
 
 
@@ -498,8 +499,11 @@ def _reason_to_skip(
         if target == source or (writing.overwrite and target in sources):
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         if not writing.overwrite:
-            whose = ", and flowercolor did not make it" if is_original(job.target) else ""
-            return f"{job.target} is there already{whose}"
+            if is_original(job.target):
+                return f"{job.target} is there already, and flowercolor did not make it"
+            if 0 < peek_pixels(job.source) != peek_pixels(job.target):
+                return f"{job.target} is there already, of a photo of another size"
+            return f"{job.target} is there already"
         check_target(job.target)
     if source in results and not is_original(job.source):
         return f"{job.source} is another photo's result already"

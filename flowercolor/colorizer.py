@@ -280,9 +280,16 @@ def _pixels(image: Image.Image) -> Array:
         raise ImageError(
             f"image: a Pillow image of mode {image.mode}; expected one that converts to RGB"
         ) from error
+    except OSError as error:  # it reads the file when it has to
+        raise ImageError(f"image: {error}; expected a whole picture") from error
 
 
 def _luma(image: Array) -> Array:
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"image: a {type(image).__name__}; expected a NumPy array or a Pillow image, as "
+            "`Image.open` gives it for a file"
+        )
     if image.dtype not in (np.uint8, np.uint16) or image.size == 0:
         raise ImageError(
             f"image: an array of {image.size} values of {image.dtype}; expected uint8 or uint16"

@@ -13,6 +13,7 @@ from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import memory_errors, repeatable, unrounded
 from flowercolor.distributed import gathered, portion, together
+from flowercolor.files import alike
 from flowercolor.metrics import (
     Interval,
     bootstrap,
@@ -307,17 +308,24 @@ def paint(chromas: Tensor, grey: Tensor) -> Tensor:
 
 
 def picture_files(names: list[str], folder: Path) -> list[Path]:
-    """A unique PNG file below the folder for each name, which is a path in the data."""
+    """A PNG file below the folder for each name, which is a path in the data.
+
+    No two of them are one file, nor one a folder of another's, on any system.
+    """
     files: list[Path] = []
-    taken: set[PurePosixPath] = set()
+    taken: set[str] = set()
+    folders: set[str] = set()
     for text in names:
         # An archive may name its photos "/a.jpg" or "../a.jpg", and several of them the same.
         name = PurePosixPath(*(part for part in text.split("/") if part not in ("", "..")))
+        if taken.intersection(map(alike, name.parents)):  # a picture is called like its folder
+            name = PurePosixPath("_".join(name.parts))
         file = name.with_suffix(".png")
-        while file in taken:
+        while alike(file) in taken or alike(file) in folders:
             name = name.with_name(name.name + ".png")
             file = name
-        taken.add(file)
+        taken.add(alike(file))
+        folders.update(map(alike, file.parents))
         files.append(folder / file)
     return files
 

@@ -5,13 +5,15 @@ import os
 import secrets
 import stat
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from flowercolor.errors import StorageError
 
 __all__ = [
+    "alike",
     "is_file",
     "is_folder",
     "is_there",
@@ -27,6 +29,11 @@ __all__ = [
 is_there = os.path.exists
 is_file = os.path.isfile
 is_folder = os.path.isdir
+
+
+def alike(path: PurePath) -> str:
+    """What two paths share that are one file on some system, whatever the case of their letters."""
+    return unicodedata.normalize("NFC", str(path).casefold())
 
 
 @contextmanager

@@ -182,8 +182,13 @@ def made_here(path: Path) -> bool:
 
 
 def is_original(path: Path) -> bool:
-    """Whether it is a picture that flowercolor did not colour. No BMP counts as one."""
-    return path.suffix.lower() != ".bmp" and peek_pixels(path) > 0 and not made_here(path)
+    """Whether it holds anything that flowercolor did not write, as far as can be told.
+
+    A picture that cannot be read may be somebody's only one. No BMP counts as original.
+    """
+    if path.suffix.lower() == ".bmp" or not files.is_file(path):
+        return False
+    return path.stat().st_size > 0 and not made_here(path)
 
 
 def peek_pixels(path: Path) -> int:

@@ -30,6 +30,7 @@ __all__ = [
 
 PSNR_LIMIT_DB = 100.0
 SATURATED_CHROMA = 40.0
+BLOCK_RESAMPLES = 100
 
 _SSIM_SIGMA_PX = 1.5
 _SSIM_RADIUS_PX = 5
@@ -211,16 +212,21 @@ def bootstrap(
 
     Args:
         values: [N, M], M scores of N pictures.
-        resamples: How often N pictures are drawn. Takes some 24 * N * resamples bytes.
+        resamples: How often N pictures are drawn.
         of: From the means of the columns, [..., M], the figures to give instead, [..., K];
             resamples where one is NaN do not count for it.
     """
     count = len(values)
-    drawn = np.random.default_rng(0).integers(max(1, count), size=(resamples, count))
-    times = torch.zeros(resamples, count, dtype=torch.float64)
-    times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
     exact = values.double().cpu()
-    means = (times @ exact.nan_to_num(0)) / (times @ (~exact.isnan()).double())
+    known, there = exact.nan_to_num(0), (~exact.isnan()).double()
+    rng = np.random.default_rng(0)
+    blocks = []
+    for start in range(0, resamples, BLOCK_RESAMPLES):  # all at once would fill the memory
+        drawn = rng.integers(max(1, count), size=(min(BLOCK_RESAMPLES, resamples - start), count))
+        times = torch.zeros(drawn.shape, dtype=torch.float64)
+        times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
+        blocks.append((times @ known) / (times @ there))
+    means = torch.cat(blocks)
     mean = exact.nanmean(dim=0)
     if of:
         mean, means = of(mean), of(means)

@@ -25,7 +25,7 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_file, is_folder, replacing, write_text
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["Photos", "read_data"]
+__all__ = ["Photos", "check_outside", "read_data"]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -94,6 +94,23 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
         sizes_px=np.array(listing["sizes_px"], dtype=np.int32),
         fingerprint=fingerprint,
     )
+
+
+def check_outside(folder: Path, source: Path) -> None:
+    """Make sure that what is written into a folder does not come to lie among the photos.
+
+    Args:
+        folder: Where pictures are to be written.
+        source: The archive or folder of the photos.
+
+    Raises:
+        SettingError: They would, and pass for photos the next time.
+    """
+    if is_folder(source) and folder.resolve().is_relative_to(source.resolve()):
+        raise SettingError(
+            f"{folder}: lies among the photos of {source}, and what is drawn there would pass for "
+            "one of them; name a folder elsewhere"
+        )
 
 
 def _pictures_below(folder: Path) -> list[Path]:

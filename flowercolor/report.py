@@ -29,15 +29,21 @@ from flowercolor.evaluation import (
     summarize,
 )
 from flowercolor.files import storage_errors, write_text
+from flowercolor.journal import LOSSES
 from flowercolor.metrics import SATURATED_CHROMA, Interval
 from flowercolor.networks import UNet
-from flowercolor.plots import plot_scores, plot_trade, save_grid
+from flowercolor.photos import check_outside
+from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress
 from flowercolor.ranks import ranks
 
-__all__ = ["COLUMNS", "RECOGNITION", "SCORES", "Table", "write_results"]
+__all__ = ["COLUMNS", "RECOGNITION", "SCORES", "TABLES", "Table", "write_results"]
 
 SCORES = "scores.json"
+TABLES = "scores.md"
+SPREAD = "scores.png"
+TRADE = "trade.png"
+SHEET = "contact.png"
 SHEET_ROWS = 16
 
 COLUMNS = {
@@ -76,6 +82,7 @@ def write_results(
     train_set: FlowerDataset | None = None,
     judge: Judge | None = None,
     left_out: Sequence[str] = (),
+    metrics: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
     batch_size: int = 1,
     progress: Progress | None = None,
@@ -84,11 +91,13 @@ def write_results(
 
         scores.json     the means with their intervals, and every score of every picture
         scores.md       the same means as tables
-        pictures/       every picture: grey, as the first of the generators made it, truth;
-                        those of an earlier evaluation there are removed
+        pictures/       every picture: grey, as the first of the generators made it, truth
         contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
         scores.png      how the L1 spreads over the pictures
         trade.png       the mean L1 of each row against its mean colourfulness
+        losses.png      the graphs of the first one's run, where there are `metrics`
+
+    What an earlier evaluation left there is removed first, as its `scores.json` lists it.
 
     Beside the generators stand the grey photo itself and the chroma medians of the training
     set: a generator that does not beat these has learned nothing.
@@ -105,6 +114,7 @@ def write_results(
         train_set: The photos for the chroma medians; without it there are none.
         judge: Says of every picture whether it still shows what it should, in a table of its own.
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
+        metrics: The rows of `metrics.jsonl` of the run that the first comes from.
         notes: What the reader of the figures has to know.
         batch_size: Photos per step; changes speed, not scores.
         progress: Told of each step.
@@ -113,6 +123,7 @@ def write_results(
         The tables of `scores.md`; none but in the leader.
 
     Raises:
+        SettingError: The folder lies among the photos.
         StorageError: A file cannot be written.
         DataError: This process has other photos than the leader.
     """
@@ -126,9 +137,10 @@ def write_results(
         of_all, by_luma = median_chroma(train_set, progress)
         painters[MEDIAN] = partial(paint, of_all)
         painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
+    check_outside(results, dataset.photos.source)
     pictures = results / "pictures"
     if ranks().leads:
-        _remove_earlier(results / SCORES, pictures, keep=dataset.names)
+        _begin(results, pictures, dataset.names)
     rows = evaluate(
         painters,
         dataset,
@@ -154,6 +166,7 @@ def write_results(
     )
     document = {
         **about,
+        "files": [TABLES, SPREAD, TRADE, SHEET, *([LOSSES] if metrics else [])],
         "notes": list(notes),
         "photos": len(dataset),
         "mean_l1": summary[first]["l1"].mean,
@@ -190,28 +203,38 @@ def write_results(
         }
         tables.append(_table("looks like its flower", judged, columns=RECOGNITION))
     write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
-    write_text(results / "scores.md", _markdown(tables, notes))
+    write_text(results / TABLES, _markdown(tables, notes))
 
     l1 = rows[first]["l1"]
-    plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / "scores.png")
+    plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / SPREAD)
     points = {
         name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in painters
     }
-    plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / "trade.png")
-    _write_sheet(generator, dataset, l1, results / "contact.png")
+    plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / TRADE)
+    _write_sheet(generator, dataset, l1, results / SHEET)
+    if metrics:
+        plot_losses(metrics, results / LOSSES)
     return tables
 
 
-def _remove_earlier(scores: Path, pictures: Path, keep: list[str]) -> None:
-    """Delete the pictures that an earlier evaluation lists and this one will not write again."""
+def _begin(results: Path, pictures: Path, names: list[str]) -> None:
+    """Delete what an earlier evaluation left, and list the pictures that this one will write.
+
+    So the next one finds them even where this one is stopped.
+    """
+    scores = results / SCORES
     try:
-        earlier = [image["name"] for image in json.loads(scores.read_bytes())["images"]]
-        files = picture_files(earlier, pictures)
+        earlier = json.loads(scores.read_bytes())
+        files = picture_files([image["name"] for image in earlier["images"]], pictures)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return  # none, or nothing of ours
-    for file in set(files) - set(picture_files(keep, pictures)):
+        files = []  # none, or nothing of ours
+    else:
+        files += [results / name for name in earlier.get("files", ())]
+    for file in set(files) - set(picture_files(names, pictures)):
         with storage_errors(file):
             file.unlink(missing_ok=True)
+    unfinished = {"unfinished": True, "images": [{"name": name} for name in names]}
+    write_text(scores, json.dumps(unfinished) + "\n")
 
 
 def _write_sheet(generator: UNet, dataset: FlowerDataset, l1: Tensor, path: Path) -> None:

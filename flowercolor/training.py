@@ -44,10 +44,11 @@ from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
-from flowercolor.files import is_folder, is_there, remove_leftovers, write_text
+from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import LOSSES, SAMPLES, Journal, read_metrics
 from flowercolor.networks import check_growth
 from flowercolor.paths import archive_path
+from flowercolor.photos import check_outside
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
@@ -308,11 +309,8 @@ def check_folder(run: Path, source: Path | None = None) -> None:
         SettingError: It holds one already, whose best network would pass for the new one's; or
             it lies among the photos, for which its sheets and graphs would pass.
     """
-    if source and is_folder(source) and run.resolve().is_relative_to(source.resolve()):
-        raise SettingError(
-            f"{run}: lies in {source}, and what a run draws would pass for photos to learn from; "
-            "name a folder elsewhere"
-        )
+    if source:
+        check_outside(run, source)
     there = [name for name in (LAST, BEST) if is_there(run / name)]
     if there:
         way = "go on with it by --resume" if LAST in there else f"delete its {BEST}"

@@ -2,6 +2,7 @@ import errno
 import io
 import itertools
 import os
+import re
 import threading
 import time
 import unicodedata
@@ -637,7 +638,11 @@ def test_what_is_there_is_skipped_or_replaced(tmp_path: Path, colorizer: Coloriz
     assert statuses(again) == ["skipped", "skipped", "done"]
     assert str(jobs[0].target) in again[0].message
     assert jobs[0].target.read_bytes() == b"mine"
-    assert statuses(list(run(jobs, colorizer, Writing(overwrite=True)))) == ["done"] * 3
+    overwrite = Writing(overwrite=True)
+    assert statuses(list(run(jobs, colorizer, overwrite))) == ["failed", "done", "done"]
+    assert jobs[0].target.read_bytes() == b"mine"
+    jobs[0].target.unlink()
+    assert statuses(list(run(jobs, colorizer, overwrite))) == ["done"] * 3
     assert pixels(jobs[0].target).shape == (24, 32, 3)
 
 
@@ -677,6 +682,25 @@ def test_a_photo_that_is_called_like_a_result_is_a_photo(here: Path, colorizer: 
     assert (first.status, second.status) == ("skipped", "done")
     assert second.job.target.name == "rose_color_color.png"
     assert (here / "rose_color.png").read_bytes() == before
+
+
+def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
+    here: Path, colorizer: Colorizer
+) -> None:
+    save(here / "1962" / "rose.png")
+    save(here / "1971" / "rose.png", grey(seed=1)[:-4])
+    list(run(plan("1962", "colored"), colorizer))
+    for year, message in (("1962", "there already"), ("1971", "there already, of a photo of")):
+        [outcome] = run(plan(Path(year), "colored"), colorizer)
+        assert outcome.status == "skipped"
+        assert re.search(f"{message}( another size)?$", outcome.message)
+
+
+def test_an_ending_that_cannot_be_written_is_refused_at_once(here: Path) -> None:
+    save(here / "rose.png")
+    for ending in (".xyz", "png"):
+        with pytest.raises(SettingError, match=f"photo{ending}: .*expected"):
+            plan(["rose.png"], ending=ending)
 
 
 def test_results_that_do_not_say_so_are_left_alone_all_the_same(
@@ -770,7 +794,7 @@ def test_overwriting_is_for_results_not_for_photos_of_the_same_name(
         assert outcome.status == "done"
         return
     assert outcome.status == "failed"
-    assert f"{other}: is a picture that flowercolor did not make" in outcome.message
+    assert f"{other}: holds what flowercolor did not make" in outcome.message
     assert other.read_bytes() == before
 
 

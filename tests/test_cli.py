@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from rich.table import Table
 from torch import nn
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -268,7 +269,7 @@ def test_a_run_is_not_begun_among_the_photos(here: Path, archive: Path) -> None:
     with tarfile.open(archive) as tar:
         tar.extractall(here / "garden", filter="data")
     refused = flowercolor("train", "--data", "garden", "--out", "garden/run", *TINY)
-    assert_one_line_of_error(refused, "garden/run: lies in garden", code=2)
+    assert_one_line_of_error(refused, "garden/run: lies among the photos of garden", code=2)
     assert not (here / "garden" / "run").exists()
 
 
@@ -595,11 +596,11 @@ def test_eval_judges_loose_weights_on_data_that_is_named(
     weights: Path, folder: Path, here: Path
 ) -> None:
     (here / "results").mkdir()
-    (here / "results" / "losses.png").write_text("those of another run")
+    (here / "results" / "losses.png").write_text("somebody's own")
     result = succeed("eval", "--checkpoint", weights, "--data", folder, "--batch-size", "2")
     assert f"Judging {weights}" in result.stderr
     assert "No graph of the losses" in result.stderr
-    assert not (here / "results" / "losses.png").exists()
+    assert (here / "results" / "losses.png").read_text() == "somebody's own"
     assert (here / "results" / "scores.json").is_file()
 
 
@@ -688,6 +689,43 @@ def test_eval_judges_whole_data(
     found, [note] = rows("--data", folder, "--checkpoint", weights)
     assert found == none
     assert note.startswith(no_medians)
+
+
+def test_eval_of_whole_data_does_without_a_split_that_is_no_more(
+    trained: Trained, folder: Path, here: Path
+) -> None:
+    """Or that is another by now."""
+    gone = here / "gone"
+    shutil.copytree(folder, gone)
+    succeed("train", "--data", gone, "--epochs", "1", "--out", "run", *TINY)
+    args = ("eval", "--whole", "--checkpoint", "run", "--data", folder / "jpg")
+    assert "No chroma medians" not in succeed(*args).stderr
+    first = min((gone / "jpg").iterdir())
+    first.unlink()
+    assert "No chroma medians" in succeed(*args).stderr
+    shutil.rmtree(gone / "jpg")
+    assert "No chroma medians" in succeed(*args).stderr
+
+
+def test_eval_does_not_write_among_the_photos(
+    weights: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    refused = flowercolor("eval", "--data", ".", "--whole", "--checkpoint", weights)
+    assert refused.exit_code == 2
+    assert "Error: results: lies among the photos" in last_line(refused.stderr)
+    assert not (folder / "results").exists()
+
+
+def test_a_table_reaches_a_terminal_that_lacks_its_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="latin-1"))
+    table = Table("L1", "95 %")
+    table.add_row("0.1", "0.1…0.2")
+    console.print_table(table)
+    assert b"0.1?0.2" in content.getvalue()
 
 
 def test_eval_tells_of_other_data(trained: Trained, folder: Path, here: Path) -> None:
@@ -1061,7 +1099,7 @@ def test_a_picture_that_was_not_made_here_is_not_written_over(
     command = ["colorize", *args, "-o", "b.png", "--overwrite", "--checkpoint", str(weights)]
     result = flowercolor(*command, stdin=content)
     assert result.exit_code == 1
-    assert "b.png: is a picture that flowercolor did not make" in result.stderr
+    assert "b.png: holds what flowercolor did not make" in result.stderr
     assert (here / "b.png").read_bytes() == before
 
 

@@ -395,6 +395,19 @@ def test_a_cpu_that_runs_out_of_memory_says_what_helps(monkeypatch: pytest.Monke
         colorizer(photo((20, 30)))
 
 
+@pytest.mark.parametrize("image", ["rose.jpg", Path("rose.jpg"), torch.zeros(2, 2)])
+def test_what_is_no_picture_is_refused_by_its_kind(image: Any) -> None:
+    with pytest.raises(ImageError, match=f"a {type(image).__name__}; expected a NumPy array or a"):
+        make_colorizer()(image)
+
+
+def test_a_pillow_image_of_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(photo((40, 40))).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-200])
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(ImageError, match="truncated"):
+        make_colorizer()(image)
+
+
 def test_a_working_size_beyond_all_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     def shrink(*_: Any) -> None:
         raise MemoryError("Unable to allocate 37.3 GiB")

@@ -220,6 +220,12 @@ def test_painting_keeps_the_luma_and_looks_up_the_chroma() -> None:
         (["x.jpg", "x.jpg", "x.jpg"], ["x.png", "x.jpg.png", "x.jpg.png.png"]),
         (["/etc/x.jpg", "../../y.jpg", "a/../../z.jpg"], ["etc/x.png", "y.png", "a/z.png"]),
         (["./x.jpg", "x.jpg"], ["x.png", "x.jpg.png"]),
+        (
+            ["X.jpg", "x.jpg", "a/y.jpg", "A/Y.png"],
+            ["X.png", "x.jpg.png", "a/y.png", "A/Y.png.png"],
+        ),
+        (["x.jpg", "x.png/y.jpg", "x.png/y.png"], ["x.png", "x.png_y.png", "x.png_y.png.png"]),
+        (["x.png/y.jpg", "x.jpg"], ["x.png/y.png", "x.jpg.png"]),
     ],
 )
 def test_every_photo_has_a_picture_of_its_own_inside_the_folder(

@@ -196,14 +196,19 @@ def test_a_file_says_that_it_was_made_here_where_it_has_room(
     assert not images.made_here(tmp_path / "missing")
 
 
-def test_an_original_is_a_picture_that_was_not_made_here(tmp_path: Path) -> None:
+def test_an_original_is_what_was_not_made_here(tmp_path: Path) -> None:
+    """Whether it can be read or not."""
     made, foreign, empty = (tmp_path / name for name in ("a.png", "b.png", "c.png"))
     write_photo(made, smooth())
     foreign.write_bytes(saved(smooth(), "PNG"))
     empty.touch()
     (tmp_path / "d.bmp").write_bytes(saved(smooth(), "BMP"))
+    cv2.imwrite(str(tmp_path / "e.tif"), np.full((4, 6, 3), 0.5, np.float32))
+    (tmp_path / "f.png").write_bytes(b"damaged")
+    (tmp_path / "g.png").mkdir()
     told = {path.name: images.is_original(path) for path in tmp_path.iterdir()}
-    assert told == {"a.png": False, "b.png": True, "c.png": False, "d.bmp": False}
+    originals = {name for name, original in told.items() if original}
+    assert originals == {"b.png", "e.tif", "f.png"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")

@@ -8,6 +8,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from flowercolor import metrics
 from flowercolor.metrics import (
     PSNR_LIMIT_DB,
     bootstrap,
@@ -212,6 +213,17 @@ def test_the_interval_is_that_of_plain_resampling() -> None:
     assert interval.mean == pytest.approx(values.mean())
     assert interval.low == pytest.approx(low, abs=0.04)
     assert interval.high == pytest.approx(high, abs=0.04)
+
+
+def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = torch.rand(31, 2, generator=torch.Generator().manual_seed(0))
+    expected = bootstrap(values)
+    for size in (7, 5000):
+        monkeypatch.setattr(metrics, "BLOCK_RESAMPLES", size)
+        for interval, other in zip(bootstrap(values), expected, strict=True):
+            assert tuple(interval) == pytest.approx(tuple(other), rel=1e-12)
 
 
 def test_columns_are_resampled_alike() -> None:

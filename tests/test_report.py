@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -8,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from flowercolor import report
 from flowercolor.config import NetworkConfig
 from flowercolor.dataset import FlowerDataset
-from flowercolor.errors import StorageError
+from flowercolor.errors import SettingError, StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, picture_files, score
 from flowercolor.metrics import colorfulness_per_image, measure
 from flowercolor.networks import UNet
-from flowercolor.photos import Photos
+from flowercolor.photos import Photos, read_data
 from flowercolor.report import COLUMNS, RECOGNITION, write_results
 
 
@@ -200,6 +202,43 @@ def test_pictures_of_an_earlier_evaluation_are_removed(
         own.write_text("mine")
     left = {path for path in (tmp_path / "pictures").rglob("*") if path.is_file()}
     assert left == {*picture_files(fewer.names, tmp_path / "pictures"), own}
+
+
+def test_a_graph_of_another_run_goes_and_nobodys_own(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    rows = [{"epoch": 1, "step": 3, "loss_g": 2.0, "test_l1": 0.1}]
+    (tmp_path / "own.png").write_text("mine")
+    for metrics in (rows, []):
+        write_results({"mine": generator}, flowers, tmp_path, about={}, metrics=metrics)
+        assert (tmp_path / "losses.png").exists() == bool(metrics)
+    (tmp_path / "losses.png").write_text("mine")
+    write_results({"mine": generator}, flowers, tmp_path, about={})
+    assert {(tmp_path / name).read_text() for name in ("own.png", "losses.png")} == {"mine"}
+
+
+def test_an_evaluation_that_was_stopped_leaves_nothing_for_good(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor scores of other photos beside its pictures."""
+    halves = FlowerDataset(flowers.photos, [0, 2]), FlowerDataset(flowers.photos, [1, 3])
+    write_results({"mine": generator}, halves[0], tmp_path, about={})
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(report, "summarize", Mock(side_effect=KeyboardInterrupt))
+        write_results({"mine": generator}, halves[1], tmp_path, about={})
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "pictures"}
+    assert json.loads((tmp_path / "scores.json").read_text())["unfinished"]
+    write_results({"mine": generator}, halves[0], tmp_path, about={})
+    left = {path for path in (tmp_path / "pictures").rglob("*") if path.is_file()}
+    assert left == set(picture_files(halves[0].names, tmp_path / "pictures"))
+
+
+def test_results_do_not_lie_among_the_photos(generator: UNet, folder: Path) -> None:
+    """Where the next evaluation would judge them."""
+    dataset = FlowerDataset(read_data(folder, 16))
+    with pytest.raises(SettingError, match="results: lies among the photos of"):
+        write_results({"mine": generator}, dataset, folder / "results", about={})
+    assert not (folder / "results").exists()
 
 
 @pytest.mark.parametrize("scores", ["", "[]", '{"images": [{"name": 3}]}', '{"images": [{}]}'])

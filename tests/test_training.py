@@ -267,7 +267,7 @@ def test_a_run_does_not_lie_among_the_photos_that_it_learns_from(tmp_path: Path)
         )
     sets = get_data(tmp_path / "garden", CONFIG.size_px)
     for run in (tmp_path / "garden" / "run", tmp_path / "x" / ".." / "garden"):
-        with pytest.raises(SettingError, match=r"lies in .*garden, and what a run draws"):
+        with pytest.raises(SettingError, match=r"lies among the photos of .*garden, and"):
             go(changed(epochs=1), sets, run)
         assert len(list((tmp_path / "garden").iterdir())) == 12
     assert go(changed(epochs=1), sets, tmp_path / "garden run").finished

@@ -167,4 +167,8 @@ def print_table(table: "Table") -> None:
     """Put a table on stdout, as wide as the terminal, and on a pipe as wide as it is."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 1000)
+    with console.capture() as capture:
+        console.print(table)
+    # Whatever the encoding of stdout does not hold shall not cost the rest.
+    write_result(capture.get().encode(sys.stdout.encoding, "replace"))

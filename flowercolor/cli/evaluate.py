@@ -103,6 +103,7 @@ def evaluate(
     beside it, and below it what the grey photo itself and mere median colours score. Under
     torchrun, several processes or machines share the photos.
     """
+    from contextlib import suppress
     from functools import partial
 
     from flowercolor.checkpoint import load_generator
@@ -110,12 +111,11 @@ def evaluate(
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
     from flowercolor.download import download_archive
-    from flowercolor.errors import SettingError
+    from flowercolor.errors import DataError, SettingError
     from flowercolor.files import is_there
     from flowercolor.photos import read_data
-    from flowercolor.plots import plot_losses
-    from flowercolor.report import SCORES, write_results
-    from flowercolor.training import LOSSES, find_source, read_metrics, read_source
+    from flowercolor.report import SCORES, TABLES, write_results
+    from flowercolor.training import find_source, read_metrics, read_source
 
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"
@@ -146,8 +146,12 @@ def evaluate(
                 test_set = FlowerDataset(read_data(source, size_px, progress))
                 learned_from = read_source(run)
                 if learned_from and is_there(learned_from):
-                    train_set, _ = get_data(learned_from, size_px, progress)
-                    if train_set.photos.fingerprint == test_set.photos.fingerprint:
+                    with suppress(DataError):  # what is left of it is no data any more
+                        train_set, _ = get_data(learned_from, size_px, progress)
+                    known = next(iter(infos.values())).data.get("fingerprint")
+                    if train_set and train_set.photos.fingerprint != known:
+                        train_set = None  # others have come, or gone
+                    elif known == test_set.photos.fingerprint:
                         train_set = None
                 if train_set is None:
                     notes.append(
@@ -171,6 +175,7 @@ def evaluate(
             with in_turn():
                 classifier = load_classifier(train_set, classes, device=target, progress=progress)
             judge = partial(recognized, classifier, classes[test_set.indices])
+        metrics = read_metrics(run)
         tables = write_results(
             {name: generator for name, (generator, _) in loaded.items()},
             test_set,
@@ -187,22 +192,19 @@ def evaluate(
             train_set=train_set,
             judge=judge,
             left_out=left_out,
+            metrics=metrics,
             notes=notes,
             batch_size=batch_size,
             progress=progress,
         )
     if not leads:
         return
-    rows = read_metrics(run)
-    if rows:
-        plot_losses(rows, results / LOSSES)
-    else:
-        (results / LOSSES).unlink(missing_ok=True)  # of another run, which was judged before
+    if not metrics:
         say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
     for table in tables:
         _draw(table)
-    say(f"Every figure's interval: {results / 'scores.md'}")
+    say(f"Every figure's interval: {results / TABLES}")
     print_result(str(results / SCORES))
 
 
