@@ -435,7 +435,10 @@ def remarks(photo: Photo) -> str:
 
 
 def convert(
-    source: Photo | Path | bytes, colorizer: Colorizer, file_format: str | None, writing: Writing
+    source: Photo | Path | str | bytes,
+    colorizer: Colorizer,
+    file_format: str | None,
+    writing: Writing,
 ) -> bytes:
     """A photo's file, coloured, as the content of another.
 

@@ -202,7 +202,7 @@ def peek_pixels(path: Path) -> int:
         return 0
 
 
-def read_photo(source: Path | bytes) -> Photo:
+def read_photo(source: Path | str | bytes) -> Photo:
     """The photo in the file or the bytes `source`. Safe to call from several threads.
 
     The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A colour
@@ -217,7 +217,7 @@ def read_photo(source: Path | bytes) -> Photo:
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             return _read(file if file.seekable() else io.BytesIO(file.read()), name)
     except FileNotFoundError as error:
         raise ImageError(

@@ -44,6 +44,7 @@ TABLES = "scores.md"
 SPREAD = "scores.png"
 TRADE = "trade.png"
 SHEET = "contact.png"
+FILES = (TABLES, SPREAD, TRADE, SHEET, LOSSES)
 SHEET_ROWS = 16
 
 COLUMNS = {
@@ -166,7 +167,7 @@ def write_results(
     )
     document = {
         **about,
-        "files": [TABLES, SPREAD, TRADE, SHEET, *([LOSSES] if metrics else [])],
+        "files": [name for name in FILES if metrics or name != LOSSES],
         "notes": list(notes),
         "photos": len(dataset),
         "mean_l1": summary[first]["l1"].mean,
@@ -226,10 +227,9 @@ def _begin(results: Path, pictures: Path, names: list[str]) -> None:
     try:
         earlier = json.loads(scores.read_bytes())
         files = picture_files([image["name"] for image in earlier["images"]], pictures)
+        files += [results / name for name in FILES if name in earlier.get("files", ())]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         files = []  # none, or nothing of ours
-    else:
-        files += [results / name for name in earlier.get("files", ())]
     for file in set(files) - set(picture_files(names, pictures)):
         with storage_errors(file):
             file.unlink(missing_ok=True)

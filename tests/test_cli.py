@@ -725,6 +725,7 @@ def test_a_table_reaches_a_terminal_that_lacks_its_letters(
     table = Table("L1", "95 %")
     table.add_row("0.1", "0.1…0.2")
     console.print_table(table)
+    sys.stdout.flush()
     assert b"0.1?0.2" in content.getvalue()
 
 

@@ -211,6 +211,13 @@ def test_an_original_is_what_was_not_made_here(tmp_path: Path) -> None:
     assert originals == {"b.png", "e.tif", "f.png"}
 
 
+def test_a_photo_is_named_by_a_text_too(tmp_path: Path) -> None:
+    write_photo(tmp_path / "a.png", smooth())
+    assert np.array_equal(
+        read_photo(str(tmp_path / "a.png")).luma, read_photo(tmp_path / "a.png").luma
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
 def test_a_photo_can_come_through_a_pipe_which_is_looked_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")

@@ -1,6 +1,7 @@
 """What the person sees: progress and talk on stderr, results on stdout, errors in one line."""
 
 import functools
+import io
 import os
 import shlex
 import signal
@@ -167,8 +168,6 @@ def print_table(table: "Table") -> None:
     """Put a table on stdout, as wide as the terminal, and on a pipe as wide as it is."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 1000)
-    with console.capture() as capture:
-        console.print(table)
-    # Whatever the encoding of stdout does not hold shall not cost the rest.
-    write_result(capture.get().encode(sys.stdout.encoding, "replace"))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack a letter or two
+        sys.stdout.reconfigure(errors="replace")
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
