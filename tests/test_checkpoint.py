@@ -302,7 +302,7 @@ def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | No
         ({"config": {}}, "it has format None; this version reads format 1"),
         ({"format": 1}, "its header is incomplete"),
         ({"format": 1, "config": 5}, "its header is incomplete"),
-        ({"format": 1, "config": {"epochs": "many"}}, "its header is incomplete"),
+        ({"format": 1, "config": {"epochs": "many"}}, "epochs is many; expected a whole number"),
         ({"format": 1, "config": {}, "colour": 1}, "its header is incomplete: .*colour"),
         ({"format": 1, "config": {"colour": 1}}, "unknown settings colour; another version"),
         ({"format": 1, "config": {"network": {"colour": 1}}}, "unknown settings colour"),
