@@ -315,7 +315,8 @@ def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[s
                 )
             info = CheckpointInfo.from_json(metadata[_HEADER_KEY])
             names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in names}
+            # Copies: what it gives lies in the file, which Windows then lets nobody replace.
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be opened: {error.strerror or one_line(error)}; expected a checkpoint "

@@ -311,7 +311,6 @@ class Engine:
             for parameter, moments in optimizer.state.items():
                 for name in ("exp_avg", "exp_avg_sq"):
                     moments[name] = torch.empty_like(parameter).copy_(moments[name])
-                moments["step"] = moments["step"].clone()  # else the whole file would stay in use
         self._average_begun = True
         if self._replayed:  # what was recorded is about the moments of before
             self._replayed = Replayed()

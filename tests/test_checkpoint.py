@@ -372,6 +372,14 @@ def add_run(name: str, *files: str, age_s: int = 0) -> Path:
     return folder
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell")
+def test_a_checkpoint_that_was_read_is_in_use_no_more(path: Path) -> None:
+    """Windows would let nobody replace it, such as a run that goes on."""
+    generator, _ = load_generator(path)
+    assert path.name not in Path("/proc/self/maps").read_text()
+    del generator
+
+
 @pytest.fixture
 def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package with weights in it."""
