@@ -51,7 +51,10 @@ def _compiler_errors() -> Iterator[None]:
         # Compiling begins at the first pass; its errors are of no class that torch makes public.
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
             raise
-        reason = str(error).partition("\n")[0]  # after it, where in torch
+        # One line, and after it where in torch. Older versions have one before that ends with a
+        # colon.
+        first, *more = str(error).splitlines() or [""]
+        reason = more[0] if first.endswith(":") and more else first
         raise SettingError(
             f"--compile: torch cannot compile the networks here ({reason}); it needs a C++ "
             "compiler such as g++, and Triton for a GPU: install them, or leave --compile out"
