@@ -126,8 +126,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
             _whole(name, getattr(self, name), 1)
-        for name in ("patience", "seed", "size_px"):
+        for name in ("patience", "seed"):
             _whole(name, getattr(self, name), 0)
+        _whole("size_px", self.size_px, STRIDE)
         for name in ("lambda_l1", "lambda_adv", "lambda_color", "lambda_class"):
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < 1:
@@ -140,7 +141,7 @@ class TrainConfig:
             raise SettingError(f"ema is {self.ema}; expected 0 or more and less than 1")
         one_of("lr_decay", self.lr_decay, LrDecay)
         one_of("criterion", self.criterion, Criterion)
-        if self.size_px < STRIDE or self.size_px % STRIDE:
+        if self.size_px % STRIDE:
             raise SettingError(
                 f"size_px is {self.size_px}; expected a multiple of {STRIDE}, such as 128"
             )

@@ -1,5 +1,7 @@
 """Graphs of a run and grids of pictures, as files."""
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -107,30 +109,38 @@ def plot_trade(
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     figure.draw_without_rendering()  # from here on it is known where a point lies
-    for on_curve in (True, False):
-        names = [name for name in points if (name in joined) == on_curve]
-        names.sort(key=lambda name: points[name][1])
+    rising = sorted(points, key=lambda name: points[name][1])
+    on_curve = [name for name in rising if name in joined]
+    others = [name for name in rising if name not in joined]
+    # A dial goes up to the right: names on its left stay clear of it.
+    for names, x_pt, side in ((on_curve, -7, "right"), (others, 7, "left")):
         own_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in names]
-        # A dial goes up to the right: names on its left stay clear of it, and a line apart.
-        apart_pt = own_pt[:1]
-        for at_pt in own_pt[1:]:
-            apart_pt.append(max(at_pt, apart_pt[-1] + _NAME_PT))
-        raised_pt = np.subtract(apart_pt, own_pt)
-        for name, offset_pt in zip(
-            names, raised_pt - raised_pt.sum() / (len(names) or 1), strict=True
-        ):
+        for name, y_pt in zip(names, _apart(own_pt, _NAME_PT), strict=True):
             text = axes.annotate(
                 name,
                 points[name],
-                (-7 if on_curve else 7, offset_pt),
+                (x_pt, y_pt),
                 textcoords="offset points",
-                ha="right" if on_curve else "left",
+                ha=side,
                 va="center",
                 parse_math=False,  # a run's name may hold dollars
                 fontsize=_NAME_PT - 2,
             )
             text.set_in_layout(False)  # a long path would leave no room for the axes
     _save_figure(figure, path)
+
+
+def _apart(places: list[float], least: float) -> list[float]:
+    """How far to move rising places, so that each is at least so far above the one before.
+
+    In the mean they stay where they are.
+    """
+    moves: list[float] = []
+    highest = -math.inf
+    for place in places:
+        highest = max(place, highest + least)
+        moves.append(highest - place)
+    return [move - statistics.fmean(moves) for move in moves]
 
 
 def save_grid(

@@ -128,6 +128,7 @@ def write_results(
         StorageError: A file cannot be written.
         DataError: This process has other photos than the leader.
     """
+    check_outside(results, dataset.photos.source)
     check_alike(dataset.photos.fingerprint, dataset.photos.source)
     first, generator = next(iter(generators.items()))
     painters: dict[str, Painter] = {
@@ -138,7 +139,6 @@ def write_results(
         of_all, by_luma = median_chroma(train_set, progress)
         painters[MEDIAN] = partial(paint, of_all)
         painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
-    check_outside(results, dataset.photos.source)
     pictures = results / "pictures"
     if ranks().leads:
         _begin(results, pictures, dataset.names)

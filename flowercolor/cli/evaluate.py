@@ -113,7 +113,7 @@ def evaluate(
     from flowercolor.download import download_archive
     from flowercolor.errors import DataError, SettingError
     from flowercolor.files import is_there
-    from flowercolor.photos import read_data
+    from flowercolor.photos import check_outside, read_data
     from flowercolor.report import SCORES, TABLES, write_results
     from flowercolor.training import find_source, read_metrics, read_source
 
@@ -141,18 +141,18 @@ def evaluate(
         notes = []
         with in_turn():
             source = data or find_source(run) or download_archive(progress=progress).path
+            check_outside(results, source)  # before the photos are read, and a classifier learns
             if whole:
                 train_set = None
                 test_set = FlowerDataset(read_data(source, size_px, progress))
                 learned_from = read_source(run)
-                if learned_from and is_there(learned_from):
+                known = next(iter(infos.values())).data.get("fingerprint")
+                apart = known != test_set.photos.fingerprint
+                if apart and learned_from and is_there(learned_from):
                     with suppress(DataError):  # what is left of it is no data any more
                         train_set, _ = get_data(learned_from, size_px, progress)
-                    known = next(iter(infos.values())).data.get("fingerprint")
                     if train_set and train_set.photos.fingerprint != known:
                         train_set = None  # others have come, or gone
-                    elif known == test_set.photos.fingerprint:
-                        train_set = None
                 if train_set is None:
                     notes.append(
                         "No chroma medians: no training split is known apart from these photos."
