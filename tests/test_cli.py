@@ -715,6 +715,7 @@ def test_eval_does_not_write_among_the_photos(
     assert refused.exit_code == 2
     assert "Error: results: lies among the photos" in last_line(refused.stderr)
     assert not (folder / "results").exists()
+    assert not (paths.cache_dir() / "photos").exists(), "nothing was read for it"
 
 
 def test_a_table_reaches_a_terminal_that_lacks_its_letters(
