@@ -45,6 +45,7 @@ __all__ = [
     "named",
     "read_info",
     "save_checkpoint",
+    "snapshot",
 ]
 
 BEST = "best.safetensors"
@@ -133,7 +134,7 @@ def save_checkpoint(
     flat = {
         name: (_halved(tensor) if half and tensor.is_floating_point() else tensor)
         .detach()
-        .contiguous()  # before it leaves a GPU, which does that faster
+        .contiguous()
         .cpu()
         for name, tensor in tensors.items()
     }
@@ -141,6 +142,15 @@ def save_checkpoint(
     with replacing(path, durable=True) as temporary:
         # Not `save_file`: it hides the OSError of a full disk in an error of its own.
         temporary.write_bytes(content)
+
+
+def snapshot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU, which stay as they are while the tensors change."""
+    return {
+        # Row by row before it leaves a GPU, which does that faster.
+        name: tensor.detach().contiguous().to("cpu", copy=True)
+        for name, tensor in tensors.items()
+    }
 
 
 def _halved(tensor: Tensor) -> Tensor:

@@ -186,7 +186,8 @@ class Engine:
         with autocast(self.device, self.precision):
             seen = passes.generate(batch.grey, batch.luma)
         fake, class_logits = seen if config.lambda_class else (seen, None)
-        l1 = F.l1_loss(fake.float(), real)
+        fake = fake.float()  # as `real` is: D is compiled once for both
+        l1 = F.l1_loss(fake, real)
         loss_g = config.lambda_l1 * l1
         watched, norms = [l1], torch.empty(0)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowercolor.errors import SettingError
 from flowercolor.files import is_file, write_text
-from flowercolor.plots import plot_losses, save_grid
+from flowercolor.plots import save_grid
 from flowercolor.progress import Progress
 from flowercolor.watch import verdict
 
@@ -77,10 +77,6 @@ class Journal:
         save_grid(*sheet, self._run / SAMPLES / f"epoch_{epoch:04d}.png")
         if self._board:
             self._board.add_images("generated", sheet[1], step)
-
-    def draw(self) -> None:
-        """Draw the graphs anew, which takes longer than a short epoch."""
-        plot_losses(self.rows, self._run / LOSSES)
 
     def close(self) -> None:
         """Let TensorBoard's file go."""

@@ -16,14 +16,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zlib import crc32
 
 import torch
 from torch import Tensor
 
 from flowercolor._version import __version__
+from flowercolor.background import Background
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -34,6 +36,7 @@ from flowercolor.checkpoint import (
     named,
     read_info,
     save_checkpoint,
+    snapshot,
 )
 from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
@@ -49,6 +52,7 @@ from flowercolor.journal import LOSSES, SAMPLES, Journal, read_metrics
 from flowercolor.networks import check_growth
 from flowercolor.paths import archive_path
 from flowercolor.photos import check_outside
+from flowercolor.plots import plot_losses
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
@@ -71,6 +75,8 @@ SAVE_EVERY_S = 60.0
 RECALIBRATION_PHOTOS = 1024
 VIVID_WEIGHT = 1e-3
 CONFIG = "config.json"
+
+_Saved = tuple[CheckpointInfo, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -192,27 +198,23 @@ def train(
         how = {"device": name, "precision": precision, "compiled": compiled}
         _describe(run, info, sources, how)
 
-    best: tuple[CheckpointInfo, dict[str, Tensor]] | None = None  # not on disk yet
+    best: _Saved | None = None  # not on disk yet
     saved_s = -math.inf
 
-    def save_best() -> None:
-        nonlocal best
-        if journal and best:
-            save_checkpoint(run / BEST, *best)
-        best = None
-
     def save() -> None:
-        nonlocal saved_s
+        nonlocal best, saved_s
         state = engine.state()
         _check_finite(run, info, state["totals"].tolist())
-        save_best()
         if journal:
-            try:
-                journal.draw()
-            finally:
-                # Last of all: whatever is missing after a kill, resuming makes again.
-                save_checkpoint(run / LAST, info, state)
-        saved_s = time.monotonic()
+            # Half a gigabyte is on disk after as long as an epoch takes on a good GPU.
+            own_best = best and (best[0], snapshot(best[1]))
+            write = partial(_write, run, journal.rows.copy(), own_best, (info, snapshot(state)))
+            background.do(write)
+        best, saved_s = None, time.monotonic()
+
+    def save_best() -> None:
+        if journal and best:
+            save_checkpoint(run / BEST, *best)
 
     train_set, test_set = resident(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
@@ -228,6 +230,7 @@ def train(
         ExitStack() as at_the_end,
     ):
         at_the_end.callback(save_best)  # after an error too, such as losses that are no numbers
+        background = at_the_end.enter_context(Background())
         task.advance(done)
         for epoch in range(info.epoch + 1, config.epochs + 1):
             if _out_of_patience(info):
@@ -278,11 +281,20 @@ def train(
                 journal.close_epoch(
                     epoch, done, figures, (samples[0].cpu(), shown, samples[1].cpu())
                 )
-            # Writing half a gigabyte takes as long as an epoch on a good GPU.
             due = time.monotonic() - saved_s >= SAVE_EVERY_S
             if epoch == config.epochs or _out_of_patience(info) or agree(due):
                 save()
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
+
+
+def _write(run: Path, rows: Sequence[Mapping[str, Any]], best: _Saved | None, last: _Saved) -> None:
+    if best:
+        save_checkpoint(run / BEST, *best)
+    try:
+        plot_losses(rows, run / LOSSES)
+    finally:
+        # Last of all: whatever is missing after a kill, resuming makes again.
+        save_checkpoint(run / LAST, *last)
 
 
 def check_labels(config: TrainConfig, labels: Path | None) -> None:

@@ -29,6 +29,7 @@ from flowercolor.checkpoint import (
     name_of,
     read_info,
     save_checkpoint,
+    snapshot,
 )
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -102,6 +103,15 @@ def test_channels_last_weights_come_back_as_they_were(tmp_path: Path) -> None:
     weight = torch.rand(4, 3, 2, 2).to(memory_format=torch.channels_last)
     save_checkpoint(tmp_path / "a", INFO, {"w": weight})
     assert torch.equal(load_tensors(tmp_path / "a")[1]["w"], weight)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_snapshot_stays_as_it_is(order: torch.memory_format) -> None:
+    """What is learned while it is written does not come into the file."""
+    weight = torch.ones(4, 3, 2, 2).to(memory_format=order)
+    kept = snapshot({"w": weight})
+    weight.zero_()
+    assert torch.equal(kept["w"], torch.ones(4, 3, 2, 2))
 
 
 def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:

@@ -435,6 +435,18 @@ def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatc
     learning.step(batch(0, 3), STILL)
 
 
+def test_the_discriminator_is_compiled_once_for_real_and_fake(photos: Photos) -> None:
+    """A compiled network is made anew for each type and order of memory that it meets."""
+    learning = Engine(CONFIG, CPU, "bf16", compiled=False)
+    seen = []
+    learning.discriminator.register_forward_pre_hook(
+        lambda _module, inputs: seen.append((inputs[0].dtype, inputs[0].stride()))
+    )
+    [real] = feed(FlowerDataset(photos), draw_epoch(CONFIG, 12, 1), 12, CPU)
+    learning.step(real, CONFIG.lr)
+    assert seen == [(torch.float32, (768, 1, 48, 3))] * 3
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config as inductor

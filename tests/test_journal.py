@@ -11,8 +11,7 @@ from torch import Tensor
 
 from flowercolor import journal
 from flowercolor.errors import SettingError
-from flowercolor.files import write_text
-from flowercolor.journal import LOSSES, METRICS, SAMPLES, Journal, read_metrics
+from flowercolor.journal import METRICS, SAMPLES, Journal, read_metrics
 from flowercolor.progress import Silent
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
@@ -57,12 +56,6 @@ def board(monkeypatch: pytest.MonkeyPatch) -> type[Board]:
     return Board
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A word in place of the graphs, which take half a second to draw."""
-    monkeypatch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
-
-
 def row(step: int, **figures: float) -> dict[str, Any]:
     return {
         "epoch": step / 4,
@@ -89,9 +82,6 @@ def test_an_epochs_end_adds_the_test_to_the_last_row_and_a_sheet(tmp_path: Path)
     written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     assert read_metrics(tmp_path) == [row(2), row(4, test_l1=0.25)]
     assert [path.name for path in (tmp_path / SAMPLES).iterdir()] == ["epoch_0001.png"]
-    assert not (tmp_path / LOSSES).exists()
-    written.draw()
-    assert (tmp_path / LOSSES).read_text() == "2"
 
 
 def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:

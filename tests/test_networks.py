@@ -154,6 +154,18 @@ def test_an_encoder_that_has_learned_before_sees_grey_as_it_learned_to() -> None
     assert torch.equal(lowest, x)
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_stem_is_told_that_the_one_channel_is_the_last(order: torch.memory_format) -> None:
+    """Both orders put it into the same memory; a GPU's way back goes by the strides."""
+    generator = UNet(NetworkConfig(2))
+    given: list[Tensor] = []
+    generator.stem.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
+    grey = torch.empty(2, 1, 32, 48, memory_format=order).copy_(torch.rand(2, 1, 32, 48))
+    generator(grey)
+    assert given[0].stride() == (32 * 48, 1, 48, 1)
+    assert torch.equal(given[0], grey)
+
+
 def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
     torch.manual_seed(0)
     generator = UNet(NetworkConfig(2, "chroma"))

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import engine, journal, plots, training
+from flowercolor import engine, plots, training
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -71,7 +71,7 @@ def _quick() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+        patch.setattr(training, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
         yield
     torch.set_num_threads(threads)
 
@@ -357,7 +357,7 @@ def test_classes_and_their_weight_come_together(
 
 
 def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "plot_losses", plots.plot_losses)
+    monkeypatch.setattr(training, "plot_losses", plots.plot_losses)
     config = changed(epochs=2)
     result = go(config, sets, run)
     assert files(run) == [
