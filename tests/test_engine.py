@@ -424,6 +424,19 @@ def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     assert different(before, compiled.judged.state_dict())
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiler_is_kept_from_trials_where_torch_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it finds the fastest depends on the moment, and the last digits on what it finds."""
+    from torch import _inductor
+
+    given = []
+    monkeypatch.setattr(torch, "compile", lambda network, **options: given.append(options))
+    for known in (["max_autotune"], ["max_autotune", "deterministic"]):
+        monkeypatch.setattr(_inductor, "list_options", known.copy)
+        begin(compiled=True)
+    assert [options["options"] for options in given] == 3 * [None] + 3 * [{"deterministic": True}]
+
+
 def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Tensor) -> Tensor:
         raise ZeroDivisionError
