@@ -78,7 +78,7 @@ class UNet(nn.Module):
         """What `forward` gives, and the lowest level that it came from, [B, C, H/16, W/16]."""
         seen = grey.to(self.head.weight.dtype)
         # One channel lies in memory as it lies: here the strides say that it is the last. Otherwise
-        # the way back through the stem turns its 64 channels over, 3 % of a step on an H200.
+        # the way back through the stem turns its 64 channels over, a fortieth of a step on an H200.
         x = self.stem(seen.squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2))
         skips = [x]
         if self.config.encoder != "plain":
