@@ -198,44 +198,43 @@ def load_generator(
     if vividness is not None:
         _check_vividness(vividness)
     info, tensors = _read(path, prefixes=("generator.", VIVID))
-    generator = _filled(info, tensors, "generator.", path)
+    # A sum tells of one such number among many, seven times as fast as looking at each.
+    if not all(value.sum(dtype=torch.float32).isfinite() for value in tensors.values()):
+        raise CheckpointError(
+            f"{path}: holds weights that are no finite numbers; expected those of a network that "
+            "has learned: use another checkpoint"
+        )
+    tensors = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
     if info.vividness is not None:
-        # What the two ends share stands in the file once.
-        vivid = _filled(info, named(generator, VIVID) | tensors, VIVID, path).state_dict()
-        share = info.vividness if vividness is None else vividness
-        for name, value in generator.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(vivid[name], share)
+        _turn(tensors, info.vividness if vividness is None else vividness)
     elif vividness is not None:
         raise CheckpointError(
             f"{path}: holds one network and no dial, so no vividness can be chosen; leave it out, "
             "or join two checkpoints with `flowercolor join`"
         )
+    with torch.device("meta"):  # first weights at random would take longer than all the rest
+        generator = UNet(info.config.network)
+    load_into(generator, tensors, "generator.", path, assign=True)
     return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def _turn(tensors: dict[str, Tensor], vividness: float) -> None:
+    """Bring the generator of a dial to where between its ends it is to stand."""
+    for name in [name for name in tensors if name.startswith(VIVID)]:
+        own = "generator." + name.removeprefix(VIVID)
+        safe, vivid = tensors.get(own), tensors[name]
+        if safe is None or safe.shape != vivid.shape:
+            tensors[own] = vivid  # which does not fit the network
+        elif safe.is_floating_point():
+            tensors[own] = safe.lerp(vivid, vividness)
 
 
 def _check_vividness(vividness: float) -> None:
     if not 0 <= vividness <= 1:
         raise SettingError(f"vividness is {vividness}; expected 0 to 1")
-
-
-def _filled(info: CheckpointInfo, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> UNet:
-    """The generator whose weights lie under `prefix`, in float32."""
-    with torch.device("meta"):  # first weights at random would take longer than all the rest
-        generator = UNet(info.config.network)
-    whole = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-    # A sum tells of one such number among many, seven times as fast as looking at each.
-    if not all(value.sum().isfinite() for value in whole.values()):
-        raise CheckpointError(
-            f"{path}: holds weights that are no finite numbers; expected those of a network that "
-            "has learned: use another checkpoint"
-        )
-    load_into(generator, whole, prefix, path, assign=True)
-    return generator
 
 
 def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: str = "") -> None:

@@ -226,6 +226,19 @@ def test_what_the_ends_share_stands_in_the_dial_once(
             torch.testing.assert_close(value, expected.to(value.dtype), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("head.bias", torch.zeros(1)), ("nowhere", torch.zeros(2))]
+)
+def test_an_end_that_does_not_fit_the_network_is_refused(
+    path: Path, name: str, value: Tensor
+) -> None:
+    """One bias in place of two could be spread over both."""
+    dial = replace(INFO, vividness=0.5)
+    save_checkpoint(path, dial, {**weights(), f"vivid.{name}": value})
+    with pytest.raises(CheckpointError, match=rf"do not fit the network .*{name}"):
+        load_generator(path)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(path: Path, value: float) -> None:
     save_checkpoint(path, INFO, {**weights(), "generator.head.bias": torch.full((2,), value)})
