@@ -45,7 +45,6 @@ __all__ = [
     "named",
     "read_info",
     "save_checkpoint",
-    "snapshot",
 ]
 
 BEST = "best.safetensors"
@@ -67,8 +66,9 @@ class CheckpointInfo:
         step: Steps done of the epoch after those.
         test_l1: Mean L1 on the test split at the last full epoch; None before the first.
         best_l1: The same at the best epoch up to here.
-        data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`, `left_out`
-            and, where classes were told, `classes_crc32`.
+        data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`,
+            `photos_crc32`, of which photos in which order, `left_out` and, where classes were
+            told, `classes_crc32`.
         note: What else a reader should know, such as what the run began with.
         created: When its run began, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
@@ -134,7 +134,7 @@ def save_checkpoint(
     flat = {
         name: (_halved(tensor) if half and tensor.is_floating_point() else tensor)
         .detach()
-        .contiguous()
+        .contiguous()  # before it leaves a GPU, which does that faster
         .cpu()
         for name, tensor in tensors.items()
     }
@@ -142,15 +142,6 @@ def save_checkpoint(
     with replacing(path, durable=True) as temporary:
         # Not `save_file`: it hides the OSError of a full disk in an error of its own.
         temporary.write_bytes(content)
-
-
-def snapshot(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU, which stay as they are while the tensors change."""
-    return {
-        # Row by row before it leaves a GPU, which does that faster.
-        name: tensor.detach().contiguous().to("cpu", copy=True)
-        for name, tensor in tensors.items()
-    }
 
 
 def _halved(tensor: Tensor) -> Tensor:
@@ -410,9 +401,9 @@ def bundled_checkpoint() -> Path:
     remedy = "install flowercolor again, or train your own with `flowercolor train`"
     if not is_file(path):
         raise CheckpointError(f"{path}: the bundled weights are missing; {remedy}")
-    expected = path.with_suffix(".sha256").read_text(encoding="ascii").split()[0]
-    stat = path.stat()
-    if _sha256(path, stat.st_mtime_ns, stat.st_size) != expected:
+    beside, stat = path.with_suffix(".sha256"), path.stat()
+    expected = beside.read_text(encoding="utf-8", errors="replace") if is_file(beside) else ""
+    if _sha256(path, stat.st_mtime_ns, stat.st_size) not in expected.split()[:1]:
         raise CheckpointError(f"{path}: the bundled weights have been altered; {remedy}")
     return path
 

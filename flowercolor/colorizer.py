@@ -178,8 +178,7 @@ class Colorizer:
             # Outside the except block, which keeps the failed pass's tensors alive.
             self._shortages += 2 if self._shortages == 0 and len(smalls) == 1 else 1
             self._progress.note(
-                f"WARNING: out of memory on {self._device} at {self.render_size_px} px; going on "
-                f"{ways[self._shortages][1]}"
+                f"WARNING: out of memory on {self._device}; going on {ways[self._shortages][1]}"
             )
             torch.cuda.empty_cache()
             if self._shortages == len(ways) - 1:

@@ -83,8 +83,9 @@ class TrainConfig:
             it out.
         lambda_class: Weight of telling a photo's class beside its colours; needs photos with
             classes. 0, the design, leaves it out.
-        freeze_deep: Leave the generator's way down and the first level of its way up as they
-            are. What it becomes then shares nine tenths of its weights with what it began from.
+        freeze_deep: Leave the weights of the generator's way down and of the first level of its
+            way up as they are; batch norm's statistics there go on. What it becomes then shares
+            nine tenths of its weights with what it began from.
         size_px: Side of the square pictures that the networks see; a multiple of 16.
         flip: Mirror half of the training photos, at random.
         crop: The least share of a training photo's area that a random crop keeps, the crop

@@ -305,6 +305,17 @@ class Engine:
                 tensors |= {f"{prefix}{number}.{name}": value for name, value in values.items()}
         return tensors
 
+    def _shapes(self) -> dict[str, torch.Size]:
+        """Of all that `state` gives beside the networks, once both have learned."""
+        shapes = {"totals": self._totals.shape}
+        for prefix, optimizer in self._optimizers.items():
+            if optimizer is self._optimizer_g or self.config.lambda_adv:
+                for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+                    shapes[f"{prefix}{number}.step"] = torch.Size()
+                    for name in ("exp_avg", "exp_avg_sq"):
+                        shapes[f"{prefix}{number}.{name}"] = parameter.shape
+        return shapes
+
     def restore(self, tensors: Mapping[str, Tensor], path: Path) -> None:
         """Put what `state` gave back into its places.
 
@@ -313,6 +324,13 @@ class Engine:
         """
         if "totals" not in tensors:
             raise CheckpointError(f"{path}: holds weights only; resuming needs the {LAST} of a run")
+        kept = ("totals", *self._optimizers)
+        found = {name: value.shape for name, value in tensors.items() if name.startswith(kept)}
+        if others := found.items() ^ self._shapes().items():
+            raise CheckpointError(
+                f"{path}: what it keeps of the optimizers does not fit the networks its header "
+                f"describes: {min(others)[0]}; resuming needs the {LAST} of a run as it was written"
+            )
         for prefix, module in self._modules.items():
             load_into(module, tensors, prefix, path)
         for prefix, optimizer in self._optimizers.items():

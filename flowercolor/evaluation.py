@@ -124,20 +124,15 @@ def generate(generator: UNet, grey: Tensor, *, exact: bool = True) -> Tensor:
             measured. Else in what torch is set to: by default TF32 on GPUs that have it,
             five times as fast on an H100, which moves an L1 by a millionth.
 
-    Raises:
-        DeviceError: The device has too little memory.
     """
-    with (
-        memory_errors("testing", "--batch-size, or in training --test-batch-size"),
-        repeatable(),
-        unrounded() if exact else nullcontext(),
-    ):
+    with repeatable(), unrounded() if exact else nullcontext():
         fake: Tensor = generator.eval()(grey)
     if generator.config.output == "chroma":
         fake = to_rgb(grey, fit_gamut(grey, rgb_to_chroma(fake)))
     return fake.clamp(0, 1)
 
 
+@memory_errors("testing", "--test-batch-size, then --base-channels, then --size")
 def score(
     generator: UNet,
     dataset: FlowerDataset,
@@ -157,6 +152,9 @@ def score(
         dataset: The photos to judge it on.
         batch_size: Photos per step.
         progress: Told of each step.
+
+    Raises:
+        DeviceError: The device has too little memory.
     """
     device = device_of(generator)
     columns = [torch.empty(4, 0, device=device)]
@@ -173,6 +171,7 @@ def score(
     return Scores(dataset.names, *gathered(torch.cat(columns, dim=1).cpu(), len(dataset)))
 
 
+@memory_errors("testing", "--batch-size")
 @torch.inference_mode()
 def evaluate(
     painters: Mapping[str, Painter],
@@ -204,6 +203,7 @@ def evaluate(
         judge, what it says is in each row as `recognized`.
 
     Raises:
+        DeviceError: The device has too little memory.
         StorageError: A picture cannot be written.
     """
     parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from flowercolor.errors import SettingError
-from flowercolor.files import is_file, write_text
-from flowercolor.plots import save_grid
+from flowercolor.files import is_file, storage_errors, write_text
+from flowercolor.plots import plot_losses, save_grid
 from flowercolor.progress import Progress
 from flowercolor.watch import verdict
 
@@ -37,6 +37,7 @@ class Journal:
 
     Raises:
         SettingError: TensorBoard is not installed.
+        StorageError: It cannot write into the folder.
     """
 
     def __init__(
@@ -78,6 +79,10 @@ class Journal:
         if self._board:
             self._board.add_images("generated", sheet[1], step)
 
+    def draw(self) -> None:
+        """Draw the graphs anew, which takes longer than a short epoch."""
+        plot_losses(self.rows, self._run / LOSSES)
+
     def close(self) -> None:
         """Let TensorBoard's file go."""
         if self._board:
@@ -104,7 +109,12 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     for line in lines:
         with suppress(ValueError):
             rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and {"epoch", "step"} <= row.keys()]
+    return [
+        row
+        for row in rows
+        if isinstance(row, dict)
+        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "step"))
+    ]
 
 
 def _summary_writer(run: Path, step: int) -> "SummaryWriter":
@@ -115,4 +125,5 @@ def _summary_writer(run: Path, step: int) -> "SummaryWriter":
             "TensorBoard is not installed; pip install 'flowercolor[tensorboard]', or leave it out"
         ) from error
     # What an earlier attempt wrote of steps that are now done again is purged.
-    return SummaryWriter(str(run), purge_step=step + 1 if step else None, flush_secs=10)
+    with storage_errors(run):
+        return SummaryWriter(str(run), purge_step=step + 1 if step else None, flush_secs=10)

@@ -131,7 +131,10 @@ class UNet(nn.Module):
                 new_part[: len(old), : old_part.shape[1]] = old_part
 
     def freeze_deep(self) -> None:
-        """Keep the weights on the way down and of the first level on the way up as they are."""
+        """Keep the weights on the way down and of the first level on the way up as they are.
+
+        Not batch norm's running statistics, which go on where the network is in training mode.
+        """
         for part in (self.stem, self.downs, self.lifts[0], self.ups[0]):
             part.requires_grad_(False)
 
@@ -200,8 +203,8 @@ def check_growth(narrow: NetworkConfig, wide: NetworkConfig) -> None:
         replace(narrow, base_channels=wide.base_channels) != wide
     ):
         raise SettingError(
-            f"holds a network of {_described(narrow)}, which cannot go on as one of "
-            f"{_described(wide)}; expected the same output and encoder, and no fewer channels: "
+            f"a network of {_described(narrow)} cannot go on as one of {_described(wide)}; "
+            "expected the same output and encoder, and no fewer channels: "
             "change --output, --encoder or --base-channels"
         )
 

@@ -169,8 +169,9 @@ def _readable(source: Path) -> BinaryIO:
 
 def _is_whole(pixels: Path, index: Path) -> bool:
     try:
-        expected = json.loads(index.read_text(encoding="utf-8"))["crc32"]
-        return bool(_crc32(pixels) == expected)
+        listing = json.loads(index.read_text(encoding="utf-8"))
+        crc = _crc32_listed(listing["names"], listing["sizes_px"], _crc32(pixels))
+        return bool(crc == listing["crc32"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -181,6 +182,10 @@ def _crc32(path: Path) -> int:
         while chunk := file.read(_CHUNK_BYTES):
             crc = zlib.crc32(chunk, crc)
     return crc
+
+
+def _crc32_listed(names: list[str], sizes_px: list[tuple[int, int]], crc: int) -> int:
+    return zlib.crc32(json.dumps([names, sizes_px]).encode(), crc)
 
 
 def _decode_all(
@@ -233,6 +238,7 @@ def _decode_all(
                 f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files "
                 "that are not hidden nor in a hidden folder"
             )
+    crc = _crc32_listed(names, sizes_px, crc)
     write_text(index, json.dumps({"names": names, "sizes_px": sizes_px, "crc32": crc}))
 
 

@@ -16,16 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zlib import crc32
 
 import torch
 from torch import Tensor
 
 from flowercolor._version import __version__
-from flowercolor.background import Background
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -36,11 +34,10 @@ from flowercolor.checkpoint import (
     named,
     read_info,
     save_checkpoint,
-    snapshot,
 )
 from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.dataset import FlowerDataset, read_labels
-from flowercolor.devices import memory_errors, pick_device
+from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
 from flowercolor.encoders import check_pretrained, load_pretrained
 from flowercolor.engine import Engine
@@ -48,23 +45,20 @@ from flowercolor.errors import CheckpointError, DataError, SettingError, Trainin
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.files import is_there, remove_leftovers, write_text
-from flowercolor.journal import LOSSES, SAMPLES, Journal, read_metrics
+from flowercolor.journal import SAMPLES, Journal
 from flowercolor.networks import check_growth
-from flowercolor.paths import archive_path
+from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.photos import check_outside
-from flowercolor.plots import plot_losses
 from flowercolor.progress import Progress, Silent
 from flowercolor.ranks import ranks
 
 __all__ = [
     "CONFIG",
-    "LOSSES",
     "TrainResult",
     "check_beginning",
     "check_folder",
     "check_labels",
     "find_source",
-    "read_metrics",
     "read_source",
     "train",
 ]
@@ -75,8 +69,6 @@ SAVE_EVERY_S = 60.0
 RECALIBRATION_PHOTOS = 1024
 VIVID_WEIGHT = 1e-3
 CONFIG = "config.json"
-
-_Saved = tuple[CheckpointInfo, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -141,13 +133,16 @@ def train(
             state is saved and the function returns.
 
     Raises:
-        SettingError: The folder holds a run already; the photos were read at another size; at
-            16 px a process would have a batch of one photo; random weights would be frozen;
-            TensorBoard or the weights of the encoder are not installed; there is no compiler;
-            there are labels and no `lambda_class`, or no labels for one.
+        SettingError: The folder holds a run already, or lies among the photos; a run is to be
+            resumed and begun from a checkpoint; the photos were read at another size; at 16 px a
+            process would have a batch of one photo; random weights would be frozen; there is no
+            such device or precision; TensorBoard or the weights of the encoder are not installed;
+            there is no compiler; there are labels and no `lambda_class`, or no labels for one;
+            there are several processes, and this is not within `distributed.joined`.
         DataError: There is no photo to learn from or to score on, or this process has other
             photos than the leader; the labels cannot be read or leave photos without a class.
-        CheckpointError: There is nothing to resume, or it does not fit these settings.
+        CheckpointError: There is nothing to resume, or nothing to begin with, or it does not fit
+            these settings.
         DeviceError: The device is not there, or has too little memory.
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
         TrainingError: The losses are no longer finite; the last checkpoint stays whole.
@@ -155,6 +150,7 @@ def train(
     leads = ranks().leads
     progress = (progress if leads else None) or Silent()
     target = pick_device(device)
+    compute_dtype(target, precision)  # refuses one that there is not
     check_joined()
     _check_photos(config, train_set, test_set)
     check_labels(config, labels)
@@ -198,23 +194,27 @@ def train(
         how = {"device": name, "precision": precision, "compiled": compiled}
         _describe(run, info, sources, how)
 
-    best: _Saved | None = None  # not on disk yet
+    best: tuple[CheckpointInfo, dict[str, Tensor]] | None = None  # not on disk yet
     saved_s = -math.inf
 
-    def save() -> None:
-        nonlocal best, saved_s
-        state = engine.state()
-        _check_finite(run, info, state["totals"].tolist())
-        if journal:
-            # Half a gigabyte is on disk after as long as an epoch takes on a good GPU.
-            own_best = best and (best[0], snapshot(best[1]))
-            write = partial(_write, run, journal.rows.copy(), own_best, (info, snapshot(state)))
-            background.do(write)
-        best, saved_s = None, time.monotonic()
-
     def save_best() -> None:
+        nonlocal best
         if journal and best:
             save_checkpoint(run / BEST, *best)
+        best = None
+
+    def save() -> None:
+        nonlocal saved_s
+        state = engine.state()
+        _check_finite(run, info, state["totals"].tolist())
+        save_best()
+        if journal:
+            try:
+                journal.draw()
+            finally:
+                # Last of all: whatever is missing after a kill, resuming makes again.
+                save_checkpoint(run / LAST, info, state)
+        saved_s = time.monotonic()
 
     train_set, test_set = resident(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
@@ -230,7 +230,6 @@ def train(
         ExitStack() as at_the_end,
     ):
         at_the_end.callback(save_best)  # after an error too, such as losses that are no numbers
-        background = at_the_end.enter_context(Background())
         task.advance(done)
         for epoch in range(info.epoch + 1, config.epochs + 1):
             if _out_of_patience(info):
@@ -262,12 +261,12 @@ def train(
                 if agree(should_stop()):
                     engine.settle()
                     save()
+                    agree(True)  # who ends first has `torchrun` end the one that still writes
                     return TrainResult(run, False, info.epoch, info.test_l1, info.best_l1)
 
             engine.recalibrate(train_set, drawn.order[:RECALIBRATION_PHOTOS].tolist())
             engine.settle()
-            with memory_errors("testing", "--test-batch-size, then --base-channels, then --size"):
-                tested = score(engine.judged, test_set, config.test_batch_size, progress)
+            tested = score(engine.judged, test_set, config.test_batch_size, progress)
             figures = {"test_l1": tested.mean_l1, "colorfulness": tested.mean_colorfulness}
             _check_finite(run, info, figures.values())
             info = replace(info, epoch=epoch, step=0, test_l1=tested.mean_l1)
@@ -279,22 +278,12 @@ def train(
             if journal:
                 journal.close_epoch(epoch, done, figures)
                 shown = generate(engine.judged, samples[0].to(target)).cpu()
-                sheet = (samples[0].cpu(), shown, samples[1].cpu())
-                background.do(partial(journal.show, epoch, done, sheet))
+                journal.show(epoch, done, (samples[0].cpu(), shown, samples[1].cpu()))
+            # Writing half a gigabyte takes half as long as an epoch on a good GPU.
             due = time.monotonic() - saved_s >= SAVE_EVERY_S
             if epoch == config.epochs or _out_of_patience(info) or agree(due):
                 save()
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
-
-
-def _write(run: Path, rows: Sequence[Mapping[str, Any]], best: _Saved | None, last: _Saved) -> None:
-    if best:
-        save_checkpoint(run / BEST, *best)
-    try:
-        plot_losses(rows, run / LOSSES)
-    finally:
-        # Last of all: whatever is missing after a kill, resuming makes again.
-        save_checkpoint(run / LAST, *last)
 
 
 def check_labels(config: TrainConfig, labels: Path | None) -> None:
@@ -391,7 +380,7 @@ def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
     """
     path = read_source(run, what)
     if path and not is_there(path):
-        if path.name == archive_path().name:
+        if path.name == ARCHIVE_NAME:
             return None  # the cache was emptied, or moved: it is to be had again
         option = {"source": "--data", "labels": "--labels"}[what]
         raise DataError(

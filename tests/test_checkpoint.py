@@ -29,7 +29,6 @@ from flowercolor.checkpoint import (
     name_of,
     read_info,
     save_checkpoint,
-    snapshot,
 )
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -103,15 +102,6 @@ def test_channels_last_weights_come_back_as_they_were(tmp_path: Path) -> None:
     weight = torch.rand(4, 3, 2, 2).to(memory_format=torch.channels_last)
     save_checkpoint(tmp_path / "a", INFO, {"w": weight})
     assert torch.equal(load_tensors(tmp_path / "a")[1]["w"], weight)
-
-
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_a_snapshot_stays_as_it_is(order: torch.memory_format) -> None:
-    """What is learned while it is written does not come into the file."""
-    weight = torch.ones(4, 3, 2, 2).to(memory_format=order)
-    kept = snapshot({"w": weight})
-    weight.zero_()
-    assert torch.equal(kept["w"], torch.ones(4, 3, 2, 2))
 
 
 def test_half_precision_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:
@@ -497,6 +487,17 @@ def test_an_unknown_run_is_refused_with_what_there_is() -> None:
 
 def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
     bundled.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
+        find_checkpoint()
+
+
+@pytest.mark.parametrize("checksum", [None, "", "nothing"])
+def test_bundled_weights_without_their_checksum_are_refused(
+    bundled: Path, checksum: str | None
+) -> None:
+    bundled.with_suffix(".sha256").unlink()
+    if checksum is not None:
+        bundled.with_suffix(".sha256").write_text(checksum)
     with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
         find_checkpoint()
 

@@ -316,7 +316,7 @@ def test_the_network_is_like_the_one_that_it_starts_from_or_wider(
     narrower = ["--start-from", "wider", "--out", "less", "--base-channels", "2"]
     elsewhere = [*TINY[2:], "--data", "nowhere"]  # what is not even looked for
     refused = flowercolor("train", *elsewhere, *narrower)
-    assert_one_line_of_error(refused, "holds a network of base_channels 3")
+    assert_one_line_of_error(refused, "a network of base_channels 3")
     line = refused.stderr
     assert "no fewer channels: change --output, --encoder or --base-channels" in line
 
@@ -1402,6 +1402,7 @@ def test_models_lists_what_there_is(trained: Trained) -> None:
     shutil.copytree(trained.run, paths.runs_dir() / "x[b]")
     (paths.runs_dir() / "torn").mkdir()
     (paths.runs_dir() / "torn" / "best.safetensors").write_bytes(b"cut off")
+    Path("x[b]").write_bytes(b"of that name here too")
     result = succeed("models", "--json")
     listed = {one["name"]: one for one in map(json.loads, result.stdout.splitlines())}
     assert set(listed) - {"bundled"} == {trained.run.name, "x[b]"}

@@ -31,9 +31,10 @@ from flowercolor.distributed import (
 from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.feeding import draw_epoch, feed
+from flowercolor.journal import read_metrics
 from flowercolor.photos import Photos
 from flowercolor.ranks import ranks
-from flowercolor.training import TrainResult, read_metrics, train
+from flowercolor.training import TrainResult, train
 
 InRanks = Callable[..., list[Any]]
 StartRanks = Callable[..., AbstractContextManager[list[Any]]]

@@ -33,17 +33,26 @@ from flowercolor.photos import Photos
 from flowercolor.progress import Silent, Task
 
 
+@pytest.mark.parametrize(
+    ("judge", "option"),
+    [
+        (score, "--test-batch-size"),
+        (lambda of, on: evaluate({"a": partial(generate, of)}, on), "--batch-size"),
+    ],
+)
 def test_too_little_memory_names_the_options_that_help(
-    generator: UNet, monkeypatch: pytest.MonkeyPatch
+    generator: UNet,
+    flowers: FlowerDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    judge: Callable[[UNet, FlowerDataset], object],
+    option: str,
 ) -> None:
     def full(_grey: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
 
     monkeypatch.setattr(generator, "forward", full)
-    with pytest.raises(
-        DeviceError, match="give a smaller --batch-size, or in training --test-batch"
-    ) as told:
-        generate(generator, torch.rand(1, 1, 16, 16))
+    with pytest.raises(DeviceError, match=f"while testing: .*; give a smaller {option}") as told:
+        judge(generator, flowers)
     assert "\n" not in str(told.value)
 
 

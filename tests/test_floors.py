@@ -12,7 +12,7 @@ import flowercolor
 
 PACKAGE = Path(flowercolor.__file__).parent
 FLOORS: tuple[set[str], ...] = (
-    {"_version", "background", "errors", "progress", "ranks"},
+    {"_version", "errors", "progress", "ranks"},
     {
         "color",
         "config",

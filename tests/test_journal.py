@@ -1,3 +1,4 @@
+import errno
 import json
 import sys
 from collections.abc import Mapping
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from flowercolor import journal
-from flowercolor.errors import SettingError
-from flowercolor.journal import METRICS, SAMPLES, Journal, read_metrics
+from flowercolor.errors import SettingError, StorageError
+from flowercolor.files import write_text
+from flowercolor.journal import LOSSES, METRICS, SAMPLES, Journal, read_metrics
 from flowercolor.progress import Silent
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
@@ -88,6 +90,16 @@ def test_a_sheet_is_a_file_of_its_epoch(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / SAMPLES).iterdir()] == ["epoch_0001.png"]
 
 
+def test_the_graphs_are_drawn_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+    written = Journal(tmp_path, Silent())
+    for step in (2, 4):
+        written.log(row(step))
+    assert not (tmp_path / LOSSES).exists()
+    written.draw()
+    assert (tmp_path / LOSSES).read_text() == "2"
+
+
 def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:
     written = Journal(tmp_path, Silent())
     for step in range(1, 6):
@@ -128,7 +140,8 @@ def test_a_run_without_files_has_no_rows(tmp_path: Path) -> None:
 
 def test_damaged_rows_are_left_out(tmp_path: Path) -> None:
     whole = b'{"epoch": 1, "step": 2, "l1": 0.1}\n'
-    (tmp_path / METRICS).write_bytes(whole + b'{"epoch": 1\n[1]\n{"step": 3}\n\xff\n' + whole)
+    damaged = b'{"epoch": 1\n[1]\n{"step": 3}\n{"epoch": 1, "step": null}\n\xff\n'
+    (tmp_path / METRICS).write_bytes(whole + damaged + whole)
     assert read_metrics(tmp_path) == [{"epoch": 1, "step": 2, "l1": 0.1}] * 2
 
 
@@ -193,6 +206,17 @@ def test_tensorboard_that_is_not_installed_is_refused_by_the_name_of_its_extra(
         Journal(tmp_path, Silent(), tensorboard=True)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard_without_a_place_to_write_to_is_one_line(
+    tmp_path: Path, board: type[Board], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(board, "__init__", refuse)
+    with pytest.raises(StorageError, match="there is a file where a folder should be"):
+        Journal(tmp_path / "file", Silent(), tensorboard=True)
 
 
 def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:

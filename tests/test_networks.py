@@ -112,7 +112,7 @@ def test_a_network_of_the_same_width_is_taken_over_as_it_is() -> None:
 def test_a_network_cannot_go_on_as_a_narrower_one_or_as_another_kind(
     config: NetworkConfig,
 ) -> None:
-    match = "network of base_channels 2, output rgb and encoder plain, which"
+    match = "network of base_channels 2, output rgb and encoder plain cannot"
     with pytest.raises(SettingError, match=match):
         UNet(config).grow_from(UNet(NetworkConfig(2)))
 

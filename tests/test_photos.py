@@ -2,6 +2,7 @@ import bz2
 import dataclasses
 import gzip
 import io
+import json
 import lzma
 import tarfile
 from collections.abc import Callable
@@ -200,7 +201,35 @@ def spoil_index(_pixels: Path, index: Path) -> None:
     index.write_text("[]")
 
 
-@pytest.mark.parametrize("harm", [cut, alter, lose_pixels, lose_index, spoil_index])
+def swap_names(_pixels: Path, index: Path) -> None:
+    listing = json.loads(index.read_text())
+    index.write_text(json.dumps({**listing, "names": listing["names"][::-1]}))
+
+
+def lose_a_size(_pixels: Path, index: Path) -> None:
+    listing = json.loads(index.read_text())
+    index.write_text(json.dumps({**listing, "sizes_px": listing["sizes_px"][1:]}))
+
+
+def lose_the_names(_pixels: Path, index: Path) -> None:
+    listing = json.loads(index.read_text())
+    del listing["names"]
+    index.write_text(json.dumps(listing))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        cut,
+        alter,
+        lose_pixels,
+        lose_index,
+        spoil_index,
+        swap_names,
+        lose_a_size,
+        lose_the_names,
+    ],
+)
 def test_a_harmed_cache_is_made_anew(
     archive: Path, decoded: list[int], harm: Callable[[Path, Path], None]
 ) -> None:

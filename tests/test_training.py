@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import engine, plots, training
+from flowercolor import engine, journal, plots, training
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -41,11 +41,12 @@ from flowercolor.errors import (
 )
 from flowercolor.evaluation import Scores, score
 from flowercolor.files import write_text
+from flowercolor.journal import read_metrics
 from flowercolor.networks import Discriminator, UNet
 from flowercolor.paths import archive_path
 from flowercolor.photos import Photos
 from flowercolor.progress import Silent, Task
-from flowercolor.training import TrainResult, find_source, read_metrics, read_source, train
+from flowercolor.training import TrainResult, find_source, read_source, train
 
 Sets = tuple[FlowerDataset, FlowerDataset]
 
@@ -71,7 +72,7 @@ def _quick() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+        patch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
         yield
     torch.set_num_threads(threads)
 
@@ -305,7 +306,7 @@ def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Pa
 
 def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     with pytest.raises(
-        CheckpointError, match="holds a network of base_channels 2, output rgb and encoder plain"
+        CheckpointError, match="a network of base_channels 2, output rgb and encoder plain"
     ) as caught:
         go(changed(network=NetworkConfig(1)), sets, run, start_from=uninterrupted / BEST)
     assert "\n" not in str(caught.value)
@@ -357,7 +358,7 @@ def test_classes_and_their_weight_come_together(
 
 
 def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "plot_losses", plots.plot_losses)
+    monkeypatch.setattr(journal, "plot_losses", plots.plot_losses)
     config = changed(epochs=2)
     result = go(config, sets, run)
     assert files(run) == [
@@ -371,7 +372,8 @@ def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.Monk
     ]
     about = json.loads((run / "config.json").read_text())
     assert TrainConfig.from_dict(about["config"]) == config
-    assert about["device"] == "cpu"
+    how = [about[name] for name in ("device", "precision", "compiled", "processes")]
+    assert how == ["cpu", "float32", False, 1]
     assert read_source(run) == sets[0].photos.source
     assert cv2.imread(str(run / "losses.png")) is not None
 
@@ -719,10 +721,14 @@ def test_too_little_memory_names_the_options_that_help(
 def test_too_little_memory_to_test_names_the_option_that_helps(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
+    forward = UNet.forward
+
+    def full(network: UNet, *args: Any) -> Any:
+        if network.training:
+            return forward(network, *args)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
 
-    monkeypatch.setattr(training, "score", full)
+    monkeypatch.setattr(UNet, "forward", full)
     match = "out of memory while testing: .*; give a smaller --test-batch-size"
     with pytest.raises(DeviceError, match=match):
         go(CONFIG, sets, run)
@@ -747,6 +753,23 @@ def test_the_best_is_saved_even_where_training_goes_off(
     with pytest.raises(TrainingError, match=r"epoch 3 is not a finite number; .* start from its"):
         go(CONFIG, sets, run)
     assert written == [(BEST, 1), (LAST, 1), (BEST, 2)]
+
+
+def test_what_a_killed_process_was_writing_goes_when_it_is_resumed(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    go(CONFIG, sets, run, should_stop=after(4))
+    for folder in (run, run / "samples"):
+        (folder / ".flowercolor-0.tmp").touch()
+    go(CONFIG, sets, run, resume=True)
+    assert not list(run.rglob("*.tmp"))
+    assert_same_run(run, uninterrupted)
+
+
+def test_a_precision_that_there_is_not_leaves_nothing_behind(sets: Sets, run: Path) -> None:
+    with pytest.raises(SettingError, match="precision is 'fp16'"):
+        go(CONFIG, sets, run, precision="fp16")
+    assert not run.exists()
 
 
 def test_a_kill_between_saves_loses_what_came_after_the_one_before(
@@ -864,6 +887,30 @@ def test_going_on_from_weights_alone_is_refused(sets: Sets, run: Path, uninterru
     run.mkdir()
     (run / LAST).write_bytes((uninterrupted / BEST).read_bytes())
     assert_resume_refused(CONFIG, sets, run, "holds weights only; resuming needs the last")
+
+
+@pytest.mark.parametrize(
+    ("changed_to", "named"),
+    [
+        ({"optimizer_d.": None}, r"optimizer_d\.0\.exp_avg"),
+        ({"optimizer_g.0.exp_avg": torch.zeros(1)}, r"optimizer_g\.0\.exp_avg"),
+        ({"optimizer_g.more": torch.zeros(1)}, r"optimizer_g\.more"),
+        ({"totals": torch.zeros(1)}, "totals"),
+    ],
+)
+def test_going_on_from_half_a_state_is_refused(
+    sets: Sets, run: Path, uninterrupted: Path, changed_to: dict[str, Any], named: str
+) -> None:
+    """Without its moments an optimizer would begin anew, and nothing would tell."""
+    info, tensors = load_tensors(uninterrupted / LAST)
+    for name, value in changed_to.items():
+        if value is None:
+            tensors = {key: kept for key, kept in tensors.items() if not key.startswith(name)}
+        else:
+            tensors[name] = value
+    run.mkdir()
+    save_checkpoint(run / LAST, info, tensors)
+    assert_resume_refused(CONFIG, sets, run, f"of the optimizers does not fit .*: {named}; resum")
 
 
 def test_going_on_from_a_run_of_an_older_version_is_refused(

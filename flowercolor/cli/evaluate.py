@@ -113,9 +113,10 @@ def evaluate(
     from flowercolor.download import download_archive
     from flowercolor.errors import DataError, SettingError
     from flowercolor.files import is_there
+    from flowercolor.journal import read_metrics
     from flowercolor.photos import check_outside, read_data
     from flowercolor.report import SCORES, TABLES, write_results
-    from flowercolor.training import find_source, read_metrics, read_source
+    from flowercolor.training import find_source, read_source
 
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"

@@ -33,9 +33,10 @@ def models(
     table.add_column("name", overflow="fold")
     for column in ("trained", "best test L1", "network"):
         table.add_column(column)
-    for name in ("bundled", *(run.name for run in list_runs())):
+    runs = ((run.name, str(run)) for run in list_runs())
+    for name, spec in (("bundled", "bundled"), *runs):
         try:
-            info = read_info(find_checkpoint(name))
+            info = read_info(find_checkpoint(spec))
         except CheckpointError as error:
             say(f"Left out: {error}")
             continue
