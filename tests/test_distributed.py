@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from flowercolor import journal, training
-from flowercolor.checkpoint import LAST, load_tensors, named, read_info
+from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_checkpoint
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.dataset import FlowerDataset
@@ -227,6 +227,25 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert [(result.finished, result.epoch) for result, _ in resumed] == [(True, 2)] * after
     assert_equal(resumed[0][1], resumed[-1][1])
     assert [row["step"] for row in read_metrics(runs[0])] == [2, 4]
+
+
+def stop_and_look(photos: Photos, run: Path) -> bool:
+    """Whether the state is there once this process is done."""
+
+    def save(*args: Any) -> None:
+        time.sleep(1)
+        save_checkpoint(*args)
+
+    vars(training)["save_checkpoint"] = save
+    run_in(photos, CONFIG, [run, run], False, 1)
+    return (run / LAST).exists()
+
+
+def test_a_stopped_run_ends_once_its_state_is_written(
+    in_ranks: InRanks, photos: Photos, tmp_path: Path
+) -> None:
+    """With the first that ends by Ctrl-C, `torchrun` ends the others of its machine."""
+    assert in_ranks(2, stop_and_look, photos, tmp_path / "run") == [True, True]
 
 
 def with_other_photos(photos: Photos, run: Path, of_classes: bool) -> str:
