@@ -451,6 +451,7 @@ def convert(
 
     Raises:
         ImageError: It cannot be read, is no photo, or cannot be written so.
+        DeviceError: There is too little memory.
     """
     photo = source if isinstance(source, Photo) else read_photo(source)
     own = photo.metadata.file_format

@@ -98,6 +98,7 @@ class Colorizer:
         Raises:
             CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
             SettingError: A setting is out of range.
+            DeviceError: The device is not there.
         """
         path = find_checkpoint(None if checkpoint is None else str(checkpoint))
         generator, _ = load_generator(path, vividness=vividness)
@@ -240,7 +241,7 @@ def colorize(
         ImageError: The image is of another shape or depth, or empty.
         CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
         SettingError: A setting is out of range.
-        DeviceError: The device is not there.
+        DeviceError: The device is not there, or there is too little memory.
     """
     path = find_checkpoint(None if checkpoint is None else str(checkpoint))
     settings = (render_size_px, strength, vividness, device)

@@ -337,9 +337,12 @@ def test_out_of_memory_falls_back_to_the_cpu_and_says_so(monkeypatch: pytest.Mon
     small = np.random.default_rng(0).random((32, 48), np.float32)
     expected = colorizer.chroma([small])
     _starved(colorizer, monkeypatch, most_pixels=0)
+    placed: list[str] = []
+    monkeypatch.setattr(colorizer, "_place", lambda: placed.append(colorizer._device.type))
 
     got = colorizer.chroma([small])
 
+    assert placed == ["cpu"]  # the weights come along
     assert np.array_equal(got[0], expected[0])
     assert len(notes.lines) == 2
     assert "half" in notes.lines[0]
