@@ -22,7 +22,7 @@ import torch
 
 from flowercolor._version import __version__
 from flowercolor.colorizer import Colorizer
-from flowercolor.config import Subsampling, one_of
+from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import alike, is_file, is_folder, is_there
 from flowercolor.images import (
@@ -103,7 +103,7 @@ class Writing:
         skip_colored: Leave photos alone that are in colour already.
     """
 
-    quality: int = 95
+    quality: int = QUALITY
     subsampling: str = "4:4:4"
     overwrite: bool = False
     skip_colored: bool = False

@@ -15,17 +15,15 @@ from PIL import Image
 
 from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
 from flowercolor.color import rgb_to_chroma
-from flowercolor.config import STRIDE, Precision
+from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, Precision
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.networks import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
 from flowercolor.render import render, shrink
 
-__all__ = ["RENDER_SIZE_PX", "Colorizer", "colorize"]
+__all__ = ["Colorizer", "colorize"]
 
-RENDER_SIZE_PX = 128
-MAX_STRENGTH = 1.5
 
 Array = npt.NDArray[Any]
 Picture = TypeVar("Picture", Array, Image.Image)

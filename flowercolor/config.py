@@ -11,6 +11,10 @@ from typing import Any, Literal, Self, get_args
 from flowercolor.errors import SettingError
 
 __all__ = [
+    "MAX_STRENGTH",
+    "MAX_VARIANTS",
+    "QUALITY",
+    "RENDER_SIZE_PX",
     "STRIDE",
     "Criterion",
     "DeviceName",
@@ -35,6 +39,15 @@ Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
 
+
+RENDER_SIZE_PX = 128
+"""At how many pixels squared the network sees a photo where nobody says otherwise."""
+
+MAX_STRENGTH = 1.5
+MAX_VARIANTS = 12
+
+QUALITY = 95
+"""Of JPEG, WebP and AVIF, where nobody says otherwise."""
 
 MAX_SEED = 2**63
 """With what is added for each epoch, it still fits into the 64 bits that torch takes."""

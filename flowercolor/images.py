@@ -35,6 +35,7 @@ from PIL import (
 
 from flowercolor import files, profiles
 from flowercolor._version import __version__
+from flowercolor.config import QUALITY
 from flowercolor.errors import ImageError, SettingError, one_line
 from flowercolor.profiles import Pixels
 
@@ -597,7 +598,7 @@ def encode_photo(
     alpha: Pixels | None = None,
     metadata: Metadata | None = None,
     software: str = f"flowercolor {__version__}",
-    quality: int = 95,
+    quality: int = QUALITY,
     subsampling: str = "4:4:4",
 ) -> bytes:
     """The bytes of a picture file that embeds the sRGB profile and says what coloured it.

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from flowercolor.colorizer import Colorizer
+from flowercolor.config import MAX_VARIANTS
 from flowercolor.errors import SettingError
 
-__all__ = ["MAX_VARIANTS", "variants"]
+__all__ = ["variants"]
 
-MAX_VARIANTS = 12
 SMALLEST_PX = 96
 LARGEST_PX = 192
 TILE_PX = 480

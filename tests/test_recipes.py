@@ -15,7 +15,8 @@ def test_faithful_is_the_design() -> None:
 
 def flat(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
-    return settings.pop("network") | settings
+    network: dict[str, Any] = settings.pop("network")
+    return network | settings
 
 
 def test_recipes_are_what_the_docs_say_of_them() -> None:

@@ -22,7 +22,14 @@ from flowercolor.cli.console import (
     stop_on_interrupt,
     write_result,
 )
-from flowercolor.config import Subsampling
+from flowercolor.config import (
+    MAX_STRENGTH,
+    MAX_VARIANTS,
+    QUALITY,
+    RENDER_SIZE_PX,
+    STRIDE,
+    Subsampling,
+)
 from flowercolor.ranks import ranks, share
 
 if TYPE_CHECKING:
@@ -65,7 +72,10 @@ def colorize(
         ),
     ] = None,
     strength: Annotated[
-        float, typer.Option(help="Strength of the colours, 0 to 1.5.", min=0, max=1.5)
+        float,
+        typer.Option(
+            help=f"Strength of the colours, 0 to {MAX_STRENGTH}.", min=0, max=MAX_STRENGTH
+        ),
     ] = 1.0,
     vividness: Annotated[
         float | None,
@@ -83,8 +93,8 @@ def colorize(
         typer.Option(
             help="The network sees the photo at this many pixels squared; smaller sees more "
             "of the whole, larger sees finer things. The output keeps the photo's own size. "
-            "[dim]\\[default: 128][/dim]",
-            min=16,
+            f"[dim]\\[default: {RENDER_SIZE_PX}][/dim]",
+            min=STRIDE,
             metavar="PX",
             show_default=False,
         ),
@@ -95,7 +105,7 @@ def colorize(
             help="Write a sheet of this many renderings of one photo to choose from, each "
             "labelled with the option that gives it.",
             min=2,
-            max=12,
+            max=MAX_VARIANTS,
             metavar="N",
             show_default=False,
         ),
@@ -123,7 +133,7 @@ def colorize(
     ] = None,
     quality: Annotated[
         int, typer.Option(help="Quality of JPEG, WebP and AVIF.", min=1, max=100)
-    ] = 95,
+    ] = QUALITY,
     subsampling: Annotated[
         Subsampling, typer.Option(help="How finely JPEG and AVIF keep the colour.")
     ] = "4:4:4",
@@ -140,7 +150,7 @@ def colorize(
     """
     from flowercolor.batch import Writing, plan
     from flowercolor.checkpoint import find_checkpoint, read_info
-    from flowercolor.colorizer import RENDER_SIZE_PX, Colorizer
+    from flowercolor.colorizer import Colorizer
     from flowercolor.errors import SettingError
     from flowercolor.images import SUFFIXES, output_format
 
