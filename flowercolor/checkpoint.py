@@ -213,7 +213,10 @@ def load_generator(
 
 
 def _turn(tensors: dict[str, Tensor], vividness: float) -> None:
-    """Bring the generator of a dial to where between its ends it is to stand."""
+    """Bring the generator of a dial to where between its ends it is to stand.
+
+    Of the vivid end there is what differs from the safe one; the rest the two share.
+    """
     for name in [name for name in tensors if name.startswith(VIVID)]:
         own = "generator." + name.removeprefix(VIVID)
         safe, vivid = tensors.get(own), tensors[name]

@@ -24,7 +24,6 @@ from flowercolor.render import render, shrink
 
 __all__ = ["Colorizer", "colorize"]
 
-
 Array = npt.NDArray[Any]
 Picture = TypeVar("Picture", Array, Image.Image)
 

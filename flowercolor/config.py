@@ -39,7 +39,6 @@ Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
 
-
 RENDER_SIZE_PX = 128
 """At how many pixels squared the network sees a photo where nobody says otherwise."""
 

@@ -29,6 +29,8 @@ from flowercolor.replay import Replayed
 
 __all__ = ["Engine"]
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # as Adam calls them
+
 
 class _Passes(NamedTuple):
     """The networks as a step goes through them.
@@ -312,7 +314,7 @@ class Engine:
             if optimizer is self._optimizer_g or self.config.lambda_adv:
                 for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
                     shapes[f"{prefix}{number}.step"] = torch.Size()
-                    for name in ("exp_avg", "exp_avg_sq"):
+                    for name in _MOMENTS:
                         shapes[f"{prefix}{number}.{name}"] = parameter.shape
         return shapes
 
@@ -343,7 +345,7 @@ class Engine:
             # Fused Adam goes through memory as it lies: moments stored row by row beside
             # weights stored channels last would be those of other weights, and nothing tells.
             for parameter, moments in optimizer.state.items():
-                for name in ("exp_avg", "exp_avg_sq"):
+                for name in _MOMENTS:
                     moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self._average_begun = True
         if self._replayed:  # what was recorded is about the moments of before

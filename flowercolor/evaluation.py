@@ -123,7 +123,6 @@ def generate(generator: UNet, grey: Tensor, *, exact: bool = True) -> Tensor:
         exact: In float32 on every device, so that a score does not depend on where it was
             measured. Else in what torch is set to: by default TF32 on GPUs that have it,
             five times as fast on an H100, which moves an L1 by a millionth.
-
     """
     with repeatable(), unrounded() if exact else nullcontext():
         fake: Tensor = generator.eval()(grey)

@@ -59,22 +59,22 @@ class Journal:
             self._progress.note(f"WARNING, step {row['step']}: {said}")
         self._warned = kind
 
-    def close_epoch(self, epoch: int, step: int, tested: dict[str, float]) -> None:
-        """Add the figures of the test to the epoch's last row.
+    def close_epoch(
+        self, epoch: int, step: int, tested: dict[str, float], sheet: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        """Add the figures of the test to the epoch's last row, and write the sheet of samples.
 
         Args:
             epoch: Its number.
             step: That of its last step, counted from the run's beginning.
             tested: The figures, by name.
+            sheet: The samples as `plots.save_grid` takes them: grey, generated, true.
         """
         if not self.rows or self.rows[-1]["step"] != step:  # it was lost while the run was stopped
             self.rows.append({"epoch": epoch, "step": step})
         self.rows[-1] |= tested
         self._write()
         self._draw_scalars(step, tested)
-
-    def show(self, epoch: int, step: int, sheet: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Write the sheet of samples, as `plots.save_grid` takes them: grey, generated, true."""
         save_grid(*sheet, self._run / SAMPLES / f"epoch_{epoch:04d}.png")
         if self._board:
             self._board.add_images("generated", sheet[1], step)

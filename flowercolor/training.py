@@ -276,9 +276,10 @@ def train(
                 weights = named(engine.judged, "generator.")
                 best = info, {name: value.clone() for name, value in weights.items()}
             if journal:
-                journal.close_epoch(epoch, done, figures)
                 shown = generate(engine.judged, samples[0].to(target)).cpu()
-                journal.show(epoch, done, (samples[0].cpu(), shown, samples[1].cpu()))
+                journal.close_epoch(
+                    epoch, done, figures, (samples[0].cpu(), shown, samples[1].cpu())
+                )
             # Writing half a gigabyte takes half as long as an epoch on a good GPU.
             due = time.monotonic() - saved_s >= SAVE_EVERY_S
             if epoch == config.epochs or _out_of_patience(info) or agree(due):

@@ -1399,11 +1399,11 @@ def test_processes_share_the_photos_of_eval(
 # ---- models ----
 
 
-def test_models_lists_what_there_is(trained: Trained) -> None:
+def test_models_lists_what_there_is(trained: Trained, here: Path) -> None:
     shutil.copytree(trained.run, paths.runs_dir() / "x[b]")
     (paths.runs_dir() / "torn").mkdir()
     (paths.runs_dir() / "torn" / "best.safetensors").write_bytes(b"cut off")
-    Path("x[b]").write_bytes(b"of that name here too")
+    (here / "x[b]").write_bytes(b"of that name here too")
     result = succeed("models", "--json")
     listed = {one["name"]: one for one in map(json.loads, result.stdout.splitlines())}
     assert set(listed) - {"bundled"} == {trained.run.name, "x[b]"}

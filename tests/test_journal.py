@@ -77,16 +77,12 @@ def test_each_row_is_on_disk_at_once(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
-def test_an_epochs_end_adds_the_test_to_the_last_row(tmp_path: Path) -> None:
+def test_an_epochs_end_adds_the_test_to_the_last_row_and_a_sheet(tmp_path: Path) -> None:
     written = Journal(tmp_path, Silent())
     for step in (2, 4):
         written.log(row(step))
-    written.close_epoch(1, 4, {"test_l1": 0.25})
+    written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     assert read_metrics(tmp_path) == [row(2), row(4, test_l1=0.25)]
-
-
-def test_a_sheet_is_a_file_of_its_epoch(tmp_path: Path) -> None:
-    Journal(tmp_path, Silent()).show(1, 4, SHEET)
     assert [path.name for path in (tmp_path / SAMPLES).iterdir()] == ["epoch_0001.png"]
 
 
@@ -149,9 +145,9 @@ def test_an_epoch_whose_last_row_was_lost_has_a_row_of_its_own(tmp_path: Path) -
     """While the run was stopped at that step, before the test."""
     written = Journal(tmp_path, Silent(), 4)
     assert written.rows == []
-    written.close_epoch(1, 4, {"test_l1": 0.25})
+    written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     written.log(row(8))
-    written.close_epoch(2, 8, {"test_l1": 0.2})
+    written.close_epoch(2, 8, {"test_l1": 0.2}, SHEET)
     assert read_metrics(tmp_path) == [
         {"epoch": 1, "step": 4, "test_l1": 0.25},
         row(8, test_l1=0.2),
@@ -167,8 +163,7 @@ def test_tensorboard_gets_what_is_measured_and_the_pictures(
     written = Journal(tmp_path, Silent(), tensorboard=True)
     written.log(row(2))
     written.log(row(4))
-    written.close_epoch(1, 4, {"test_l1": 0.25})
-    written.show(1, 4, SHEET)
+    written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     [made] = board.made
     assert made.log_dir == str(tmp_path)
     assert made.purge_step is None
@@ -192,8 +187,7 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(
 def test_without_tensorboard_none_is_made(tmp_path: Path, board: type[Board]) -> None:
     written = Journal(tmp_path, Silent())
     written.log(row(1))
-    written.close_epoch(1, 1, {"test_l1": 0.25})
-    written.show(1, 1, SHEET)
+    written.close_epoch(1, 1, {"test_l1": 0.25}, SHEET)
     written.close()
     assert board.made == []
 
@@ -224,8 +218,7 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     written = Journal(tmp_path, Silent(), tensorboard=True)
     written.log(row(4))
-    written.close_epoch(1, 4, {"test_l1": 0.25})
-    written.show(1, 4, SHEET)
+    written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     written.close()
     read = reader.EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in read.Scalars("test_l1")] == [(4, 0.25)]
