@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pictures import tar_of
+
+from tests.pictures import tar_of
 
 if TYPE_CHECKING:
     from flowercolor.dataset import FlowerDataset

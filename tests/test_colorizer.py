@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import Array, grey_of
 from PIL import Image
 from torch import nn
 
@@ -24,6 +23,7 @@ from flowercolor.errors import CheckpointError, DeviceError, ImageError, Setting
 from flowercolor.networks import UNet
 from flowercolor.progress import Silent
 from flowercolor.render import shrink
+from tests.pictures import Array, grey_of
 
 
 def make_generator(seed: int = 0) -> UNet:

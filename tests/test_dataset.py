@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pictures import plainly_decoded
 from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
@@ -21,6 +20,7 @@ from flowercolor.dataset import (
 )
 from flowercolor.errors import DataError
 from flowercolor.photos import Photos
+from tests.pictures import plainly_decoded
 
 SIZE_PX = 16
 

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from pictures import plainly_decoded, tar_of
 
 from flowercolor import paths
 from flowercolor import photos as reader
@@ -20,6 +19,7 @@ from flowercolor.dataset import get_data
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos import Photos, read_data
 from flowercolor.progress import Silent
+from tests.pictures import plainly_decoded, tar_of
 
 SIZE_PX = 16
 

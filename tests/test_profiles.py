@@ -3,10 +3,10 @@ import zlib
 
 import numpy as np
 import pytest
-from pictures import Array, deep_png, grey_of, noise, saved
 from PIL import Image, ImageCms
 
 from flowercolor.images import read_photo
+from tests.pictures import Array, deep_png, grey_of, noise, saved
 
 
 def icc_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:

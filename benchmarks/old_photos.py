@@ -1,6 +1,6 @@
 """How much of the colour is left when the grey photo is an old one.
 
-    python tests/benchmarks/old_photos.py ARCHIVE CHECKPOINT...
+    python benchmarks/old_photos.py ARCHIVE CHECKPOINT...
 
 Photos of the validation part at 128 px, worn in one way at a time, from which each checkpoint
 makes the chroma. It is put on the photo's own luma and compared with the truth: L1 and mean

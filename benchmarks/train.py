@@ -1,6 +1,6 @@
 """Training steps, and reading the data, against plain references.
 
-    python tests/benchmarks/train.py [ARCHIVE] [--compile]
+    python benchmarks/train.py [ARCHIVE] [--compile]
 
 The steps use made-up photos; with an archive, reading it is measured too. On a GPU the steps
 are measured there.

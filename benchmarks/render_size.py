@@ -1,6 +1,6 @@
 """How the size at which the network sees a photo changes the picture, on true photos.
 
-    python tests/benchmarks/render_size.py FOLDER_OF_COLOUR_PHOTOS
+    python benchmarks/render_size.py FOLDER_OF_COLOUR_PHOTOS
 
 The bundled weights colour each photo from its luma, at its full size; L1 to the photo and
 colourfulness, means over the photos.
