@@ -9,7 +9,7 @@ from torch.backends import cudnn
 
 from flowercolor.config import DeviceName, Precision
 from flowercolor.errors import DeviceError, SettingError, one_line
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 __all__ = [
     "autocast",

@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flowercolor.errors import DataError, SettingError, TrainingError, one_line
-from flowercolor.ranks import ranks, share
+from flowercolor.torchrun import ranks, share
 
 __all__ = [
     "agree",

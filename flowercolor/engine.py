@@ -24,8 +24,8 @@ from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.metrics import colorfulness_per_image
 from flowercolor.networks import Discriminator, Supervised, UNet
-from flowercolor.ranks import ranks, share
 from flowercolor.replay import Replayed
+from flowercolor.torchrun import ranks, share
 
 __all__ = ["Engine"]
 

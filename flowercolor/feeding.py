@@ -11,7 +11,7 @@ from torch import Tensor
 from flowercolor.config import TrainConfig
 from flowercolor.dataset import FlowerDataset, to_pairs
 from flowercolor.degradation import DRAWS, degrade
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 __all__ = ["Batch", "Drawn", "draw_epoch", "feed", "resident"]
 

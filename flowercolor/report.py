@@ -35,7 +35,7 @@ from flowercolor.networks import UNet
 from flowercolor.photos import check_outside
 from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 __all__ = ["COLUMNS", "RECOGNITION", "SCORES", "TABLES", "Table", "write_results"]
 

@@ -50,7 +50,7 @@ from flowercolor.networks import check_growth
 from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.photos import check_outside
 from flowercolor.progress import Progress, Silent
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 __all__ = [
     "CONFIG",

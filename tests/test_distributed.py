@@ -33,7 +33,7 @@ from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.feeding import draw_epoch, feed
 from flowercolor.journal import read_metrics
 from flowercolor.photos import Photos
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 from flowercolor.training import TrainResult, train
 
 InRanks = Callable[..., list[Any]]

@@ -12,7 +12,7 @@ import flowercolor
 
 PACKAGE = Path(flowercolor.__file__).parent
 FLOORS: tuple[set[str], ...] = (
-    {"_version", "errors", "progress", "ranks"},
+    {"_version", "errors", "progress", "torchrun"},
     {
         "color",
         "config",

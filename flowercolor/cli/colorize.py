@@ -30,7 +30,7 @@ from flowercolor.config import (
     STRIDE,
     Subsampling,
 )
-from flowercolor.ranks import ranks, share
+from flowercolor.torchrun import ranks, share
 
 if TYPE_CHECKING:
     from flowercolor.batch import Job, Writing

@@ -19,7 +19,7 @@ from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line
 from flowercolor.files import storage_errors
 from flowercolor.progress import Progress, Silent
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
     from rich.table import Table

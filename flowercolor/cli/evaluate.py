@@ -14,7 +14,7 @@ from flowercolor.cli.console import (
     progress_of_leader,
     say,
 )
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
     from flowercolor.checkpoint import CheckpointInfo

@@ -28,7 +28,7 @@ from flowercolor.config import (
     TrainConfig,
 )
 from flowercolor.files import storage_errors
-from flowercolor.ranks import ranks
+from flowercolor.torchrun import ranks
 
 __all__ = ["train"]
 

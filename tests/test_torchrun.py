@@ -1,6 +1,6 @@
 import pytest
 
-from flowercolor.ranks import Ranks, ranks, share
+from flowercolor.torchrun import Ranks, ranks, share
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int, local_rank: int) -> None:
