@@ -24,13 +24,13 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from flowercolor.config import TrainConfig
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import pick_device, unrounded
 from flowercolor.engine import Engine
 from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, UNet
-from flowercolor.photos import Photos
 
 STEPS = 3
 # So many that filling its queue does not count.

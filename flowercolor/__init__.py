@@ -15,12 +15,12 @@ from flowercolor._version import __version__
 if TYPE_CHECKING:
     from flowercolor.colorizer import Colorizer, colorize
     from flowercolor.config import NetworkConfig, TrainConfig
+    from flowercolor.data.photo_cache import read_data
     from flowercolor.dataset import FlowerDataset, get_data
     from flowercolor.download import download_archive
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation import Scores, score
     from flowercolor.networks import Discriminator, UNet
-    from flowercolor.photos import read_data
     from flowercolor.training import train
 
 _HOMES = {
@@ -35,7 +35,7 @@ _HOMES = {
     "colorize": "colorizer",
     "download_archive": "download",
     "get_data": "dataset",
-    "read_data": "photos",
+    "read_data": "data.photo_cache",
     "score": "evaluation",
     "train": "training",
 }

@@ -10,8 +10,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset, random_split
 
 from flowercolor.color import luma_u8
+from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, one_line
-from flowercolor.photos import Photos, read_data
 from flowercolor.progress import Progress
 
 __all__ = [

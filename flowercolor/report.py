@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from flowercolor.data.photo_cache import check_outside
 from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import check_alike
 from flowercolor.evaluation import (
@@ -32,7 +33,6 @@ from flowercolor.files import storage_errors, write_text
 from flowercolor.journal import LOSSES
 from flowercolor.metrics import SATURATED_CHROMA, Interval
 from flowercolor.networks import UNet
-from flowercolor.photos import check_outside
 from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress
 from flowercolor.torchrun import ranks

@@ -36,6 +36,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import STRIDE, Precision, TrainConfig
+from flowercolor.data.photo_cache import check_outside
 from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
@@ -48,7 +49,6 @@ from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import SAMPLES, Journal
 from flowercolor.networks import check_growth
 from flowercolor.paths import ARCHIVE_NAME
-from flowercolor.photos import check_outside
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
 

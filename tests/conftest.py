@@ -21,9 +21,9 @@ import pytest
 from tests.pictures import tar_of
 
 if TYPE_CHECKING:
+    from flowercolor.data.photo_cache import Photos
     from flowercolor.dataset import FlowerDataset
     from flowercolor.networks import UNet
-    from flowercolor.photos import Photos
 
 # Before torch is imported: threads that wait for each other in a busy loop make tiny networks
 # twenty times slower on a machine that has other work to do.
@@ -100,7 +100,7 @@ def folder(pictures: dict[str, bytes], tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def photos(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> "Photos":
     """The pictures decoded to 16x16."""
-    from flowercolor.photos import read_data
+    from flowercolor.data.photo_cache import read_data
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
 
 from flowercolor import dataset
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import (
     FlowerDataset,
     get_data,
@@ -19,7 +20,6 @@ from flowercolor.dataset import (
     with_twins,
 )
 from flowercolor.errors import DataError
-from flowercolor.photos import Photos
 from tests.pictures import plainly_decoded
 
 SIZE_PX = 16

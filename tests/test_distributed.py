@@ -18,6 +18,7 @@ from flowercolor import journal, training
 from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_checkpoint
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import (
     agree,
@@ -32,7 +33,6 @@ from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.feeding import draw_epoch, feed
 from flowercolor.journal import read_metrics
-from flowercolor.photos import Photos
 from flowercolor.torchrun import ranks
 from flowercolor.training import TrainResult, train
 

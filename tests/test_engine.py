@@ -14,12 +14,12 @@ from torch.backends import cudnn
 from flowercolor import engine, replay
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import FlowerDataset
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.feeding import Batch, draw_epoch, feed, resident
 from flowercolor.networks import Discriminator, UNet
-from flowercolor.photos import Photos
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)

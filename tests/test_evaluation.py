@@ -12,6 +12,7 @@ from torch import Tensor
 from flowercolor import evaluation
 from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.config import NetworkConfig
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import joined
 from flowercolor.errors import DeviceError
@@ -29,7 +30,6 @@ from flowercolor.evaluation import (
 )
 from flowercolor.metrics import colorfulness_per_image, measure, rgb_to_lab, saturated
 from flowercolor.networks import UNet
-from flowercolor.photos import Photos
 from flowercolor.progress import Silent, Task
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowercolor.config import TrainConfig
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import FlowerDataset, to_pairs
 from flowercolor.degradation import DRAWS
 from flowercolor.feeding import Batch, Drawn, draw_epoch, feed, resident
-from flowercolor.photos import Photos
 
 CONFIG = TrainConfig(flip=True, crop=0.5, degrade=0.5)
 CPU = torch.device("cpu")

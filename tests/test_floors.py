@@ -30,7 +30,7 @@ FLOORS: tuple[set[str], ...] = (
         "devices",
         "images",
         "networks",
-        "photos",
+        "data.photo_cache",
         "plots",
         "recipes",
         "render",

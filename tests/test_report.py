@@ -11,12 +11,12 @@ from torch import Tensor
 
 from flowercolor import report
 from flowercolor.config import NetworkConfig
+from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.dataset import FlowerDataset
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, picture_files, score
 from flowercolor.metrics import colorfulness_per_image, measure
 from flowercolor.networks import UNet
-from flowercolor.photos import Photos, read_data
 from flowercolor.report import COLUMNS, RECOGNITION, write_results
 
 

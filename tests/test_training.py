@@ -30,6 +30,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import NetworkConfig, Precision, TrainConfig
+from flowercolor.data.photo_cache import Photos
 from flowercolor.dataset import FlowerDataset, get_data
 from flowercolor.errors import (
     CheckpointError,
@@ -44,7 +45,6 @@ from flowercolor.files import write_text
 from flowercolor.journal import read_metrics
 from flowercolor.networks import Discriminator, UNet
 from flowercolor.paths import archive_path
-from flowercolor.photos import Photos
 from flowercolor.progress import Silent, Task
 from flowercolor.training import TrainResult, find_source, read_source, train
 

@@ -107,6 +107,7 @@ def evaluate(
     from functools import partial
 
     from flowercolor.checkpoint import load_generator
+    from flowercolor.data.photo_cache import check_outside, read_data
     from flowercolor.dataset import FlowerDataset, get_data, split_validation, with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
@@ -114,7 +115,6 @@ def evaluate(
     from flowercolor.errors import DataError, SettingError
     from flowercolor.files import is_there
     from flowercolor.journal import read_metrics
-    from flowercolor.photos import check_outside, read_data
     from flowercolor.report import SCORES, TABLES, write_results
     from flowercolor.training import find_source, read_source
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from flowercolor import paths
-from flowercolor import photos as reader
+from flowercolor.data import photo_cache as reader
+from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.dataset import get_data
 from flowercolor.errors import DataError, SettingError, StorageError
-from flowercolor.photos import Photos, read_data
 from flowercolor.progress import Silent
 from tests.pictures import plainly_decoded, tar_of
 

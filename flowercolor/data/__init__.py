@@ -1,0 +1,1 @@
+"""Photos to learn from: archive, cache, dataset, batches."""
