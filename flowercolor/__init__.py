@@ -15,9 +15,9 @@ from flowercolor._version import __version__
 if TYPE_CHECKING:
     from flowercolor.colorizer import Colorizer, colorize
     from flowercolor.config import NetworkConfig, TrainConfig
+    from flowercolor.data.oxford102 import download_archive
     from flowercolor.data.photo_cache import read_data
     from flowercolor.dataset import FlowerDataset, get_data
-    from flowercolor.download import download_archive
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation import Scores, score
     from flowercolor.networks import Discriminator, UNet
@@ -33,7 +33,7 @@ _HOMES = {
     "TrainConfig": "config",
     "UNet": "networks",
     "colorize": "colorizer",
-    "download_archive": "download",
+    "download_archive": "data.oxford102",
     "get_data": "dataset",
     "read_data": "data.photo_cache",
     "score": "evaluation",

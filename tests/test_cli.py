@@ -43,8 +43,8 @@ from flowercolor.checkpoint import (
 from flowercolor.cli import console, main
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
 from flowercolor.dataset import get_data, split_validation
-from flowercolor.download import Archive, Downloaded, download_archive
 from flowercolor.encoders import lite0_levels, load_pretrained
 from flowercolor.errors import DownloadError, SettingError
 from flowercolor.images import write_photo
@@ -424,7 +424,7 @@ def test_download_is_told_where_from_and_to_fetch_again(
         told.update(options)
         return Downloaded(archive, False, "md5", 1)
 
-    monkeypatch.setattr("flowercolor.download.download_archive", watched)
+    monkeypatch.setattr("flowercolor.data.oxford102.download_archive", watched)
     succeed("download", "--url", "http://127.0.0.1:9/x.tgz", "--force")
     assert (told["url"], told["force"]) == ("http://127.0.0.1:9/x.tgz", True)
 
@@ -532,7 +532,7 @@ def test_train_fetches_the_archive_where_it_is_missing(
         asked.append("archive")
         return Downloaded(archive, False, "md5", archive.stat().st_size)
 
-    monkeypatch.setattr("flowercolor.download.download_archive", fetched)
+    monkeypatch.setattr("flowercolor.data.oxford102.download_archive", fetched)
     result = succeed("train", "--epochs", "1", *TINY)
     assert asked == ["archive"]
     assert "10 photos to learn from, 2 to test on" in result.stderr
@@ -540,7 +540,7 @@ def test_train_fetches_the_archive_where_it_is_missing(
     def refused(**_: object) -> Downloaded:
         raise DownloadError("no line")
 
-    monkeypatch.setattr("flowercolor.download.download_archive", refused)
+    monkeypatch.setattr("flowercolor.data.oxford102.download_archive", refused)
     assert_one_line_of_error(flowercolor("train", *TINY), "no line")
 
 

@@ -36,7 +36,7 @@ FLOORS: tuple[set[str], ...] = (
         "render",
         "replay",
     },
-    {"checkpoint", "dataset", "download", "journal"},
+    {"checkpoint", "dataset", "data.oxford102", "journal"},
     {"colorizer", "evaluation", "feeding", "recognition"},
     {"batch", "engine", "report", "variants"},
     {"training"},

@@ -26,7 +26,7 @@ def download(
 
     A transfer that broke off goes on where it stopped. FLOWERCOLOR_CACHE_DIR moves the cache.
     """
-    from flowercolor.download import download_archive
+    from flowercolor.data.oxford102 import download_archive
 
     got = download_archive(url=url, from_file=from_file, force=force, progress=progress_of_leader())
     how = "its published MD5" if got.verified_by == "md5" else "each photo's published SHA-256"

@@ -107,11 +107,11 @@ def evaluate(
     from functools import partial
 
     from flowercolor.checkpoint import load_generator
+    from flowercolor.data.oxford102 import download_archive
     from flowercolor.data.photo_cache import check_outside, read_data
     from flowercolor.dataset import FlowerDataset, get_data, split_validation, with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
-    from flowercolor.download import download_archive
     from flowercolor.errors import DataError, SettingError
     from flowercolor.files import is_there
     from flowercolor.journal import read_metrics

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import requests
 
-from flowercolor import download
-from flowercolor.download import OXFORD_102, Archive, Downloaded, download_archive, fetch
+from flowercolor.data import oxford102 as download
+from flowercolor.data.oxford102 import OXFORD_102, Archive, Downloaded, download_archive, fetch
 from flowercolor.errors import DownloadError, SettingError, StorageError
 from flowercolor.progress import Task
 
