@@ -24,8 +24,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from flowercolor.config import TrainConfig
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
-from flowercolor.dataset import FlowerDataset
 from flowercolor.devices import pick_device, unrounded
 from flowercolor.engine import Engine
 from flowercolor.feeding import draw_epoch, feed, resident
@@ -139,7 +139,7 @@ def reading(archive: Path, folder: Path) -> None:
         script = (
             "import os, sys, time; from pathlib import Path; import train as benchmark\n"
             f"os.environ['FLOWERCOLOR_CACHE_DIR'] = {str(folder)!r}\n"
-            "from flowercolor.dataset import get_data\n"
+            "from flowercolor.data.dataset import get_data\n"
             f"start_s = time.perf_counter(); {code}\n"
             "print(f'{time.perf_counter() - start_s:.2f} s, ', end='')\n"
             "print(f'{benchmark.peak_bytes() / 1e9:.2f} GB resident at the most')"

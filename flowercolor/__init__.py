@@ -15,9 +15,9 @@ from flowercolor._version import __version__
 if TYPE_CHECKING:
     from flowercolor.colorizer import Colorizer, colorize
     from flowercolor.config import NetworkConfig, TrainConfig
+    from flowercolor.data.dataset import FlowerDataset, get_data
     from flowercolor.data.oxford102 import download_archive
     from flowercolor.data.photo_cache import read_data
-    from flowercolor.dataset import FlowerDataset, get_data
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation import Scores, score
     from flowercolor.networks import Discriminator, UNet
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Colorizer": "colorizer",
     "Discriminator": "networks",
-    "FlowerDataset": "dataset",
+    "FlowerDataset": "data.dataset",
     "FlowercolorError": "errors",
     "NetworkConfig": "config",
     "Scores": "evaluation",
@@ -34,7 +34,7 @@ _HOMES = {
     "UNet": "networks",
     "colorize": "colorizer",
     "download_archive": "data.oxford102",
-    "get_data": "dataset",
+    "get_data": "data.dataset",
     "read_data": "data.photo_cache",
     "score": "evaluation",
     "train": "training",

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
 from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
-from flowercolor.dataset import FlowerDataset
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import autocast, repeatable
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
 from flowercolor.errors import CheckpointError, SettingError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
-from flowercolor.dataset import FlowerDataset
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import memory_errors, repeatable, unrounded
 from flowercolor.distributed import gathered, portion, together
 from flowercolor.files import alike

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowercolor.config import TrainConfig
-from flowercolor.dataset import FlowerDataset, to_pairs
+from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.degradation import DRAWS, degrade
 from flowercolor.torchrun import ranks
 

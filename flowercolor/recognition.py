@@ -18,7 +18,7 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from flowercolor import paths
-from flowercolor.dataset import FlowerDataset
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import autocast
 from flowercolor.files import write_bytes
 from flowercolor.progress import Progress, Silent

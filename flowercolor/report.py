@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import check_outside
-from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import check_alike
 from flowercolor.evaluation import (
     FLOOR,

@@ -36,8 +36,8 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import STRIDE, Precision, TrainConfig
+from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.photo_cache import check_outside
-from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
 from flowercolor.encoders import check_pretrained, load_pretrained

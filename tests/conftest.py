@@ -21,8 +21,8 @@ import pytest
 from tests.pictures import tar_of
 
 if TYPE_CHECKING:
+    from flowercolor.data.dataset import FlowerDataset
     from flowercolor.data.photo_cache import Photos
-    from flowercolor.dataset import FlowerDataset
     from flowercolor.networks import UNet
 
 # Before torch is imported: threads that wait for each other in a busy loop make tiny networks
@@ -195,7 +195,7 @@ def in_ranks() -> Callable[..., list[Any]]:
 
 @pytest.fixture
 def flowers(photos: "Photos") -> "FlowerDataset":
-    from flowercolor.dataset import FlowerDataset
+    from flowercolor.data.dataset import FlowerDataset
 
     return FlowerDataset(photos, [7, 0, 3, 11, 5])
 

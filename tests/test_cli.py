@@ -43,8 +43,8 @@ from flowercolor.checkpoint import (
 from flowercolor.cli import console, main
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
-from flowercolor.dataset import get_data, split_validation
 from flowercolor.encoders import lite0_levels, load_pretrained
 from flowercolor.errors import DownloadError, SettingError
 from flowercolor.images import write_photo
@@ -791,7 +791,7 @@ def test_eval_judges_on_the_validation_part(
         images = json.loads(Path("results/scores.json").read_text())["images"]
         return {image["name"] for image in images}
 
-    monkeypatch.setattr("flowercolor.dataset.VALIDATION_EVERY", 3)
+    monkeypatch.setattr("flowercolor.data.dataset.VALIDATION_EVERY", 3)
     held = judged("--validation")
     assert held
     assert held <= {f"jpg/image_{number:05}.jpg" for number in (1, 4, 7, 10)}
@@ -803,7 +803,7 @@ def test_eval_judges_on_the_validation_part(
     told = succeed("eval", "--checkpoint", "child", "--validation", "--device", "cpu").stderr
     assert "child, or what it comes from, has learned from the validation part" in told
 
-    monkeypatch.setattr("flowercolor.dataset.VALIDATION_EVERY", 1)
+    monkeypatch.setattr("flowercolor.data.dataset.VALIDATION_EVERY", 1)
     refused = flowercolor("eval", "--validation")
     assert refused.exit_code == 1
     assert "too few to keep one in 1 apart" in last_line(refused.stderr)

@@ -18,8 +18,8 @@ from flowercolor import journal, training
 from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_checkpoint
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
-from flowercolor.dataset import FlowerDataset
 from flowercolor.distributed import (
     agree,
     average_buffers,

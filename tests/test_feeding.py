@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowercolor.config import TrainConfig
+from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.photo_cache import Photos
-from flowercolor.dataset import FlowerDataset, to_pairs
 from flowercolor.degradation import DRAWS
 from flowercolor.feeding import Batch, Drawn, draw_epoch, feed, resident
 

@@ -36,7 +36,7 @@ FLOORS: tuple[set[str], ...] = (
         "render",
         "replay",
     },
-    {"checkpoint", "dataset", "data.oxford102", "journal"},
+    {"checkpoint", "data.dataset", "data.oxford102", "journal"},
     {"colorizer", "evaluation", "feeding", "recognition"},
     {"batch", "engine", "report", "variants"},
     {"training"},

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from flowercolor import paths, recognition
 from flowercolor.color import to_rgb
+from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.photo_cache import Photos
-from flowercolor.dataset import FlowerDataset, read_labels
 from flowercolor.errors import DataError, StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, Painter, evaluate, summarize
 from flowercolor.progress import Silent, Task

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from flowercolor import report
 from flowercolor.config import NetworkConfig
+from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos, read_data
-from flowercolor.dataset import FlowerDataset
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, picture_files, score
 from flowercolor.metrics import colorfulness_per_image, measure

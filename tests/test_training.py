@@ -30,8 +30,8 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import NetworkConfig, Precision, TrainConfig
+from flowercolor.data.dataset import FlowerDataset, get_data
 from flowercolor.data.photo_cache import Photos
-from flowercolor.dataset import FlowerDataset, get_data
 from flowercolor.errors import (
     CheckpointError,
     DataError,

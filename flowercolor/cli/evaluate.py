@@ -107,9 +107,9 @@ def evaluate(
     from functools import partial
 
     from flowercolor.checkpoint import load_generator
+    from flowercolor.data.dataset import FlowerDataset, get_data, split_validation, with_twins
     from flowercolor.data.oxford102 import download_archive
     from flowercolor.data.photo_cache import check_outside, read_data
-    from flowercolor.dataset import FlowerDataset, get_data, split_validation, with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
     from flowercolor.errors import DataError, SettingError
@@ -169,7 +169,7 @@ def evaluate(
         judge = None
         if labels and train_set:
             # torchvision, which nothing else here needs
-            from flowercolor.dataset import read_labels
+            from flowercolor.data.dataset import read_labels
             from flowercolor.recognition import load_classifier, recognized
 
             classes = read_labels(labels, test_set.photos)

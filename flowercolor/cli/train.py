@@ -304,8 +304,8 @@ def train(
     Under torchrun, several processes or machines share every batch.
     """
     from flowercolor.checkpoint import BEST, LAST, find_checkpoint, find_run, read_info
+    from flowercolor.data.dataset import get_data, split_validation, with_twins
     from flowercolor.data.oxford102 import download_archive
-    from flowercolor.dataset import get_data, split_validation, with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, in_turn, joined
     from flowercolor.errors import DataError, SettingError

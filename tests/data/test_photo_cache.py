@@ -15,8 +15,8 @@ import pytest
 
 from flowercolor import paths
 from flowercolor.data import photo_cache as reader
+from flowercolor.data.dataset import get_data
 from flowercolor.data.photo_cache import Photos, read_data
-from flowercolor.dataset import get_data
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.progress import Silent
 from tests.pictures import plainly_decoded, tar_of

@@ -10,15 +10,15 @@ from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
 
-from flowercolor import dataset
-from flowercolor.data.photo_cache import Photos
-from flowercolor.dataset import (
+from flowercolor.data import dataset
+from flowercolor.data.dataset import (
     FlowerDataset,
     get_data,
     split_validation,
     to_pairs,
     with_twins,
 )
+from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError
 from tests.pictures import plainly_decoded
 
