@@ -25,10 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.loader import draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
 from flowercolor.devices import pick_device, unrounded
 from flowercolor.engine import Engine
-from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks import Discriminator, UNet
 

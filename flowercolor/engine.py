@@ -17,10 +17,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.loader import Batch
 from flowercolor.devices import autocast, repeatable
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
 from flowercolor.errors import CheckpointError, SettingError
-from flowercolor.feeding import Batch
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.metrics import colorfulness_per_image
 from flowercolor.networks import Discriminator, Supervised, UNet

@@ -37,6 +37,7 @@ from flowercolor.checkpoint import (
 )
 from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, read_labels
+from flowercolor.data.loader import draw_epoch, feed, resident
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
@@ -44,7 +45,6 @@ from flowercolor.encoders import check_pretrained, load_pretrained
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
-from flowercolor.feeding import draw_epoch, feed, resident
 from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import SAMPLES, Journal
 from flowercolor.networks import check_growth

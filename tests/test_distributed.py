@@ -19,6 +19,7 @@ from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_ch
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.loader import draw_epoch, feed
 from flowercolor.data.photo_cache import Photos
 from flowercolor.distributed import (
     agree,
@@ -31,7 +32,6 @@ from flowercolor.distributed import (
 )
 from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
-from flowercolor.feeding import draw_epoch, feed
 from flowercolor.journal import read_metrics
 from flowercolor.torchrun import ranks
 from flowercolor.training import TrainResult, train

@@ -15,10 +15,10 @@ from flowercolor import engine, replay
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.loader import Batch, draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, SettingError
-from flowercolor.feeding import Batch, draw_epoch, feed, resident
 from flowercolor.networks import Discriminator, UNet
 
 CPU = torch.device("cpu")

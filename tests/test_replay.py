@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor.feeding import Batch
+from flowercolor.data.loader import Batch
 from flowercolor.replay import WARM_UP, Replayed
 
 GB = 2**30
