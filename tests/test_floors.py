@@ -26,7 +26,7 @@ FLOORS: tuple[set[str], ...] = (
         "watch",
     },
     {
-        "degradation",
+        "data.degradation",
         "devices",
         "images",
         "networks",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset, to_pairs
-from flowercolor.degradation import DRAWS, degrade
+from flowercolor.data.degradation import DRAWS, degrade
 from flowercolor.torchrun import ranks
 
 __all__ = ["Batch", "Drawn", "draw_epoch", "feed", "resident"]

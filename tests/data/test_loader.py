@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset, to_pairs
+from flowercolor.data.degradation import DRAWS
 from flowercolor.data.loader import Batch, Drawn, draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
-from flowercolor.degradation import DRAWS
 
 CONFIG = TrainConfig(flip=True, crop=0.5, degrade=0.5)
 CPU = torch.device("cpu")

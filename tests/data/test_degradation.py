@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flowercolor.color import rgb_to_luma
-from flowercolor.degradation import DRAWS, NEUTRAL, degrade
+from flowercolor.data.degradation import DRAWS, NEUTRAL, degrade
 
 
 def draws(**changed: float) -> Tensor:
