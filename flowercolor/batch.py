@@ -25,7 +25,7 @@ from flowercolor.colorizer import Colorizer
 from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import alike, is_file, is_folder, is_there
-from flowercolor.images import (
+from flowercolor.photos.reader import (
     WRITABLE,
     Photo,
     encode_photo,

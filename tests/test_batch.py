@@ -27,8 +27,8 @@ from flowercolor.batch import Job, Outcome, Writing, convert, plan, run
 from flowercolor.colorizer import Colorizer
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import ImageError, SettingError
-from flowercolor.images import WRITABLE, read_photo, write_photo
 from flowercolor.networks import UNet
+from flowercolor.photos.reader import WRITABLE, read_photo, write_photo
 from flowercolor.progress import Silent
 
 Array = NDArray[Any]

@@ -28,7 +28,7 @@ FLOORS: tuple[set[str], ...] = (
     {
         "data.degradation",
         "devices",
-        "images",
+        "photos.reader",
         "networks",
         "data.photo_cache",
         "plots",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from flowercolor.images import read_photo
+from flowercolor.photos.reader import read_photo
 from tests.pictures import Array, deep_png, grey_of, noise, saved
 
 

@@ -152,7 +152,7 @@ def colorize(
     from flowercolor.checkpoint import find_checkpoint, read_info
     from flowercolor.colorizer import Colorizer
     from flowercolor.errors import SettingError
-    from flowercolor.images import SUFFIXES, output_format
+    from flowercolor.photos.reader import SUFFIXES, output_format
 
     progress = progress_of_leader()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
@@ -236,7 +236,7 @@ def _refuse_clashes(
     """Refuse arguments of which each is good and some do not go together."""
     from flowercolor.errors import SettingError
     from flowercolor.files import is_folder
-    from flowercolor.images import WRITABLE
+    from flowercolor.photos.reader import WRITABLE
 
     if "" in photos or output == "":
         raise SettingError(
@@ -303,7 +303,7 @@ def _color_stream(
     """Colour one photo, None being that of standard input; a target of None is standard output."""
     from flowercolor.batch import convert, remarks
     from flowercolor.files import write_bytes
-    from flowercolor.images import read_photo
+    from flowercolor.photos.reader import read_photo
 
     read = read_photo(photo or sys.stdin.buffer.read())
     colored = convert(read, colorizer, file_format, writing)
@@ -326,7 +326,7 @@ def _write_sheet(
     from flowercolor.batch import remarks
     from flowercolor.errors import SettingError
     from flowercolor.files import is_there
-    from flowercolor.images import read_photo, write_photo
+    from flowercolor.photos.reader import read_photo, write_photo
     from flowercolor.variants import variants
 
     sheet = job.target

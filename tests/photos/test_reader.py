@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 
-from flowercolor import images
 from flowercolor.errors import ImageError, SettingError, StorageError
-from flowercolor.images import encode_photo, output_format, read_photo, write_photo
+from flowercolor.photos import reader as images
+from flowercolor.photos.reader import encode_photo, output_format, read_photo, write_photo
 from tests.pictures import Array, deep_png, grey_of, noise, saved, smooth
 
 ORIENTATION = ExifTags.Base.Orientation

@@ -1,0 +1,1 @@
+"""People's photos as files: formats, pixels, color profiles, metadata."""
