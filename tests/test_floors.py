@@ -22,7 +22,7 @@ FLOORS: tuple[set[str], ...] = (
         "losses",
         "metrics",
         "paths",
-        "profiles",
+        "photos.icc",
         "watch",
     },
     {

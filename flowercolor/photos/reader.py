@@ -33,11 +33,12 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from flowercolor import files, profiles
+from flowercolor import files
 from flowercolor._version import __version__
 from flowercolor.config import QUALITY
 from flowercolor.errors import ImageError, SettingError, one_line
-from flowercolor.profiles import Pixels
+from flowercolor.photos import icc as profiles
+from flowercolor.photos.icc import Pixels
 
 __all__ = [
     "COLORED_CHROMA",
