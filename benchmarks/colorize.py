@@ -23,7 +23,7 @@ from flowercolor.checkpoint import bundled_checkpoint, load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.colorizer import Colorizer
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo, write_photo
 from flowercolor.render import render, shrink
 

@@ -30,7 +30,7 @@ from flowercolor.data.photo_cache import Photos
 from flowercolor.devices import pick_device, unrounded
 from flowercolor.engine import Engine
 from flowercolor.losses import adversarial_loss, discriminator_loss
-from flowercolor.networks import Discriminator, UNet
+from flowercolor.networks.unet import Discriminator, UNet
 
 STEPS = 3
 # So many that filling its queue does not count.

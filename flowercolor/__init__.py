@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from flowercolor.data.photo_cache import read_data
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation import Scores, score
-    from flowercolor.networks import Discriminator, UNet
+    from flowercolor.networks.unet import Discriminator, UNet
     from flowercolor.training import train
 
 _HOMES = {
     "Colorizer": "colorizer",
-    "Discriminator": "networks",
+    "Discriminator": "networks.unet",
     "FlowerDataset": "data.dataset",
     "FlowercolorError": "errors",
     "NetworkConfig": "config",
     "Scores": "evaluation",
     "TrainConfig": "config",
-    "UNet": "networks",
+    "UNet": "networks.unet",
     "colorize": "colorizer",
     "download_archive": "data.oxford102",
     "get_data": "data.dataset",

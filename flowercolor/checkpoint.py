@@ -28,7 +28,7 @@ from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, is_there, replacing
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 
 __all__ = [
     "BEST",

@@ -18,7 +18,7 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, Precision
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.errors import ImageError, SettingError
-from flowercolor.networks import UNet, fuse_batch_norm
+from flowercolor.networks.unet import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
 from flowercolor.render import render, shrink
 

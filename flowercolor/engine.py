@@ -23,7 +23,7 @@ from flowercolor.distributed import average_buffers, parallel, synchronized, tog
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.metrics import colorfulness_per_image
-from flowercolor.networks import Discriminator, Supervised, UNet
+from flowercolor.networks.unet import Discriminator, Supervised, UNet
 from flowercolor.replay import Replayed
 from flowercolor.torchrun import ranks, share
 

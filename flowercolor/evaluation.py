@@ -23,7 +23,7 @@ from flowercolor.metrics import (
     rgb_to_lab,
     saturated,
 )
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.plots import save_grid
 from flowercolor.progress import Progress, Silent
 

@@ -32,7 +32,7 @@ from flowercolor.evaluation import (
 from flowercolor.files import storage_errors, write_text
 from flowercolor.journal import LOSSES
 from flowercolor.metrics import SATURATED_CHROMA, Interval
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress
 from flowercolor.torchrun import ranks

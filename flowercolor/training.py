@@ -47,7 +47,7 @@ from flowercolor.errors import CheckpointError, DataError, SettingError, Trainin
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import SAMPLES, Journal
-from flowercolor.networks import check_growth
+from flowercolor.networks.unet import check_growth
 from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks

@@ -23,7 +23,7 @@ from tests.pictures import tar_of
 if TYPE_CHECKING:
     from flowercolor.data.dataset import FlowerDataset
     from flowercolor.data.photo_cache import Photos
-    from flowercolor.networks import UNet
+    from flowercolor.networks.unet import UNet
 
 # Before torch is imported: threads that wait for each other in a busy loop make tiny networks
 # twenty times slower on a machine that has other work to do.
@@ -206,7 +206,7 @@ def generator(request: pytest.FixtureRequest) -> "UNet":
     import torch
 
     from flowercolor.config import NetworkConfig
-    from flowercolor.networks import UNet
+    from flowercolor.networks.unet import UNet
 
     torch.manual_seed(3)
     generator = UNet(NetworkConfig(2, request.param))

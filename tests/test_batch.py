@@ -27,7 +27,7 @@ from flowercolor.batch import Job, Outcome, Writing, convert, plan, run
 from flowercolor.colorizer import Colorizer
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import ImageError, SettingError
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import WRITABLE, read_photo, write_photo
 from flowercolor.progress import Silent
 

@@ -34,7 +34,7 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.evaluation import generate
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 
 CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)
 INFO = CheckpointInfo(CONFIG, 3, 5, 0.08, 0.07, {"name": "flowers.tgz", "train_photos": 10})

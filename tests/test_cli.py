@@ -47,7 +47,7 @@ from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
 from flowercolor.encoders import lite0_levels, load_pretrained
 from flowercolor.errors import DownloadError, SettingError
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import write_photo
 from flowercolor.recipes import RECIPES
 from flowercolor.variants import variants

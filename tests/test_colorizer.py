@@ -20,7 +20,7 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.colorizer import Colorizer, colorize
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent
 from flowercolor.render import shrink
 from tests.pictures import Array, grey_of

@@ -19,7 +19,7 @@ from flowercolor.data.loader import Batch, draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, SettingError
-from flowercolor.networks import Discriminator, UNet
+from flowercolor.networks.unet import Discriminator, UNet
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)

@@ -29,7 +29,7 @@ from flowercolor.evaluation import (
     summarize,
 )
 from flowercolor.metrics import colorfulness_per_image, measure, rgb_to_lab, saturated
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent, Task
 
 

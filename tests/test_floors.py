@@ -29,7 +29,7 @@ FLOORS: tuple[set[str], ...] = (
         "data.degradation",
         "devices",
         "photos.reader",
-        "networks",
+        "networks.unet",
         "data.photo_cache",
         "plots",
         "recipes",

@@ -16,7 +16,7 @@ from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.evaluation import FLOOR, TRUTH, picture_files, score
 from flowercolor.metrics import colorfulness_per_image, measure
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.report import COLUMNS, RECOGNITION, write_results
 
 

@@ -43,7 +43,7 @@ from flowercolor.errors import (
 from flowercolor.evaluation import Scores, score
 from flowercolor.files import write_text
 from flowercolor.journal import read_metrics
-from flowercolor.networks import Discriminator, UNet
+from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.paths import archive_path
 from flowercolor.progress import Silent, Task
 from flowercolor.training import TrainResult, find_source, read_source, train

@@ -5,7 +5,7 @@ import torch
 from flowercolor.colorizer import Colorizer
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import SettingError
-from flowercolor.networks import UNet
+from flowercolor.networks.unet import UNet
 from flowercolor.variants import variants
 
 

@@ -9,7 +9,7 @@ from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.encoders import prepared
 from flowercolor.errors import SettingError
-from flowercolor.networks import Discriminator, Supervised, UNet, fuse_batch_norm
+from flowercolor.networks.unet import Discriminator, Supervised, UNet, fuse_batch_norm
 
 
 def test_the_designed_generator_has_31_million_weights() -> None:
