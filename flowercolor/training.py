@@ -41,12 +41,12 @@ from flowercolor.data.loader import draw_epoch, feed, resident
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
-from flowercolor.encoders import check_pretrained, load_pretrained
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import SAMPLES, Journal
+from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import check_growth
 from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.progress import Progress, Silent

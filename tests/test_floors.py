@@ -17,7 +17,7 @@ FLOORS: tuple[set[str], ...] = (
         "color",
         "config",
         "distributed",
-        "encoders",
+        "networks.efficientnet_lite",
         "files",
         "losses",
         "metrics",

@@ -12,8 +12,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
-from flowercolor.encoders import LITE0_CHANNELS, lite0_levels, prepared
 from flowercolor.errors import SettingError
+from flowercolor.networks.efficientnet_lite import LITE0_CHANNELS, lite0_levels, prepared
 
 __all__ = ["Discriminator", "Supervised", "UNet", "check_growth", "fuse_batch_norm"]
 

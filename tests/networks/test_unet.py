@@ -7,8 +7,8 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
-from flowercolor.encoders import prepared
 from flowercolor.errors import SettingError
+from flowercolor.networks.efficientnet_lite import prepared
 from flowercolor.networks.unet import Discriminator, Supervised, UNet, fuse_batch_norm
 
 

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from flowercolor import encoders
-from flowercolor.encoders import (
+from flowercolor.errors import SettingError
+from flowercolor.networks import efficientnet_lite as encoders
+from flowercolor.networks.efficientnet_lite import (
     LITE0_CHANNELS,
     check_pretrained,
     lite0_levels,
     load_pretrained,
     prepared,
 )
-from flowercolor.errors import SettingError
 
 
 @pytest.fixture
