@@ -15,7 +15,7 @@ from torchvision.utils import make_grid
 from flowercolor.checkpoint import find_checkpoint, load_generator
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import get_data
-from flowercolor.evaluation import generate, score
+from flowercolor.evaluation.scoring import generate, score
 from flowercolor.plots import save_picture
 
 EACH = 4

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowercolor.data.oxford102 import download_archive
     from flowercolor.data.photo_cache import read_data
     from flowercolor.errors import FlowercolorError
-    from flowercolor.evaluation import Scores, score
+    from flowercolor.evaluation.scoring import Scores, score
     from flowercolor.networks.unet import Discriminator, UNet
     from flowercolor.training import train
 
@@ -29,14 +29,14 @@ _HOMES = {
     "FlowerDataset": "data.dataset",
     "FlowercolorError": "errors",
     "NetworkConfig": "config",
-    "Scores": "evaluation",
+    "Scores": "evaluation.scoring",
     "TrainConfig": "config",
     "UNet": "networks.unet",
     "colorize": "colorizer",
     "download_archive": "data.oxford102",
     "get_data": "data.dataset",
     "read_data": "data.photo_cache",
-    "score": "evaluation",
+    "score": "evaluation.scoring",
     "train": "training",
 }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.distributed import check_alike
-from flowercolor.evaluation import (
+from flowercolor.evaluation.scoring import (
     FLOOR,
     MEDIAN,
     MEDIAN_BY_LUMA,

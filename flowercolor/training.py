@@ -43,7 +43,7 @@ from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
 from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
-from flowercolor.evaluation import Scores, generate, score
+from flowercolor.evaluation.scoring import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.journal import SAMPLES, Journal
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained

@@ -33,7 +33,7 @@ from flowercolor.checkpoint import (
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
-from flowercolor.evaluation import generate
+from flowercolor.evaluation.scoring import generate
 from flowercolor.networks.unet import UNet
 
 CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)

@@ -37,7 +37,7 @@ FLOORS: tuple[set[str], ...] = (
         "replay",
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
-    {"colorizer", "evaluation", "data.loader", "recognition"},
+    {"colorizer", "evaluation.scoring", "data.loader", "recognition"},
     {"batch", "engine", "report", "variants"},
     {"training"},
     {"cli"},

@@ -13,7 +13,7 @@ from flowercolor.color import to_rgb
 from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError, StorageError
-from flowercolor.evaluation import FLOOR, TRUTH, Painter, evaluate, summarize
+from flowercolor.evaluation.scoring import FLOOR, TRUTH, Painter, evaluate, summarize
 from flowercolor.progress import Silent, Task
 from flowercolor.recognition import load_classifier, recognized
 

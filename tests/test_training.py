@@ -40,7 +40,7 @@ from flowercolor.errors import (
     StorageError,
     TrainingError,
 )
-from flowercolor.evaluation import Scores, score
+from flowercolor.evaluation.scoring import Scores, score
 from flowercolor.files import write_text
 from flowercolor.journal import read_metrics
 from flowercolor.networks.unet import Discriminator, UNet

@@ -215,7 +215,7 @@ def _chosen(
     """By the name of its row, each checkpoint, and of a dial where it is to stand."""
     from flowercolor.checkpoint import BEST, LAST, find_checkpoint, name_of
     from flowercolor.errors import SettingError
-    from flowercolor.evaluation import OTHER_ROWS
+    from flowercolor.evaluation.scoring import OTHER_ROWS
 
     if vividness and compare:
         raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")

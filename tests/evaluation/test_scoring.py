@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import evaluation
 from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.distributed import joined
 from flowercolor.errors import DeviceError
-from flowercolor.evaluation import (
+from flowercolor.evaluation import scoring as evaluation
+from flowercolor.evaluation.scoring import (
     FLOOR,
     TRUTH,
     Painter,

@@ -1,0 +1,1 @@
+"""Scores of a generator, and what they are compared with."""
