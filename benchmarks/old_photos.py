@@ -22,8 +22,8 @@ from flowercolor.checkpoint import find_checkpoint, load_generator
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.degradation import DRAWS, NEUTRAL, degrade
+from flowercolor.evaluation.metrics import colorfulness_per_image, l1_per_image
 from flowercolor.evaluation.scoring import generate
-from flowercolor.metrics import colorfulness_per_image, l1_per_image
 
 SIZE_PX = 128
 TOGETHER = 32

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from flowercolor.colorizer import Colorizer
-from flowercolor.metrics import colorfulness_per_image, l1_per_image
+from flowercolor.evaluation.metrics import colorfulness_per_image, l1_per_image
 
 SIZES_PX = (64, 96, 128, 160, 192, 224, 256, 320)
 

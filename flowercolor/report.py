@@ -13,6 +13,7 @@ from torch import Tensor
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.distributed import check_alike
+from flowercolor.evaluation.metrics import SATURATED_CHROMA, Interval
 from flowercolor.evaluation.scoring import (
     FLOOR,
     MEDIAN,
@@ -31,7 +32,6 @@ from flowercolor.evaluation.scoring import (
 )
 from flowercolor.files import storage_errors, write_text
 from flowercolor.journal import LOSSES
-from flowercolor.metrics import SATURATED_CHROMA, Interval
 from flowercolor.networks.unet import UNet
 from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress

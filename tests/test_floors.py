@@ -20,7 +20,7 @@ FLOORS: tuple[set[str], ...] = (
         "networks.efficientnet_lite",
         "files",
         "losses",
-        "metrics",
+        "evaluation.metrics",
         "paths",
         "photos.icc",
         "watch",

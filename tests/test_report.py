@@ -14,8 +14,8 @@ from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError, StorageError
+from flowercolor.evaluation.metrics import colorfulness_per_image, measure
 from flowercolor.evaluation.scoring import FLOOR, TRUTH, picture_files, score
-from flowercolor.metrics import colorfulness_per_image, measure
 from flowercolor.networks.unet import UNet
 from flowercolor.report import COLUMNS, RECOGNITION, write_results
 

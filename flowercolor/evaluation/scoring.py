@@ -13,8 +13,7 @@ from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import memory_errors, repeatable, unrounded
 from flowercolor.distributed import gathered, portion, together
-from flowercolor.files import alike
-from flowercolor.metrics import (
+from flowercolor.evaluation.metrics import (
     Interval,
     bootstrap,
     colorfulness_per_image,
@@ -23,6 +22,7 @@ from flowercolor.metrics import (
     rgb_to_lab,
     saturated,
 )
+from flowercolor.files import alike
 from flowercolor.networks.unet import UNet
 from flowercolor.plots import save_grid
 from flowercolor.progress import Progress, Silent

@@ -16,6 +16,7 @@ from flowercolor.data.photo_cache import Photos
 from flowercolor.distributed import joined
 from flowercolor.errors import DeviceError
 from flowercolor.evaluation import scoring as evaluation
+from flowercolor.evaluation.metrics import colorfulness_per_image, measure, rgb_to_lab, saturated
 from flowercolor.evaluation.scoring import (
     FLOOR,
     TRUTH,
@@ -28,7 +29,6 @@ from flowercolor.evaluation.scoring import (
     score,
     summarize,
 )
-from flowercolor.metrics import colorfulness_per_image, measure, rgb_to_lab, saturated
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent, Task
 

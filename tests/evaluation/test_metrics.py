@@ -8,8 +8,8 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from flowercolor import metrics
-from flowercolor.metrics import (
+from flowercolor.evaluation import metrics
+from flowercolor.evaluation.metrics import (
     PSNR_LIMIT_DB,
     bootstrap,
     ciede2000,
