@@ -815,7 +815,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
     trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"EPOCHS": 1, "CROP_PX": 16, "SIZE_PX": 16}.items():
-        monkeypatch.setattr(f"flowercolor.recognition.{name}", value)
+        monkeypatch.setattr(f"flowercolor.evaluation.classifier.{name}", value)
     table = write_labels(here)
     for _ in range(2):
         result = succeed("eval", "--labels", "labels.csv", "--device", "cpu")
@@ -830,7 +830,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
         assert "looks like its flower" in result.stdout
         assert len(list((paths.cache_dir() / "classifiers").iterdir())) == 1
         # The second time it is not trained again.
-        monkeypatch.setattr("flowercolor.recognition._train", None)
+        monkeypatch.setattr("flowercolor.evaluation.classifier._train", None)
 
     table.write_text("\n".join(table.read_text().splitlines()[:-3]))
     result = flowercolor("eval", "--labels", "labels.csv")

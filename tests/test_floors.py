@@ -37,7 +37,7 @@ FLOORS: tuple[set[str], ...] = (
         "replay",
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
-    {"colorizer", "evaluation.scoring", "data.loader", "recognition"},
+    {"colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
     {"batch", "engine", "report", "variants"},
     {"training"},
     {"cli"},

@@ -170,7 +170,7 @@ def evaluate(
         if labels and train_set:
             # torchvision, which nothing else here needs
             from flowercolor.data.dataset import read_labels
-            from flowercolor.recognition import load_classifier, recognized
+            from flowercolor.evaluation.classifier import load_classifier, recognized
 
             classes = read_labels(labels, test_set.photos)
             with in_turn():

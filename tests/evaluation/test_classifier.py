@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from flowercolor import paths, recognition
+from flowercolor import paths
 from flowercolor.color import to_rgb
 from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError, StorageError
+from flowercolor.evaluation import classifier as recognition
+from flowercolor.evaluation.classifier import load_classifier, recognized
 from flowercolor.evaluation.scoring import FLOOR, TRUTH, Painter, evaluate, summarize
 from flowercolor.progress import Silent, Task
-from flowercolor.recognition import load_classifier, recognized
 
 AS_SHIPPED = {name: getattr(recognition, name) for name in ("CROP_PX", "SIZE_PX", "autocast")}
 COUNT, CLASSES = 36, 3
