@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from flowercolor.errors import SettingError
+from flowercolor.evaluation.plots import plot_losses, save_grid
 from flowercolor.files import is_file, storage_errors, write_text
-from flowercolor.plots import plot_losses, save_grid
 from flowercolor.progress import Progress
 from flowercolor.watch import verdict
 

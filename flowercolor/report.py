@@ -14,6 +14,7 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.distributed import check_alike
 from flowercolor.evaluation.metrics import SATURATED_CHROMA, Interval
+from flowercolor.evaluation.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.evaluation.scoring import (
     FLOOR,
     MEDIAN,
@@ -33,7 +34,6 @@ from flowercolor.evaluation.scoring import (
 from flowercolor.files import storage_errors, write_text
 from flowercolor.journal import LOSSES
 from flowercolor.networks.unet import UNet
-from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.progress import Progress
 from flowercolor.torchrun import ranks
 

@@ -31,7 +31,7 @@ FLOORS: tuple[set[str], ...] = (
         "photos.reader",
         "networks.unet",
         "data.photo_cache",
-        "plots",
+        "evaluation.plots",
         "recipes",
         "render",
         "replay",

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import engine, journal, plots, training
+from flowercolor import engine, journal, training
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -40,6 +40,7 @@ from flowercolor.errors import (
     StorageError,
     TrainingError,
 )
+from flowercolor.evaluation import plots
 from flowercolor.evaluation.scoring import Scores, score
 from flowercolor.files import write_text
 from flowercolor.journal import read_metrics

@@ -22,9 +22,9 @@ from flowercolor.evaluation.metrics import (
     rgb_to_lab,
     saturated,
 )
+from flowercolor.evaluation.plots import save_grid
 from flowercolor.files import alike
 from flowercolor.networks.unet import UNet
-from flowercolor.plots import save_grid
 from flowercolor.progress import Progress, Silent
 
 __all__ = [

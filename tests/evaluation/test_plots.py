@@ -10,7 +10,13 @@ import torch
 from matplotlib.figure import Figure
 
 from flowercolor.errors import ImageError
-from flowercolor.plots import plot_losses, plot_scores, plot_trade, save_grid, save_picture
+from flowercolor.evaluation.plots import (
+    plot_losses,
+    plot_scores,
+    plot_trade,
+    save_grid,
+    save_picture,
+)
 
 
 def read(path: Path) -> npt.NDArray[np.uint8]:
@@ -70,7 +76,9 @@ def test_names_that_would_lie_over_each_other_are_a_line_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr("flowercolor.plots._save_figure", lambda figure, _: figures.append(figure))
+    monkeypatch.setattr(
+        "flowercolor.evaluation.plots._save_figure", lambda figure, _: figures.append(figure)
+    )
     points = {f"dial {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"grey photo": (0.09, 0.0)}
     plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png")
     [figure] = figures
