@@ -38,7 +38,7 @@ FLOORS: tuple[set[str], ...] = (
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
     {"colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
-    {"batch", "engine", "report", "variants"},
+    {"batch", "engine", "evaluation.report", "variants"},
     {"training"},
     {"cli"},
     {"__main__"},

@@ -18,7 +18,7 @@ from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
     from flowercolor.checkpoint import CheckpointInfo
-    from flowercolor.report import Table
+    from flowercolor.evaluation.report import Table
 
 __all__ = ["evaluate"]
 
@@ -113,9 +113,9 @@ def evaluate(
     from flowercolor.devices import pick_device
     from flowercolor.distributed import in_turn, joined
     from flowercolor.errors import DataError, SettingError
+    from flowercolor.evaluation.report import SCORES, TABLES, write_results
     from flowercolor.files import is_there
     from flowercolor.journal import read_metrics
-    from flowercolor.report import SCORES, TABLES, write_results
     from flowercolor.training import find_source, read_source
 
     if whole and (twins or labels or validation):

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import report
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError, StorageError
+from flowercolor.evaluation import report
 from flowercolor.evaluation.metrics import colorfulness_per_image, measure
+from flowercolor.evaluation.report import COLUMNS, RECOGNITION, write_results
 from flowercolor.evaluation.scoring import FLOOR, TRUTH, picture_files, score
 from flowercolor.networks.unet import UNet
-from flowercolor.report import COLUMNS, RECOGNITION, write_results
 
 
 def test_the_results_folder_agrees_with_itself(
