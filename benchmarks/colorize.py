@@ -21,8 +21,8 @@ from timing import compare, seconds
 from flowercolor.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
 from flowercolor.checkpoint import bundled_checkpoint, load_generator
 from flowercolor.color import rgb_to_chroma
-from flowercolor.colorizer import Colorizer
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
+from flowercolor.inference.colorizer import Colorizer
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo, write_photo
 from flowercolor.render import render, shrink

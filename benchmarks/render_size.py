@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from flowercolor.colorizer import Colorizer
 from flowercolor.evaluation.metrics import colorfulness_per_image, l1_per_image
+from flowercolor.inference.colorizer import Colorizer
 
 SIZES_PX = (64, 96, 128, 160, 192, 224, 256, 320)
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from flowercolor._version import __version__
 
 if TYPE_CHECKING:
-    from flowercolor.colorizer import Colorizer, colorize
     from flowercolor.config import NetworkConfig, TrainConfig
     from flowercolor.data.dataset import FlowerDataset, get_data
     from flowercolor.data.oxford102 import download_archive
     from flowercolor.data.photo_cache import read_data
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation.scoring import Scores, score
+    from flowercolor.inference.colorizer import Colorizer, colorize
     from flowercolor.networks.unet import Discriminator, UNet
     from flowercolor.training import train
 
 _HOMES = {
-    "Colorizer": "colorizer",
+    "Colorizer": "inference.colorizer",
     "Discriminator": "networks.unet",
     "FlowerDataset": "data.dataset",
     "FlowercolorError": "errors",
@@ -32,7 +32,7 @@ _HOMES = {
     "Scores": "evaluation.scoring",
     "TrainConfig": "config",
     "UNet": "networks.unet",
-    "colorize": "colorizer",
+    "colorize": "inference.colorizer",
     "download_archive": "data.oxford102",
     "get_data": "data.dataset",
     "read_data": "data.photo_cache",

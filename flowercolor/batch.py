@@ -21,10 +21,10 @@ import numpy.typing as npt
 import torch
 
 from flowercolor._version import __version__
-from flowercolor.colorizer import Colorizer
 from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import alike, is_file, is_folder, is_there
+from flowercolor.inference.colorizer import Colorizer
 from flowercolor.photos.reader import (
     WRITABLE,
     Photo,

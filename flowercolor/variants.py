@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from flowercolor.colorizer import Colorizer
 from flowercolor.config import MAX_VARIANTS
 from flowercolor.errors import SettingError
+from flowercolor.inference.colorizer import Colorizer
 
 __all__ = ["variants"]
 

@@ -37,7 +37,7 @@ FLOORS: tuple[set[str], ...] = (
         "replay",
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
-    {"colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
+    {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
     {"batch", "engine", "evaluation.report", "variants"},
     {"training"},
     {"cli"},

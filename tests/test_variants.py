@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from flowercolor.colorizer import Colorizer
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import SettingError
+from flowercolor.inference.colorizer import Colorizer
 from flowercolor.networks.unet import UNet
 from flowercolor.variants import variants
 

@@ -34,7 +34,7 @@ from flowercolor.torchrun import ranks, share
 
 if TYPE_CHECKING:
     from flowercolor.batch import Job, Writing
-    from flowercolor.colorizer import Colorizer
+    from flowercolor.inference.colorizer import Colorizer
     from flowercolor.progress import Progress
 
 __all__ = ["colorize"]
@@ -150,8 +150,8 @@ def colorize(
     """
     from flowercolor.batch import Writing, plan
     from flowercolor.checkpoint import find_checkpoint, read_info
-    from flowercolor.colorizer import Colorizer
     from flowercolor.errors import SettingError
+    from flowercolor.inference.colorizer import Colorizer
     from flowercolor.photos.reader import SUFFIXES, output_format
 
     progress = progress_of_leader()

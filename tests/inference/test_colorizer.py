@@ -14,12 +14,13 @@ from PIL import Image
 from torch import nn
 
 import flowercolor
-from flowercolor import checkpoint, colorizer, paths
+from flowercolor import checkpoint, paths
 from flowercolor.checkpoint import BEST, CheckpointInfo, load_generator, save_checkpoint
 from flowercolor.color import rgb_to_chroma
-from flowercolor.colorizer import Colorizer, colorize
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
+from flowercolor.inference import colorizer
+from flowercolor.inference.colorizer import Colorizer, colorize
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent
 from flowercolor.render import shrink
@@ -415,7 +416,7 @@ def test_a_working_size_beyond_all_memory_says_what_helps(monkeypatch: pytest.Mo
     def shrink(*_: Any) -> None:
         raise MemoryError("Unable to allocate 37.3 GiB")
 
-    monkeypatch.setattr("flowercolor.colorizer.shrink", shrink)
+    monkeypatch.setattr("flowercolor.inference.colorizer.shrink", shrink)
     with pytest.raises(DeviceError, match=r"37\.3 GiB; give a smaller --render-size"):
         make_colorizer()(photo((20, 30)))
 

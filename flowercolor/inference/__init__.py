@@ -1,0 +1,1 @@
+"""Coloring photos: one, or many files."""
