@@ -23,9 +23,9 @@ from flowercolor.checkpoint import bundled_checkpoint, load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo, write_photo
-from flowercolor.render import render, shrink
 
 JPEG = [
     cv2.IMWRITE_JPEG_QUALITY,

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from flowercolor.color import rgb_to_chroma
-from flowercolor.render import render, shrink
+from flowercolor.inference.upsampling import render, shrink
 
 SIZES_PX = (96, 128, 160, 192, 256)
 

@@ -25,6 +25,7 @@ from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import alike, is_file, is_folder, is_there
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.upsampling import render
 from flowercolor.photos.reader import (
     WRITABLE,
     Photo,
@@ -38,7 +39,6 @@ from flowercolor.photos.reader import (
     write_photo,
 )
 from flowercolor.progress import Progress, Silent
-from flowercolor.render import render
 
 __all__ = [
     "Job",

@@ -33,7 +33,7 @@ FLOORS: tuple[set[str], ...] = (
         "data.photo_cache",
         "evaluation.plots",
         "recipes",
-        "render",
+        "inference.upsampling",
         "replay",
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},

@@ -18,9 +18,9 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, Precision
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.errors import ImageError, SettingError
+from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
-from flowercolor.render import render, shrink
 
 __all__ = ["Colorizer", "colorize"]
 

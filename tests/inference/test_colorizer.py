@@ -21,9 +21,9 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
 from flowercolor.inference import colorizer
 from flowercolor.inference.colorizer import Colorizer, colorize
+from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent
-from flowercolor.render import shrink
 from tests.pictures import Array, grey_of
 
 

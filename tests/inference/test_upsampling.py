@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowercolor import render as module
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
-from flowercolor.render import render, shrink
+from flowercolor.inference import upsampling as module
+from flowercolor.inference.upsampling import render, shrink
 
 Array = npt.NDArray[Any]
 SIDES = st.integers(1, 40)
