@@ -18,10 +18,10 @@ import numpy.typing as npt
 import torch
 from timing import compare, seconds
 
-from flowercolor.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
 from flowercolor.checkpoint import bundled_checkpoint, load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
+from flowercolor.inference.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet

@@ -32,7 +32,6 @@ from typer.testing import CliRunner
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.batch import CHUNK_PHOTOS
 from flowercolor.checkpoint import (
     CheckpointInfo,
     load_generator,
@@ -46,6 +45,7 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
 from flowercolor.errors import DownloadError, SettingError
+from flowercolor.inference.batch import CHUNK_PHOTOS
 from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import write_photo
@@ -994,8 +994,8 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
 
     with monkeypatch.context() as patch:
         patch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
-        patch.setattr("flowercolor.batch.write_photo", waiting)
-        patch.setattr("flowercolor.batch.WORKERS", 1)
+        patch.setattr("flowercolor.inference.batch.write_photo", waiting)
+        patch.setattr("flowercolor.inference.batch.WORKERS", 1)
         result = flowercolor("colorize", "box", "--checkpoint", weights)
     assert result.exit_code == 130
     written = list((here / "box_color").iterdir())
@@ -1504,7 +1504,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def odd(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("flowercolor.batch.plan", odd)
+    monkeypatch.setattr("flowercolor.inference.batch.plan", odd)
     result = flowercolor("colorize", "a.png")
     assert_one_line_of_error(result, "unexpected RuntimeError: two lines", "--debug")
     with pytest.raises(RuntimeError, match="two\nlines"):

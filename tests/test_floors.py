@@ -38,7 +38,7 @@ FLOORS: tuple[set[str], ...] = (
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
     {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
-    {"batch", "engine", "evaluation.report", "variants"},
+    {"inference.batch", "engine", "evaluation.report", "variants"},
     {"training"},
     {"cli"},
     {"__main__"},

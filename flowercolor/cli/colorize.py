@@ -33,7 +33,7 @@ from flowercolor.config import (
 from flowercolor.torchrun import ranks, share
 
 if TYPE_CHECKING:
-    from flowercolor.batch import Job, Writing
+    from flowercolor.inference.batch import Job, Writing
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.progress import Progress
 
@@ -148,9 +148,9 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
-    from flowercolor.batch import Writing, plan
     from flowercolor.checkpoint import find_checkpoint, read_info
     from flowercolor.errors import SettingError
+    from flowercolor.inference.batch import Writing, plan
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.photos.reader import SUFFIXES, output_format
 
@@ -282,8 +282,8 @@ def _is_stdin(path: Path) -> bool:
 
 def _is_free(target: Path, writing: "Writing") -> bool:
     """Whether a result may be written there, which may replace another; says so if it may not."""
-    from flowercolor.batch import check_target
     from flowercolor.files import is_there
+    from flowercolor.inference.batch import check_target
 
     if is_there(target):
         if not writing.overwrite:
@@ -301,8 +301,8 @@ def _color_stream(
     writing: "Writing",
 ) -> None:
     """Colour one photo, None being that of standard input; a target of None is standard output."""
-    from flowercolor.batch import convert, remarks
     from flowercolor.files import write_bytes
+    from flowercolor.inference.batch import convert, remarks
     from flowercolor.photos.reader import read_photo
 
     read = read_photo(photo or sys.stdin.buffer.read())
@@ -323,9 +323,9 @@ def _write_sheet(
     colorizers: "Mapping[str, Colorizer]",
     writing: "Writing",
 ) -> None:
-    from flowercolor.batch import remarks
     from flowercolor.errors import SettingError
     from flowercolor.files import is_there
+    from flowercolor.inference.batch import remarks
     from flowercolor.photos.reader import read_photo, write_photo
     from flowercolor.variants import variants
 
@@ -359,8 +359,8 @@ def _color_photos(
     """Colour this process's share of the photos, and tell of each."""
     import torch
 
-    from flowercolor.batch import run
     from flowercolor.distributed import ending_together, joined
+    from flowercolor.inference.batch import run
 
     mine = _shared(jobs)
     count: Counter[str] = Counter()

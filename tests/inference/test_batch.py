@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from flowercolor import batch
 from flowercolor._version import __version__
-from flowercolor.batch import Job, Outcome, Writing, convert, plan, run
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import ImageError, SettingError
+from flowercolor.inference import batch
+from flowercolor.inference.batch import Job, Outcome, Writing, convert, plan, run
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import WRITABLE, read_photo, write_photo
