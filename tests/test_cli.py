@@ -46,11 +46,11 @@ from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
 from flowercolor.errors import DownloadError, SettingError
 from flowercolor.inference.batch import CHUNK_PHOTOS
+from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import write_photo
 from flowercolor.recipes import RECIPES
-from flowercolor.variants import variants
 
 COMMANDS = ("colorize", "download", "train", "eval", "join", "models")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
@@ -1282,7 +1282,7 @@ def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
         shown.extend(colorizers)
         return variants(luma, colorizers, count)
 
-    monkeypatch.setattr("flowercolor.variants.variants", sheet)
+    monkeypatch.setattr("flowercolor.inference.contact_sheet.variants", sheet)
     args = ["--variants", str(count), "--checkpoint", "dial.safetensors", *options]
     succeed("colorize", "a.png", *args)
     assert shown == labels

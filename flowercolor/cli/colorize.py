@@ -326,8 +326,8 @@ def _write_sheet(
     from flowercolor.errors import SettingError
     from flowercolor.files import is_there
     from flowercolor.inference.batch import remarks
+    from flowercolor.inference.contact_sheet import variants
     from flowercolor.photos.reader import read_photo, write_photo
-    from flowercolor.variants import variants
 
     sheet = job.target
     if sheet != target:  # which names no file of its own

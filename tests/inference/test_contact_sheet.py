@@ -5,8 +5,8 @@ import torch
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import SettingError
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.unet import UNet
-from flowercolor.variants import variants
 
 
 def colorizer(seed: int = 0) -> Colorizer:
