@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flowercolor.evaluation.scoring import Scores, score
     from flowercolor.inference.colorizer import Colorizer, colorize
     from flowercolor.networks.unet import Discriminator, UNet
-    from flowercolor.training import train
+    from flowercolor.training.loop import train
 
 _HOMES = {
     "Colorizer": "inference.colorizer",
@@ -37,7 +37,7 @@ _HOMES = {
     "get_data": "data.dataset",
     "read_data": "data.photo_cache",
     "score": "evaluation.scoring",
-    "train": "training",
+    "train": "training.loop",
 }
 
 __all__ = [

@@ -131,7 +131,7 @@ def _start_ranks(size: int, function: Callable[..., Any], *args: Any) -> Iterato
     # A server that has imported torch once forks each process in no time.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["flowercolor.training", "matplotlib.figure", "rich.progress", "torch._dynamo"]
+        ["flowercolor.training.loop", "matplotlib.figure", "rich.progress", "torch._dynamo"]
     )
     store = distributed.TCPStore(  # type: ignore[attr-defined]
         "127.0.0.1", 0, is_master=True, wait_for_workers=False

@@ -411,7 +411,7 @@ def test_how_to_compute_reaches_the_engine(
         told.extend(args[2:4])
         raise SettingError("enough")
 
-    monkeypatch.setattr("flowercolor.training.Engine", engine)
+    monkeypatch.setattr("flowercolor.training.loop.Engine", engine)
     options = ["--precision", "bf16", "--compile", "--out", "run"]
     assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 2
     assert told == ["bf16", True]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from flowercolor import journal, training
+from flowercolor import journal
 from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_checkpoint
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -34,7 +34,8 @@ from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.journal import read_metrics
 from flowercolor.torchrun import ranks
-from flowercolor.training import TrainResult, train
+from flowercolor.training import loop as training
+from flowercolor.training.loop import TrainResult, train
 
 InRanks = Callable[..., list[Any]]
 StartRanks = Callable[..., AbstractContextManager[list[Any]]]

@@ -39,7 +39,7 @@ FLOORS: tuple[set[str], ...] = (
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
     {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
     {"inference.batch", "engine", "evaluation.report", "inference.contact_sheet"},
-    {"training"},
+    {"training.loop"},
     {"cli"},
     {"__main__"},
 )

@@ -116,7 +116,7 @@ def evaluate(
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
     from flowercolor.files import is_there
     from flowercolor.journal import read_metrics
-    from flowercolor.training import find_source, read_source
+    from flowercolor.training.loop import find_source, read_source
 
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"

@@ -311,14 +311,14 @@ def train(
     from flowercolor.errors import DataError, SettingError
     from flowercolor.recipes import CONTINUING
     from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training import (
+    from flowercolor.training.loop import (
         CONFIG,
         check_beginning,
         check_folder,
         check_labels,
         find_source,
     )
-    from flowercolor.training import train as run_training
+    from flowercolor.training.loop import train as run_training
 
     place = ranks()
     progress = progress_of_leader()

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import engine, journal, training
+from flowercolor import engine, journal
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -47,7 +47,8 @@ from flowercolor.journal import read_metrics
 from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.paths import archive_path
 from flowercolor.progress import Silent, Task
-from flowercolor.training import TrainResult, find_source, read_source, train
+from flowercolor.training import loop as training
+from flowercolor.training.loop import TrainResult, find_source, read_source, train
 
 Sets = tuple[FlowerDataset, FlowerDataset]
 
@@ -816,7 +817,7 @@ def test_a_run_killed_at_random_equals_one_that_was_not(
     """Killed from outside while it computes and writes, and with the real plots."""
     # A server that has imported torch once forks each process in no time.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flowercolor.training", "matplotlib.figure"])
+    context.set_forkserver_preload(["flowercolor.training.loop", "matplotlib.figure"])
     rng = random.Random(0)
     kills = 0
     go(LONGER, sets, tmp_path / "whole")
