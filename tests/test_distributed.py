@@ -30,11 +30,11 @@ from flowercolor.distributed import (
     joined,
     together,
 )
-from flowercolor.engine import Engine
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.journal import read_metrics
 from flowercolor.torchrun import ranks
 from flowercolor.training import loop as training
+from flowercolor.training.gan import Engine
 from flowercolor.training.loop import TrainResult, train
 
 InRanks = Callable[..., list[Any]]

@@ -38,7 +38,7 @@ FLOORS: tuple[set[str], ...] = (
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
     {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
-    {"inference.batch", "engine", "evaluation.report", "inference.contact_sheet"},
+    {"inference.batch", "training.gan", "evaluation.report", "inference.contact_sheet"},
     {"training.loop"},
     {"cli"},
     {"__main__"},

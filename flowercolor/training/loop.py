@@ -41,7 +41,6 @@ from flowercolor.data.loader import draw_epoch, feed, resident
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
 from flowercolor.distributed import agree, check_alike, check_joined
-from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation.scoring import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
@@ -51,6 +50,7 @@ from flowercolor.networks.unet import check_growth
 from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
+from flowercolor.training.gan import Engine
 
 __all__ = [
     "CONFIG",

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import engine, journal
+from flowercolor import journal
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -47,6 +47,7 @@ from flowercolor.journal import read_metrics
 from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.paths import archive_path
 from flowercolor.progress import Silent, Task
+from flowercolor.training import gan as engine
 from flowercolor.training import loop as training
 from flowercolor.training.loop import TrainResult, find_source, read_source, train
 

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from flowercolor import engine, replay
+from flowercolor import replay
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch, draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
-from flowercolor.engine import Engine
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.networks.unet import Discriminator, UNet
+from flowercolor.training import gan as engine
+from flowercolor.training.gan import Engine
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
