@@ -28,9 +28,9 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
 from flowercolor.devices import pick_device, unrounded
-from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.training.gan import Engine
+from flowercolor.training.losses import adversarial_loss, discriminator_loss
 
 STEPS = 3
 # So many that filling its queue does not count.

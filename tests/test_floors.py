@@ -19,7 +19,7 @@ FLOORS: tuple[set[str], ...] = (
         "distributed",
         "networks.efficientnet_lite",
         "files",
-        "losses",
+        "training.losses",
         "evaluation.metrics",
         "paths",
         "photos.icc",

@@ -22,10 +22,10 @@ from flowercolor.devices import autocast, repeatable
 from flowercolor.distributed import average_buffers, parallel, synchronized, together
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.evaluation.metrics import colorfulness_per_image
-from flowercolor.losses import adversarial_loss, discriminator_loss
 from flowercolor.networks.unet import Discriminator, Supervised, UNet
 from flowercolor.replay import Replayed
 from flowercolor.torchrun import ranks, share
+from flowercolor.training.losses import adversarial_loss, discriminator_loss
 
 __all__ = ["Engine"]
 

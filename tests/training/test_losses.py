@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from flowercolor.losses import adversarial_loss, discriminator_loss
+from flowercolor.training.losses import adversarial_loss, discriminator_loss
 
 
 @settings(deadline=None, max_examples=25)
