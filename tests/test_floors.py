@@ -34,7 +34,7 @@ FLOORS: tuple[set[str], ...] = (
         "evaluation.plots",
         "recipes",
         "inference.upsampling",
-        "replay",
+        "training.cuda_graphs",
     },
     {"checkpoint", "data.dataset", "data.oxford102", "journal"},
     {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},

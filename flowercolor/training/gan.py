@@ -23,8 +23,8 @@ from flowercolor.distributed import average_buffers, parallel, synchronized, tog
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.evaluation.metrics import colorfulness_per_image
 from flowercolor.networks.unet import Discriminator, Supervised, UNet
-from flowercolor.replay import Replayed
 from flowercolor.torchrun import ranks, share
+from flowercolor.training.cuda_graphs import Replayed
 from flowercolor.training.losses import adversarial_loss, discriminator_loss
 
 __all__ = ["Engine"]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
-from flowercolor import replay
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
@@ -19,6 +18,7 @@ from flowercolor.data.loader import Batch, draw_epoch, feed, resident
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.networks.unet import Discriminator, UNet
+from flowercolor.training import cuda_graphs as replay
 from flowercolor.training import gan as engine
 from flowercolor.training.gan import Engine
 

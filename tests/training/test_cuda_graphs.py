@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowercolor.data.loader import Batch
-from flowercolor.replay import WARM_UP, Replayed
+from flowercolor.training.cuda_graphs import WARM_UP, Replayed
 
 GB = 2**30
 
