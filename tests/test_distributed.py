@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from flowercolor import journal
 from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_checkpoint
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -31,10 +30,11 @@ from flowercolor.distributed import (
     together,
 )
 from flowercolor.errors import DataError, FlowercolorError
-from flowercolor.journal import read_metrics
 from flowercolor.torchrun import ranks
+from flowercolor.training import log as journal
 from flowercolor.training import loop as training
 from flowercolor.training.gan import Engine
+from flowercolor.training.log import read_metrics
 from flowercolor.training.loop import TrainResult, train
 
 InRanks = Callable[..., list[Any]]

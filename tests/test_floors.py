@@ -36,7 +36,7 @@ FLOORS: tuple[set[str], ...] = (
         "inference.upsampling",
         "training.cuda_graphs",
     },
-    {"checkpoint", "data.dataset", "data.oxford102", "journal"},
+    {"checkpoint", "data.dataset", "data.oxford102", "training.log"},
     {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
     {"inference.batch", "training.gan", "evaluation.report", "inference.contact_sheet"},
     {"training.loop"},

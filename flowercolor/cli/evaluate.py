@@ -115,7 +115,7 @@ def evaluate(
     from flowercolor.errors import DataError, SettingError
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
     from flowercolor.files import is_there
-    from flowercolor.journal import read_metrics
+    from flowercolor.training.log import read_metrics
     from flowercolor.training.loop import find_source, read_source
 
     if whole and (twins or labels or validation):

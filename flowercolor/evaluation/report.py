@@ -32,10 +32,10 @@ from flowercolor.evaluation.scoring import (
     summarize,
 )
 from flowercolor.files import storage_errors, write_text
-from flowercolor.journal import LOSSES
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.torchrun import ranks
+from flowercolor.training.log import LOSSES
 
 __all__ = ["COLUMNS", "RECOGNITION", "SCORES", "TABLES", "Table", "write_results"]
 

@@ -44,13 +44,13 @@ from flowercolor.distributed import agree, check_alike, check_joined
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation.scoring import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
-from flowercolor.journal import SAMPLES, Journal
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import check_growth
 from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import Engine
+from flowercolor.training.log import SAMPLES, Journal
 
 __all__ = [
     "CONFIG",

@@ -19,7 +19,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import journal
 from flowercolor.checkpoint import (
     BEST,
     LAST,
@@ -43,12 +42,13 @@ from flowercolor.errors import (
 from flowercolor.evaluation import plots
 from flowercolor.evaluation.scoring import Scores, score
 from flowercolor.files import write_text
-from flowercolor.journal import read_metrics
 from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.paths import archive_path
 from flowercolor.progress import Silent, Task
 from flowercolor.training import gan as engine
+from flowercolor.training import log as journal
 from flowercolor.training import loop as training
+from flowercolor.training.log import read_metrics
 from flowercolor.training.loop import TrainResult, find_source, read_source, train
 
 Sets = tuple[FlowerDataset, FlowerDataset]

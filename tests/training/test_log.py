@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor import journal
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.files import write_text
-from flowercolor.journal import LOSSES, METRICS, SAMPLES, Journal, read_metrics
 from flowercolor.progress import Silent
+from flowercolor.training import log as journal
+from flowercolor.training.log import LOSSES, METRICS, SAMPLES, Journal, read_metrics
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
 
