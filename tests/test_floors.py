@@ -23,7 +23,7 @@ FLOORS: tuple[set[str], ...] = (
         "evaluation.metrics",
         "paths",
         "photos.icc",
-        "watch",
+        "training.diagnosis",
     },
     {
         "data.degradation",

@@ -11,7 +11,7 @@ from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
 from flowercolor.files import is_file, storage_errors, write_text
 from flowercolor.progress import Progress
-from flowercolor.watch import verdict
+from flowercolor.training.diagnosis import verdict
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

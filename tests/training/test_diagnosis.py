@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from flowercolor.watch import ROWS, verdict
+from flowercolor.training.diagnosis import ROWS, verdict
 
 
 def rows(count: int = ROWS, **figures: float) -> list[dict[str, Any]]:
