@@ -30,15 +30,15 @@ def main(archive: Path, out: Path, checkpoint: str = "bundled") -> None:
     order = score(standing, test_set, batch_size=16).l1.argsort()
     middle = (len(order) - EACH) // 2
     shown = torch.cat((order[:EACH], order[middle : middle + EACH], order[-EACH:]))
-    grey, _ = test_set.batch(shown)
-    flat = torch.full_like(grey, LUMA)
+    gray, _ = test_set.batch(shown)
+    flat = torch.full_like(gray, LUMA)
     rows = []
     for generator in (
         load_generator(path, vividness=0)[0],
         standing,
         load_generator(path, vividness=1)[0],
     ):
-        chroma = rgb_to_chroma(generate(generator, grey))
+        chroma = rgb_to_chroma(generate(generator, gray))
         rows.append(to_rgb(flat, fit_gamut(flat, chroma)))
     save_picture(make_grid(torch.cat(rows), nrow=3 * EACH, padding=4, pad_value=1), out)
 

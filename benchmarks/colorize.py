@@ -1,4 +1,4 @@
-"""What colouring costs beside the network, and a folder at a time.
+"""What coloring costs beside the network, and a folder at a time.
 
 Made-up photos, the bundled weights.
 """
@@ -36,7 +36,7 @@ JPEG = [
 
 
 def made_up_photo(height_px: int, width_px: int, seed: int) -> npt.NDArray[np.uint8]:
-    """BGR uint8 [H, W, 3]: soft blobs of colour, with the grain of a photo."""
+    """BGR uint8 [H, W, 3]: soft blobs of color, with the grain of a photo."""
     rng = np.random.default_rng(seed)
     blobs = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     photo = cv2.resize(blobs, (width_px, height_px), interpolation=cv2.INTER_CUBIC)

@@ -1,6 +1,6 @@
-"""How far colour bleeds over edges: guided enlargement against bilinear, on true photos.
+"""How far color bleeds over edges: guided enlargement against bilinear, on true photos.
 
-    python benchmarks/edges.py FOLDER_OF_COLOUR_PHOTOS
+    python benchmarks/edges.py FOLDER_OF_COLOR_PHOTOS
 
 The photos' own chroma is reduced to the working size and enlarged again, both ways. The
 figure is the mean distance to the true chroma, in levels of 255, within 3 px of the luma's

@@ -1,10 +1,10 @@
-"""How much of the colour is left when the grey photo is an old one.
+"""How much of the color is left when the gray photo is an old one.
 
     python benchmarks/old_photos.py ARCHIVE CHECKPOINT...
 
 Photos of the validation part at 128 px, worn in one way at a time, from which each checkpoint
 makes the chroma. It is put on the photo's own luma and compared with the truth: L1 and mean
-colourfulness. The last ways are none of those that `train --degrade` shows.
+colorfulness. The last ways are none of those that `train --degrade` shows.
 """
 
 import sys
@@ -35,22 +35,22 @@ Wear = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 def drawn(**changed: float) -> Wear:
     """One of the degradations that training has, at this strength."""
     draws = torch.tensor([list({**NEUTRAL, **changed}.values())])
-    return lambda grey, rgb, rng: degrade(
-        grey, rgb, draws.expand(len(grey), -1), torch.randn(grey.shape, generator=rng)
+    return lambda gray, rgb, rng: degrade(
+        gray, rgb, draws.expand(len(gray), -1), torch.randn(gray.shape, generator=rng)
     )
 
 
-def all_of_them(grey: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
+def all_of_them(gray: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
     """As `train --degrade 1` shows photos."""
-    draws = torch.rand(len(grey), DRAWS, generator=rng)
-    return degrade(grey, rgb, draws, torch.randn(grey.shape, generator=rng))
+    draws = torch.rand(len(gray), DRAWS, generator=rng)
+    return degrade(gray, rgb, draws, torch.randn(gray.shape, generator=rng))
 
 
 def each(change: Callable[[Picture], Picture]) -> Wear:
     """The same done to each picture, uint8 [S, S]."""
 
-    def wear(grey: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
-        pictures = (grey[:, 0] * 255).round().to(torch.uint8).numpy()
+    def wear(gray: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
+        pictures = (gray[:, 0] * 255).round().to(torch.uint8).numpy()
         changed = np.stack([change(picture) for picture in pictures])
         return torch.from_numpy(changed)[:, None].float() / 255
 
@@ -64,19 +64,19 @@ def jpeg(picture: Picture) -> Picture:
     return unpacked
 
 
-def large_grain(grey: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
-    noise = torch.randn(len(grey), 1, SIZE_PX // 2, SIZE_PX // 2, generator=rng)
+def large_grain(gray: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
+    noise = torch.randn(len(gray), 1, SIZE_PX // 2, SIZE_PX // 2, generator=rng)
     large = torch.nn.functional.interpolate(noise, scale_factor=2, mode="bilinear")
-    return (grey + 0.06 * large).clamp(0, 1)
+    return (gray + 0.06 * large).clamp(0, 1)
 
 
-def vignette(grey: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
+def vignette(gray: Tensor, rgb: Tensor, rng: torch.Generator) -> Tensor:
     place = torch.linspace(-1, 1, SIZE_PX)
-    return grey * (1 - 0.35 * (place[:, None] ** 2 + place**2))
+    return gray * (1 - 0.35 * (place[:, None] ** 2 + place**2))
 
 
 WAYS: dict[str, Wear] = {
-    "as it is": lambda grey, rgb, rng: grey,
+    "as it is": lambda gray, rgb, rng: gray,
     "grain of 0.04": drawn(grain=0.5**0.5),
     "grain of 0.08": drawn(grain=1),
     "clumped grain of 0.08": drawn(grain=1, clumped=1),
@@ -101,7 +101,7 @@ def main(archive: Path, checkpoints: list[str]) -> None:
     whole, _ = get_data(archive, SIZE_PX)
     _, photos = split_validation(whole)
     generators = [load_generator(find_checkpoint(name))[0] for name in checkpoints]
-    sys.stdout.write(f"| the grey photo | {' | '.join(checkpoints)} |\n")
+    sys.stdout.write(f"| the gray photo | {' | '.join(checkpoints)} |\n")
     sys.stdout.write(f"|---|{'---|' * len(checkpoints)}\n")
     for name, wear in WAYS.items():
         cells = []
@@ -109,9 +109,9 @@ def main(archive: Path, checkpoints: list[str]) -> None:
             rng = torch.Generator().manual_seed(0)
             scores = []
             for positions in torch.arange(len(photos)).split(TOGETHER):
-                grey, real = photos.batch(positions)
-                chroma = rgb_to_chroma(generate(generator, wear(grey, real, rng)))
-                fake = to_rgb(grey, fit_gamut(grey, chroma)).clamp(0, 1)
+                gray, real = photos.batch(positions)
+                chroma = rgb_to_chroma(generate(generator, wear(gray, real, rng)))
+                fake = to_rgb(gray, fit_gamut(gray, chroma)).clamp(0, 1)
                 scores.append(torch.stack((l1_per_image(fake, real), colorfulness_per_image(fake))))
             l1, colorfulness = torch.cat(scores, dim=1).mean(dim=1).tolist()
             cells.append(f"{l1:.4f}, {colorfulness:.1f}")

@@ -1,9 +1,9 @@
 """How the size at which the network sees a photo changes the picture, on true photos.
 
-    python benchmarks/render_size.py FOLDER_OF_COLOUR_PHOTOS
+    python benchmarks/render_size.py FOLDER_OF_COLOR_PHOTOS
 
-The bundled weights colour each photo from its luma, at its full size; L1 to the photo and
-colourfulness, means over the photos.
+The bundled weights color each photo from its luma, at its full size; L1 to the photo and
+colorfulness, means over the photos.
 """
 
 import sys
@@ -31,17 +31,17 @@ def report(label: str, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
     """Print the means over pairs of made and true picture."""
     l1 = np.mean([l1_per_image(fake, real).item() for fake, real in pairs])
     colorfulness = np.mean([colorfulness_per_image(fake).item() for fake, _ in pairs])
-    sys.stdout.write(f"{label}: L1 {l1:.4f}, colourfulness {colorfulness:.1f}\n")
+    sys.stdout.write(f"{label}: L1 {l1:.4f}, colorfulness {colorfulness:.1f}\n")
 
 
 def main(folder: Path) -> None:
-    """Print a line for the true photos, the grey ones, and each size."""
+    """Print a line for the true photos, the gray ones, and each size."""
     photos = [np.array(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.jpg"))]
     lumas = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in photos]
     truth = [as_batch(rgb) for rgb in photos]
-    greys = [as_batch(np.dstack([luma] * 3)) for luma in lumas]
+    grays = [as_batch(np.dstack([luma] * 3)) for luma in lumas]
     report(f"{len(photos)} true photos", list(zip(truth, truth, strict=True)))
-    report("grey", list(zip(greys, truth, strict=True)))
+    report("gray", list(zip(grays, truth, strict=True)))
     colorizer = Colorizer.from_checkpoint("bundled")
     for size_px in SIZES_PX:
         made = [as_batch(colorizer.render(luma, render_size_px=size_px)) for luma in lumas]

@@ -25,11 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.loader import draw_epoch, feed, resident
+from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
-from flowercolor.devices import pick_device, unrounded
+from flowercolor.devices import no_tf32, pick_device
 from flowercolor.networks.unet import Discriminator, UNet
-from flowercolor.training.gan import Engine
+from flowercolor.training.gan import GAN
 from flowercolor.training.losses import adversarial_loss, discriminator_loss
 
 STEPS = 3
@@ -52,13 +52,13 @@ def steps() -> None:
         sizes_px=np.full((count, 2), size, np.int32),
         fingerprint="made up",
     )
-    [train_set] = resident(device, FlowerDataset(photos))
-    engine = Engine(config, device, "auto", compiled="--compile" in sys.argv)
+    [train_set] = to_device(device, FlowerDataset(photos))
+    engine = GAN(config, device, "auto", compiled="--compile" in sys.argv)
     epochs = itertools.count()
 
     def ours() -> None:
-        drawn = draw_epoch(config, count, next(epochs))
-        for batch in feed(train_set, drawn, config.batch_size, device):
+        plan = draw_epoch(config, count, next(epochs))
+        for batch in batches(train_set, plan, config.batch_size, device):
             engine.step(batch, config.lr)
         engine.means()
 
@@ -74,8 +74,8 @@ def steps() -> None:
     ]
 
     def reference() -> None:
-        for grey, real in stored:
-            fake = generator(grey)
+        for gray, real in stored:
+            fake = generator(gray)
             loss_d = discriminator_loss(discriminator(real), discriminator(fake.detach()))
             optimizer_d.zero_grad()
             loss_d.backward()
@@ -88,7 +88,7 @@ def steps() -> None:
             loss_d.item(), loss_g.item()
 
     sys.stdout.write(f"{step_count} steps of the design on {torch_name(device)}\n")
-    precisions: dict[str, AbstractContextManager[object]] = {"float32": unrounded()}
+    precisions: dict[str, AbstractContextManager[object]] = {"float32": no_tf32()}
     if on_gpu:  # what torch's convolutions do there unless they are told otherwise
         precisions["TF32"] = nullcontext()
     for name, precision in precisions.items():
@@ -99,8 +99,8 @@ def steps() -> None:
             f"{other / step_count * 1e3:.1f} ms, {1 / ratio:.2f} times as fast\n"
         )
     with FlopCounterMode(display=False) as counter:
-        Engine(config, device, "auto", compiled=False).step(
-            next(feed(train_set, draw_epoch(config, count, 0), config.batch_size, device)), 0.0
+        GAN(config, device, "auto", compiled=False).step(
+            next(batches(train_set, draw_epoch(config, count, 0), config.batch_size, device)), 0.0
         )
     operations = counter.get_total_flops()
     with torch.profiler.profile() as seen:
@@ -155,8 +155,8 @@ def reading(archive: Path, folder: Path) -> None:
 
 
 def plain(archive: Path, size_px: int = 128) -> object:
-    """Decode every member, and keep float32 tensors of RGB and grey in lists."""
-    colors, greys = [], []
+    """Decode every member, and keep float32 tensors of RGB and gray in lists."""
+    colors, grays = [], []
     with tarfile.open(archive) as tar:
         for member in tar:
             file = tar.extractfile(member)
@@ -167,9 +167,9 @@ def plain(archive: Path, size_px: int = 128) -> object:
             bgr = cv2.resize(bgr, (size_px, size_px))
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             colors.append(torch.from_numpy(rgb).permute(2, 0, 1).float() / 255)
-            grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-            greys.append(torch.from_numpy(grey)[None].float() / 255)
-    return colors, greys
+            gray = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+            grays.append(torch.from_numpy(gray)[None].float() / 255)
+    return colors, grays
 
 
 def peak_bytes() -> int:

@@ -1,8 +1,8 @@
-"""Turn grey photographs of flowers and gardens into colour.
+"""Turn gray photographs of flowers and gardens into color.
 
     import flowercolor
 
-    colored = flowercolor.colorize(grey)
+    colored = flowercolor.colorize(gray)
 
 The names below are loaded at first use: `import flowercolor` alone does not import torch.
 """

@@ -1,10 +1,10 @@
 """Luma and chroma of pictures, in torch.
 
-The luma is the grey that OpenCV and JPEG make: Y' = 0.299 R' + 0.587 G' + 0.114 B' of the
-gamma-encoded values (ITU-R BT.601-7, section 2.5.1). The chroma is the pair of colour
+The luma is the gray that OpenCV and JPEG make: Y' = 0.299 R' + 0.587 G' + 0.114 B' of the
+gamma-encoded values (ITU-R BT.601-7, section 2.5.1). The chroma is the pair of color
 differences Cb = (B' - Y') / 1.772 and Cr = (R' - Y') / 1.402, each within -0.5 to 0.5.
 They are linear in RGB: any chroma can be put on any luma, and as long as no channel is
-clipped the grey version of the result is that luma again.
+clipped the gray version of the result is that luma again.
 """
 
 import torch
@@ -17,22 +17,22 @@ _WR, _WG, _WB = LUMA_WEIGHTS
 _CB_SCALE = 2 * (1 - _WB)  # 1.772
 _CR_SCALE = 2 * (1 - _WR)  # 1.402
 
-# OpenCV's own fixed-point weights. Its 8-bit grey is reproduced bit for bit, so that the
-# grey made on a GPU is the grey that OpenCV would have made.
+# OpenCV's own fixed-point weights. Its 8-bit gray is reproduced bit for bit, so that the
+# gray made on a GPU is the gray that OpenCV would have made.
 _FIXED_POINT_BITS = 15
 _FIXED_POINT = (9798, 19235, 3735)
 
 
 def luma_u8(rgb: Tensor) -> Tensor:
-    """The grey version, uint8 [..., 1, H, W], of uint8 RGB [..., 3, H, W].
+    """The gray version, uint8 [..., 1, H, W], of uint8 RGB [..., 3, H, W].
 
     Equal at every pixel to OpenCV's `COLOR_RGB2GRAY`.
     """
     r, g, b = rgb.to(torch.int32).unbind(-3)
     wr, wg, wb = _FIXED_POINT
     half = 1 << (_FIXED_POINT_BITS - 1)
-    grey = (r * wr + g * wg + b * wb + half) >> _FIXED_POINT_BITS
-    return grey.to(torch.uint8).unsqueeze(-3)
+    gray = (r * wr + g * wg + b * wb + half) >> _FIXED_POINT_BITS
+    return gray.to(torch.uint8).unsqueeze(-3)
 
 
 def rgb_to_luma(rgb: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ class NetworkConfig:
     Attributes:
         base_channels: Channels of the first level; each of the four levels below has twice
             as many. 64 is the design and has 31.0 M weights; half of it costs a quarter.
-        output: "rgb", the design, predicts the three colours; "chroma" predicts two colour
-            differences and keeps the grey photo as the luma.
+        output: "rgb", the design, predicts the three colors; "chroma" predicts two color
+            differences and keeps the gray photo as the luma.
         encoder: The way down: "plain", the design, or "efficientnet-lite0", which begins with
             weights that tell the classes of ImageNet; its own width is fixed.
     """
@@ -90,10 +90,10 @@ class TrainConfig:
         lambda_l1: Weight of the L1 term in the generator's loss.
         lambda_adv: Weight of the adversarial term; 0 trains the generator on L1 alone
             and leaves the discriminator as it is.
-        lambda_color: Weight of the distance between the colourfulness of the generated and of
+        lambda_color: Weight of the distance between the colorfulness of the generated and of
             the true picture, in the units of Hasler and Süsstrunk 2003. 0, the design, leaves
             it out.
-        lambda_class: Weight of telling a photo's class beside its colours; needs photos with
+        lambda_class: Weight of telling a photo's class beside its colors; needs photos with
             classes. 0, the design, leaves it out.
         freeze_deep: Leave the weights of the generator's way down and of the first level of its
             way up as they are; batch norm's statistics there go on. What it becomes then shares
@@ -102,13 +102,13 @@ class TrainConfig:
         flip: Mirror half of the training photos, at random.
         crop: The least share of a training photo's area that a random crop keeps, the crop
             being enlarged to the whole again; 1 leaves the photos whole.
-        degrade: The share of the training photos whose grey is shown as an old photo's: grainy,
-            faded, soft, on another film. The colours to be learned stay the photo's own.
+        degrade: The share of the training photos whose gray is shown as an old photo's: grainy,
+            faded, soft, on another film. The colors to be learned stay the photo's own.
         ema: Decay per step of an exponential moving average of the generator's weights,
             which is then what is tested and saved as the best; 0 keeps none.
         criterion: What decides on the best: "l1", the test L1, or "vivid", to which a
-            thousandth of the distance in mean colourfulness from the true photos is added,
-            since L1 alone prefers grey.
+            thousandth of the distance in mean colorfulness from the true photos is added,
+            since L1 alone prefers gray.
         patience: Stop after so many epochs without a new best; 0 never does.
         validation: Keep a twentieth of the training photos apart and test on those, so that
             settings can be chosen without a look at the test photos.

@@ -14,11 +14,11 @@ from flowercolor.torchrun import ranks
 __all__ = [
     "autocast",
     "compute_dtype",
+    "deterministic",
     "has_fast_bf16",
     "memory_errors",
+    "no_tf32",
     "pick_device",
-    "repeatable",
-    "unrounded",
 ]
 
 
@@ -95,7 +95,7 @@ def autocast(device: torch.device, precision: Precision = "auto") -> AbstractCon
 
 
 @contextmanager
-def repeatable() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Have cuDNN take, of the ways through a convolution, none that leaves anything to chance.
 
     Neither the order in which it adds, nor whichever way was the fastest in a trial. The
@@ -106,7 +106,7 @@ def repeatable() -> Iterator[None]:
 
 
 @contextmanager
-def unrounded() -> Iterator[None]:
+def no_tf32() -> Iterator[None]:
     """Have cuDNN compute float32 as such, not as TF32, which it does without being asked."""
     # Once a newer name has been set, by whomever, torch refuses to tell or to set the older.
     newer = getattr(cudnn, "conv", None)

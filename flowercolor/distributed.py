@@ -21,24 +21,24 @@ from flowercolor.errors import DataError, SettingError, TrainingError, one_line
 from flowercolor.torchrun import ranks, share
 
 __all__ = [
-    "agree",
+    "all_gather",
+    "all_reduce_sum",
+    "any_rank",
     "average_buffers",
     "check_alike",
     "check_joined",
     "ending_together",
     "from_leader",
-    "gathered",
     "in_turn",
     "joined",
     "parallel",
-    "portion",
+    "shard",
     "synchronized",
-    "together",
 ]
 
 # A process that dies is noticed at once, by its connections. This is for one that is stuck.
 TIMEOUT = timedelta(minutes=10)
-# Fetching an archive, decoding it and colouring take as long as they take.
+# Fetching an archive, decoding it and coloring take as long as they take.
 PATIENCE = timedelta(days=1)
 
 
@@ -190,29 +190,29 @@ def check_alike(about: str, source: Path) -> None:
         )
 
 
-def together(tensor: Tensor) -> Tensor:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The tensor, summed over the processes in place."""
     if _connected():
         distributed.all_reduce(tensor)
     return tensor
 
 
-def portion(count: int) -> Sequence[int]:
+def shard(count: int) -> Sequence[int]:
     """The numbers below `count` that are this process's part; none may be left for it."""
     return share(range(count)) if _connected() else range(count)
 
 
-def gathered(own: Tensor, length: int) -> Tensor:
-    """The columns of all, [R, length], where each process has those of its `portion`.
+def all_gather(own: Tensor, length: int) -> Tensor:
+    """The columns of all, [R, length], where each process has those of its `shard`.
 
     Args:
         own: [R, C], its own; columns beyond those of the portion are left out.
         length: Columns of all.
     """
     columns = own.new_zeros(len(own), length)
-    portion_of = list(portion(length))
+    portion_of = list(shard(length))
     columns[:, portion_of] = own[:, : len(portion_of)]
-    return together(columns)
+    return all_reduce_sum(columns)
 
 
 def average_buffers(*modules: nn.Module) -> None:
@@ -221,12 +221,12 @@ def average_buffers(*modules: nn.Module) -> None:
         for module in modules:
             for buffer in module.buffers():
                 if buffer.is_floating_point():
-                    together(buffer.div_(ranks().size))
+                    all_reduce_sum(buffer.div_(ranks().size))
 
 
-def agree(wish: bool) -> bool:
+def any_rank(wish: bool) -> bool:
     """Whether any of the processes wishes it; each must ask at the same point.
 
     They wait for each other, some tenths of a millisecond, and not for their GPUs.
     """
-    return bool(together(torch.tensor(int(wish))))
+    return bool(all_reduce_sum(torch.tensor(int(wish))))

@@ -37,8 +37,8 @@ RECIPES = {
         criterion="vivid",
     ),
 }
-"""The design; L1 alone on two colour differences; the same with an encoder that has learned
-before; from such a network to livelier colours."""
+"""The design; L1 alone on two color differences; the same with an encoder that has learned
+before; from such a network to livelier colors."""
 
 CONTINUING = frozenset({"vivid"})
 """Those of them that are too short to begin from random weights."""

@@ -37,6 +37,6 @@ def ranks() -> Ranks:
 
 
 def share(items: Sequence[Item]) -> Sequence[Item]:
-    """Every so-manieth of the items, so that the processes together have each of them once."""
+    """Every n-th item for this rank, so that the processes together have each of them once."""
     place = ranks()
     return items[place.rank :: place.size]

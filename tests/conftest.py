@@ -56,15 +56,15 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def paint_flower(rng: np.random.Generator, height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
-    """A blossom of one colour on leaves, uint8 BGR."""
+    """A blossom of one color on leaves, uint8 BGR."""
     leaves = rng.integers((20, 90, 30), (80, 150, 90), (height_px // 8 + 1, width_px // 8 + 1, 3))
     picture = cv2.resize(leaves.astype(np.uint8), (width_px, height_px))
     petals = [int(value) for value in rng.permutation([40, int(rng.integers(80, 200)), 250])]
-    centre = (int(rng.integers(width_px // 3, width_px)), int(rng.integers(height_px)))
+    center = (int(rng.integers(width_px // 3, width_px)), int(rng.integers(height_px)))
     for turn in range(0, 360, 60):
         axes = (min(height_px, width_px) // 2, 6)
-        cv2.ellipse(picture, centre, axes, turn, 0, 360, petals, cv2.FILLED)
-    cv2.circle(picture, centre, 5, (20, 220, 250), cv2.FILLED)
+        cv2.ellipse(picture, center, axes, turn, 0, 360, petals, cv2.FILLED)
+    cv2.circle(picture, center, 5, (20, 220, 250), cv2.FILLED)
     return picture.astype(np.uint8)
 
 
@@ -202,7 +202,7 @@ def flowers(photos: "Photos") -> "FlowerDataset":
 
 @pytest.fixture(params=["rgb", "chroma"])
 def generator(request: pytest.FixtureRequest) -> "UNet":
-    """With running statistics of its own and colours that leave 0 to 1."""
+    """With running statistics of its own and colors that leave 0 to 1."""
     import torch
 
     from flowercolor.config import NetworkConfig

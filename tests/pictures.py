@@ -20,12 +20,12 @@ def noise(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> Array:
 
 
 def smooth(height: int = 60, width: int = 80) -> Array:
-    """A colourful uint8 RGB picture that JPEG keeps nearly as it is."""
+    """A colorful uint8 RGB picture that JPEG keeps nearly as it is."""
     y, x = np.mgrid[0:height, 0:width]
     return np.dstack((x * 255 // width, y * 255 // height, 255 - x * 255 // width)).astype(np.uint8)
 
 
-def grey_of(rgb: Array) -> Array:
+def gray_of(rgb: Array) -> Array:
     return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
 
 

@@ -88,7 +88,7 @@ def test_tensors_come_back_as_they_were(path: Path) -> None:
         assert torch.equal(tensor, expected[name])
 
 
-def test_a_generator_comes_back_ready_to_colour(path: Path) -> None:
+def test_a_generator_comes_back_ready_to_color(path: Path) -> None:
     generator, info = load_generator(path)
     assert info == INFO
     assert generator.config == CONFIG.network
@@ -316,9 +316,9 @@ def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | No
         ({"format": 1}, "its header is incomplete"),
         ({"format": 1, "config": 5}, "its header is incomplete"),
         ({"format": 1, "config": {"epochs": "many"}}, "epochs is many; expected a whole number"),
-        ({"format": 1, "config": {}, "colour": 1}, "its header is incomplete: .*colour"),
-        ({"format": 1, "config": {"colour": 1}}, "unknown settings colour; another version"),
-        ({"format": 1, "config": {"network": {"colour": 1}}}, "unknown settings colour"),
+        ({"format": 1, "config": {}, "color": 1}, "its header is incomplete: .*color"),
+        ({"format": 1, "config": {"color": 1}}, "unknown settings color; another version"),
+        ({"format": 1, "config": {"network": {"color": 1}}}, "unknown settings color"),
         ({"format": 1, "config": {"size_px": 100}}, "size_px is 100; expected a multiple"),
         ([], "its header is incomplete"),
         ("5", "its header is incomplete"),

@@ -92,7 +92,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def grey_photo(path: Path, seed: int = 0) -> Path:
+def gray_photo(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = np.random.default_rng(seed).integers(60, 200, (20, 30), np.uint8)
     Image.fromarray(picture).save(path)
@@ -117,7 +117,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_wishes_about_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_wishes_about_color(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
@@ -183,9 +183,7 @@ def _stop_at_once(_message: str) -> Iterator[Callable[[], bool]]:
 # ---- the commands ----
 
 
-def test_from_the_archive_to_a_coloured_photo(
-    archive: Path, published: Archive, here: Path
-) -> None:
+def test_from_the_archive_to_a_colored_photo(archive: Path, published: Archive, here: Path) -> None:
     """download, train, eval and colorize, one after the other, as a person would."""
     downloaded = succeed("download", "--from-file", archive)
     assert downloaded.stdout == f"{paths.archive_path()}\n"
@@ -200,7 +198,7 @@ def test_from_the_archive_to_a_coloured_photo(
     succeed("eval")
     assert len(list((here / "results" / "pictures").rglob("*.png"))) == 2
 
-    grey_photo(here / "rose.png")
+    gray_photo(here / "rose.png")
     colored = succeed("colorize", "rose.png")
     assert colored.stdout == "rose_color.png\n"
     with Image.open("rose_color.png") as image:
@@ -239,7 +237,7 @@ def test_train_ends_with_a_command_that_uses_the_result(trained: Trained, here: 
     scores = [row["test_l1"] for row in metrics(trained.run)]
     assert f"2 epochs done. Test L1 {scores[-1]:.4f} at the end" in trained.result.stderr
     assert f"{min(scores):.4f} at its best" in trained.result.stderr
-    grey_photo(here / "photo.jpg")
+    gray_photo(here / "photo.jpg")
     assert run_printed(trained.result.stdout).stdout == "colored.jpg\n"
     with Image.open("colored.jpg") as image:
         assert image.size == (30, 20)
@@ -250,7 +248,7 @@ def test_a_run_outside_the_data_directory_is_named_by_its_path(
 ) -> None:
     result = succeed("train", "--data", archive, "--epochs", "1", "--out", "my runs/one", *TINY)
     assert list(paths.data_dir().rglob("*")) == []
-    grey_photo(here / "photo.jpg")
+    gray_photo(here / "photo.jpg")
     run_printed(result.stdout)
     assert (here / "colored.jpg").is_file()
     with monkeypatch.context() as patch:
@@ -336,7 +334,7 @@ def test_a_run_begins_with_the_encoder_that_has_learned_before_and_runs_go_on_fr
         assert note in info.note
         for own, published in zip(generator.downs.parameters(), levels.parameters(), strict=True):
             torch.testing.assert_close(own, published, atol=1e-8, rtol=1e-5)
-    succeed("colorize", grey_photo(here / "a.png"), "--checkpoint", "one", "-o", "b.png")
+    succeed("colorize", gray_photo(here / "a.png"), "--checkpoint", "one", "-o", "b.png")
 
 
 def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
@@ -411,7 +409,7 @@ def test_how_to_compute_reaches_the_engine(
         told.extend(args[2:4])
         raise SettingError("enough")
 
-    monkeypatch.setattr("flowercolor.training.loop.Engine", engine)
+    monkeypatch.setattr("flowercolor.training.loop.GAN", engine)
     options = ["--precision", "bf16", "--compile", "--out", "run"]
     assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 2
     assert told == ["bf16", True]
@@ -467,7 +465,7 @@ def test_an_empty_name_is_none_and_not_left_out(args: list[str], trained: Traine
 
 
 def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     refused = flowercolor("colorize", "a.png", "--checkpoint", "x" * 300)
     assert_one_line_of_error(refused, "no such checkpoint")
 
@@ -579,7 +577,7 @@ def test_eval_writes_pictures_and_scores_that_agree(
     best_l1 = min(row["test_l1"] for row in metrics(trained.run))
     assert document["mean_l1"] == pytest.approx(best_l1, abs=1e-6)
 
-    floors = ["grey photo", "median chroma", "median chroma by luma"]
+    floors = ["gray photo", "median chroma", "median chroma by luma"]
     assert list(document["rows"]) == [name, *floors, "true photos"]
     for row in (name, *floors):
         printed = re.search(rf"{row}\W+([\d.]+)\W+([\d.]+)…([\d.]+)", result.stdout)
@@ -590,7 +588,7 @@ def test_eval_writes_pictures_and_scores_that_agree(
     for image in document["images"]:
         picture = here / "scored" / "pictures" / Path(image["name"]).with_suffix(".png")
         with Image.open(picture) as opened:
-            assert opened.size == (3 * 16 + 4 * 2, 16 + 2 * 2), "grey, generated, truth"
+            assert opened.size == (3 * 16 + 4 * 2, 16 + 2 * 2), "gray, generated, truth"
     for name in ("contact.png", "scores.md", "scores.png", "trade.png", "losses.png"):
         assert (here / "scored" / name).is_file()
 
@@ -680,8 +678,8 @@ def test_eval_judges_whole_data(
         assert document["photos"] == 12
         return list(document["rows"])[1:], document["notes"]
 
-    medians = ["grey photo", "median chroma", "median chroma by luma", "true photos"]
-    none, no_medians = ["grey photo", "true photos"], "No chroma medians: no training split"
+    medians = ["gray photo", "median chroma", "median chroma by luma", "true photos"]
+    none, no_medians = ["gray photo", "true photos"], "No chroma medians: no training split"
     # Other photos: the medians are those of what the run learned from.
     assert rows("--data", folder) == (medians, [])
     # Its own photos, and weights that say nothing of what they learned from.
@@ -749,8 +747,8 @@ def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
     result = succeed("eval", "--twins", "twins.tsv")
     document = json.loads(Path("results/scores.json").read_text())
     assert document["without_twins"]["left_out"] == [second]
-    [l1] = [i["rows"]["grey photo"]["l1"] for i in document["images"] if i["name"] == first]
-    assert document["without_twins"]["rows"]["grey photo"]["l1"]["mean"] == l1
+    [l1] = [i["rows"]["gray photo"]["l1"] for i in document["images"] if i["name"] == first]
+    assert document["without_twins"]["rows"]["gray photo"]["l1"]["mean"] == l1
     assert "1 without a twin" in result.stdout
     for option in ("--twins", "--labels"):
         result = flowercolor("eval", "--whole", option, "twins.tsv")
@@ -977,7 +975,7 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20):
-        grey_photo(here / "box" / f"{number:02}.png", number)
+        gray_photo(here / "box" / f"{number:02}.png", number)
     printed = []
     pressed = threading.Event()
 
@@ -1016,7 +1014,7 @@ def test_colorize_uses_the_newest_run_and_says_so(trained: Trained, here: Path) 
     shutil.copytree(trained.run, newer)
     for path in newer.glob("*.safetensors"):
         os.utime(path, (time.time() + 10, time.time() + 10))
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     assert "Using the weights of my roses." in succeed("colorize", "a.png").stderr
     named = succeed("colorize", "a.png", "--checkpoint", trained.run.name, "--overwrite")
     assert f"Using the weights of {trained.run.name}." in named.stderr
@@ -1024,7 +1022,7 @@ def test_colorize_uses_the_newest_run_and_says_so(trained: Trained, here: Path) 
 
 def test_stdout_holds_the_written_files_only(weights: Path, here: Path) -> None:
     for name in ("box/a.png", "box/b.png", "box/deep/c.png", "out/a.png"):
-        grey_photo(here / name)
+        gray_photo(here / name)
     (here / "box" / "broken.jpg").write_bytes(b"no photo")
     options: list[str | Path] = ["-r", "-o", "out", "--checkpoint", weights]
     result = flowercolor("colorize", "box", *options)
@@ -1037,7 +1035,7 @@ def test_stdout_holds_the_written_files_only(weights: Path, here: Path) -> None:
 
 
 def test_json_tells_of_each_photo(weights: Path, here: Path) -> None:
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     (here / "b.png").write_bytes(b"no photo")
     result = flowercolor("colorize", "a.png", "b.png", "--json", "--checkpoint", weights)
     assert result.exit_code == 1
@@ -1055,7 +1053,7 @@ def test_json_tells_of_each_photo(weights: Path, here: Path) -> None:
 
 
 def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
-    content = grey_photo(here / "a.png").read_bytes()
+    content = gray_photo(here / "a.png").read_bytes()
     options: list[str | Path] = ["--checkpoint", weights]
     for args in (["-"], ["-", "-o", "-"], ["a.png", "-o", "-"], ["*.png", "-o", "-"]):
         result = succeed("colorize", *args, *options, stdin=content)
@@ -1067,24 +1065,24 @@ def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
 
 
 def test_a_photo_goes_from_stdin_to_a_file_that_is_not_there(weights: Path, here: Path) -> None:
-    content = grey_photo(here / "a.png").read_bytes()
+    content = gray_photo(here / "a.png").read_bytes()
     args: list[str | Path] = ["colorize", "-", "-o", "b.jpg", "--checkpoint", weights]
     assert succeed(*args, stdin=content).stdout == "b.jpg\n"
     first = (here / "b.jpg").read_bytes()
     assert first.startswith(b"\xff\xd8")
-    other = grey_photo(here / "other.png", seed=1).read_bytes()
+    other = gray_photo(here / "other.png", seed=1).read_bytes()
     assert "b.jpg is there already" in succeed(*args, stdin=other).stderr
     assert (here / "b.jpg").read_bytes() == first
     succeed(*args, "--overwrite", stdin=other)
     assert (here / "b.jpg").read_bytes() != first
 
 
-def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colours_go(
+def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colors_go(
     weights: Path, here: Path
 ) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save("a.png")
     content = (here / "a.png").read_bytes()
-    told = "was in colour; coloured anew from its luma"
+    told = "was in color; colored anew from its luma"
     for args, name in (
         (["a.png", "-o", "b.png"], "a.png"),
         (["a.png", "-o", "-"], "a.png"),
@@ -1099,8 +1097,8 @@ def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colours_go(
 def test_a_picture_that_was_not_made_here_is_not_written_over(
     weights: Path, here: Path, args: list[str]
 ) -> None:
-    content = grey_photo(here / "a.png").read_bytes()
-    before = grey_photo(here / "b.png", seed=1).read_bytes()
+    content = gray_photo(here / "a.png").read_bytes()
+    before = gray_photo(here / "b.png", seed=1).read_bytes()
     command = ["colorize", *args, "-o", "b.png", "--overwrite", "--checkpoint", str(weights)]
     result = flowercolor(*command, stdin=content)
     assert result.exit_code == 1
@@ -1113,7 +1111,7 @@ def test_a_picture_that_was_not_made_here_is_not_written_over(
 def test_a_stream_that_is_closed_is_none_that_is_needed(
     weights: Path, here: Path, closing: str
 ) -> None:
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     line = f'"$1" -m flowercolor colorize a.png --checkpoint "$2" {closing}'
     result = subprocess.run(
         ["sh", "-c", line, "sh", sys.executable, str(weights)],
@@ -1131,7 +1129,7 @@ def test_a_stream_that_is_closed_is_none_that_is_needed(
 def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
     """Latin-1 of an old disk, and what Rich would take for markup or an emoji."""
     for name in (os.fsdecode(b"bl\xfcte.png"), ":rose:.png", "[b]x.png"):
-        grey_photo(here / name)
+        gray_photo(here / name)
     result = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
     told = sorted(result.stdout_bytes.splitlines())
     assert told == [b"out/:rose:.png", b"out/[b]x.png", b"out/bl\xfcte.png"]
@@ -1140,10 +1138,10 @@ def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
     assert "out/[b]x.png is there already" in again.stderr
 
 
-def test_options_reach_the_colouring(weights: Path, here: Path) -> None:
-    grey_photo(here / "a.png")
-    succeed("colorize", "a.png", "--strength", "0", "-o", "grey.png", "--checkpoint", weights)
-    with Image.open("grey.png") as image:
+def test_options_reach_the_coloring(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    succeed("colorize", "a.png", "--strength", "0", "-o", "gray.png", "--checkpoint", weights)
+    with Image.open("gray.png") as image:
         assert np.ptp(np.asarray(image), axis=2).max() == 0
     sizes = []
     for size in ("16", "64"):
@@ -1164,13 +1162,13 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
     assert sizes[0] > sizes[1] > sizes[2]
     skipped = succeed("colorize", "a.png", "--skip-colored", "--checkpoint", weights)
     assert skipped.stdout == ""
-    assert "Skipped: a.png is in colour already" in skipped.stderr
+    assert "Skipped: a.png is in color already" in skipped.stderr
     again = succeed("colorize", "a.png", "-o", "b.jpg", "--checkpoint", weights)
     assert "Skipped: b.jpg is there already" in again.stderr
 
 
 def test_writing_options_reach_a_sheet_of_variants(weights: Path, here: Path) -> None:
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     sizes = []
     for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
         args = ["--variants", "2", "-o", "b.jpg", "--overwrite", *options]
@@ -1201,7 +1199,7 @@ def test_stopping_says_what_the_same_command_does(
     said: str | None,
 ) -> None:
     """Where nothing is left, nothing was stopped."""
-    photos = [grey_photo(here / f"{number}.png", number) for number in range(2)]
+    photos = [gray_photo(here / f"{number}.png", number) for number in range(2)]
     results = [here / f"{number}_color.png" for number in range(2)]
 
     @contextmanager
@@ -1215,7 +1213,7 @@ def test_stopping_says_what_the_same_command_does(
 
 
 def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) -> None:
-    photo = grey_photo(here / "a.png")
+    photo = gray_photo(here / "a.png")
     args = ["colorize", "--variants", "2", "--checkpoint", str(weights)]
     assert succeed(*args, photo.name).stdout == "a.variants.png\n"
     sheet = (here / "a.variants.png").read_bytes()
@@ -1226,20 +1224,20 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert (here / "sheet.png").read_bytes() == sheet
     (here / "box").mkdir()
     assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
-    assert "cannot be written" in flowercolor(*args, grey_photo(here / f"{'x' * 245}.png")).stderr
+    assert "cannot be written" in flowercolor(*args, gray_photo(here / f"{'x' * 245}.png")).stderr
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
     assert_one_line_of_error(itself, "is the photo itself", code=2)
-    grey_photo(here / "b.png")
+    gray_photo(here / "b.png")
     assert_one_line_of_error(flowercolor(*args, "a.png", "b.png"), "2 were given", code=2)
 
 
 def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
-    """Here towards blue: the vivid end has that much more of it and less of red."""
+    """Here toward blue: the vivid end has that much more of it and less of red."""
     info, tensors = load_tensors(weights)
     tensors["generator.head.bias"] = tensors["generator.head.bias"] + torch.tensor([-0.1, 0, 0.1])
     save_checkpoint(here / "blue.safetensors", info, tensors)
     succeed("join", weights, "blue.safetensors", "-o", "dial.safetensors")
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     redness = []
     for share in ("0", "0.5", "1"):
         options = ["--vividness", share, "--checkpoint", "dial.safetensors"]
@@ -1273,8 +1271,8 @@ def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
     options: list[str],
     labels: list[str],
 ) -> None:
-    """Each tile labelled with all the options that give it."""
-    grey_photo(here / "a.png")
+    """Each tile labeled with all the options that give it."""
+    gray_photo(here / "a.png")
     succeed("join", weights, weights, "-o", "dial.safetensors")
     shown: list[str] = []
 
@@ -1294,7 +1292,7 @@ def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
 def test_a_photo_that_comes_by_standard_input_is_not_written_over(
     weights: Path, here: Path
 ) -> None:
-    photo = grey_photo(here / "a.png")
+    photo = gray_photo(here / "a.png")
     before = photo.read_bytes()
     command = [sys.executable, "-m", "flowercolor", "colorize", "-", "--checkpoint", str(weights)]
     for target in ("a.png", "b.png"):
@@ -1322,9 +1320,9 @@ def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
 def test_processes_share_the_photos_of_colorize(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is coloured once, though the second finds the first one's results by the pattern."""
+    """Each is colored once, though the second finds the first one's results by the pattern."""
     for number in range(5):
-        grey_photo(here / f"{number}.png", number)
+        gray_photo(here / f"{number}.png", number)
     for rank, done in ((0, [0, 2, 4]), (1, [1, 3])):
         be(monkeypatch, rank)
         result = succeed("colorize", "*.png", "--checkpoint", weights)
@@ -1339,7 +1337,7 @@ def test_no_process_writes_over_a_photo_of_another(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ["x.png", "a.png", "a_color.png"]
-    photos = [grey_photo(here / name) for name in names]
+    photos = [gray_photo(here / name) for name in names]
     before = photos[2].read_bytes()
     be(monkeypatch, 1)
     result = flowercolor("colorize", *names, "--overwrite", "--checkpoint", weights)
@@ -1352,7 +1350,7 @@ def test_no_process_writes_over_a_photo_of_another(
 def test_the_leader_alone_makes_what_there_is_one_of(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = grey_photo(here / "a.png").read_bytes()
+    content = gray_photo(here / "a.png").read_bytes()
     be(monkeypatch, 1)
     for args, stdin in ((["a.png", "--variants", "2"], b""), (["-", "-o", "-"], content)):
         result = succeed("colorize", *args, "--checkpoint", weights, stdin=stdin)
@@ -1370,7 +1368,7 @@ def test_a_photo_that_fails_does_not_end_the_other_process(
 ) -> None:
     photos = [here / f"{number}.png" for number in range(4)]
     for photo in photos[1:]:
-        grey_photo(photo)
+        gray_photo(photo)
     photos[0].write_bytes(b"no photo")
     told = in_ranks(2, in_rank, "colorize", *map(str, photos), "--checkpoint", str(weights))
     assert [code for code, _, _ in told] == [1, 0]
@@ -1491,7 +1489,7 @@ def test_an_error_is_one_line(
 
 
 def test_a_missing_photo_fails_alone(weights: Path, here: Path) -> None:
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     result = flowercolor("colorize", "missing.png", "a.png", "--checkpoint", weights)
     assert result.exit_code == 1
     assert result.stdout == "a_color.png\n"
@@ -1574,7 +1572,7 @@ def test_a_reader_that_went_away_ends_it_quietly(
     def closed(_line: str) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    grey_photo(here / "a.png")
+    gray_photo(here / "a.png")
     monkeypatch.setattr("flowercolor.cli.colorize.print_result", closed)
     result = flowercolor("colorize", "a.png", "--checkpoint", weights)
     assert result.exit_code == 1

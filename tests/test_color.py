@@ -16,7 +16,7 @@ def random_rgb(seed: int) -> Tensor:
     return (torch.rand(2, 3, 5, 7, generator=rng) * 1.5 - 0.25).clamp(0, 1)
 
 
-def test_the_grey_version_of_every_colour_equals_opencvs() -> None:
+def test_the_gray_version_of_every_color_equals_opencvs() -> None:
     green, blue = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
     for red in range(256):
         rgb = np.stack((np.full_like(green, red), green, blue), axis=-1).astype(np.uint8)
@@ -24,15 +24,15 @@ def test_the_grey_version_of_every_colour_equals_opencvs() -> None:
         assert np.array_equal(luma_u8(torch.from_numpy(rgb).permute(2, 0, 1))[0], expected)
 
 
-def test_the_grey_version_of_random_pictures_equals_opencvs() -> None:
+def test_the_gray_version_of_random_pictures_equals_opencvs() -> None:
     """Of any leading dimensions, and of odd sizes, where OpenCV leaves its vector code."""
     rgb = np.random.default_rng(0).integers(0, 256, (2, 3, 37, 53, 3), dtype=np.uint8)
-    grey = luma_u8(torch.from_numpy(rgb).movedim(-1, -3))
-    assert grey.shape == (2, 3, 1, 37, 53)
-    assert grey.dtype == torch.uint8
+    gray = luma_u8(torch.from_numpy(rgb).movedim(-1, -3))
+    assert gray.shape == (2, 3, 1, 37, 53)
+    assert gray.dtype == torch.uint8
     for row, column in np.ndindex(2, 3):
         expected = cv2.cvtColor(rgb[row, column], cv2.COLOR_RGB2GRAY)
-        assert np.array_equal(grey[row, column, 0], expected)
+        assert np.array_equal(gray[row, column, 0], expected)
 
 
 def test_the_float_luma_agrees_with_the_8_bit_one_within_rounding() -> None:
@@ -42,13 +42,13 @@ def test_the_float_luma_agrees_with_the_8_bit_one_within_rounding() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(SEEDS)
-def test_luma_and_chroma_hold_all_of_a_colour(seed: int) -> None:
+def test_luma_and_chroma_hold_all_of_a_color(seed: int) -> None:
     rgb = random_rgb(seed)
     again = to_rgb(rgb_to_luma(rgb), rgb_to_chroma(rgb))
     torch.testing.assert_close(again, rgb, atol=1e-6, rtol=0)
 
 
-def test_the_chroma_of_saturated_colours_lies_at_its_bounds() -> None:
+def test_the_chroma_of_saturated_colors_lies_at_its_bounds() -> None:
     """Blue has the largest Cb and red the largest Cr, 0.5; yellow and cyan the lowest."""
     colors = torch.tensor([[0, 0, 1], [1, 1, 0], [1, 0, 0], [0, 1, 1.0]])[..., None, None]
     chroma = rgb_to_chroma(colors)[..., 0, 0]
@@ -62,9 +62,9 @@ def test_chroma_stays_within_half(seed: int) -> None:
     assert rgb_to_chroma(random_rgb(seed)).abs().max() <= 0.5 + 1e-6
 
 
-def test_grey_has_no_chroma() -> None:
-    grey = torch.linspace(0, 1, 256).expand(3, 1, 256)
-    assert rgb_to_chroma(grey).abs().max() < 1e-6
+def test_gray_has_no_chroma() -> None:
+    gray = torch.linspace(0, 1, 256).expand(3, 1, 256)
+    assert rgb_to_chroma(gray).abs().max() < 1e-6
 
 
 @settings(deadline=None, max_examples=25)
@@ -100,7 +100,7 @@ def test_fitting_the_gamut_goes_up_to_its_edge(seed: int) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(SEEDS)
-def test_fitting_the_gamut_leaves_colours_that_fit(seed: int) -> None:
+def test_fitting_the_gamut_leaves_colors_that_fit(seed: int) -> None:
     rgb = random_rgb(seed)
     chroma = rgb_to_chroma(rgb)
     torch.testing.assert_close(fit_gamut(rgb_to_luma(rgb), chroma), chroma, atol=1e-6, rtol=0)

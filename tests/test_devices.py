@@ -6,11 +6,11 @@ from torch.backends import cudnn
 
 from flowercolor.devices import (
     autocast,
+    deterministic,
     has_fast_bf16,
     memory_errors,
+    no_tf32,
     pick_device,
-    repeatable,
-    unrounded,
 )
 from flowercolor.errors import DeviceError, SettingError
 
@@ -107,7 +107,7 @@ def test_mps_computes_in_float32() -> None:
 def test_cudnns_settings_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cudnn, "benchmark", True)
     rounded = cudnn.allow_tf32
-    with pytest.raises(ZeroDivisionError), repeatable(), unrounded():
+    with pytest.raises(ZeroDivisionError), deterministic(), no_tf32():
         assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
         raise ZeroDivisionError
     assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
@@ -122,7 +122,7 @@ def test_a_caller_may_have_set_the_precision_by_its_newer_name(callers: str) -> 
     before = newer.fp32_precision
     newer.fp32_precision = callers
     try:
-        with repeatable(), unrounded():
+        with deterministic(), no_tf32():
             assert newer.fp32_precision == "ieee"
         assert newer.fp32_precision == callers
     finally:

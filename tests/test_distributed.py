@@ -18,22 +18,22 @@ from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_ch
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.loader import draw_epoch, feed
+from flowercolor.data.loader import batches, draw_epoch
 from flowercolor.data.photo_cache import Photos
 from flowercolor.distributed import (
-    agree,
+    all_reduce_sum,
+    any_rank,
     average_buffers,
     ending_together,
     from_leader,
     in_turn,
     joined,
-    together,
 )
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.torchrun import ranks
-from flowercolor.training import log as journal
+from flowercolor.training import log
 from flowercolor.training import loop as training
-from flowercolor.training.gan import Engine
+from flowercolor.training.gan import GAN
 from flowercolor.training.log import read_metrics
 from flowercolor.training.loop import TrainResult, train
 
@@ -56,9 +56,9 @@ def _one_thread() -> Iterator[None]:
 def test_alone_everything_stays_as_it_is() -> None:
     norm = nn.BatchNorm2d(1)
     with joined(CPU), in_turn(), ending_together():
-        assert together(torch.tensor(3)) == 3
-        assert not agree(False)
-        assert agree(True)
+        assert all_reduce_sum(torch.tensor(3)) == 3
+        assert not any_rank(False)
+        assert any_rank(True)
         assert from_leader(lambda: "said") == "said"
         average_buffers(norm)
     assert norm.running_var == 1
@@ -84,8 +84,8 @@ def talk(left: Path) -> dict[str, Any]:
         average_buffers(norm)
         return {
             "found": [found, found_later],
-            "sum": together(torch.tensor([1.0 + rank])).item(),
-            "agreed": [agree(rank == 1), agree(False)],
+            "sum": all_reduce_sum(torch.tensor([1.0 + rank])).item(),
+            "agreed": [any_rank(rank == 1), any_rank(False)],
             "said": from_leader(lambda: f"from {rank}"),
             "mean": norm.running_mean.item(),
             "batches": norm.num_batches_tracked.item() if norm.num_batches_tracked else 0,
@@ -106,12 +106,12 @@ def gradients(photos: Photos, config: TrainConfig) -> list[dict[str, Tensor]]:
     """
     nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)  # type: ignore[method-assign]
     with joined(CPU):
-        engine = Engine(config, CPU, "float32", compiled=False)
+        engine = GAN(config, CPU, "float32", compiled=False)
         engine.discriminator.train()
         dataset = FlowerDataset(photos, range(11))
         told = []
-        for batch in feed(dataset, draw_epoch(config, 11, 1), config.batch_size, CPU):
-            norms = engine.step(batch, lr=1e-12, weigh=True)
+        for batch in batches(dataset, draw_epoch(config, 11, 1), config.batch_size, CPU):
+            norms = engine.step(batch, lr=1e-12, gradient_norms=True)
             figures = {name: torch.tensor(value) for name, value in norms.items()}
             figures |= {name: torch.tensor(value) for name, value in engine.means().items()}
             for network in (engine.generator, engine.discriminator):
@@ -152,7 +152,7 @@ def run_in(
     place = ranks()
     asked = 0
 
-    class Kept(Engine):
+    class Kept(GAN):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             engines.append(self)
@@ -162,14 +162,14 @@ def run_in(
         asked += 1
         return asked == stop and place.rank == place.size - 1
 
-    vars(training)["Engine"] = Kept
-    vars(journal)["plot_losses"] = lambda rows, path: None  # takes longer than an epoch here
+    vars(training)["GAN"] = Kept
+    vars(log)["plot_losses"] = lambda rows, path: None  # takes longer than an epoch here
     sets = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
     options |= {"resume": resume, "should_stop": should_stop, "device": "cpu"}
     with joined(CPU):
         result = train(config, *sets, runs[place.rank], **options)
     engine = engines[0]
-    tensors = named(engine.judged, "judged.") | named(engine.generator, "live.")
+    tensors = named(engine.evaluated, "judged.") | named(engine.generator, "live.")
     return result, tensors | named(engine.discriminator, "discriminator.")
 
 

@@ -108,8 +108,8 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 def test_the_package_lists_what_it_offers() -> None:
     assert dir(flowercolor) == sorted(flowercolor.__all__)
     assert {*flowercolor._HOMES, "__version__"} == set(flowercolor.__all__)
-    with pytest.raises(AttributeError, match="module 'flowercolor' has no attribute 'colour'"):
-        flowercolor.colour  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'flowercolor' has no attribute 'color'"):
+        flowercolor.color  # noqa: B018
 
 
 @pytest.mark.parametrize("name", ["flowercolor", "flowercolor.cli.app"])

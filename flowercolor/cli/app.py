@@ -53,7 +53,7 @@ class _Application(TyperGroup):
 app = typer.Typer(
     name="flowercolor",
     cls=_Application,
-    help="Turn grey photographs of flowers and gardens into colour.",
+    help="Turn gray photographs of flowers and gardens into color.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -73,14 +73,12 @@ def colorize(
     ] = None,
     strength: Annotated[
         float,
-        typer.Option(
-            help=f"Strength of the colours, 0 to {MAX_STRENGTH}.", min=0, max=MAX_STRENGTH
-        ),
+        typer.Option(help=f"Strength of the colors, 0 to {MAX_STRENGTH}.", min=0, max=MAX_STRENGTH),
     ] = 1.0,
     vividness: Annotated[
         float | None,
         typer.Option(
-            help="From 0, the safest guess, to 1, the liveliest colours, which are more often "
+            help="From 0, the safest guess, to 1, the liveliest colors, which are more often "
             "others than the true ones. [dim]\\[default: as the weights say][/dim]",
             min=0,
             max=1,
@@ -103,7 +101,7 @@ def colorize(
         int | None,
         typer.Option(
             help="Write a sheet of this many renderings of one photo to choose from, each "
-            "labelled with the option that gives it.",
+            "labeled with the option that gives it.",
             min=2,
             max=MAX_VARIANTS,
             metavar="N",
@@ -121,7 +119,7 @@ def colorize(
         ),
     ] = False,
     skip_colored: Annotated[
-        bool, typer.Option("--skip-colored", help="Leave photos alone that are in colour.")
+        bool, typer.Option("--skip-colored", help="Leave photos alone that are in color.")
     ] = False,
     file_format: Annotated[
         Format | None,
@@ -135,14 +133,14 @@ def colorize(
         int, typer.Option(help="Quality of JPEG, WebP and AVIF.", min=1, max=100)
     ] = QUALITY,
     subsampling: Annotated[
-        Subsampling, typer.Option(help="How finely JPEG and AVIF keep the colour.")
+        Subsampling, typer.Option(help="How finely JPEG and AVIF keep the color.")
     ] = "4:4:4",
     device: Device = "auto",
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each photo.")
     ] = False,
 ) -> None:
-    """Colour photos, at their own size and with their own luma, pixel for pixel.
+    """Color photos, at their own size and with their own luma, pixel for pixel.
 
     A photo whose result is there already is skipped, so an interrupted batch goes on where
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
@@ -300,7 +298,7 @@ def _color_stream(
     colorizer: "Colorizer",
     writing: "Writing",
 ) -> None:
-    """Colour one photo, None being that of standard input; a target of None is standard output."""
+    """Color one photo, None being that of standard input; a target of None is standard output."""
     from flowercolor.files import write_bytes
     from flowercolor.inference.batch import convert, remarks
     from flowercolor.photos.reader import read_photo
@@ -356,7 +354,7 @@ def _color_photos(
     *,
     json_lines: bool,
 ) -> None:
-    """Colour this process's share of the photos, and tell of each."""
+    """Color this process's share of the photos, and tell of each."""
     import torch
 
     from flowercolor.distributed import ending_together, joined

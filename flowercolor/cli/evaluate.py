@@ -100,7 +100,7 @@ def evaluate(
 
     The first score is the mean over the test photos of the L1 between generated and true
     picture, RGB in 0 to 1 at the training size. Others, with 95 % bootstrap intervals, stand
-    beside it, and below it what the grey photo itself and mere median colours score. Under
+    beside it, and below it what the gray photo itself and mere median colors score. Under
     torchrun, several processes or machines share the photos.
     """
     from contextlib import suppress

@@ -56,9 +56,9 @@ def train(
         str | None,
         typer.Option(
             help="Settings in place of the defaults below, which single options still change: "
-            "faithful (the design), chroma (two colour differences, L1 alone), pretrained (the "
+            "faithful (the design), chroma (two color differences, L1 alone), pretrained (the "
             "same on an encoder that has learned from ImageNet, the lowest error), "
-            "vivid (a short run to --start-from a chroma run, for livelier colours). "
+            "vivid (a short run to --start-from a chroma run, for livelier colors). "
             "[dim]\\[default: faithful][/dim]",
             metavar="NAME",
         ),
@@ -92,7 +92,7 @@ def train(
         float | None,
         _option(
             _DESIGN.lambda_l1,
-            "Weight of being close to the true colours; higher is safer and duller.",
+            "Weight of being close to the true colors; higher is safer and duller.",
             "WEIGHT",
         ),
     ] = None,
@@ -108,7 +108,7 @@ def train(
         float | None,
         _option(
             _DESIGN.lambda_color,
-            "Weight of being as colourful as the true photo; higher is livelier, with no "
+            "Weight of being as colorful as the true photo; higher is livelier, with no "
             "discriminator needed.",
             "WEIGHT",
         ),
@@ -117,7 +117,7 @@ def train(
         float | None,
         _option(
             _DESIGN.lambda_class,
-            "Weight of telling the flower's class beside its colours, which helps to colour; "
+            "Weight of telling the flower's class beside its colors, which helps to color; "
             "needs --labels.",
             "WEIGHT",
         ),
@@ -150,7 +150,7 @@ def train(
         Output | None,
         _option(
             _DESIGN.network.output,
-            "What the network predicts: the three colours, or two colour differences on the "
+            "What the network predicts: the three colors, or two color differences on the "
             "photo's own luma, which is steadier.",
             "rgb|chroma",
         ),
@@ -194,7 +194,7 @@ def train(
         _option(
             _DESIGN.degrade,
             "Show this share of the photos, 0 to 1, to the generator as old ones: grainy, "
-            "faded, soft, on another film. What it learns then colours such photos too.",
+            "faded, soft, on another film. What it learns then colors such photos too.",
             "SHARE",
         ),
     ] = None,
@@ -211,8 +211,8 @@ def train(
         Criterion | None,
         _option(
             _DESIGN.criterion,
-            "What the best epoch is chosen by: the test L1, which likes dull colours, or the sum "
-            "of it and a thousandth of the distance in colourfulness from the true photos.",
+            "What the best epoch is chosen by: the test L1, which likes dull colors, or the sum "
+            "of it and a thousandth of the distance in colorfulness from the true photos.",
             "l1|vivid",
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""From photos to batches of grey and true pictures, and which of them are for what."""
+"""From photos to batches of gray and true pictures, and which of them are for what."""
 
 import csv
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ VALIDATION_EVERY = 20
 
 
 class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
-    """Pairs of grey and true picture, with the photo's original size.
+    """Pairs of gray and true picture, with the photo's original size.
 
     Args:
         photos: The decoded photos.
@@ -52,10 +52,10 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Grey float [1, S, S], RGB float [3, S, S], both in 0 to 1, and (height, width)."""
-        grey, real = self.batch([range(len(self))[index]])
+        """Gray float [1, S, S], RGB float [3, S, S], both in 0 to 1, and (height, width)."""
+        gray, real = self.batch([range(len(self))[index]])
         height, width = self.photos.sizes_px[self.indices[index]]
-        return grey[0], real[0], (int(height), int(width))
+        return gray[0], real[0], (int(height), int(width))
 
     @property
     def names(self) -> list[str]:
@@ -82,7 +82,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         return self._rgb.device
 
     def batch(self, positions: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Grey [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
+        """Gray [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
 
         Args:
             positions: Which pictures of this set.
@@ -93,7 +93,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
 def to_pairs(
     rgb: Tensor, flips: Tensor | None = None, crops: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Grey [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
+    """Gray [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
 
     Computed where the pictures are, so that on a GPU bytes travel and floats do not.
 

@@ -1,7 +1,7 @@
-"""What age, film and copying do to a grey photo, to train on.
+"""What age, film and copying do to a gray photo, to train on.
 
-A network that has only seen the grey of clean colour photos takes grain, a soft focus or a
-faded print for something that it has not learned, and leaves it grey or stains it. Several
+A network that has only seen the gray of clean color photos takes grain, a soft focus or a
+faded print for something that it has not learned, and leaves it gray or stains it. Several
 random degradations in a row, whose strengths the network is not told, are the way of blind
 restoration (Wang et al. 2021, Real-ESRGAN, section 3).
 """
@@ -38,16 +38,16 @@ DRAWS = len(NEUTRAL)
 _SOFT_STD = 70 / 256  # of noise of variance 1, once `_soft` has blurred it
 
 
-def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
-    """The grey pictures as an old photo or a scan of it might show them.
+def degrade(gray: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
+    """The gray pictures as an old photo or a scan of it might show them.
 
-    In this order: another response to the three colours, as that of film or behind a filter;
+    In this order: another response to the three colors, as that of film or behind a filter;
     a softer focus, or sharpening by a scanner; another gamma; blacks and whites that have
     faded or are clipped; grain, fine or in clumps.
 
     Args:
-        grey: Float [B, 1, S, S] in 0 to 1.
-        rgb: What it is the grey of, float RGB [B, 3, S, S] in 0 to 1.
+        gray: Float [B, 1, S, S] in 0 to 1.
+        rgb: What it is the gray of, float RGB [B, 3, S, S] in 0 to 1.
         draws: Float [B, DRAWS], uniform in 0 to 1, in the order of `NEUTRAL`. Where the first of
             them is 0 the picture stays as it is.
         grain: Float [B, 1, S, S], normal noise of variance 1.
@@ -60,7 +60,7 @@ def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     # Minus the logarithms, over their sum, are spread evenly over all weights that add up to 1.
     weights = -torch.cat(film, dim=1).clamp(1e-6, 1 - 1e-6).log()
     response = (weights * rgb).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
-    picture = torch.lerp(grey, response, mixed)
+    picture = torch.lerp(gray, response, mixed)
     picture = torch.lerp(picture, _soft(picture), (1 + SHARPENED_BY) * focus - SHARPENED_BY)
     picture = picture.clamp(0, 1) ** torch.exp2(GAMMA_OCTAVES * (2 * gamma - 1))
     low = (FADED_TO + CLIPPED_BY) * black - CLIPPED_BY
@@ -68,7 +68,7 @@ def degrade(grey: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     picture = torch.lerp(low, high, picture)
     grain = torch.lerp(grain, _soft(grain) / _SOFT_STD, clumped)
     picture = (picture + GRAIN * coarse**2 * grain).clamp(0, 1)
-    return torch.where(worn > 0, picture, grey)
+    return torch.where(worn > 0, picture, gray)
 
 
 def _soft(picture: Tensor) -> Tensor:

@@ -13,37 +13,39 @@ from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS, degrade
 from flowercolor.torchrun import ranks
 
-__all__ = ["Batch", "Drawn", "draw_epoch", "feed", "resident"]
+__all__ = ["Batch", "EpochPlan", "batches", "draw_epoch", "to_device"]
 
 AHEAD = 2
 
 
-class Drawn(NamedTuple):
+class EpochPlan(NamedTuple):
     """What chance decides on for an epoch of N photos.
 
     Attributes:
         order: int64 [N], the photos in the order of their turn.
         flips: bool [N], by photo, which are mirrored; None where none are.
         crops: float32 [N, 3], by photo, as `dataset.to_pairs` takes them; None for whole ones.
-        wear: float32 [N, DRAWS], by photo, as `degradation.degrade` takes them; None for as it is.
+        degradations: float32 [N, DRAWS], by photo, as `degradation.degrade` takes them; None for
+            photos as they are.
         grain_seed: What the grain of the epoch follows from.
     """
 
     order: Tensor
     flips: Tensor | None
     crops: Tensor | None
-    wear: Tensor | None
+    degradations: Tensor | None
     grain_seed: int
 
-    def to(self, device: torch.device) -> "Drawn":
+    def to(self, device: torch.device) -> "EpochPlan":
         """The same, on that device."""
-        flips, crops, wear = (
-            None if of is None else of.to(device) for of in (self.flips, self.crops, self.wear)
+        flips, crops, degradations = (
+            None if of is None else of.to(device)
+            for of in (self.flips, self.crops, self.degradations)
         )
-        return Drawn(self.order.to(device), flips, crops, wear, self.grain_seed)
+        return EpochPlan(self.order.to(device), flips, crops, degradations, self.grain_seed)
 
 
-def draw_epoch(config: TrainConfig, count: int, epoch: int) -> Drawn:
+def draw_epoch(config: TrainConfig, count: int, epoch: int) -> EpochPlan:
     """What the seed and the number of the epoch give, and nothing else does.
 
     So a resumed run needs no random state to see the same pictures again.
@@ -56,19 +58,19 @@ def draw_epoch(config: TrainConfig, count: int, epoch: int) -> Drawn:
     if config.crop < 1:
         crops = torch.rand(count, 3, generator=rng)
         crops[:, 0] = (config.crop + (1 - config.crop) * crops[:, 0]).sqrt()
-    wear = None
+    degradations = None
     if config.degrade:
-        wear = torch.rand(count, DRAWS, generator=rng)
-        wear[:, 0] = (wear[:, 0] < config.degrade).float()
-    return Drawn(order, flips, crops, wear, seed)
+        degradations = torch.rand(count, DRAWS, generator=rng)
+        degradations[:, 0] = (degradations[:, 0] < config.degrade).float()
+    return EpochPlan(order, flips, crops, degradations, seed)
 
 
 class Batch(NamedTuple):
     """What a process learns from in one step.
 
     Attributes:
-        grey: float32 [B, 1, S, S] in 0 to 1, on the device: what the generator sees.
-        luma: The photo's own, like it; the same tensor unless the grey was degraded.
+        gray: float32 [B, 1, S, S] in 0 to 1, on the device: what the generator sees.
+        luma: The photo's own, like it; the same tensor unless the gray was degraded.
         real: float32 RGB [B, 3, S, S] in 0 to 1, on the device.
         classes: int64 [B], which flower each shows, on the device; None where nobody says.
         photos: B; 0 for a photo that is only there because this process got none.
@@ -76,7 +78,7 @@ class Batch(NamedTuple):
             processes is a mean over the photos. 1 where there are no others.
     """
 
-    grey: Tensor
+    gray: Tensor
     luma: Tensor
     real: Tensor
     classes: Tensor | None
@@ -84,7 +86,7 @@ class Batch(NamedTuple):
     weight: float
 
 
-def resident(device: torch.device, *datasets: FlowerDataset) -> list[FlowerDataset]:
+def to_device(device: torch.device, *datasets: FlowerDataset) -> list[FlowerDataset]:
     """The datasets, with their pictures on the GPU where at most half of its free memory goes.
 
     Pictures that several of them share are moved once. On a CPU they are left as they are.
@@ -102,9 +104,9 @@ def resident(device: torch.device, *datasets: FlowerDataset) -> list[FlowerDatas
     ]
 
 
-def feed(
+def batches(
     dataset: FlowerDataset,
-    drawn: Drawn,
+    plan: EpochPlan,
     batch_size: int,
     device: torch.device,
     *,
@@ -115,16 +117,16 @@ def feed(
 
     Args:
         dataset: The N photos.
-        drawn: Their order, and what is done to each.
+        plan: Their order, and what is done to each.
         batch_size: Photos per step, of all processes together.
         device: Where to.
         skip: Steps to leave out at the beginning.
         classes: int64 [N], the class of each photo.
     """
     place = ranks()
-    drawn = drawn.to(dataset.device)
+    plan = plan.to(dataset.device)
     classes = None if classes is None else classes.to(dataset.device)
-    shared = drawn.order.split(batch_size)[skip:]
+    shared = plan.order.split(batch_size)[skip:]
     counts = [len(positions[place.rank :: place.size]) for positions in shared]
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
     # counts for nothing, but in batch norm's statistics where those are of the joined batch.
@@ -136,20 +138,20 @@ def feed(
     streams = device.type == "cuda" and dataset.device.type == "cpu"
     pixels = _streamed(dataset, own, device) if streams else map(dataset.pixels, own)
     for step, (positions, rgb, count) in enumerate(zip(own, pixels, counts, strict=True)):
-        flips, crops, wear = (
+        flips, crops, degradations = (
             None if of is None else of[positions].to(device, non_blocking=ahead)
-            for of in (drawn.flips, drawn.crops, drawn.wear)
+            for of in (plan.flips, plan.crops, plan.degradations)
         )
         luma, real = to_pairs(rgb.to(device), flips, crops)
-        grey = luma
-        if wear is not None:
-            rng.manual_seed(drawn.grain_seed + 1 + skip + step)
+        gray = luma
+        if degradations is not None:
+            rng.manual_seed(plan.grain_seed + 1 + skip + step)
             # Drawn for the whole batch: whose share a photo is does not change its grain.
             grain = torch.randn(len(shared[step]), *luma.shape[1:], device=device, generator=rng)
-            grey = degrade(luma, real, wear, grain[parts[step]])
+            gray = degrade(luma, real, degradations, grain[parts[step]])
         shown = None if classes is None else classes[positions].to(device, non_blocking=ahead)
         weight = place.size * count / len(shared[step])
-        yield Batch(grey, luma, real, shown, count, weight)
+        yield Batch(gray, luma, real, shown, count, weight)
 
 
 def _streamed(

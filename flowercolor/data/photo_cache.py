@@ -52,8 +52,8 @@ class Photos:
     fingerprint: str
 
     @property
-    def grey(self) -> npt.NDArray[np.uint8]:
-        """uint8 [N, S, S], the grey version of `rgb` as OpenCV makes it; made at each call."""
+    def gray(self) -> npt.NDArray[np.uint8]:
+        """uint8 [N, S, S], the gray version of `rgb` as OpenCV makes it; made at each call."""
         return np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self.rgb])
 
 

@@ -1,7 +1,7 @@
 """Whether a picture still looks like its flower: a classifier that knows true photos judges it.
 
-The idea of Zhang, Isola and Efros 2016, section 3.2: a classifier of photos in colour does worse
-on grey ones, and better again on those that were coloured well.
+The idea of Zhang, Isola and Efros 2016, section 3.2: a classifier of photos in color does worse
+on gray ones, and better again on those that were colored well.
 """
 
 import hashlib
@@ -122,7 +122,7 @@ def recognized(
     Args:
         classifier: What `load_classifier` gave.
         labels: int64 [N], the class of each photo of a set.
-        pictures: RGB [B, 3, H, W] in 0 to 1, on the classifier's device; grey as three equal
+        pictures: RGB [B, 3, H, W] in 0 to 1, on the classifier's device; gray as three equal
             channels.
         positions: int64 [B], which photos of the set they show.
     """

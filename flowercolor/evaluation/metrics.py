@@ -82,7 +82,7 @@ def ssim_per_image(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def _window(size_px: int, like: Tensor) -> Tensor:
-    """[size_px - 10, size_px]: each row weighs 11 neighbours by the Gaussian."""
+    """[size_px - 10, size_px]: each row weighs 11 neighbors by the Gaussian."""
     offsets = torch.arange(-_SSIM_RADIUS_PX, _SSIM_RADIUS_PX + 1).to(like)
     weights = (-0.5 * (offsets / _SSIM_SIGMA_PX) ** 2).exp()
     band = like.new_zeros(size_px - 2 * _SSIM_RADIUS_PX, size_px)
@@ -92,11 +92,11 @@ def _window(size_px: int, like: Tensor) -> Tensor:
 
 
 def colorfulness_per_image(rgb: Tensor) -> Tensor:
-    """The colourfulness of RGB in 0 to 255 (Hasler and Süsstrunk 2003, section 7).
+    """The colorfulness of RGB in 0 to 255 (Hasler and Süsstrunk 2003, section 7).
 
-    sigma + 0.3 mu, the lengths of the deviations and of the means of the opponent colours
+    sigma + 0.3 mu, the lengths of the deviations and of the means of the opponent colors
     R - G and (R + G) / 2 - B. These are signed, as published; much code takes their size.
-    Can be learned from: the gradient is finite for grey pictures too, and 0.
+    Can be learned from: the gradient is finite for gray pictures too, and 0.
     """
     r, g, b = (255 * rgb.float().clamp(0, 1)).flatten(2).unbind(1)
     opponents = torch.stack((r - g, (r + g) / 2 - b))
@@ -112,7 +112,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     rgb = rgb.float()
     linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     matrix = rgb.new_tensor(_RGB_TO_XYZ)
-    # Divided by its sums, which are the white point: grey gets no chroma at all.
+    # Divided by its sums, which are the white point: gray gets no chroma at all.
     matrix /= matrix.sum(dim=1, keepdim=True)
     t = torch.einsum("ij,bjhw->bihw", matrix, linear)
     x, y, z = torch.where(
@@ -122,7 +122,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def ciede2000(one: Tensor, other: Tensor) -> Tensor:
-    """The colour difference CIEDE2000 (Sharma, Wu and Dalal 2005), [B, H, W].
+    """The color difference CIEDE2000 (Sharma, Wu and Dalal 2005), [B, H, W].
 
     Args:
         one: CIELAB [B, 3, H, W].
@@ -135,7 +135,7 @@ def ciede2000(one: Tensor, other: Tensor) -> Tensor:
     c1, c2 = torch.hypot(a1, b1), torch.hypot(a2, b2)
     h1, h2 = (torch.atan2(b, a) % math.tau for a, b in ((a1, b1), (a2, b2)))
 
-    # A colour without chroma has no hue: the difference is 0, the mean is the other's hue.
+    # A color without chroma has no hue: the difference is 0, the mean is the other's hue.
     has_hues = c1 * c2 > 0
     turn = h2 - h1
     far = has_hues & (turn.abs() > math.pi)
@@ -162,7 +162,7 @@ def ciede2000(one: Tensor, other: Tensor) -> Tensor:
     angle = math.radians(60) * (-(((hue.rad2deg() - 275) / 25) ** 2)).exp()
     rotation = -2 * (c7 / (c7 + 25**7)).sqrt() * angle.sin()
     squared = from_l**2 + from_c**2 + from_h**2 + rotation * from_c * from_h
-    # Rounding may take the difference of equal colours below 0.
+    # Rounding may take the difference of equal colors below 0.
     return squared.clamp_min(0).sqrt()
 
 

@@ -55,13 +55,13 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.grid(alpha=0.3)
     best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
     if best:
-        axes.axhline(min(best), linestyle=":", color="grey", label=f"best {min(best):.4f}")
+        axes.axhline(min(best), linestyle=":", color="gray", label=f"best {min(best):.4f}")
         axes.legend(loc="upper right")
     _save_figure(figure, path)
 
 
-def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> None:
-    """Draw how the L1 spreads over the pictures, generated and grey, as PNG.
+def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> None:
+    """Draw how the L1 spreads over the pictures, generated and gray, as PNG.
 
     Raises:
         StorageError: The file cannot be written.
@@ -70,8 +70,8 @@ def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> No
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
-    shared: dict[str, Any] = {"bins": 40, "range": (0, max(*l1, *grey_l1)), "alpha": 0.6}
-    axes.hist(grey_l1, **shared, color="grey", label=f"grey photo, mean {np.mean(grey_l1):.4f}")
+    shared: dict[str, Any] = {"bins": 40, "range": (0, max(*l1, *gray_l1)), "alpha": 0.6}
+    axes.hist(gray_l1, **shared, color="gray", label=f"gray photo, mean {np.mean(gray_l1):.4f}")
     axes.hist(l1, **shared, color="#b5305f", label=f"generated, mean {np.mean(l1):.4f}")
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("photos")
@@ -82,14 +82,14 @@ def plot_scores(l1: Sequence[float], grey_l1: Sequence[float], path: Path) -> No
 def plot_trade(
     points: Mapping[str, tuple[float, float]], joined: Sequence[str], truth: float, path: Path
 ) -> None:
-    """Draw error against colour: what paints safely errs little and paints dully, as PNG.
+    """Draw error against color: what paints safely errs little and paints dully, as PNG.
 
     The trade of distortion against perception (Blau and Michaeli 2018).
 
     Args:
-        points: By name, mean L1 and mean colourfulness.
+        points: By name, mean L1 and mean colorfulness.
         joined: The names between which to draw a line, in its order.
-        truth: Mean colourfulness of the true photos.
+        truth: Mean colorfulness of the true photos.
         path: Where to; written whole or not at all.
 
     Raises:
@@ -101,11 +101,11 @@ def plot_trade(
     axes = figure.subplots()
     axes.plot(*zip(*(points[name] for name in joined), strict=True), color="#b5305f", alpha=0.5)
     for name, point in points.items():
-        axes.plot(*point, "o", color="#b5305f" if name in joined else "grey")
-    axes.axhline(truth, linestyle=":", color="grey", label=f"true photos, {truth:.1f}")
+        axes.plot(*point, "o", color="#b5305f" if name in joined else "gray")
+    axes.axhline(truth, linestyle=":", color="gray", label=f"true photos, {truth:.1f}")
     axes.margins(x=0.2, y=0.15)
     axes.set_xlabel("L1 to the true photo")
-    axes.set_ylabel("colourfulness")
+    axes.set_ylabel("colorfulness")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     figure.draw_without_rendering()  # from here on it is known where a point lies
@@ -144,12 +144,12 @@ def _apart(places: list[float], least: float) -> list[float]:
 
 
 def save_grid(
-    grey: Tensor, fake: Tensor, real: Tensor, path: Path, titles: Sequence[str] = ()
+    gray: Tensor, fake: Tensor, real: Tensor, path: Path, titles: Sequence[str] = ()
 ) -> None:
-    """Write a sheet of pictures, each as grey, generated and true side by side.
+    """Write a sheet of pictures, each as gray, generated and true side by side.
 
     Args:
-        grey: Float [B, 1, H, W] in 0 to 1.
+        gray: Float [B, 1, H, W] in 0 to 1.
         fake: Float RGB [B, 3, H, W] in 0 to 1.
         real: Float RGB [B, 3, H, W] in 0 to 1.
         path: Where to; the ending gives the format.
@@ -162,7 +162,7 @@ def save_grid(
     from torchvision.utils import make_grid  # noqa: PLC0415 - 0.17 GB that only this needs
 
     columns = max(1, len(titles))
-    triples = torch.stack((grey.expand_as(real), fake, real), dim=1).flatten(0, 1)
+    triples = torch.stack((gray.expand_as(real), fake, real), dim=1).flatten(0, 1)
     sheet = make_grid(triples.cpu(), nrow=3 * columns, padding=2)
     if titles:
         width_px = sheet.shape[2]

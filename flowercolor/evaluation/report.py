@@ -53,13 +53,13 @@ COLUMNS = {
     "psnr": ("PSNR dB", ".2f"),
     "ssim": ("SSIM", ".4f"),
     "ciede2000": ("CIEDE 2000", ".2f"),
-    "colorfulness": ("colour", ".1f"),
+    "colorfulness": ("color", ".1f"),
     "colorfulness_difference": ("minus true", "+.1f"),
 }
 """By score, its title and the format of its numbers."""
 
 RECOGNITION = {
-    "recognized": ("recognised", ".3f"),
+    "recognized": ("recognized", ".3f"),
     "recovered": ("recovered", ".2f"),
     "difference": ("to the first", "+.3f"),
 }
@@ -92,15 +92,15 @@ def write_results(
 
         scores.json     the means with their intervals, and every score of every picture
         scores.md       the same means as tables
-        pictures/       every picture: grey, as the first of the generators made it, truth
+        pictures/       every picture: gray, as the first of the generators made it, truth
         contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
         scores.png      how the L1 spreads over the pictures
-        trade.png       the mean L1 of each row against its mean colourfulness
+        trade.png       the mean L1 of each row against its mean colorfulness
         losses.png      the graphs of the first one's run, where there are `metrics`
 
     What an earlier evaluation left there is removed first, as its `scores.json` lists it.
 
-    Beside the generators stand the grey photo itself and the chroma medians of the training
+    Beside the generators stand the gray photo itself and the chroma medians of the training
     set: a generator that does not beat these has learned nothing.
 
     Within `distributed.joined` the processes share the photos, and all but the leader write
@@ -134,7 +134,7 @@ def write_results(
     painters: dict[str, Painter] = {
         name: partial(generate, generator) for name, generator in generators.items()
     }
-    painters[FLOOR] = lambda grey: grey.expand(-1, 3, -1, -1)
+    painters[FLOOR] = lambda gray: gray.expand(-1, 3, -1, -1)
     if train_set:
         of_all, by_luma = median_chroma(train_set, progress)
         painters[MEDIAN] = partial(paint, of_all)
@@ -171,7 +171,7 @@ def write_results(
         "notes": list(notes),
         "photos": len(dataset),
         "mean_l1": summary[first]["l1"].mean,
-        "mean_grey_l1": summary[FLOOR]["l1"].mean,
+        "mean_gray_l1": summary[FLOOR]["l1"].mean,
         "saturated_chroma": SATURATED_CHROMA,
         "rows": _as_json(summary),
         "differences": _as_json(differences),
@@ -238,16 +238,16 @@ def _begin(results: Path, pictures: Path, names: list[str]) -> None:
 
 
 def _write_sheet(generator: UNet, dataset: FlowerDataset, l1: Tensor, path: Path) -> None:
-    """The photos of the lowest, the middle and the highest L1, as grey, generated and true."""
+    """The photos of the lowest, the middle and the highest L1, as gray, generated and true."""
     height = min(SHEET_ROWS, max(1, len(dataset) // 3))
     starts = (0, (len(dataset) - height) // 2, len(dataset) - height)
     order = l1.argsort()
     shown = torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
-    grey, real = dataset.batch(shown)
+    gray, real = dataset.batch(shown)
     fake = torch.cat(
-        [generate(generator, one.to(device_of(generator))).cpu() for one in torch.split(grey, 1)]
+        [generate(generator, one.to(device_of(generator))).cpu() for one in torch.split(gray, 1)]
     )
-    save_grid(grey, fake, real, path, titles=["best", "median", "worst"])
+    save_grid(gray, fake, real, path, titles=["best", "median", "worst"])
 
 
 def _finite(value: float) -> float | None:

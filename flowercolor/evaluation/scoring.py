@@ -11,8 +11,8 @@ from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.devices import memory_errors, repeatable, unrounded
-from flowercolor.distributed import gathered, portion, together
+from flowercolor.devices import deterministic, memory_errors, no_tf32
+from flowercolor.distributed import all_gather, all_reduce_sum, shard
 from flowercolor.evaluation.metrics import (
     Interval,
     bootstrap,
@@ -50,7 +50,7 @@ __all__ = [
 
 LUMA_BINS = 20
 
-FLOOR = "grey photo"
+FLOOR = "gray photo"
 TRUTH = "true photos"
 MEDIAN = "median chroma"
 MEDIAN_BY_LUMA = "median chroma by luma"
@@ -58,11 +58,11 @@ OTHER_ROWS = frozenset({FLOOR, MEDIAN, MEDIAN_BY_LUMA, TRUTH})
 """The rows that stand beside those of the checkpoints."""
 
 Painter = Callable[[Tensor], Tensor]
-"""From grey, float [B, 1, H, W], to RGB, float [B, 3, H, W], both in 0 to 1."""
+"""From gray, float [B, 1, H, W], to RGB, float [B, 3, H, W], both in 0 to 1."""
 
 Judge = Callable[[Tensor, Tensor], Tensor]
 """From RGB pictures, float [B, 3, H, W] in 0 to 1, and which of the set they show, int64 [B], to
-1 for each that is recognised as what it is, else 0, float32 [B]."""
+1 for each that is recognized as what it is, else 0, float32 [B]."""
 
 Rows = dict[str, dict[str, Tensor]]
 """By row and score, a number for each picture, float32 [N]."""
@@ -73,12 +73,12 @@ Summary = dict[str, dict[str, Interval]]
 
 @dataclass(frozen=True)
 class Scores:
-    """The L1 of each test picture, RGB in 0 to 1, and its colourfulness.
+    """The L1 of each test picture, RGB in 0 to 1, and its colorfulness.
 
     Attributes:
         names: The N photos.
         l1: float32 [N], generated picture against the true one.
-        grey_l1: float32 [N], the grey photo itself against the true one: what doing
+        gray_l1: float32 [N], the gray photo itself against the true one: what doing
             nothing scores.
         colorfulness: float32 [N], of the generated picture.
         real_colorfulness: float32 [N], of the true one.
@@ -86,7 +86,7 @@ class Scores:
 
     names: list[str]
     l1: Tensor
-    grey_l1: Tensor
+    gray_l1: Tensor
     colorfulness: Tensor
     real_colorfulness: Tensor
 
@@ -96,9 +96,9 @@ class Scores:
         return self.l1.double().mean().item()
 
     @property
-    def mean_grey_l1(self) -> float:
-        """The mean of `grey_l1` over the pictures."""
-        return self.grey_l1.double().mean().item()
+    def mean_gray_l1(self) -> float:
+        """The mean of `gray_l1` over the pictures."""
+        return self.gray_l1.double().mean().item()
 
     @property
     def mean_colorfulness(self) -> float:
@@ -112,22 +112,22 @@ class Scores:
 
 
 @torch.inference_mode()
-def generate(generator: UNet, grey: Tensor, *, exact: bool = True) -> Tensor:
+def generate(generator: UNet, gray: Tensor, *, exact: bool = True) -> Tensor:
     """The generated picture as it is shown: float32 RGB [B, 3, H, W] in 0 to 1.
 
     Puts the generator into evaluation mode.
 
     Args:
-        generator: On the device where `grey` is.
-        grey: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
+        generator: On the device where `gray` is.
+        gray: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
         exact: In float32 on every device, so that a score does not depend on where it was
             measured. Else in what torch is set to: by default TF32 on GPUs that have it,
             five times as fast on an H100, which moves an L1 by a millionth.
     """
-    with repeatable(), unrounded() if exact else nullcontext():
-        fake: Tensor = generator.eval()(grey)
+    with deterministic(), no_tf32() if exact else nullcontext():
+        fake: Tensor = generator.eval()(gray)
     if generator.config.output == "chroma":
-        fake = to_rgb(grey, fit_gamut(grey, rgb_to_chroma(fake)))
+        fake = to_rgb(gray, fit_gamut(gray, rgb_to_chroma(fake)))
     return fake.clamp(0, 1)
 
 
@@ -138,7 +138,7 @@ def score(
     batch_size: int = 1,
     progress: Progress | None = None,
 ) -> Scores:
-    """The L1 and the colourfulness of every picture of a set, and nothing that costs more.
+    """The L1 and the colorfulness of every picture of a set, and nothing that costs more.
 
     Not `exact`, as `generate` says it, which `evaluate` is.
 
@@ -157,17 +157,17 @@ def score(
     """
     device = device_of(generator)
     columns = [torch.empty(4, 0, device=device)]
-    own = portion(len(dataset))
-    for _, grey, real in _batches(dataset, own, batch_size, device, progress=progress):
-        fake = generate(generator, grey, exact=False)
+    own = shard(len(dataset))
+    for _, gray, real in _batches(dataset, own, batch_size, device, progress=progress):
+        fake = generate(generator, gray, exact=False)
         scores = (
             l1_per_image(fake, real),
-            l1_per_image(grey.expand_as(real), real),
+            l1_per_image(gray.expand_as(real), real),
             colorfulness_per_image(fake),
             colorfulness_per_image(real),
         )
         columns.append(torch.stack(scores))
-    return Scores(dataset.names, *gathered(torch.cat(columns, dim=1).cpu(), len(dataset)))
+    return Scores(dataset.names, *all_gather(torch.cat(columns, dim=1).cpu(), len(dataset)))
 
 
 @memory_errors("testing", "--batch-size")
@@ -182,17 +182,17 @@ def evaluate(
     pictures: Path | None = None,
     judge: Judge | None = None,
 ) -> Rows:
-    """Every score of every picture of a set, for whatever paints grey photos; in one pass.
+    """Every score of every picture of a set, for whatever paints gray photos; in one pass.
 
     Within `distributed.joined` each process judges its share, and all have the scores of all.
 
     Args:
         painters: What to judge, by name.
         dataset: The photos to judge it on.
-        device: Where the painters want the grey photos.
+        device: Where the painters want the gray photos.
         batch_size: Photos per step.
         progress: Told of each step.
-        pictures: A folder to write every picture into: grey, as the first of the painters
+        pictures: A folder to write every picture into: gray, as the first of the painters
             made it, truth.
         judge: Looks at every picture, the true ones too.
 
@@ -208,10 +208,10 @@ def evaluate(
     parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}
     files = picture_files(dataset.names, pictures or Path())
     # Who gets no photo takes part nonetheless, to know the scores' names.
-    own = portion(len(dataset)) or range(1)
+    own = shard(len(dataset)) or range(1)
     batches = _batches(dataset, own, batch_size, torch.device(device), progress=progress)
-    for positions, grey, real in batches:
-        painted = {name: painter(grey) for name, painter in painters.items()}
+    for positions, gray, real in batches:
+        painted = {name: painter(gray) for name, painter in painters.items()}
         for name, fake in painted.items():
             parts[name].append(measure(fake, real))
         share = saturated(rgb_to_lab(real)).float().mean(dim=(1, 2))
@@ -223,13 +223,13 @@ def evaluate(
                 parts[name][-1]["recognized"] = judge(fake, positions)
         if pictures:
             shown = next(iter(painted.values()))
-            triples = zip(grey.split(1), shown.split(1), real.split(1), strict=True)
+            triples = zip(gray.split(1), shown.split(1), real.split(1), strict=True)
             for position, triple in zip(positions.tolist(), triples, strict=True):
                 save_grid(*triple, files[position])
     rows: Rows = {}
     for name, several in parts.items():
         columns = [torch.cat([scores[key] for scores in several]).cpu() for key in several[0]]
-        of_all = gathered(torch.stack(columns), len(dataset))
+        of_all = all_gather(torch.stack(columns), len(dataset))
         rows[name] = dict(zip(several[0], of_all, strict=True))
     return rows
 
@@ -259,10 +259,10 @@ def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
 
 
 def _recovered(accuracies: Tensor) -> Tensor:
-    """The share of the gap that each wins back; of grey's, the truth's and theirs, [..., 2 + K]."""
-    grey, true, others = accuracies.tensor_split((1, 2), dim=-1)
-    gap = true - grey
-    return torch.where(gap > 0, (others - grey) / gap, math.nan)
+    """The share of the gap that each wins back; of gray's, the truth's and theirs, [..., 2 + K]."""
+    gray, true, others = accuracies.tensor_split((1, 2), dim=-1)
+    gap = true - gray
+    return torch.where(gap > 0, (others - gray) / gap, math.nan)
 
 
 def median_chroma(
@@ -276,15 +276,15 @@ def median_chroma(
     levels = 511  # -0.5 to 0.5, with one for 0
     counts = torch.zeros(2, LUMA_BINS, levels, dtype=torch.int64)
     cpu = torch.device("cpu")
-    own = portion(len(train_set))
+    own = shard(len(train_set))
     label = "Looking for medians"
-    for _, grey, real in _batches(train_set, own, 32, cpu, progress=progress, label=label):
+    for _, gray, real in _batches(train_set, own, 32, cpu, progress=progress, label=label):
         level = ((rgb_to_chroma(real) + 0.5) * (levels - 1)).round().long()
-        places = level + levels * _bins(grey, LUMA_BINS)
+        places = level + levels * _bins(gray, LUMA_BINS)
         for channel, place in enumerate(places.unbind(1)):
             seen = torch.bincount(place.flatten(), minlength=LUMA_BINS * levels)
             counts[channel] += seen.view(LUMA_BINS, levels)
-    together(counts)
+    all_reduce_sum(counts)
 
     def medians(counts: Tensor) -> Tensor:
         below = counts.cumsum(-1)
@@ -295,15 +295,15 @@ def median_chroma(
     return of_all, torch.where(counts.sum((0, 2))[:, None] > 0, medians(counts), of_all)
 
 
-def paint(chromas: Tensor, grey: Tensor) -> Tensor:
+def paint(chromas: Tensor, gray: Tensor) -> Tensor:
     """Give each pixel the chroma of its luma, weakened where it does not fit; RGB [B, 3, H, W].
 
     Args:
         chromas: Cb and Cr for K bins of luma of one width, [K, 2].
-        grey: Float [B, 1, H, W] in 0 to 1.
+        gray: Float [B, 1, H, W] in 0 to 1.
     """
-    chroma = chromas.to(grey)[_bins(grey, len(chromas)).squeeze(1)].movedim(-1, 1)
-    return to_rgb(grey, fit_gamut(grey, chroma))
+    chroma = chromas.to(gray)[_bins(gray, len(chromas)).squeeze(1)].movedim(-1, 1)
+    return to_rgb(gray, fit_gamut(gray, chroma))
 
 
 def picture_files(names: list[str], folder: Path) -> list[Path]:
@@ -343,17 +343,17 @@ def _batches(
     progress: Progress | None,
     label: str = "Testing",
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Positions, grey and true pictures, batch by batch."""
+    """Positions, gray and true pictures, batch by batch."""
     everything = torch.as_tensor(positions, dtype=torch.long)
     beside = everything.to(dataset.device)
     with (progress or Silent()).task(label, len(positions), "photos") as task:
         for start in range(0, len(positions), batch_size):
             some = slice(start, start + batch_size)
-            grey, real = (pictures.to(device) for pictures in dataset.batch(beside[some]))
-            yield everything[some], grey, real
+            gray, real = (pictures.to(device) for pictures in dataset.batch(beside[some]))
+            yield everything[some], gray, real
             task.advance(len(real))
 
 
-def _bins(grey: Tensor, count: int) -> Tensor:
-    """The bin of each pixel's luma, int64 of the shape of `grey`."""
-    return (grey * count).long().clamp_max(count - 1)
+def _bins(gray: Tensor, count: int) -> Tensor:
+    """The bin of each pixel's luma, int64 of the shape of `gray`."""
+    return (gray * count).long().clamp_max(count - 1)

@@ -1,6 +1,6 @@
-"""Colouring files: which goes where, and many of them at a time.
+"""Coloring files: which goes where, and many of them at a time.
 
-`plan` decides on the targets before anything is coloured, so that no two photos get the same
+`plan` decides on the targets before anything is colored, so that no two photos get the same
 one and no photo is overwritten. `run` keeps all processors busy.
 """
 
@@ -62,11 +62,11 @@ WORKERS = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to colour and the file to write.
+    """A photo to color and the file to write.
 
     Attributes:
         source: The photo.
-        target: Where its coloured version goes.
+        target: Where its colored version goes.
     """
 
     source: Path
@@ -94,13 +94,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Writing:
-    """How the coloured photos are written.
+    """How the colored photos are written.
 
     Attributes:
         quality: 1 to 100, for JPEG, WebP and AVIF.
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
         overwrite: Replace earlier results; otherwise their photos are skipped.
-        skip_colored: Leave photos alone that are in colour already.
+        skip_colored: Leave photos alone that are in color already.
     """
 
     quality: int = QUALITY
@@ -315,7 +315,7 @@ def run(
     among: Sequence[Job] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Generator[Outcome, None, None]:
-    """Colour the photos, and tell of each as it is finished, in the order of the jobs.
+    """Color the photos, and tell of each as it is finished, in the order of the jobs.
 
     Reading, the network and writing are at work at once, for a few photos each; those whose
     small copies have one size go through the network together. A photo that fails costs only
@@ -324,7 +324,7 @@ def run(
     BMP, that is where another's target is counts as that one's and is left alone.
 
     Args:
-        jobs: What to colour, from `plan`.
+        jobs: What to color, from `plan`.
         colorizer: The network and its settings.
         writing: How to write.
         progress: Told of each photo.
@@ -362,7 +362,7 @@ def run(
                     continue
                 photo = read_photo(job.source)
                 if photo.colored and writing.skip_colored:
-                    outcomes[job] = Outcome(job, "skipped", f"{job.source} is in colour already")
+                    outcomes[job] = Outcome(job, "skipped", f"{job.source} is in color already")
                     continue
                 small = colorizer.shrink(photo.luma)
                 together[small.shape].append(_Opened(job, photo, small))
@@ -383,7 +383,7 @@ def run(
     each = max(1, threads // workers)
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,))
     try:
-        with (progress or Silent()).task("Colouring", len(jobs), "photos") as task:
+        with (progress or Silent()).task("Coloring", len(jobs), "photos") as task:
             chunks = _chunks(jobs, min(CHUNK_PHOTOS, -(-len(jobs) // workers)))
             coming = next(chunks, None)
             under_way: deque[tuple[Future[list[Outcome]], int]] = deque()
@@ -427,10 +427,10 @@ def check_target(target: Path) -> None:
 
 
 def remarks(photo: Photo) -> str:
-    """What to know of a photo that was coloured; mostly nothing."""
-    told = ["was in colour; coloured anew from its luma"] if photo.colored else []
+    """What to know of a photo that was colored; mostly nothing."""
+    told = ["was in color; colored anew from its luma"] if photo.colored else []
     if photo.pages > 1:
-        told.append(f"has {photo.pages} pages, of which the first was coloured")
+        told.append(f"has {photo.pages} pages, of which the first was colored")
     return "; ".join(told)
 
 
@@ -440,7 +440,7 @@ def convert(
     file_format: str | None,
     writing: Writing,
 ) -> bytes:
-    """A photo's file, coloured, as the content of another.
+    """A photo's file, colored, as the content of another.
 
     Args:
         source: The photo, as `read_photo` gives it, or its file, or the content of that.

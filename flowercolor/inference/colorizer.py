@@ -1,4 +1,4 @@
-"""Colouring photos of any size: the network gives the chroma, the photo keeps its luma."""
+"""Coloring photos of any size: the network gives the chroma, the photo keeps its luma."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,13 +29,13 @@ Picture = TypeVar("Picture", Array, Image.Image)
 
 
 class Colorizer:
-    """A loaded generator that colours photos.
+    """A loaded generator that colors photos.
 
     Args:
         generator: The network; a copy of it is used, made for inference.
         render_size_px: The network sees each photo at about this many pixels squared, its
             aspect kept. Larger sees finer things, smaller sees more of the whole.
-        strength: Factor of the chroma, 0 (grey) to 1.5.
+        strength: Factor of the chroma, 0 (gray) to 1.5.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto" computes in bfloat16 where the device is made for it.
         progress: Told where memory runs short.
@@ -104,7 +104,7 @@ class Colorizer:
         return colorizer
 
     def __call__(self, image: Picture) -> Picture:
-        """The image in colour, at its own size and with its own luma; see `colorize`."""
+        """The image in color, at its own size and with its own luma; see `colorize`."""
         if isinstance(image, Image.Image):
             return Image.fromarray(self.render(_luma(_pixels(image))))
         return self.render(_luma(image))
@@ -126,7 +126,7 @@ class Colorizer:
         scale = (render_size_px or self.render_size_px) / (height_px * width_px) ** 0.5
         return max(1, round(height_px * scale)), max(1, round(width_px * scale))
 
-    @memory_errors("colouring", "--render-size")
+    @memory_errors("coloring", "--render-size")
     def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:
         """The luma as the network sees it, float32 [h, w] in 0 to 1.
 
@@ -136,7 +136,7 @@ class Colorizer:
         height_px, width_px = luma.shape
         return shrink(luma, *self.working_size_px(height_px, width_px, render_size_px))
 
-    @memory_errors("colouring", "--render-size")
+    @memory_errors("coloring", "--render-size")
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 
@@ -163,7 +163,7 @@ class Colorizer:
         ways = (
             (self._forward, ""),
             (self._forward_singly, "with one photo at a time"),
-            (self._forward_halved, "at half of that, with coarser colours"),
+            (self._forward_halved, "at half of that, with coarser colors"),
             (self._forward, "on the CPU, slowly"),
         )
         while True:
@@ -200,9 +200,9 @@ class Colorizer:
     def _forward(self, smalls: Sequence[Array]) -> list[Array]:
         height, width = smalls[0].shape
         padded = np.stack([_pad(small) for small in smalls])
-        grey = torch.from_numpy(padded)[:, None].to(self._device)
+        gray = torch.from_numpy(padded)[:, None].to(self._device)
         with torch.inference_mode():
-            fake = self._generator(grey.contiguous(memory_format=torch.channels_last))
+            fake = self._generator(gray.contiguous(memory_format=torch.channels_last))
         chroma = rgb_to_chroma(fake.float()).cpu().numpy()
         return [np.ascontiguousarray(one[:, :height, :width]) for one in chroma]
 
@@ -216,17 +216,17 @@ def colorize(
     vividness: float | None = None,
     device: str = "auto",
 ) -> Picture:
-    """The image in colour: same kind, same size, same luma at every pixel within one level.
+    """The image in color: same kind, same size, same luma at every pixel within one level.
 
     The weights are loaded at the first call and kept for the next ones with the same settings.
 
     Args:
-        image: A Pillow image, or an array, uint8 or uint16: grey [H, W] or RGB [H, W, 3].
-            A colour image is coloured anew from its luma.
+        image: A Pillow image, or an array, uint8 or uint16: gray [H, W] or RGB [H, W, 3].
+            A color image is colored anew from its luma.
         checkpoint: "bundled", a run's name or a path; None means the newest trained run,
             else the bundled weights.
         render_size_px: See `Colorizer`.
-        strength: Factor of the chroma, 0 (grey) to 1.5.
+        strength: Factor of the chroma, 0 (gray) to 1.5.
         vividness: See `Colorizer.from_checkpoint`.
         device: "auto", "cpu", "cuda" or "mps".
 
@@ -264,7 +264,7 @@ def _loaded(
 
 
 def _pixels(image: Image.Image) -> Array:
-    """uint8, grey [H, W] or RGB [H, W, 3], of a Pillow image."""
+    """uint8, gray [H, W] or RGB [H, W, 3], of a Pillow image."""
     if image.mode in ("I", "F"):
         raise ImageError(
             f"image: a Pillow image of mode {image.mode}; expected 8 or 16 bits a channel"
@@ -297,7 +297,7 @@ def _luma(image: Array) -> Array:
         luma: Array = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         return luma
     raise ImageError(
-        f"image: an array of shape {image.shape}; expected grey [H, W] or RGB [H, W, 3]"
+        f"image: an array of shape {image.shape}; expected gray [H, W] or RGB [H, W, 3]"
     )
 
 

@@ -1,7 +1,7 @@
 """A sheet of renderings of one photo to choose from.
 
 What differs honestly is where a dial stands between its ends, and the size at which the network
-sees the photo: small, it goes by the whole, large, by the parts. Each tile is labelled with the
+sees the photo: small, it goes by the whole, large, by the parts. Each tile is labeled with the
 options that give it at full size.
 """
 
@@ -32,7 +32,7 @@ _LABEL_TEXT_PX = 18
 def variants(
     luma: npt.NDArray[Any], colorizers: Mapping[str, Colorizer], count: int
 ) -> npt.NDArray[np.uint8]:
-    """The sheet, uint8 RGB [H, W, 3]: the photo in `count` renderings, each labelled.
+    """The sheet, uint8 RGB [H, W, 3]: the photo in `count` renderings, each labeled.
 
     Several colorizers stand beside each other, a row for each working size. One alone fills
     the rows with its sizes.

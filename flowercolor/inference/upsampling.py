@@ -1,8 +1,8 @@
 """Putting a small chroma on a full-size luma.
 
-The network colours a small copy of the photo; the photo keeps its own luma at every pixel.
-Between the two, plain interpolation would smear colour over the edges of petals. Here each
-colour difference is written as a * luma + b, the slope a fitted around every pixel of the
+The network colors a small copy of the photo; the photo keeps its own luma at every pixel.
+Between the two, plain interpolation would smear color over the edges of petals. Here each
+color difference is written as a * luma + b, the slope a fitted around every pixel of the
 small copy (the guided filter of He et al. 2013, section 3) and b what remains, and a and b
 are what is enlarged (as in the fast guided filter, He and Sun 2015): edges then come from
 the full-size luma itself. Unlike the filter's own b, the remainder is not smoothed, so that
@@ -53,17 +53,17 @@ def shrink(luma: Array, height_px: int, width_px: int) -> Float:
 def render(
     luma: Array, small: Float, chroma: Float, *, strength: float = 1.0, guided: bool = True
 ) -> Array:
-    """The coloured photo, RGB [H, W, 3] of the luma's dtype.
+    """The colored photo, RGB [H, W, 3] of the luma's dtype.
 
-    Its grey version (OpenCV's `COLOR_RGB2GRAY`) equals `luma` within one level at every
-    pixel: where a colour does not fit between black and white at that luma, its chroma is
+    Its gray version (OpenCV's `COLOR_RGB2GRAY`) equals `luma` within one level at every
+    pixel: where a color does not fit between black and white at that luma, its chroma is
     lowered at constant luma and hue, and nothing is clipped.
 
     Args:
         luma: uint8 or uint16 [H, W].
         small: float32 [h, w] in 0 to 1, the copy that the network saw.
         chroma: float32 [2, h, w], Cb before Cr, as in `flowercolor.color`.
-        strength: Factor of the chroma; 0 gives grey.
+        strength: Factor of the chroma; 0 gives gray.
         guided: False enlarges the chroma by plain bilinear interpolation instead.
     """
     red = (chroma[1] * (2 * (1 - _WR) * strength)).astype(np.float32)
@@ -112,14 +112,14 @@ def _rows(wide: Float, steps: Float, top: int, bottom: int, height: int) -> Floa
     `steps` holds what each row of the maps lacks to the next one.
     """
     small_height = wide.shape[1]
-    # Pixel centres meet, as in cv2.resize.
-    centre = (np.arange(top, bottom) + 0.5) * (small_height / height) - 0.5
-    centre = centre.clip(0, small_height - 1)
-    above = centre.astype(int)
+    # Pixel centers meet, as in cv2.resize.
+    center = (np.arange(top, bottom) + 0.5) * (small_height / height) - 0.5
+    center = center.clip(0, small_height - 1)
+    above = center.astype(int)
     # `take`, because indexing would give planes whose rows lie apart: all the rest takes twice
     # as long on those.
     rows: Float = steps.take(above, axis=1)
-    rows *= (centre - above).astype(np.float32)[:, None]
+    rows *= (center - above).astype(np.float32)[:, None]
     rows += wide.take(above, axis=1)
     return rows
 

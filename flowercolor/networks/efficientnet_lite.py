@@ -1,6 +1,6 @@
 """A way down for the U-Net that has learned to see before: EfficientNet-Lite0, without its head.
 
-It reads the grey picture twice as large. So its five halvings end where the U-Net's four do, and it
+It reads the gray picture twice as large. So its five halvings end where the U-Net's four do, and it
 sees flowers at about the scale at which it learned to tell them: 224 px a picture.
 
 Lite0 is the EfficientNet-B0 of Tan and Le 2019 (table 1) without squeeze-and-excitation and with
@@ -68,7 +68,7 @@ class _InvertedResidual(nn.Module):
 
 
 def lite0_levels() -> list[nn.Module]:
-    """The four levels, with random weights, from `prepared` grey to `LITE0_CHANNELS`."""
+    """The four levels, with random weights, from `prepared` gray to `LITE0_CHANNELS`."""
     levels: list[nn.Module] = []
     channels = _STEM_CHANNELS
     layers: list[nn.Module] = [_convolution(1, channels, 3, stride=2)]
@@ -83,23 +83,23 @@ def lite0_levels() -> list[nn.Module]:
     return levels
 
 
-def prepared(grey: Tensor) -> Tensor:
-    """The grey picture as the published weights are to read it.
+def prepared(gray: Tensor) -> Tensor:
+    """The gray picture as the published weights are to read it.
 
     Args:
-        grey: Float [B, 1, H, W] in 0 to 1.
+        gray: Float [B, 1, H, W] in 0 to 1.
 
     Returns:
         Float [B, 1, 2H, 2W], about -1 to 1.
     """
-    return (F.interpolate(grey, scale_factor=2, mode="bilinear") * 255 - 127) / 128
+    return (F.interpolate(gray, scale_factor=2, mode="bilinear") * 255 - 127) / 128
 
 
 @torch.no_grad()
 def load_pretrained(levels: nn.Module) -> None:
     """Give `lite0_levels` the published weights.
 
-    Their first convolution reads colours. A grey picture has three equal ones, so its three
+    Their first convolution reads colors. A gray picture has three equal ones, so its three
     weights for each pixel are summed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The two networks: a U-Net that colours and a discriminator that judges."""
+"""The two networks: a U-Net that colors and a discriminator that judges."""
 
 import copy
 import math
@@ -21,7 +21,7 @@ _LEVELS = 4
 
 
 class UNet(nn.Module):
-    """The generator: grey in, colour out (Ronneberger et al. 2015, figure 1).
+    """The generator: gray in, color out (Ronneberger et al. 2015, figure 1).
 
     Five levels of `base_channels` times 1, 2, 4, 8 and 16 channels. A level is two 3x3
     convolutions, each followed by batch norm and ReLU. Max pooling leads down, 2x2
@@ -29,7 +29,7 @@ class UNet(nn.Module):
     convolution closes. It is fully convolutional: any size divisible by 16 goes through.
 
     With the encoder "efficientnet-lite0" the four levels below the first are those of that
-    network, `encoders.lite0_levels`, which read the grey picture itself, enlarged.
+    network, `encoders.lite0_levels`, which read the gray picture itself, enlarged.
 
     Attributes:
         lowest_channels: Of the lowest level.
@@ -60,23 +60,23 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], 3 if config.output == "rgb" else 2, 1)
 
-    def forward(self, grey: Tensor, luma: Tensor | None = None) -> Tensor:
-        """Colour a batch of grey pictures.
+    def forward(self, gray: Tensor, luma: Tensor | None = None) -> Tensor:
+        """Color a batch of gray pictures.
 
         Args:
-            grey: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
-            luma: What the "chroma" output puts its colours on, like `grey`, in place of it.
+            gray: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
+            luma: What the "chroma" output puts its colors on, like `gray`, in place of it.
 
         Returns:
             RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma"
-            output its luma is `grey` itself, or `luma`, in its own precision whatever that of
+            output its luma is `gray` itself, or `luma`, in its own precision whatever that of
             the weights.
         """
-        return self.look(grey, luma)[0]
+        return self.look(gray, luma)[0]
 
-    def look(self, grey: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def look(self, gray: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and the lowest level that it came from, [B, C, H/16, W/16]."""
-        seen = grey.to(self.head.weight.dtype)
+        seen = gray.to(self.head.weight.dtype)
         # One channel lies in memory as it lies: here the strides say that it is the last. Otherwise
         # the way back through the stem turns its 64 channels over, a fortieth of a step on an H200.
         x = self.stem(seen.squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2))
@@ -91,7 +91,7 @@ class UNet(nn.Module):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
         x = self.head(x)
         if self.config.output == "chroma":
-            x = to_rgb(grey if luma is None else luma, x)
+            x = to_rgb(gray if luma is None else luma, x)
         return x, lowest
 
     @torch.no_grad()
@@ -142,7 +142,7 @@ class UNet(nn.Module):
 class Supervised(nn.Module):
     """A generator that tells the class of the flower too, from the mean of its lowest level.
 
-    For training only: what it has to see for that helps it to colour (Iizuka et al. 2016,
+    For training only: what it has to see for that helps it to color (Iizuka et al. 2016,
     section 3.3, with one linear layer in place of two).
 
     Args:
@@ -155,16 +155,16 @@ class Supervised(nn.Module):
         self.generator = generator
         self.classifier = nn.Linear(generator.lowest_channels, classes)
 
-    def forward(self, grey: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, gray: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """RGB [B, 3, H, W], and the logits of the classes, [B, classes], of `UNet`'s input."""
-        fake, lowest = self.generator.look(grey, luma)
+        fake, lowest = self.generator.look(gray, luma)
         return fake, self.classifier(lowest.mean(dim=(2, 3)))
 
 
 class Discriminator(nn.Module):
     """The judge: SN(C64)-SN(C128)-SN(C256)-SN(C512)-SN(C512)-SN(C1).
 
-    4x4 convolutions under spectral normalisation, W / sigma(W) with sigma(W) the largest
+    4x4 convolutions under spectral normalization, W / sigma(W) with sigma(W) the largest
     singular value, estimated by one power iteration per pass in training (Miyato et al. 2018,
     equation 8 and algorithm 1). All but the last have stride 2 and are followed by
     BatchNorm2d and LeakyReLU of slope 0.2; the last takes the 4x4 that is left of a

@@ -1,6 +1,6 @@
-"""Colour profiles (ICC.1:2022): from a photo's own to sRGB, by way of Pillow's LittleCMS.
+"""Color profiles (ICC.1:2022): from a photo's own to sRGB, by way of Pillow's LittleCMS.
 
-At 8 bits it converts colours itself. At 16 bits it converts greys alone, so there colours go by
+At 8 bits it converts colors itself. At 16 bits it converts grays alone, so there colors go by
 their profile's tone curve and primaries.
 """
 
@@ -26,7 +26,7 @@ Pixels = NDArray[Any]
 def to_srgb(
     image: Image.Image, mode: str, *, deep: bool
 ) -> tuple[Pixels | None, ImageCms.ImageCmsTransform | None]:
-    """What takes the photo's colour profile to sRGB: a tone curve, a transform, or neither.
+    """What takes the photo's color profile to sRGB: a tone curve, a transform, or neither.
 
     A broken profile counts as none.
 
@@ -48,7 +48,7 @@ def to_srgb(
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         else:
             return None, None
-        if deep or mode in ("L", "LA") or _is_grey(profile):
+        if deep or mode in ("L", "LA") or _is_gray(profile):
             return _tone_curve(profile, deep), None
         source_mode = image.mode if image.mode in ("CMYK", "LAB") else mode
         srgb = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
@@ -66,7 +66,7 @@ def to_srgb(
         return None, None
 
 
-def _is_grey(profile: ImageCms.ImageCmsProfile) -> bool:
+def _is_gray(profile: ImageCms.ImageCmsProfile) -> bool:
     return profile.profile.xcolor_space.strip() == "GRAY"
 
 
@@ -75,12 +75,12 @@ def _levels_apart(a: Pixels, b: Pixels) -> int:
 
 
 def _tone_curve(profile: ImageCms.ImageCmsProfile, deep: bool) -> Pixels | None:
-    """The sRGB value of every grey of `profile`, [256] or [65536]; None if it is the same."""
-    mode = "L" if _is_grey(profile) else "RGB"
+    """The sRGB value of every gray of `profile`, [256] or [65536]; None if it is the same."""
+    mode = "L" if _is_gray(profile) else "RGB"
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None]).convert(mode)
-    grey_srgb = ImageCms.ImageCmsProfile(io.BytesIO(_grey_srgb()))
+    gray_srgb = ImageCms.ImageCmsProfile(io.BytesIO(_gray_srgb()))
     exact = ImageCms.Flags.NOOPTIMIZE | _FLAGS
-    transform = ImageCms.buildTransform(profile, grey_srgb, mode, "I;16", _INTENT, exact)
+    transform = ImageCms.buildTransform(profile, gray_srgb, mode, "I;16", _INTENT, exact)
     curve = np.asarray(transform.apply(ramp))[0]
     levels = np.arange(256) * 257
     if _levels_apart(curve, levels) <= 257:
@@ -134,8 +134,8 @@ def srgb_profile() -> bytes:
 
 
 @cache
-def _grey_srgb() -> bytes:
-    """A grey profile (ICC.1:2022) with sRGB's tone curve: Pillow's one way to 16-bit output."""
+def _gray_srgb() -> bytes:
+    """A gray profile (ICC.1:2022) with sRGB's tone curve: Pillow's one way to 16-bit output."""
 
     def fixed(*values: float) -> bytes:
         return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))

@@ -1,7 +1,7 @@
 """Reading and writing people's photos.
 
 Whatever a photo is stored as, `read_photo` gives its luma upright and in sRGB, and
-`write_photo` stores the coloured photo with what the source had: transparency, 16 bits a
+`write_photo` stores the colored photo with what the source had: transparency, 16 bits a
 channel, EXIF and DPI. Pillow reads and writes; OpenCV does what Pillow cannot: 16-bit RGB,
 and PNG three times as fast. No path ever reaches OpenCV, which cannot open every name on
 Windows.
@@ -61,7 +61,7 @@ MAX_PIXELS = 500_000_000
 """Larger photos are refused. Reading takes 5 bytes of memory a pixel, 16-bit RGB about 18."""
 
 COLORED_CHROMA = 16
-"""How many of 255 levels the chroma must stray from a photo's toning to count as colour.
+"""How many of 255 levels the chroma must stray from a photo's toning to count as color.
 
 Of 1,500 photos of flowers 1.3 % stay below; sepia prints and cyanotypes reach 15.
 """
@@ -147,11 +147,11 @@ class Photo:
     """A photo as the colorizer takes it.
 
     Attributes:
-        luma: The grey version, uint8 or uint16 [H, W], upright, gamma-encoded sRGB.
+        luma: The gray version, uint8 or uint16 [H, W], upright, gamma-encoded sRGB.
         alpha: The opacity, of the shape and dtype of `luma`; None if the file has none.
-        colored: The photo has colours of its own: in more than 1 % of it the chroma strays
+        colored: The photo has colors of its own: in more than 1 % of it the chroma strays
             by more than `COLORED_CHROMA` from the toning, the quadratic function of the
-            luma that fits the chroma best. Sepia and yellowed paper are no colours.
+            luma that fits the chroma best. Sepia and yellowed paper are no colors.
         metadata: What to write back beside the pixels.
         pages: How many pages a TIFF has, of which this is the first; 1 of other formats.
     """
@@ -169,7 +169,7 @@ def is_picture(path: Path) -> bool:
 
 
 def made_here(path: Path) -> bool:
-    """Whether the file says that flowercolor coloured it. BMP has no room to say so."""
+    """Whether the file says that flowercolor colored it. BMP has no room to say so."""
     if not files.is_file(path):  # a pipe's beginning can be read only once
         return False
     try:
@@ -207,10 +207,10 @@ def peek_pixels(path: Path) -> int:
 def read_photo(source: Path | str | bytes) -> Photo:
     """The photo in the file or the bytes `source`. Safe to call from several threads.
 
-    The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A colour
-    profile is converted to sRGB first, at 16 bits, where Pillow converts no colours, by its
+    The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A color
+    profile is converted to sRGB first, at 16 bits, where Pillow converts no colors, by its
     tone curve and primaries; of one that is made of tables, by the tone curve alone, which is
-    exact for greys. A broken profile counts as none. 16 bits a channel stay 16 bits, except in
+    exact for grays. A broken profile counts as none. 16 bits a channel stay 16 bits, except in
     CMYK and with premultiplied alpha. Of several frames or pages the first is read.
 
     Raises:
@@ -247,7 +247,7 @@ def _read(file: IO[bytes], name: str) -> Photo:
         known = next((it for what, at, it in _BEGINNINGS if head[at:].startswith(what)), "")
         if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
             raise ImageError(
-                f"{name}: is a damaged TIFF or one of an unusual kind; expected a whole one, grey "
+                f"{name}: is a damaged TIFF or one of an unusual kind; expected a whole one, gray "
                 "or RGB of 8 or 16 bits; save it as such anew"
             ) from error
         if known in _readable():
@@ -300,7 +300,7 @@ def _check_supported(image: Image.Image) -> None:
     if image.mode in ("I", "F"):
         raise ImageError(
             "has signed or 32-bit pixels; expected 8 or 16 bits a channel, from 0 up; save it as "
-            "16-bit grey first"
+            "16-bit gray first"
         )
     # Neither Pillow nor OpenCV reads these right, and both say nothing.
     bits = _tiff_tag(image, TiffImagePlugin.BITSPERSAMPLE, (8,))
@@ -420,15 +420,15 @@ def _blocks(
     for rows in _row_blocks(*image.size):
         block = image.crop((0, rows.start, image.width, rows.stop))
         if mode == "I;16":
-            grey = np.asarray(block).astype(np.uint16)
+            gray = np.asarray(block).astype(np.uint16)
             if white < 65535:  # 12 bits, which Pillow takes for 16
-                grey = (grey * (65535 / white)).round().astype(np.uint16)
+                gray = (gray * (65535 / white)).round().astype(np.uint16)
             if white_is_zero:  # which Pillow minds at 8 bits only
-                grey = 65535 - grey
+                gray = 65535 - gray
             if "transparency" in image.info:
-                opacity = np.where(grey == image.info["transparency"], 0, 65535)
-                grey = np.dstack((grey, opacity.astype(np.uint16)))
-            yield rows, grey
+                opacity = np.where(gray == image.info["transparency"], 0, 65535)
+                gray = np.dstack((gray, opacity.astype(np.uint16)))
+            yield rows, gray
             continue
         if transform is None or transform.input_mode == mode:
             block = block.convert(mode) if block.mode != mode else block
@@ -529,7 +529,7 @@ def _kept_exif(
         if tags := dict(source.get_ifd(ifd)):
             kept[ifd] = tags
     if camera := kept.get(ExifTags.IFD.Exif):
-        camera.pop(ExifTags.IFD.Interop, None)  # names a colour space too, perhaps AdobeRGB
+        camera.pop(ExifTags.IFD.Interop, None)  # names a color space too, perhaps AdobeRGB
         camera[ExifTags.Base.ColorSpace] = 1  # sRGB
     kept |= changes or {}
     exif = Image.Exif()
@@ -602,15 +602,15 @@ def encode_photo(
     quality: int = QUALITY,
     subsampling: str = "4:4:4",
 ) -> bytes:
-    """The bytes of a picture file that embeds the sRGB profile and says what coloured it.
+    """The bytes of a picture file that embeds the sRGB profile and says what colored it.
 
     Args:
         rgb: sRGB, uint8 or uint16 [H, W, 3]. PNG and TIFF keep 16 bits, the others 8.
         file_format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, if Pillow has it, "AVIF".
         alpha: Opacity, uint8 or uint16 [H, W]. JPEG and BMP have none: there the picture
-            is laid on white, the colour of paper.
+            is laid on white, the color of paper.
         metadata: What the source says beside its pixels. BMP takes the DPI only.
-        software: What coloured the photo, in ASCII; becomes EXIF tag 0x0131 and, in a PNG,
+        software: What colored the photo, in ASCII; becomes EXIF tag 0x0131 and, in a PNG,
             also a text.
         quality: 1 to 100, for JPEG, WebP and AVIF.
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.

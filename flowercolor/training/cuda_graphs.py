@@ -1,4 +1,4 @@
-"""Work that a GPU repeats by itself, once it has been told of it (CUDA graphs)."""
+"""CUDA graph capture and replay."""
 
 import gc
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, cuda
 
-__all__ = ["Replayed"]
+__all__ = ["CudaGraphs"]
 
 WARM_UP = 3
 
@@ -20,13 +20,13 @@ class _Recording(NamedTuple):
     result: Tensor
 
 
-class Replayed(Generic[Batch]):
+class CudaGraphs(Generic[Batch]):
     """What is done with a batch, recorded on a GPU and replayed on others of the same shape.
 
     A step of both networks is some 1,500 kernels. Python takes twice as long to name them one
     by one as a fast GPU to run them; replayed, they are one call, and the same to the last bit.
 
-    The first calls are as without it: they let cuDNN, a compiler and the optimisers make
+    The first calls are as without it: they let cuDNN, a compiler and the optimizers make
     ready. Without memory for what recorded work needs to itself, all calls are.
 
     The work is handed in at each call: if this knew the object that it is a method of, neither

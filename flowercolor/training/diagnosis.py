@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-__all__ = ["ROWS", "verdict"]
+__all__ = ["ROWS", "diagnose"]
 
 ROWS = 10
 """Log points looked at: fewer would take a swing for a trend."""
@@ -13,7 +13,7 @@ _WON = 0.95
 _BLIND = 0.02
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> str | None:
+def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """What is wrong with the game, as a sentence and a piece of advice; None where it is fair.
 
     A fair discriminator is right more often than not and never sure: D(real) stays above

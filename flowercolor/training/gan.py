@@ -18,16 +18,16 @@ from flowercolor.checkpoint import LAST, load_into, named
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch
-from flowercolor.devices import autocast, repeatable
-from flowercolor.distributed import average_buffers, parallel, synchronized, together
+from flowercolor.devices import autocast, deterministic
+from flowercolor.distributed import all_reduce_sum, average_buffers, parallel, synchronized
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.evaluation.metrics import colorfulness_per_image
 from flowercolor.networks.unet import Discriminator, Supervised, UNet
 from flowercolor.torchrun import ranks, share
-from flowercolor.training.cuda_graphs import Replayed
+from flowercolor.training.cuda_graphs import CudaGraphs
 from flowercolor.training.losses import adversarial_loss, discriminator_loss
 
-__all__ = ["Engine"]
+__all__ = ["GAN"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as Adam calls them
 
@@ -37,13 +37,13 @@ class _Passes(NamedTuple):
 
     Attributes:
         generate: The generator, perhaps with the classifier.
-        tell_apart: The discriminator while it learns.
-        criticize: The same while it does not.
+        discriminator: The discriminator while it learns.
+        frozen_discriminator: The same while it does not.
     """
 
     generate: nn.Module
-    tell_apart: nn.Module
-    criticize: nn.Module
+    discriminator: nn.Module
+    frozen_discriminator: nn.Module
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def _compiler_options() -> dict[str, Any] | None:
     return {"deterministic": True} if "deterministic" in list_options() else None
 
 
-class Engine:
+class GAN:
     """The generator, the discriminator, and what they learn with.
 
     Args:
@@ -89,7 +89,7 @@ class Engine:
     Attributes:
         generator: The network that learns.
         discriminator: Its opponent.
-        judged: What is tested and shown: the generator, or the running average of its weights.
+        evaluated: What is tested and shown: the generator, or the running average of its weights.
     """
 
     def __init__(
@@ -124,24 +124,24 @@ class Engine:
         )
         self._optimizers = {"optimizer_g.": self._optimizer_g, "optimizer_d.": self._optimizer_d}
 
-        self.judged = self.generator
+        self.evaluated = self.generator
         self._average_begun = False
         if config.ema:
-            self.judged = copy.deepcopy(self.generator)
+            self.evaluated = copy.deepcopy(self.generator)
             self._modules["live."] = generator
             # With the running statistics of batch norm, which averaged weights need as well.
             self._average, self._live = (
                 [value for value in network.state_dict().values() if value.is_floating_point()]
-                for network in (self.judged, self.generator)
+                for network in (self.evaluated, self.generator)
             )
             self._follow = get_ema_multi_avg_fn(config.ema)
-        self._modules["generator."] = self.judged
+        self._modules["generator."] = self.evaluated
 
         plain = _Passes(parallel(learner, device), parallel(discriminator, device), discriminator)
         self._plain = self._passes = plain
         if compiled:
-            # `_weigh` goes back through the same pass more than once, which a compiled network
-            # refuses where it may write over what it kept for the way back.
+            # `_gradient_norms` goes back through the same pass more than once, which a compiled
+            # network refuses where it may write over what it kept for the way back.
             functorch.donated_buffer = False
             compiler = partial(torch.compile, dynamic=False, options=_compiler_options())
             self._passes = _Passes(*(cast(nn.Module, compiler(network)) for network in plain))
@@ -150,9 +150,9 @@ class Engine:
         self._full_batch = len(range(ranks().rank, config.batch_size, ranks().size))
         # Where a GPU reads it: a number would be recorded as it was.
         self._lr = torch.tensor(config.lr, device=device)
-        self._replayed: Replayed[Batch] | None = None
+        self._graphs: CudaGraphs[Batch] | None = None
         if on_gpu and ranks().size == 1:  # what processes say to each other is not recorded
-            self._replayed = Replayed()
+            self._graphs = CudaGraphs()
         self._watched = ["loss_g", "l1"]
         if config.lambda_adv:
             self._watched += ["loss_d", "adversarial", "d_real", "d_fake"]
@@ -164,19 +164,19 @@ class Engine:
         # make the device wait.
         self._totals = torch.zeros(len(self._watched) + 1, device=device)
 
-    @repeatable()
+    @deterministic()
     @_compiler_errors()
-    def step(self, batch: Batch, lr: float, *, weigh: bool = False) -> dict[str, float]:
+    def step(self, batch: Batch, lr: float, *, gradient_norms: bool = False) -> dict[str, float]:
         """Learn from a batch: first the discriminator, then the generator.
 
         Args:
             batch: The pictures.
             lr: Learning rate of both.
-            weigh: Also measure what each loss sends into the generator, which costs another
-                pass back through it and waits for the device.
+            gradient_norms: Also measure what each loss sends into the generator, which costs
+                another pass back through it and waits for the device.
 
         Returns:
-            If `weigh`, and there is an adversarial term, the norms `grad_l1` and
+            If `gradient_norms`, and there is an adversarial term, the norms `grad_l1` and
             `grad_adversarial`, each with the weight of its term.
 
         Raises:
@@ -185,20 +185,20 @@ class Engine:
         rate = self._lr.fill_(lr) if self._on_gpu else lr
         for optimizer in self._optimizers.values():
             optimizer.param_groups[0]["lr"] = rate
-        weigh = weigh and bool(self.config.lambda_adv)
-        if self._replayed:
-            norms = self._replayed(self._game, batch, weigh)
+        gradient_norms = gradient_norms and bool(self.config.lambda_adv)
+        if self._graphs:
+            norms = self._graphs(self._step, batch, gradient_norms)
         else:
-            norms = self._game(batch, weigh)
+            norms = self._step(batch, gradient_norms)
         names = ("grad_l1", "grad_adversarial")
         return dict(zip(names, norms.tolist(), strict=True)) if len(norms) else {}
 
-    def _game(self, batch: Batch, weigh: bool) -> Tensor:
+    def _step(self, batch: Batch, gradient_norms: bool) -> Tensor:
         config, real = self.config, batch.real
         passes = self._passes if batch.photos == self._full_batch else self._plain
         self.generator.train()
         with autocast(self.device, self.precision):
-            seen = passes.generate(batch.grey, batch.luma)
+            seen = passes.generate(batch.gray, batch.luma)
         fake, class_logits = seen if config.lambda_class else (seen, None)
         fake = fake.float()  # as `real` is: D is compiled once for both
         l1 = F.l1_loss(fake, real)
@@ -208,8 +208,8 @@ class Engine:
         if config.lambda_adv:
             # The discriminator's step: the fake is detached, so only D learns.
             with autocast(self.device, self.precision):
-                logits_real = passes.tell_apart(real).float()
-                logits_fake = passes.tell_apart(fake.detach()).float()
+                logits_real = passes.discriminator(real).float()
+                logits_fake = passes.discriminator(fake.detach()).float()
             loss_d = discriminator_loss(logits_real, logits_fake)
             self._optimizer_d.zero_grad(set_to_none=True)
             (batch.weight * loss_d).backward()
@@ -219,11 +219,11 @@ class Engine:
             # goes through it into the picture and on into the generator.
             self.discriminator.requires_grad_(False)
             with autocast(self.device, self.precision):
-                logits = passes.criticize(fake).float()
+                logits = passes.frozen_discriminator(fake).float()
             self.discriminator.requires_grad_(True)
             adversarial = adversarial_loss(logits)
-            if weigh:
-                norms = self._weigh(
+            if gradient_norms:
+                norms = self._gradient_norms(
                     batch.weight * loss_g, batch.weight * config.lambda_adv * adversarial
                 )
             loss_g = loss_g + config.lambda_adv * adversarial
@@ -250,29 +250,29 @@ class Engine:
             # Not torch's `AveragedModel`: it sends a count to the GPU at each step, and waits.
             self._follow(self._average, self._live, 0)
         elif config.ema:
-            self.judged.load_state_dict(self.generator.state_dict())
+            self.evaluated.load_state_dict(self.generator.state_dict())
             self._average_begun = True
 
         values = torch.stack([value.detach() for value in (loss_g, *watched, torch.ones_like(l1))])
         self._totals += values * batch.photos
         return norms
 
-    def _weigh(self, *losses: Tensor) -> Tensor:
+    def _gradient_norms(self, *losses: Tensor) -> Tensor:
         parameters = [own for own in self.generator.parameters() if own.requires_grad]
         norms = []
         for loss in losses:
             gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
             own = torch.cat([gradient.flatten() for gradient in gradients])
-            norms.append(together(own / ranks().size).norm())
+            norms.append(all_reduce_sum(own / ranks().size).norm())
         return torch.stack(norms)
 
     def means(self) -> dict[str, float]:
         """The means over the photos since the last call, by name; waits for the device."""
-        *sums, photos = together(self._totals).tolist()
+        *sums, photos = all_reduce_sum(self._totals).tolist()
         self._totals.zero_()
         return {name: total / photos for name, total in zip(self._watched, sums, strict=True)}
 
-    @repeatable()
+    @deterministic()
     def recalibrate(self, dataset: FlowerDataset, positions: Sequence[int]) -> None:
         """Measure batch norm's statistics of the averaged weights anew, on whole photos.
 
@@ -291,15 +291,17 @@ class Engine:
         count = len(positions) // max(self.config.batch_size, ranks().size)
         batches = own.tensor_split(max(1, count))
         with autocast(self.device, self.precision):
-            update_bn((dataset.batch(batch)[0].to(self.device) for batch in batches), self.judged)
+            update_bn(
+                (dataset.batch(batch)[0].to(self.device) for batch in batches), self.evaluated
+            )
 
-    def settle(self) -> None:
+    def sync_buffers(self) -> None:
         """Bring together what each process knows alone: batch norm's running statistics."""
         average_buffers(*self._modules.values())
 
     def state(self) -> dict[str, Tensor]:
         """All that going on needs, as tensors by name; each process must ask."""
-        tensors = {"totals": together(self._totals.clone())}
+        tensors = {"totals": all_reduce_sum(self._totals.clone())}
         for prefix, module in self._modules.items():
             tensors |= named(module, prefix)
         for prefix, optimizer in self._optimizers.items():
@@ -348,7 +350,7 @@ class Engine:
                 for name in _MOMENTS:
                     moments[name] = torch.empty_like(parameter).copy_(moments[name])
         self._average_begun = True
-        if self._replayed:  # what was recorded is about the moments of before
-            self._replayed = Replayed()
+        if self._graphs:  # what was recorded is about the moments of before
+            self._graphs = CudaGraphs()
         if ranks().leads:
             self._totals.copy_(tensors["totals"])

@@ -11,19 +11,19 @@ from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
 from flowercolor.files import is_file, storage_errors, write_text
 from flowercolor.progress import Progress
-from flowercolor.training.diagnosis import verdict
+from flowercolor.training.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["LOSSES", "METRICS", "SAMPLES", "Journal", "read_metrics"]
+__all__ = ["LOSSES", "METRICS", "SAMPLES", "RunLog", "read_metrics"]
 
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 SAMPLES = "samples"
 
 
-class Journal:
+class RunLog:
     """The record of a run, in its folder.
 
     Args:
@@ -53,7 +53,7 @@ class Journal:
         self.rows.append(row)
         self._write()
         self._draw_scalars(row["step"], row)
-        said = verdict(self.rows)
+        said = diagnose(self.rows)
         kind = said and said.partition(":")[0]
         if said and kind != self._warned:
             self._progress.note(f"WARNING, step {row['step']}: {said}")
@@ -68,7 +68,7 @@ class Journal:
             epoch: Its number.
             step: That of its last step, counted from the run's beginning.
             tested: The figures, by name.
-            sheet: The samples as `plots.save_grid` takes them: grey, generated, true.
+            sheet: The samples as `plots.save_grid` takes them: gray, generated, true.
         """
         if not self.rows or self.rows[-1]["step"] != step:  # it was lost while the run was stopped
             self.rows.append({"epoch": epoch, "step": step})

@@ -7,7 +7,7 @@
     last.safetensors    everything that going on needs; also a generator
     metrics.jsonl       a row per log point; the last of an epoch has the test's figures too
     losses.png          generator loss, discriminator loss, test L1
-    samples/            a sheet per epoch: grey, generated, truth, always the same photos
+    samples/            a sheet per epoch: gray, generated, truth, always the same photos
 """
 
 import json
@@ -37,10 +37,10 @@ from flowercolor.checkpoint import (
 )
 from flowercolor.config import STRIDE, Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, read_labels
-from flowercolor.data.loader import draw_epoch, feed, resident
+from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
-from flowercolor.distributed import agree, check_alike, check_joined
+from flowercolor.distributed import any_rank, check_alike, check_joined
 from flowercolor.errors import CheckpointError, DataError, SettingError, TrainingError
 from flowercolor.evaluation.scoring import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
@@ -49,8 +49,8 @@ from flowercolor.networks.unet import check_growth
 from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
-from flowercolor.training.gan import Engine
-from flowercolor.training.log import SAMPLES, Journal
+from flowercolor.training.gan import GAN
+from flowercolor.training.log import SAMPLES, RunLog
 
 __all__ = [
     "CONFIG",
@@ -177,7 +177,7 @@ def train(
         knows_validation=_knows_validation(config, train_set.photos.fingerprint, start_from),
     )
     check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
-    engine = Engine(config, target, precision, compiled, count)
+    engine = GAN(config, target, precision, compiled, count)
     if resume:
         info = _resumed(engine, run / LAST, info)
     elif start_from:
@@ -185,7 +185,7 @@ def train(
     elif config.network.encoder != "plain":
         load_pretrained(engine.generator.downs)
     done = info.epoch * steps + info.step
-    journal = Journal(run, progress, done, tensorboard=tensorboard) if leads else None
+    log = RunLog(run, progress, done, tensorboard=tensorboard) if leads else None
     if leads:
         for folder in (run, run / SAMPLES):
             remove_leftovers(folder)
@@ -199,7 +199,7 @@ def train(
 
     def save_best() -> None:
         nonlocal best
-        if journal and best:
+        if log and best:
             save_checkpoint(run / BEST, *best)
         best = None
 
@@ -208,15 +208,15 @@ def train(
         state = engine.state()
         _check_finite(run, info, state["totals"].tolist())
         save_best()
-        if journal:
+        if log:
             try:
-                journal.draw()
+                log.draw()
             finally:
                 # Last of all: whatever is missing after a kill, resuming makes again.
                 save_checkpoint(run / LAST, info, state)
         saved_s = time.monotonic()
 
-    train_set, test_set = resident(target, train_set, test_set)
+    train_set, test_set = to_device(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
     if config.validation and info.knows_validation:
         progress.note(
@@ -225,7 +225,7 @@ def train(
         )
     began_s = time.monotonic()
     with (
-        closing(journal) if journal else nullcontext(),
+        closing(log) if log else nullcontext(),
         progress.task("Training", config.epochs * steps, "steps") as task,
         ExitStack() as at_the_end,
     ):
@@ -239,50 +239,48 @@ def train(
                 )
                 break
 
-            drawn = draw_epoch(config, len(train_set), epoch)
-            batches = feed(
-                train_set, drawn, config.batch_size, target, skip=info.step, classes=classes
+            plan = draw_epoch(config, len(train_set), epoch)
+            epoch_batches = batches(
+                train_set, plan, config.batch_size, target, skip=info.step, classes=classes
             )
-            for step, batch in enumerate(batches, info.step + 1):
+            for step, batch in enumerate(epoch_batches, info.step + 1):
                 at_log_point = step % LOG_STEPS == 0 or step == steps
                 done = (epoch - 1) * steps + step
                 lr = _lr(config, (done - 1) / (config.epochs * steps))
-                norms = engine.step(batch, lr, weigh=at_log_point)
+                norms = engine.step(batch, lr, gradient_norms=at_log_point)
                 info = replace(info, step=step)
                 task.advance()
                 if at_log_point:
                     figures = {**engine.means(), **norms}
                     _check_finite(run, info, figures.values())
                     task.advance(0, _status(epoch, figures, info))
-                    if journal:
+                    if log:
                         seconds = round(time.monotonic() - began_s, 1)
                         about = {"epoch": round(done / steps, 4), "step": done, "lr": lr}
-                        journal.log({**about, **figures, "seconds": seconds})
-                if agree(should_stop()):
-                    engine.settle()
+                        log.log({**about, **figures, "seconds": seconds})
+                if any_rank(should_stop()):
+                    engine.sync_buffers()
                     save()
-                    agree(True)  # who ends first has `torchrun` end the one that still writes
+                    any_rank(True)  # who ends first has `torchrun` end the one that still writes
                     return TrainResult(run, False, info.epoch, info.test_l1, info.best_l1)
 
-            engine.recalibrate(train_set, drawn.order[:RECALIBRATION_PHOTOS].tolist())
-            engine.settle()
-            tested = score(engine.judged, test_set, config.test_batch_size, progress)
+            engine.recalibrate(train_set, plan.order[:RECALIBRATION_PHOTOS].tolist())
+            engine.sync_buffers()
+            tested = score(engine.evaluated, test_set, config.test_batch_size, progress)
             figures = {"test_l1": tested.mean_l1, "colorfulness": tested.mean_colorfulness}
             _check_finite(run, info, figures.values())
             info = replace(info, epoch=epoch, step=0, test_l1=tested.mean_l1)
             value = _criterion(config, tested)
             if info.best_score is None or value < info.best_score:
                 info = replace(info, best_l1=info.test_l1, best_score=value, best_epoch=epoch)
-                weights = named(engine.judged, "generator.")
+                weights = named(engine.evaluated, "generator.")
                 best = info, {name: value.clone() for name, value in weights.items()}
-            if journal:
-                shown = generate(engine.judged, samples[0].to(target)).cpu()
-                journal.close_epoch(
-                    epoch, done, figures, (samples[0].cpu(), shown, samples[1].cpu())
-                )
+            if log:
+                shown = generate(engine.evaluated, samples[0].to(target)).cpu()
+                log.close_epoch(epoch, done, figures, (samples[0].cpu(), shown, samples[1].cpu()))
             # Writing half a gigabyte takes half as long as an epoch on a good GPU.
             due = time.monotonic() - saved_s >= SAVE_EVERY_S
-            if epoch == config.epochs or _out_of_patience(info) or agree(due):
+            if epoch == config.epochs or _out_of_patience(info) or any_rank(due):
                 save()
     return TrainResult(run, True, info.epoch, info.test_l1, info.best_l1)
 
@@ -480,7 +478,7 @@ def _describe(
     write_text(run / CONFIG, json.dumps(about, indent=1) + "\n")
 
 
-def _resumed(engine: Engine, path: Path, fresh: CheckpointInfo) -> CheckpointInfo:
+def _resumed(engine: GAN, path: Path, fresh: CheckpointInfo) -> CheckpointInfo:
     """Put what was saved in `path` into the engine, if it may go on from there as `fresh` says."""
     info, tensors = load_tensors(path)
     if "photos_crc32" not in info.data:

@@ -71,10 +71,10 @@ def test_an_item_is_what_plain_opencv_and_torchvision_give(
     assert flowers.names == ["jpg/image_00005.jpg", "jpg/image_00001.jpg", "jpg/image_00012.jpg"]
     for position, name in enumerate(flowers.names):
         rgb = plainly_decoded(pictures[name], SIZE_PX)
-        grey, real, size = flowers[position]
-        expected_grey = to_tensor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+        gray, real, size = flowers[position]
+        expected_gray = to_tensor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         torch.testing.assert_close(real, to_tensor(rgb), atol=1e-7, rtol=0)
-        torch.testing.assert_close(grey, expected_grey, atol=1e-7, rtol=0)
+        torch.testing.assert_close(gray, expected_gray, atol=1e-7, rtol=0)
         number = int(name[10:15])
         assert size == (40 + number, 60 - 2 * number)
 
@@ -82,31 +82,31 @@ def test_an_item_is_what_plain_opencv_and_torchvision_give(
 def test_a_batch_is_its_items(photos: Photos) -> None:
     flowers = FlowerDataset(photos, [4, 0, 11, 7])
     for positions in ([3, 1], torch.tensor([3, 1])):
-        grey, real = flowers.batch(positions)
-        assert grey.shape == (2, 1, SIZE_PX, SIZE_PX)
+        gray, real = flowers.batch(positions)
+        assert gray.shape == (2, 1, SIZE_PX, SIZE_PX)
         assert real.shape == (2, 3, SIZE_PX, SIZE_PX)
         assert real.is_contiguous(memory_format=torch.channels_last)
         for row, position in enumerate([3, 1]):
-            assert torch.equal(grey[row], flowers[position][0])
+            assert torch.equal(gray[row], flowers[position][0])
             assert torch.equal(real[row], flowers[position][1])
 
 
-def test_flips_mirror_the_chosen_pictures_and_their_grey(photos: Photos) -> None:
+def test_flips_mirror_the_chosen_pictures_and_their_gray(photos: Photos) -> None:
     flowers = FlowerDataset(photos)
-    grey, real = flowers.batch([0, 1])
-    flipped_grey, flipped_real = to_pairs(flowers.pixels([0, 1]), torch.tensor([True, False]))
+    gray, real = flowers.batch([0, 1])
+    flipped_gray, flipped_real = to_pairs(flowers.pixels([0, 1]), torch.tensor([True, False]))
     assert torch.equal(flipped_real[0], real[0].flip(-1))
-    assert torch.equal(flipped_grey[0], grey[0].flip(-1))
+    assert torch.equal(flipped_gray[0], gray[0].flip(-1))
     assert torch.equal(flipped_real[1], real[1])
-    assert torch.equal(flipped_grey[1], grey[1])
+    assert torch.equal(flipped_gray[1], gray[1])
     assert not torch.equal(flipped_real[0], real[0])
 
 
 def test_a_crop_of_everything_changes_nothing(photos: Photos) -> None:
     pixels = FlowerDataset(photos).pixels([0, 1])
-    grey, real = to_pairs(pixels, crops=torch.tensor([[1, 0.3, 0.9], [1, 0, 1]]))
+    gray, real = to_pairs(pixels, crops=torch.tensor([[1, 0.3, 0.9], [1, 0, 1]]))
     assert torch.equal(real, to_pairs(pixels)[1])
-    assert torch.equal(grey, to_pairs(pixels)[0])
+    assert torch.equal(gray, to_pairs(pixels)[0])
 
 
 @pytest.mark.parametrize("left", [0, 1])
@@ -114,13 +114,13 @@ def test_a_crop_of_everything_changes_nothing(photos: Photos) -> None:
 def test_a_crop_is_the_part_of_the_picture_it_names(photos: Photos, left: int, top: int) -> None:
     """Each corner of 8 px, enlarged to 16, as `interpolate` does it but at its rim."""
     pixels = FlowerDataset(photos).pixels([0])
-    grey, cropped = to_pairs(pixels, crops=torch.tensor([[0.5, left, top]]))
+    gray, cropped = to_pairs(pixels, crops=torch.tensor([[0.5, left, top]]))
     part = pixels.permute(0, 3, 1, 2)[:, :, 8 * top : 8 * top + 8, 8 * left : 8 * left + 8]
     expected = nn.functional.interpolate(part / 255, scale_factor=2, mode="bilinear")
     inner = (..., slice(1, -1), slice(1, -1))
     assert (cropped - expected)[inner].abs().max() <= 0.51 / 255
     luma = 0.299 * cropped[:, 0] + 0.587 * cropped[:, 1] + 0.114 * cropped[:, 2]
-    assert (grey[:, 0] - luma).abs().max() <= 0.51 / 255
+    assert (gray[:, 0] - luma).abs().max() <= 0.51 / 255
 
 
 def test_the_validation_part_is_a_twentieth_of_the_training_photos() -> None:
@@ -163,7 +163,7 @@ def test_a_pickled_dataset_is_the_same(photos: Photos) -> None:
 
 def test_a_dataset_goes_into_torchs_loader(photos: Photos) -> None:
     loader = DataLoader(FlowerDataset(photos), batch_size=5)
-    assert [len(grey) for grey, _, _ in loader] == [5, 5, 2]
+    assert [len(gray) for gray, _, _ in loader] == [5, 5, 2]
 
 
 # Twins

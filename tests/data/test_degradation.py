@@ -42,40 +42,40 @@ def test_neutral_draws_change_nothing() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=2 * DRAWS, max_size=2 * DRAWS))
 def test_whatever_is_drawn_the_result_is_a_picture(drawn: list[float]) -> None:
-    grey, rgb = pictures(2)
-    result = degrade(grey, rgb, torch.tensor(drawn).view(2, DRAWS), noise(2))
-    assert result.shape == grey.shape
+    gray, rgb = pictures(2)
+    result = degrade(gray, rgb, torch.tensor(drawn).view(2, DRAWS), noise(2))
+    assert result.shape == gray.shape
     assert 0 <= result.min() <= result.max() <= 1
 
 
 def test_a_picture_that_is_not_worn_stays_bit_for_bit() -> None:
-    """Beside one that is, which its neighbour does not change."""
-    grey, rgb = pictures(2)
+    """Beside one that is, which its neighbor does not change."""
+    gray, rgb = pictures(2)
     chance = torch.rand(2, DRAWS, generator=torch.Generator().manual_seed(2))
     chance[:, 0] = torch.tensor([0, 1])
-    result = degrade(grey, rgb, chance, noise(2))
-    assert torch.equal(result[0], grey[0])
-    alone = degrade(grey[1:], rgb[1:], chance[1:], noise(2)[1:])
+    result = degrade(gray, rgb, chance, noise(2))
+    assert torch.equal(result[0], gray[0])
+    alone = degrade(gray[1:], rgb[1:], chance[1:], noise(2)[1:])
     torch.testing.assert_close(result[1:], alone)
-    assert (result[1] - grey[1]).abs().mean() > 0.01
+    assert (result[1] - gray[1]).abs().mean() > 0.01
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2])
-def test_film_sees_the_colours_by_other_weights(channel: int) -> None:
+def test_film_sees_the_colors_by_other_weights(channel: int) -> None:
     """All of one of them here: of the others the logarithm is 0."""
-    colour = ("red", "green", "blue")[channel]
-    result = worn(mixed=1, **{colour: 1 / math.e})
+    color = ("red", "green", "blue")[channel]
+    result = worn(mixed=1, **{color: 1 / math.e})
     torch.testing.assert_close(result[:, 0], pictures()[1][:, channel], atol=1e-4, rtol=0)
-    half = worn(mixed=0.5, **{colour: 1 / math.e})
+    half = worn(mixed=0.5, **{color: 1 / math.e})
     torch.testing.assert_close(half, (result + pictures()[0]) / 2, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("focus", "share"), [(1.0, 1.0), (2 / 3, 0.5), (0.0, -0.5)])
 def test_the_focus_is_softer_or_sharpened(focus: float, share: float) -> None:
     tap = np.array([1, 4, 6, 4, 1]) / 16
-    grey = pictures()[0][0, 0].numpy()
-    soft = cv2.sepFilter2D(grey, -1, tap, tap, borderType=cv2.BORDER_REPLICATE)
-    expected = np.clip(grey + share * (soft - grey), 0, 1)
+    gray = pictures()[0][0, 0].numpy()
+    soft = cv2.sepFilter2D(gray, -1, tap, tap, borderType=cv2.BORDER_REPLICATE)
+    expected = np.clip(gray + share * (soft - gray), 0, 1)
     np.testing.assert_allclose(worn(focus=focus)[0, 0].numpy(), expected, atol=1e-5)
 
 
@@ -95,20 +95,20 @@ def test_blacks_and_whites_fade_or_are_clipped(
     torch.testing.assert_close(worn(black=black, white=white), expected, atol=1e-5, rtol=0)
 
 
-def grain_on_grey(**changed: float) -> Tensor:
-    grey = torch.full((1, 1, 128, 128), 0.5)
-    rgb = grey.expand(1, 3, 128, 128)
-    return degrade(grey, rgb, draws(**changed), noise(side=128)) - grey
+def grain_on_gray(**changed: float) -> Tensor:
+    gray = torch.full((1, 1, 128, 128), 0.5)
+    rgb = gray.expand(1, 3, 128, 128)
+    return degrade(gray, rgb, draws(**changed), noise(side=128)) - gray
 
 
 def test_grain_is_noise_of_at_most_a_twelfth() -> None:
     for coarse in (0.5, 1):
-        result = grain_on_grey(grain=coarse)
+        result = grain_on_gray(grain=coarse)
         torch.testing.assert_close(result, 0.08 * coarse**2 * noise(side=128))
 
 
 def test_clumped_grain_is_as_strong_and_alike_from_pixel_to_pixel() -> None:
-    fine, clumped = (grain_on_grey(grain=1, clumped=share) for share in (0, 1))
+    fine, clumped = (grain_on_gray(grain=1, clumped=share) for share in (0, 1))
     assert clumped.std().item() == pytest.approx(fine.std().item(), rel=0.05)
     for picture, expected in ((fine, 0), (clumped, 0.8)):
         together = torch.stack((picture[..., :-1].flatten(), picture[..., 1:].flatten()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS
-from flowercolor.data.loader import Batch, Drawn, draw_epoch, feed, resident
+from flowercolor.data.loader import Batch, EpochPlan, batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
 
 CONFIG = TrainConfig(flip=True, crop=0.5, degrade=0.5)
@@ -23,11 +23,11 @@ def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
 
 
 def fed(photos: Photos, batch_size: int, skip: int = 0) -> list[Batch]:
-    drawn = draw_epoch(CONFIG, len(photos.names), epoch=1)
-    return list(feed(FlowerDataset(photos), drawn, batch_size, CPU, skip=skip))
+    plan = draw_epoch(CONFIG, len(photos.names), epoch=1)
+    return list(batches(FlowerDataset(photos), plan, batch_size, CPU, skip=skip))
 
 
-def same(one: Drawn, other: Drawn) -> list[bool]:
+def same(one: EpochPlan, other: EpochPlan) -> list[bool]:
     return [
         bool(torch.as_tensor(a).equal(torch.as_tensor(b))) for a, b in zip(one, other, strict=True)
     ]
@@ -35,7 +35,7 @@ def same(one: Drawn, other: Drawn) -> list[bool]:
 
 def test_an_epoch_follows_from_seed_and_number_alone() -> None:
     first = draw_epoch(CONFIG, 50, 3)
-    torch.manual_seed(1)  # what was drawn elsewhere must not matter, nor other settings
+    torch.manual_seed(1)  # what was plan elsewhere must not matter, nor other settings
     again = draw_epoch(replace(CONFIG, lr=0.1, batch_size=3), 50, 3)
     assert same(first, again) == [True] * 5
 
@@ -51,14 +51,14 @@ def test_the_order_is_the_same_with_and_without_augmentation() -> None:
     assert torch.equal(plain.order, draw_epoch(CONFIG, 50, 3).order)
     assert plain.flips is None
     assert plain.crops is None
-    assert plain.wear is None
+    assert plain.degradations is None
 
 
 def test_each_photo_has_its_turn_and_half_are_mirrored() -> None:
-    drawn = draw_epoch(CONFIG, 1000, 1)
-    assert drawn.order.sort().values.tolist() == list(range(1000))
-    assert drawn.flips is not None
-    assert 400 < drawn.flips.sum() < 600
+    plan = draw_epoch(CONFIG, 1000, 1)
+    assert plan.order.sort().values.tolist() == list(range(1000))
+    assert plan.flips is not None
+    assert 400 < plan.flips.sum() < 600
 
 
 @given(st.floats(0.01, 0.99), st.integers(0, 2**32))
@@ -76,12 +76,12 @@ def test_a_crop_keeps_at_least_its_share_of_the_area(crop: float, seed: int) -> 
 
 
 def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
-    drawn = draw_epoch(CONFIG, 12, 1)
-    assert drawn.flips is not None
-    assert drawn.crops is not None
+    plan = draw_epoch(CONFIG, 12, 1)
+    assert plan.flips is not None
+    assert plan.crops is not None
     second = fed(photos, 5)[1]
-    of = drawn.order[5:10]
-    luma, real = to_pairs(torch.from_numpy(photos.rgb)[of], drawn.flips[of], drawn.crops[of])
+    of = plan.order[5:10]
+    luma, real = to_pairs(torch.from_numpy(photos.rgb)[of], plan.flips[of], plan.crops[of])
     assert torch.equal(second.luma, luma)
     assert torch.equal(second.real, real)
     assert second.classes is None
@@ -89,22 +89,24 @@ def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
 
 
 def test_the_share_of_photos_that_is_worn_is_shown_so() -> None:
-    drawn = draw_epoch(replace(CONFIG, degrade=0.3), 1000, 1)
-    assert drawn.wear is not None
-    assert 250 < drawn.wear[:, 0].sum() < 350
-    assert 0.45 < drawn.wear[:, 1:].mean() < 0.55
+    plan = draw_epoch(replace(CONFIG, degrade=0.3), 1000, 1)
+    assert plan.degradations is not None
+    assert 250 < plan.degradations[:, 0].sum() < 350
+    assert 0.45 < plan.degradations[:, 1:].mean() < 0.55
 
 
 def test_only_what_the_generator_sees_is_worn(photos: Photos) -> None:
-    drawn = draw_epoch(CONFIG, 12, 1)
-    assert drawn.wear is not None
-    batches = fed(photos, 5)
-    changed = torch.cat([(batch.grey != batch.luma).flatten(1).any(1) for batch in batches])
+    plan = draw_epoch(CONFIG, 12, 1)
+    assert plan.degradations is not None
+    fed_batches = fed(photos, 5)
+    changed = torch.cat([(batch.gray != batch.luma).flatten(1).any(1) for batch in fed_batches])
     assert 0 < changed.sum() < 12
-    assert torch.equal(changed, drawn.wear[drawn.order, 0] > 0)
+    assert torch.equal(changed, plan.degradations[plan.order, 0] > 0)
     plain = draw_epoch(replace(CONFIG, degrade=0), 12, 1)
-    for batch, clean in zip(batches, feed(FlowerDataset(photos), plain, 5, CPU), strict=True):
-        assert clean.grey is clean.luma
+    for batch, clean in zip(
+        fed_batches, batches(FlowerDataset(photos), plain, 5, CPU), strict=True
+    ):
+        assert clean.gray is clean.luma
         assert torch.equal(batch.luma, clean.luma)
         assert torch.equal(batch.real, clean.real)
 
@@ -112,18 +114,18 @@ def test_only_what_the_generator_sees_is_worn(photos: Photos) -> None:
 def test_grain_differs_from_photo_to_photo_and_from_step_to_step() -> None:
     same_photo = np.full((8, 16, 16, 3), 128, np.uint8)
     photos = Photos(Path("x"), tuple("abcdefgh"), same_photo, np.ones((8, 2), np.int32), "")
-    drawn = Drawn(torch.arange(8), None, None, torch.ones(8, DRAWS), 0)
-    shown = torch.cat([batch.grey for batch in feed(FlowerDataset(photos), drawn, 4, CPU)])
+    plan = EpochPlan(torch.arange(8), None, None, torch.ones(8, DRAWS), 0)
+    shown = torch.cat([batch.gray for batch in batches(FlowerDataset(photos), plan, 4, CPU)])
     assert len(shown.flatten(1).unique(dim=0)) == 8
 
 
 def test_a_photos_class_comes_with_it(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     classes = torch.arange(12) % 7
-    drawn = draw_epoch(TrainConfig(), 12, 1)
+    plan = draw_epoch(TrainConfig(), 12, 1)
     be(monkeypatch, 1, 2)
-    batches = list(feed(FlowerDataset(photos), drawn, 5, CPU, classes=classes))
-    own = [part[1::2] for part in drawn.order.split(5)]
-    for batch, of in zip(batches, own, strict=True):
+    shown = list(batches(FlowerDataset(photos), plan, 5, CPU, classes=classes))
+    own = [part[1::2] for part in plan.order.split(5)]
+    for batch, of in zip(shown, own, strict=True):
         assert batch.classes is not None
         assert torch.equal(batch.classes, classes[of])
         assert torch.equal(batch.real, FlowerDataset(photos).batch(of)[1])
@@ -131,13 +133,13 @@ def test_a_photos_class_comes_with_it(photos: Photos, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("skip", [0, 1, 3])
 def test_skipped_steps_are_those_at_the_beginning(photos: Photos, skip: int) -> None:
-    batches = fed(photos, 5)
-    assert [batch.photos for batch in batches] == [5, 5, 2]
+    fed_batches = fed(photos, 5)
+    assert [batch.photos for batch in fed_batches] == [5, 5, 2]
     rest = fed(photos, 5, skip)
     assert len(rest) == 3 - skip
-    for one, other in zip(batches[skip:], rest, strict=True):
+    for one, other in zip(fed_batches[skip:], rest, strict=True):
         assert torch.equal(one.real, other.real)
-        assert torch.equal(one.grey, other.grey)
+        assert torch.equal(one.gray, other.gray)
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(2, 4), (2, 5), (3, 5), (4, 11)])
@@ -153,7 +155,7 @@ def test_the_processes_share_each_batch(
     for batch, *shares in zip(whole, *by_rank, strict=True):
         for rank, one in enumerate(shares):
             assert torch.equal(one.real[: one.photos], batch.real[rank::size])
-            torch.testing.assert_close(one.grey[: one.photos], batch.grey[rank::size])
+            torch.testing.assert_close(one.gray[: one.photos], batch.gray[rank::size])
         weights = torch.tensor([one.weight for one in shares])
         means = torch.stack([one.real.mean() for one in shares])
         torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
@@ -170,21 +172,21 @@ def test_who_gets_no_photo_takes_part_with_one_that_does_not_count(
 
 def test_on_a_cpu_pictures_stay_where_they_are(photos: Photos) -> None:
     sets = [FlowerDataset(photos, [1, 2]), FlowerDataset(photos, [3])]
-    kept = resident(CPU, *sets)
+    kept = to_device(CPU, *sets)
     assert all(one is other for one, other in zip(kept, sets, strict=True))
 
 
 @pytest.mark.cuda
 def test_a_gpu_is_fed_the_same_streamed_or_resident(photos: Photos) -> None:
     gpu = torch.device("cuda")
-    drawn = draw_epoch(CONFIG, 12, 1)
-    (moved,) = resident(gpu, FlowerDataset(photos))
+    plan = draw_epoch(CONFIG, 12, 1)
+    (moved,) = to_device(gpu, FlowerDataset(photos))
     assert moved.device.type == "cuda"
-    resident_ones = feed(moved, drawn, 5, gpu)
-    streamed = feed(FlowerDataset(photos), drawn, 5, gpu)
-    on_cpu = feed(FlowerDataset(photos), drawn, 5, CPU)
+    resident_ones = batches(moved, plan, 5, gpu)
+    streamed = batches(FlowerDataset(photos), plan, 5, gpu)
+    on_cpu = batches(FlowerDataset(photos), plan, 5, CPU)
     for one, other, expected in zip(resident_ones, streamed, on_cpu, strict=True):
-        for name in ("grey", "luma", "real"):
+        for name in ("gray", "luma", "real"):
             assert torch.equal(getattr(one, name), getattr(other, name))
         # Cutting rounds, and not everywhere alike; grain is another on another device.
         assert (one.real.cpu() - expected.real).abs().max() <= 1.01 / 255

@@ -70,9 +70,9 @@ def test_an_archive_is_read_in_its_order(archive: Path, pictures: dict[str, byte
     assert photos.sizes_px.tolist() == [[40 + n, 60 - 2 * n] for n in range(1, 13)]
 
 
-def test_the_grey_version_is_opencvs(photos: Photos) -> None:
+def test_the_gray_version_is_opencvs(photos: Photos) -> None:
     expected = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in photos.rgb]
-    assert np.array_equal(photos.grey, expected)
+    assert np.array_equal(photos.gray, expected)
 
 
 def test_a_folder_gives_what_the_archive_gives(archive: Path, folder: Path) -> None:

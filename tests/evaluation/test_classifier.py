@@ -38,16 +38,16 @@ def _little_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def colour(grey: Tensor, labels: Tensor) -> Tensor:
+def color(gray: Tensor, labels: Tensor) -> Tensor:
     """Give each picture [B, 1, H, W] the chroma of its class."""
-    return to_rgb(grey, CHROMAS[labels][:, :, None, None].expand(-1, -1, *grey.shape[-2:]))
+    return to_rgb(gray, CHROMAS[labels][:, :, None, None].expand(-1, -1, *gray.shape[-2:]))
 
 
 @pytest.fixture(scope="module")
 def flowers() -> Photos:
-    """Noise in the colour of its class, which is all that tells the classes apart."""
-    grey = 0.4 + 0.2 * torch.rand(COUNT, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    rgb = (255 * colour(grey, LABELS)).round().byte().permute(0, 2, 3, 1).numpy()
+    """Noise in the color of its class, which is all that tells the classes apart."""
+    gray = 0.4 + 0.2 * torch.rand(COUNT, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    rgb = (255 * color(gray, LABELS)).round().byte().permute(0, 2, 3, 1).numpy()
     names = tuple(f"jpg/{number}.jpg" for number in range(COUNT))
     return Photos(Path("made-up.tgz"), names, rgb, np.full((COUNT, 2), 16, np.int32), "made-up")
 
@@ -131,21 +131,21 @@ def test_what_is_no_table_of_all_classes_is_refused(
 # ---- the classifier ----
 
 
-def test_it_knows_true_photos_and_not_grey_ones(
+def test_it_knows_true_photos_and_not_gray_ones(
     train_set: FlowerDataset, test_set: FlowerDataset
 ) -> None:
-    """And so tells who gives flowers their own colours, and who those of another."""
+    """And so tells who gives flowers their own colors, and who those of another."""
     classifier = load_classifier(train_set, LABELS)
     labels = LABELS[test_set.indices]
     place = iter(labels.split(4))
 
-    def right(grey: Tensor) -> Tensor:
-        return colour(grey, next(place))
+    def right(gray: Tensor) -> Tensor:
+        return color(gray, next(place))
 
     painters: dict[str, Painter] = {
         "right": right,
-        "one colour": lambda grey: colour(grey, torch.zeros(len(grey), dtype=torch.int64)),
-        FLOOR: lambda grey: grey.expand(-1, 3, -1, -1),
+        "one color": lambda gray: color(gray, torch.zeros(len(gray), dtype=torch.int64)),
+        FLOOR: lambda gray: gray.expand(-1, 3, -1, -1),
     }
     judge = partial(recognized, classifier, labels)
     rows = evaluate(painters, test_set, batch_size=4, judge=judge)
@@ -156,7 +156,7 @@ def test_it_knows_true_photos_and_not_grey_ones(
     chance = 1 / CLASSES
     assert means[TRUTH] == means["right"] == 1
     assert means[FLOOR] <= chance + 0.01
-    assert means["one colour"] == pytest.approx(chance)
+    assert means["one color"] == pytest.approx(chance)
     assert summary[TRUTH]["recovered"] == summary["right"]["recovered"] == (1, 1, 1)
     assert summary[FLOOR]["recovered"] == (0, 0, 0)
 

@@ -105,16 +105,16 @@ def test_lab_is_that_of_scikit_image(pictures: tuple[Tensor, Tensor]) -> None:
     np.testing.assert_allclose(arrays(rgb_to_lab(dark)), rgb2lab(arrays(dark)), atol=0.03)
 
 
-def test_grey_has_no_chroma() -> None:
-    grey = torch.linspace(0, 1, 256).view(1, 1, 16, 16).expand(1, 3, 16, 16)
-    lab = rgb_to_lab(grey)
+def test_gray_has_no_chroma() -> None:
+    gray = torch.linspace(0, 1, 256).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    lab = rgb_to_lab(gray)
     torch.testing.assert_close(lab[:, 1:], torch.zeros(1, 2, 16, 16), atol=1e-3, rtol=0)
     assert lab[0, 0].aminmax().min.item() == pytest.approx(0, abs=1e-4)
     assert lab[0, 0].aminmax().max.item() == pytest.approx(100, abs=1e-4)
 
 
-# From table 1 of Sharma, Wu and Dalal 2005: L, a, b of one and other colour, and CIEDE2000.
-# Hues that lie opposite, greys, hues over 0, and differences of every size.
+# From table 1 of Sharma, Wu and Dalal 2005: L, a, b of one and other color, and CIEDE2000.
+# Hues that lie opposite, grays, hues over 0, and differences of every size.
 SHARMA = [
     (50.0, 2.6772, -79.7751, 50.0, 0.0, -82.7485, 2.0425),
     (50.0, -1.3802, -84.2814, 50.0, 0.0, -82.7485, 1.0),
@@ -149,7 +149,7 @@ def test_ciede2000_of_pictures_is_that_of_scikit_image(pictures: tuple[Tensor, T
     np.testing.assert_allclose(measure(*pictures)["ciede2000"], expected, atol=5e-3)
 
 
-def test_colourfulness_is_as_published(pictures: tuple[Tensor, Tensor]) -> None:
+def test_colorfulness_is_as_published(pictures: tuple[Tensor, Tensor]) -> None:
     def published(rgb: npt.NDArray[np.float64]) -> float:
         red, green, blue = (255 * rgb[:, :, channel] for channel in range(3))
         rg, yb = red - green, 0.5 * (red + green) - blue
@@ -162,7 +162,7 @@ def test_colourfulness_is_as_published(pictures: tuple[Tensor, Tensor]) -> None:
     np.testing.assert_allclose(colorfulness_per_image(both), expected, rtol=1e-5)
 
 
-def test_colourfulness_keeps_the_signs() -> None:
+def test_colorfulness_keeps_the_signs() -> None:
     """By hand: half red, half green. rg is 255 and -255, yb twice 127.5."""
     picture = torch.zeros(1, 3, 1, 2)
     picture[0, 0, 0, 0] = picture[0, 1, 0, 1] = 1
@@ -170,10 +170,10 @@ def test_colourfulness_keeps_the_signs() -> None:
     assert colorfulness_per_image(torch.full((1, 3, 4, 4), 0.4)).item() == 0
 
 
-def test_colorfulness_can_be_learned_from_grey_pictures_on() -> None:
-    grey = torch.rand(1, 1, 4, 4).expand(-1, 3, -1, -1).clone().requires_grad_()
+def test_colorfulness_can_be_learned_from_gray_pictures_on() -> None:
+    gray = torch.rand(1, 1, 4, 4).expand(-1, 3, -1, -1).clone().requires_grad_()
     flat = torch.full((1, 3, 4, 4), 0.4, requires_grad=True)
-    for picture in (grey, flat):
+    for picture in (gray, flat):
         colorfulness_per_image(picture).sum().backward()
         assert picture.grad is not None
         assert torch.isfinite(picture.grad).all()
@@ -192,7 +192,7 @@ def test_each_score_stands_under_its_name(pictures: tuple[Tensor, Tensor]) -> No
 
 
 def test_saturated_regions_are_those_of_the_truth() -> None:
-    """A quarter is red, the rest grey; the generated picture is off by 0.3 there, else by 0.1."""
+    """A quarter is red, the rest gray; the generated picture is off by 0.3 there, else by 0.1."""
     real = torch.full((2, 3, 16, 16), 0.5)
     real[0, :, :8, :8] = torch.tensor([0.9, 0.2, 0.2])[:, None, None]
     fake = real + 0.1

@@ -61,9 +61,9 @@ def test_scores_are_drawn(tmp_path: Path) -> None:
     assert read(tmp_path / "a" / "scores.png").std() > 0
 
 
-def test_the_trade_of_error_and_colour_is_drawn(tmp_path: Path) -> None:
+def test_the_trade_of_error_and_color_is_drawn(tmp_path: Path) -> None:
     """Each point moves the picture; so does the line between those that belong together."""
-    points = {"a": (0.07, 30.0), "b": (0.08, 60.0), "grey photo": (0.09, 0.0)}
+    points = {"a": (0.07, 30.0), "b": (0.08, 60.0), "gray photo": (0.09, 0.0)}
     drawn = []
     for joined, moved in ((["a", "b"], points), (["a"], points), (["a"], {"a": (0.05, 30.0)})):
         plot_trade(moved, joined, 67.0, tmp_path / "trade.png")
@@ -79,7 +79,7 @@ def test_names_that_would_lie_over_each_other_are_a_line_apart(
     monkeypatch.setattr(
         "flowercolor.evaluation.plots._save_figure", lambda figure, _: figures.append(figure)
     )
-    points = {f"dial {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"grey photo": (0.09, 0.0)}
+    points = {f"dial {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"gray photo": (0.09, 0.0)}
     plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png")
     [figure] = figures
     figure.draw_without_rendering()
@@ -94,7 +94,7 @@ def test_a_run_may_be_called_anything(tmp_path: Path, name: str) -> None:
     assert (tmp_path / "trade.png").is_file()
 
 
-def test_a_picture_is_written_in_its_colours(tmp_path: Path) -> None:
+def test_a_picture_is_written_in_its_colors(tmp_path: Path) -> None:
     rgb = torch.tensor([1.0, 0.5, 0.2])[:, None, None].expand(3, 4, 6)
     save_picture(rgb, tmp_path / "a.png")
     assert np.array_equal(read(tmp_path / "a.png"), np.full((4, 6, 3), (255, 128, 51)))
@@ -109,14 +109,14 @@ def test_an_unknown_ending_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("titles", [(), ("best", "worst")])
-def test_a_grid_shows_grey_generated_and_truth_side_by_side(
+def test_a_grid_shows_gray_generated_and_truth_side_by_side(
     tmp_path: Path, titles: tuple[str, ...]
 ) -> None:
     """Each of 4 pictures in shades of its own, 8 pixels wide with 2 between them."""
-    grey = torch.linspace(0.1, 0.4, 4).view(4, 1, 1, 1).expand(4, 1, 8, 8)
+    gray = torch.linspace(0.1, 0.4, 4).view(4, 1, 1, 1).expand(4, 1, 8, 8)
     fake = torch.linspace(0.5, 0.6, 12).view(4, 3, 1, 1).expand(4, 3, 8, 8)
     real = torch.linspace(0.7, 0.9, 12).view(4, 3, 1, 1).expand(4, 3, 8, 8)
-    save_grid(grey, fake, real, tmp_path / "grid.png", titles)
+    save_grid(gray, fake, real, tmp_path / "grid.png", titles)
     sheet, columns = read(tmp_path / "grid.png"), max(1, len(titles))
     if titles:
         band, sheet = np.split(sheet, [24])
@@ -124,7 +124,7 @@ def test_a_grid_shows_grey_generated_and_truth_side_by_side(
     assert sheet.shape == (2 + 10 * (4 // columns), 2 + 10 * 3 * columns, 3)
     for number in range(4):
         row, column = divmod(number, columns)
-        for place, pictures in enumerate((grey.expand(4, 3, 8, 8), fake, real)):
+        for place, pictures in enumerate((gray.expand(4, 3, 8, 8), fake, real)):
             top, left = 2 + 10 * row, 2 + 10 * (3 * column + place)
             shown = sheet[top : top + 8, left : left + 8]
             expected = (pictures[number] * 255).round().permute(1, 2, 0)

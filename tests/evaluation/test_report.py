@@ -61,7 +61,7 @@ def test_the_results_folder_agrees_with_itself(
             kept = np.mean(values(row, key, 1, 2))
             assert without["rows"][row][key]["mean"] == pytest.approx(kept, abs=1e-9)
     assert document["mean_l1"] == document["rows"]["mine"]["l1"]["mean"]
-    assert document["mean_grey_l1"] == document["rows"][FLOOR]["l1"]["mean"]
+    assert document["mean_gray_l1"] == document["rows"][FLOOR]["l1"]["mean"]
     assert list(document["differences"]) == names[1:]
     for row in names[1:]:
         more = np.subtract(values(row, "l1"), values("mine", "l1")).mean()
@@ -94,12 +94,12 @@ def test_the_results_folder_agrees_with_itself(
     for image, file in zip(document["images"], expected, strict=True):
         bgr = cv2.imread(str(file))
         assert bgr is not None
-        grey, shown, real = (
+        gray, shown, real = (
             bgr[2:18, 2 + 18 * place : 18 + 18 * place, ::-1] / 255 for place in range(3)
         )
-        l1, grey_l1 = (image["rows"][row]["l1"] for row in ("mine", FLOOR))
+        l1, gray_l1 = (image["rows"][row]["l1"] for row in ("mine", FLOOR))
         assert np.abs(shown - real).mean() == pytest.approx(l1, abs=0.5 / 255)
-        assert np.abs(grey - real).mean() == pytest.approx(grey_l1, abs=1e-6)
+        assert np.abs(gray - real).mean() == pytest.approx(gray_l1, abs=1e-6)
 
     # The sheet shows the best, the middle and the worst picture.
     sheet = cv2.imread(str(results / "contact.png"))
@@ -114,7 +114,7 @@ def test_the_results_folder_agrees_with_itself(
 
 
 def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_path: Path) -> None:
-    """He knows colours when he sees them, and the second photo never."""
+    """He knows colors when he sees them, and the second photo never."""
 
     def judge(pictures: Tensor, positions: Tensor) -> Tensor:
         return (colorfulness_per_image(pictures) > 1).float() * (positions != 1)
@@ -133,8 +133,8 @@ def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_pa
     )
     assert [len(table.columns) for table in tables] == [7, 7, 7, 3]
     assert tables[-1].columns == [title for title, _ in RECOGNITION.values()]
-    recognised = {name: [mean for mean, _ in cells] for name, cells in tables[-1].rows.items()}
-    assert recognised == {
+    recognized = {name: [mean for mean, _ in cells] for name, cells in tables[-1].rows.items()}
+    assert recognized == {
         "mine": ["0.800", "1.00", "-"],
         "other": ["0.000", "0.00", "-0.800"],
         FLOOR: ["0.000", "0.00", "-0.800"],
@@ -148,7 +148,7 @@ def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_pa
     assert [image["rows"]["mine"]["recognized"] for image in document["images"]] == [1, 0, 1, 1, 1]
     markdown = (tmp_path / "scores.md").read_text()
     assert (
-        "| looks like its flower | recognised | recovered | to the first |\n|---|--:|--:|--:|\n"
+        "| looks like its flower | recognized | recovered | to the first |\n|---|--:|--:|--:|\n"
         in markdown
     )
 
@@ -169,8 +169,8 @@ def test_without_a_training_split_there_are_no_chroma_medians(
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_photo_is_enough(count: int, photos: Photos, tmp_path: Path) -> None:
     """Also where all of them are left out, and none is saturated."""
-    grey = np.repeat(photos.rgb[:, :, :, :1], 3, axis=3)
-    few = FlowerDataset(replace(photos, rgb=grey), range(count))
+    gray = np.repeat(photos.rgb[:, :, :, :1], 3, axis=3)
+    few = FlowerDataset(replace(photos, rgb=gray), range(count))
     tables = write_results(
         {"mine": UNet(NetworkConfig(1))}, few, tmp_path, about={}, left_out=few.names
     )

@@ -47,7 +47,7 @@ def test_too_little_memory_names_the_options_that_help(
     judge: Callable[[UNet, FlowerDataset], object],
     option: str,
 ) -> None:
-    def full(_grey: Tensor) -> Tensor:
+    def full(_gray: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
 
     monkeypatch.setattr(generator, "forward", full)
@@ -57,12 +57,12 @@ def test_too_little_memory_names_the_options_that_help(
 
 
 def test_a_generated_picture_can_be_shown(generator: UNet, flowers: FlowerDataset) -> None:
-    """Within 0 to 1, and with the "chroma" output of the grey photo's luma."""
-    grey, _ = flowers.batch(range(5))
+    """Within 0 to 1, and with the "chroma" output of the gray photo's luma."""
+    gray, _ = flowers.batch(range(5))
     with torch.no_grad():
-        raw = generator.eval()(grey)
+        raw = generator.eval()(gray)
     assert raw.min() < 0 or raw.max() > 1, "nothing to clamp: this test shows nothing"
-    shown = generate(generator.train(), grey)
+    shown = generate(generator.train(), gray)
     assert shown.dtype == torch.float32
     assert shown.min() >= 0
     assert shown.max() <= 1
@@ -70,7 +70,7 @@ def test_a_generated_picture_can_be_shown(generator: UNet, flowers: FlowerDatase
         assert torch.equal(shown, raw.clamp(0, 1))
     else:
         luma = (shown * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
-        torch.testing.assert_close(luma, grey, atol=1e-6, rtol=0)
+        torch.testing.assert_close(luma, gray, atol=1e-6, rtol=0)
 
 
 def test_scores_are_what_plain_arithmetic_gives(generator: UNet, flowers: FlowerDataset) -> None:
@@ -78,17 +78,17 @@ def test_scores_are_what_plain_arithmetic_gives(generator: UNet, flowers: Flower
     assert scores.names == flowers.names
     assert not generator.training
     for position in range(len(flowers)):
-        grey, real, _ = flowers[position]
-        shown = generate(generator, grey[None])[0].double()
+        gray, real, _ = flowers[position]
+        shown = generate(generator, gray[None])[0].double()
         assert scores.l1[position].item() == pytest.approx((shown - real).abs().mean().item())
-        expected = (grey.double() - real).abs().mean().item()
-        assert scores.grey_l1[position].item() == pytest.approx(expected)
-    grey, real = flowers.batch(range(len(flowers)))
-    colorfulness = colorfulness_per_image(generate(generator, grey))
+        expected = (gray.double() - real).abs().mean().item()
+        assert scores.gray_l1[position].item() == pytest.approx(expected)
+    gray, real = flowers.batch(range(len(flowers)))
+    colorfulness = colorfulness_per_image(generate(generator, gray))
     torch.testing.assert_close(scores.colorfulness, colorfulness, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(scores.real_colorfulness, colorfulness_per_image(real))
     assert scores.mean_l1 == pytest.approx(np.mean(scores.l1.tolist()))
-    assert scores.mean_grey_l1 == pytest.approx(np.mean(scores.grey_l1.tolist()))
+    assert scores.mean_gray_l1 == pytest.approx(np.mean(scores.gray_l1.tolist()))
 
 
 def test_the_batch_size_does_not_matter(generator: UNet, flowers: FlowerDataset) -> None:
@@ -97,7 +97,7 @@ def test_the_batch_size_does_not_matter(generator: UNet, flowers: FlowerDataset)
         scores = score(generator, flowers, batch_size)
         assert scores.names == expected.names
         torch.testing.assert_close(scores.l1, expected.l1, atol=1e-6, rtol=0)
-        torch.testing.assert_close(scores.grey_l1, expected.grey_l1)
+        torch.testing.assert_close(scores.gray_l1, expected.gray_l1)
 
 
 def test_scoring_changes_nothing_in_the_generator(generator: UNet, flowers: FlowerDataset) -> None:
@@ -110,13 +110,13 @@ def test_scoring_changes_nothing_in_the_generator(generator: UNet, flowers: Flow
 def test_a_row_is_what_measuring_by_hand_gives(generator: UNet, flowers: FlowerDataset) -> None:
     painters: dict[str, Painter] = {
         "mine": partial(generate, generator),
-        "grey": lambda grey: grey.expand(-1, 3, -1, -1),
+        "gray": lambda gray: gray.expand(-1, 3, -1, -1),
     }
     rows = evaluate(painters, flowers, batch_size=2)
-    grey, real = flowers.batch(range(len(flowers)))
-    assert list(rows) == ["mine", "grey", TRUTH]
+    gray, real = flowers.batch(range(len(flowers)))
+    assert list(rows) == ["mine", "gray", TRUTH]
     for name, painter in painters.items():
-        expected = measure(painter(grey), real)
+        expected = measure(painter(gray), real)
         assert list(rows[name]) == list(expected)
         for key, values in expected.items():
             torch.testing.assert_close(
@@ -127,7 +127,7 @@ def test_a_row_is_what_measuring_by_hand_gives(generator: UNet, flowers: FlowerD
     torch.testing.assert_close(rows[TRUTH]["saturated_share"], strong)
     scores = score(generator, flowers)
     torch.testing.assert_close(rows["mine"]["l1"], scores.l1, atol=1e-6, rtol=0)
-    torch.testing.assert_close(rows["grey"]["l1"], scores.grey_l1)
+    torch.testing.assert_close(rows["gray"]["l1"], scores.gray_l1)
 
 
 def test_a_summary_is_of_the_kept_photos() -> None:
@@ -142,13 +142,13 @@ def test_a_summary_is_of_the_kept_photos() -> None:
 
 def judged(**rows: list[float]) -> Rows:
     return {
-        {"grey": FLOOR, "true": TRUTH}.get(name, name): {"recognized": torch.tensor(values)}
+        {"gray": FLOOR, "true": TRUTH}.get(name, name): {"recognized": torch.tensor(values)}
         for name, values in rows.items()
     }
 
 
-def test_what_is_won_back_of_the_gap_between_grey_and_true() -> None:
-    half = {"mine": [0.0, 1, 0, 1], "true": [1.0, 1, 0, 1], "grey": [0.0, 1, 0, 0]}
+def test_what_is_won_back_of_the_gap_between_gray_and_true() -> None:
+    half = {"mine": [0.0, 1, 0, 1], "true": [1.0, 1, 0, 1], "gray": [0.0, 1, 0, 0]}
     summary = summarize(judged(**half, worse=[0.0, 0, 0, 0]))
     assert summary["mine"]["recognized"].mean == 0.5
     assert summary["mine"]["recovered"].mean == 0.5
@@ -161,24 +161,24 @@ def test_what_is_won_back_of_the_gap_between_grey_and_true() -> None:
     assert kept["mine"]["recovered"] == (1, 1, 1)
 
 
-@pytest.mark.parametrize("grey", [[1.0, 0], [1.0, 1]])
-def test_where_there_is_no_gap_nothing_is_won_back(grey: list[float]) -> None:
-    summary = summarize(judged(mine=[0.0, 1], grey=grey, true=[0.0, 1]))
+@pytest.mark.parametrize("gray", [[1.0, 0], [1.0, 1]])
+def test_where_there_is_no_gap_nothing_is_won_back(gray: list[float]) -> None:
+    summary = summarize(judged(mine=[0.0, 1], gray=gray, true=[0.0, 1]))
     assert np.isnan(summary["mine"]["recovered"].mean)
 
 
 def test_nothing_is_won_back_of_a_gap_that_was_not_measured() -> None:
-    for rows in (judged(mine=[1.0], true=[1.0]), judged(mine=[1.0], grey=[0.0])):
+    for rows in (judged(mine=[1.0], true=[1.0]), judged(mine=[1.0], gray=[0.0])):
         assert "recovered" not in summarize(rows)["mine"]
 
 
 def test_a_judge_sees_every_picture_with_its_place(generator: UNet, flowers: FlowerDataset) -> None:
-    grey, real = flowers.batch(range(len(flowers)))
+    gray, real = flowers.batch(range(len(flowers)))
     painters: dict[str, Painter] = {
         "mine": partial(generate, generator),
-        "grey": lambda grey: grey.expand(-1, 3, -1, -1),
+        "gray": lambda gray: gray.expand(-1, 3, -1, -1),
     }
-    expected = {name: painter(grey) for name, painter in painters.items()} | {TRUTH: real}
+    expected = {name: painter(gray) for name, painter in painters.items()} | {TRUTH: real}
     for wanted, pictures in expected.items():
 
         def judge(shown: Tensor, positions: Tensor, pictures: Tensor = pictures) -> Tensor:
@@ -194,11 +194,11 @@ def test_a_judge_sees_every_picture_with_its_place(generator: UNet, flowers: Flo
 def test_median_chroma_is_the_median_of_the_pixels(photos: Photos) -> None:
     train_set = FlowerDataset(photos, range(8))
     of_all, by_luma = median_chroma(train_set)
-    grey, real = train_set.batch(range(8))
+    gray, real = train_set.batch(range(8))
     chroma = rgb_to_chroma(real).movedim(1, 0).flatten(1)
     half_a_level = 0.5 / 510 + 1e-6
     torch.testing.assert_close(of_all[0], chroma.median(1).values, atol=half_a_level, rtol=0)
-    bins = (grey.flatten() * 20).long()
+    bins = (gray.flatten() * 20).long()
     assert 3 < len(bins.unique()) < 20, "bins with and without pixels"
     for number, found in enumerate(by_luma):
         pixels = chroma[:, bins == number]
@@ -207,13 +207,13 @@ def test_median_chroma_is_the_median_of_the_pixels(photos: Photos) -> None:
 
 
 def test_painting_keeps_the_luma_and_looks_up_the_chroma() -> None:
-    grey = torch.tensor([0.0, 0.3, 0.6, 1.0]).view(1, 1, 2, 2)
+    gray = torch.tensor([0.0, 0.3, 0.6, 1.0]).view(1, 1, 2, 2)
     table = torch.tensor([[0.1, -0.05], [-0.02, 0.1]])
-    painted = paint(table, grey)
+    painted = paint(table, gray)
     assert painted.shape == (1, 3, 2, 2)
     assert painted.min() >= 0
     assert painted.max() <= 1
-    torch.testing.assert_close(rgb_to_luma(painted), grey)
+    torch.testing.assert_close(rgb_to_luma(painted), gray)
     chroma = rgb_to_chroma(painted).flatten(2)[0].T
     torch.testing.assert_close(chroma[1], table[0])
     torch.testing.assert_close(chroma[2], table[1])
@@ -285,7 +285,7 @@ def test_processes_share_the_photos_and_all_know_the_scores(
     others = in_ranks(2, scores_of, generator, flowers)
     for expected, rows, medians, of_one in others:
         assert expected.names == alone[0].names
-        for name in ("l1", "grey_l1", "colorfulness", "real_colorfulness"):
+        for name in ("l1", "gray_l1", "colorfulness", "real_colorfulness"):
             torch.testing.assert_close(getattr(expected, name), getattr(alone[0], name))
         torch.testing.assert_close(rows, alone[1], equal_nan=True)
         assert rows["it"]["recognized"].tolist() == [0, 1, 2, 3, 4]

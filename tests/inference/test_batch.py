@@ -34,8 +34,8 @@ from flowercolor.progress import Silent
 Array = NDArray[Any]
 
 
-def grey(height_px: int = 24, width_px: int = 32, seed: int = 0, dtype: Any = np.uint8) -> Array:
-    """A soft grey picture."""
+def gray(height_px: int = 24, width_px: int = 32, seed: int = 0, dtype: Any = np.uint8) -> Array:
+    """A soft gray picture."""
     top = np.iinfo(dtype).max
     rng = np.random.default_rng(seed)
     corners = rng.integers(top // 5, top - top // 5, (3, 3)).astype(np.float32)
@@ -46,7 +46,7 @@ def save(path: Path, picture: Array | None = None) -> Path:
     """Write a picture, of the format that the ending says or else PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = WRITABLE.get(path.suffix.lower(), "PNG")
-    Image.fromarray(grey() if picture is None else picture).save(path, kind)
+    Image.fromarray(gray() if picture is None else picture).save(path, kind)
     return path
 
 
@@ -407,7 +407,7 @@ def test_no_photo_is_ever_written_over(
     with TemporaryDirectory() as name:
         root = Path(name).resolve() / "in"
         for path in tree:
-            save(root / path.lstrip("/"), grey(4, 4))
+            save(root / path.lstrip("/"), gray(4, 4))
         inputs = pick_inputs(data, root)
         try:
             jobs = plan(inputs, root if in_place else None, recursive=True)
@@ -423,14 +423,14 @@ def test_no_photo_is_ever_written_over(
 # ---- run ----
 
 
-def test_a_coloured_photo_keeps_size_luma_and_format(tmp_path: Path, colorizer: Colorizer) -> None:
+def test_a_colored_photo_keeps_size_luma_and_format(tmp_path: Path, colorizer: Colorizer) -> None:
     sources = [
-        save(tmp_path / "a.png", grey(33, 47)),
-        save(tmp_path / "b.tif", grey(50, 20)),
-        save(tmp_path / "c.webp", grey(16, 16)),
-        save(tmp_path / "d.jpg", grey(40, 40)),
-        save(tmp_path / "line.png", grey(1, 200)),
-        save(tmp_path / "dot.png", grey(1, 1)),
+        save(tmp_path / "a.png", gray(33, 47)),
+        save(tmp_path / "b.tif", gray(50, 20)),
+        save(tmp_path / "c.webp", gray(16, 16)),
+        save(tmp_path / "d.jpg", gray(40, 40)),
+        save(tmp_path / "line.png", gray(1, 200)),
+        save(tmp_path / "dot.png", gray(1, 1)),
     ]
     jobs = plan(sources, tmp_path / "out")
     outcomes = list(run(jobs, colorizer))
@@ -443,13 +443,13 @@ def test_a_coloured_photo_keeps_size_luma_and_format(tmp_path: Path, colorizer: 
         away = np.abs(cv2.cvtColor(colored, cv2.COLOR_RGB2GRAY).astype(int) - luma)
         lossy = outcome.job.target.suffix in (".jpg", ".webp")
         assert away.max() <= (6 if lossy else 1)
-        assert np.ptp(colored, axis=2).max() > 5, "it is grey still"
+        assert np.ptp(colored, axis=2).max() > 5, "it is gray still"
         with Image.open(outcome.job.source) as source, Image.open(outcome.job.target) as target:
             assert target.format == source.format
 
 
 def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, colorizer: Colorizer) -> None:
-    luma = grey(30, 40, dtype=np.uint16)
+    luma = gray(30, 40, dtype=np.uint16)
     source = save(tmp_path / "deep.png", luma)
     [outcome] = run(plan([source]), colorizer)
     colored: Any = cv2.imdecode(
@@ -461,20 +461,20 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, colorizer: Colorizer) ->
 
 
 def test_transparency_is_kept(tmp_path: Path, colorizer: Colorizer) -> None:
-    alpha = grey(20, 30, seed=5)
-    source = save(tmp_path / "a.png", np.dstack((grey(20, 30), alpha)))
+    alpha = gray(20, 30, seed=5)
+    source = save(tmp_path / "a.png", np.dstack((gray(20, 30), alpha)))
     [outcome] = run(plan([source]), colorizer)
     colored = pixels(outcome.job.target)
     assert colored.shape == (20, 30, 4)
     assert np.array_equal(colored[..., 3], alpha)
 
 
-def test_the_file_says_what_coloured_it_and_what_its_source_said(
+def test_the_file_says_what_colored_it_and_what_its_source_said(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Grandmother"
-    Image.fromarray(grey()).save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300))
+    Image.fromarray(gray()).save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300))
     [outcome] = run(plan([tmp_path / "a.jpg"]), colorizer)
     with Image.open(outcome.job.target) as image:
         tags = image.getexif()
@@ -507,7 +507,7 @@ def test_mixed_sizes_come_out_as_one_at_a_time(
     monkeypatch.setattr(batch, "WORKERS", 1)
     shapes = [(24, 32), (32, 24), (24, 32), (48, 64), (17, 17), (24, 32)]
     sources = [
-        save(tmp_path / f"{number}.png", grey(*shape, seed=number))
+        save(tmp_path / f"{number}.png", gray(*shape, seed=number))
         for number, shape in enumerate(shapes)
     ]
     passes = []
@@ -556,7 +556,7 @@ def test_few_photos_get_all_the_threads(
 
 
 def test_a_broken_photo_costs_only_itself(tmp_path: Path, colorizer: Colorizer) -> None:
-    good = [save(tmp_path / f"{number}.png", grey(seed=number)) for number in range(10)]
+    good = [save(tmp_path / f"{number}.png", gray(seed=number)) for number in range(10)]
     (tmp_path / "3.png").write_bytes(b"no photo at all")
     (tmp_path / "5.png").write_bytes(good[4].read_bytes()[:90])
     (tmp_path / "7.png").write_bytes(b"")
@@ -629,7 +629,7 @@ def test_large_photos_are_not_held_by_all_workers_at_once(
 
 
 def test_what_is_there_is_skipped_or_replaced(tmp_path: Path, colorizer: Colorizer) -> None:
-    sources = [save(tmp_path / f"{number}.png", grey(seed=number)) for number in range(3)]
+    sources = [save(tmp_path / f"{number}.png", gray(seed=number)) for number in range(3)]
     jobs = plan(sources, tmp_path / "out")
     list(run(jobs[:2], colorizer))
     jobs[0].target.write_bytes(b"mine")
@@ -674,7 +674,7 @@ def test_naming_the_results_too_when_starting_again_changes_nothing(
 
 def test_a_photo_that_is_called_like_a_result_is_a_photo(here: Path, colorizer: Colorizer) -> None:
     before = save(here / "rose_color.png").read_bytes()
-    save(here / "rose.png", grey(seed=1))
+    save(here / "rose.png", gray(seed=1))
     first, second = run(plan(["rose.png", "rose_color.png"]), colorizer)
     target = first.job.target
     assert first.message == f"{target} is there already, and flowercolor did not make it"
@@ -687,7 +687,7 @@ def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     here: Path, colorizer: Colorizer
 ) -> None:
     save(here / "1962" / "rose.png")
-    save(here / "1971" / "rose.png", grey(seed=1)[:-4])
+    save(here / "1971" / "rose.png", gray(seed=1)[:-4])
     list(run(plan("1962", "colored"), colorizer))
     for year, end in (("1962", "there already"), ("1971", "already, of a photo of another size")):
         [outcome] = run(plan(Path(year), "colored"), colorizer)
@@ -771,7 +771,7 @@ def test_a_photo_is_not_written_over_however_it_is_spelled(
 
 
 def test_another_photo_is_not_written_over(here: Path, colorizer: Colorizer) -> None:
-    first, second = save(here / "a.png"), save(here / "b.png", grey(seed=1))
+    first, second = save(here / "a.png"), save(here / "b.png", gray(seed=1))
     before = second.read_bytes()
     outcomes = list(
         run([Job(first, second), Job(second, here / "c.png")], colorizer, Writing(overwrite=True))
@@ -786,7 +786,7 @@ def test_overwriting_is_for_results_not_for_photos_of_the_same_name(
 ) -> None:
     """As scanners name them. BMP has no room to say what made it."""
     photo = save(here / "1962" / f"scan1{ending}")
-    other = save(here / "1971" / f"scan1{ending}", grey(seed=1))
+    other = save(here / "1971" / f"scan1{ending}", gray(seed=1))
     before = other.read_bytes()
     [outcome] = run(plan([photo], here / "1971"), colorizer, Writing(overwrite=True))
     if ending == ".bmp":
@@ -805,37 +805,37 @@ def test_a_link_that_leads_nowhere_fails_by_its_name(here: Path, colorizer: Colo
     assert f"{Path('box/b.png')}: there is no such file" in failed.message
 
 
-def test_of_an_album_it_is_said_that_the_first_page_was_coloured(
+def test_of_an_album_it_is_said_that_the_first_page_was_colored(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
-    pages = [Image.fromarray(grey(seed=number)) for number in range(3)]
+    pages = [Image.fromarray(gray(seed=number)) for number in range(3)]
     pages[0].save(tmp_path / "album.tif", save_all=True, append_images=pages[1:])
     [outcome] = run(plan([tmp_path / "album.tif"]), colorizer)
     assert (outcome.status, outcome.message) == (
         "done",
-        "has 3 pages, of which the first was coloured",
+        "has 3 pages, of which the first was colored",
     )
 
 
-def test_coloured_photos_are_left_alone_or_said_to_be_coloured_anew(
+def test_colored_photos_are_left_alone_or_said_to_be_colored_anew(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
     y, x = np.mgrid[0:60, 0:80].astype(np.uint8)
     source = save(tmp_path / "a.png", np.dstack((x * 3, y * 4, 255 - x * 3)))
     plain = save(tmp_path / "b.png")
-    sepia = save(tmp_path / "c.png", (grey()[..., None] * (1, 0.9, 0.75)).astype(np.uint8))
+    sepia = save(tmp_path / "c.png", (gray()[..., None] * (1, 0.9, 0.75)).astype(np.uint8))
     jobs = plan([source, plain, sepia], tmp_path / "out")
     skipping = list(run(jobs, colorizer, Writing(skip_colored=True)))
     assert statuses(skipping) == ["skipped", "done", "done"]
-    assert "in colour" in skipping[0].message
+    assert "in color" in skipping[0].message
     again = list(run(jobs, colorizer, Writing(overwrite=True)))
-    assert ["coloured anew" in outcome.message for outcome in again] == [True, False, False]
+    assert ["colored anew" in outcome.message for outcome in again] == [True, False, False]
 
 
 def test_closing_early_leaves_whole_files_only(
     tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = [save(tmp_path / f"{number:02}.png", grey(seed=number)) for number in range(30)]
+    sources = [save(tmp_path / f"{number:02}.png", gray(seed=number)) for number in range(30)]
     monkeypatch.setattr(batch, "WORKERS", 1)
 
     closed, begun = threading.Event(), itertools.count(1)
@@ -932,7 +932,7 @@ def test_no_photos_no_jobs_no_outcomes(colorizer: Colorizer) -> None:
 @pytest.fixture
 def png() -> Iterator[bytes]:
     buffer = io.BytesIO()
-    Image.fromarray(grey()).save(buffer, "PNG")
+    Image.fromarray(gray()).save(buffer, "PNG")
     yield buffer.getvalue()
 
 
@@ -944,7 +944,7 @@ def test_convert_keeps_the_format_unless_told(
     colorizer: Colorizer, own: str, wanted: str | None, expected: str
 ) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(grey()).save(buffer, own)
+    Image.fromarray(gray()).save(buffer, own)
     content = convert(buffer.getvalue(), colorizer, wanted, Writing())
     with Image.open(io.BytesIO(content)) as image:
         assert image.format == expected
@@ -953,7 +953,7 @@ def test_convert_keeps_the_format_unless_told(
 
 
 def test_convert_gives_what_run_writes(tmp_path: Path, colorizer: Colorizer) -> None:
-    source = save(tmp_path / "a.png", grey(30, 40))
+    source = save(tmp_path / "a.png", gray(30, 40))
     [outcome] = run(plan([source]), colorizer)
     written = outcome.job.target.read_bytes()
     assert convert(source, colorizer, None, Writing()) == written
@@ -971,8 +971,8 @@ def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) 
 def test_a_photo_that_the_network_fails_on_costs_only_those_of_its_size(
     here: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(here / "a.png", grey(24, 32))
-    save(here / "b.png", grey(60, 20))
+    save(here / "a.png", gray(24, 32))
+    save(here / "b.png", gray(60, 20))
     whole = colorizer.chroma
 
     def chroma(smalls: Any) -> Any:

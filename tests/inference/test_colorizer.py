@@ -24,11 +24,11 @@ from flowercolor.inference.colorizer import Colorizer, colorize
 from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent
-from tests.pictures import Array, grey_of
+from tests.pictures import Array, gray_of
 
 
 def make_generator(seed: int = 0) -> UNet:
-    """One that colours strongly, and each seed otherwise."""
+    """One that colors strongly, and each seed otherwise."""
     torch.manual_seed(seed)
     generator = UNet(NetworkConfig(2))
     for module in generator.modules():
@@ -57,7 +57,7 @@ def save_generator(path: Path, seed: int) -> Path:
 
 
 def photo(shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:
-    """Smooth greys or colours."""
+    """Smooth grays or colors."""
     height, width = shape[:2]
     noise = np.random.default_rng(0).uniform(0.2, 0.8, (4, 4, *shape[2:])).astype(np.float32)
     return np.rint(cv2.resize(noise, (width, height)) * np.iinfo(dtype).max).astype(dtype)
@@ -73,7 +73,7 @@ def _nothing_loaded() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(33, 50), (50, 33, 3), (1, 1), (1, 9), (200, 3)])
-def test_an_array_comes_back_in_colour_in_its_own_size_and_depth(
+def test_an_array_comes_back_in_color_in_its_own_size_and_depth(
     shape: tuple[int, ...], dtype: Any
 ) -> None:
     image = photo(shape, dtype)
@@ -81,8 +81,8 @@ def test_an_array_comes_back_in_colour_in_its_own_size_and_depth(
     colored = make_colorizer()(image)
     assert colored.shape == (*shape[:2], 3)
     assert colored.dtype == dtype
-    luma = image if image.ndim == 2 else grey_of(image)
-    assert np.abs(grey_of(colored).astype(int) - luma).max() <= 1
+    luma = image if image.ndim == 2 else gray_of(image)
+    assert np.abs(gray_of(colored).astype(int) - luma).max() <= 1
     assert np.ptp(colored.astype(int), axis=2).max() > 0.02 * np.iinfo(dtype).max
     assert np.array_equal(image, before)
 
@@ -94,8 +94,8 @@ def test_a_pillow_image_comes_back_as_one(mode: str) -> None:
     assert isinstance(colored, Image.Image)
     assert colored.mode == "RGB"
     assert colored.size == (50, 33)
-    luma = grey_of(np.asarray(image.convert("RGB")))
-    assert np.abs(grey_of(np.asarray(colored)).astype(int) - luma).max() <= 1
+    luma = gray_of(np.asarray(image.convert("RGB")))
+    assert np.abs(gray_of(np.asarray(colored)).astype(int) - luma).max() <= 1
 
 
 def test_a_pillow_image_that_cannot_be_rgb_is_refused() -> None:
@@ -107,19 +107,19 @@ def test_a_16_bit_pillow_image_keeps_its_tones() -> None:
     """Pillow's own conversion would turn all above 255 white."""
     deep = photo((33, 50), np.uint16)
     colored = make_colorizer()(Image.fromarray(deep))
-    assert np.abs(grey_of(np.asarray(colored)) - deep / 257).max() <= 1.5
+    assert np.abs(gray_of(np.asarray(colored)) - deep / 257).max() <= 1.5
 
 
-def test_a_pillow_image_and_its_array_are_coloured_alike() -> None:
+def test_a_pillow_image_and_its_array_are_colored_alike() -> None:
     image = photo((33, 50, 3))
     colorizer = make_colorizer()
     assert np.array_equal(np.asarray(colorizer(Image.fromarray(image))), colorizer(image))
 
 
-def test_a_colour_image_is_coloured_from_its_luma() -> None:
+def test_a_color_image_is_colored_from_its_luma() -> None:
     image = photo((33, 50, 3))
     colorizer = make_colorizer()
-    assert np.array_equal(colorizer(image), colorizer(grey_of(image)))
+    assert np.array_equal(colorizer(image), colorizer(gray_of(image)))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_render_size_below_what_the_network_takes_is_refused() -> None:
         make_colorizer(render_size_px=15)
 
 
-def test_strength_0_gives_grey_and_more_gives_more_colour() -> None:
+def test_strength_0_gives_gray_and_more_gives_more_color() -> None:
     image = photo((33, 50))
     assert np.array_equal(make_colorizer(strength=0)(image), np.dstack([image] * 3))
     weak, strong = (
@@ -217,7 +217,7 @@ def test_the_chroma_is_the_networks_of_the_small_photo(shape: tuple[int, int]) -
     np.testing.assert_allclose(chroma, expected, atol=1e-5)
 
 
-def test_photos_in_one_pass_are_coloured_as_one_by_one() -> None:
+def test_photos_in_one_pass_are_colored_as_one_by_one() -> None:
     smalls = [shrink(photo((60, 50)) // divisor, 21, 45) for divisor in (1, 2, 3)]
     colorizer = make_colorizer()
     together = colorizer.chroma(smalls)
@@ -226,7 +226,7 @@ def test_photos_in_one_pass_are_coloured_as_one_by_one() -> None:
     assert np.abs(together[0] - together[2]).max() > 0.01
 
 
-def test_bfloat16_colours_almost_alike() -> None:
+def test_bfloat16_colors_almost_alike() -> None:
     small = shrink(photo((60, 50)), 32, 32)
     (exact,), (fast,) = (
         make_colorizer(precision=precision).chroma([small]) for precision in ("float32", "bf16")
@@ -393,9 +393,7 @@ def test_a_cpu_that_runs_out_of_memory_says_what_helps(monkeypatch: pytest.Monke
 
     colorizer = make_colorizer()
     monkeypatch.setattr(colorizer, "_forward", forward)
-    with pytest.raises(
-        DeviceError, match=r"out of memory while colouring: .*smaller --render-size"
-    ):
+    with pytest.raises(DeviceError, match=r"out of memory while coloring: .*smaller --render-size"):
         colorizer(photo((20, 30)))
 
 
@@ -423,10 +421,10 @@ def test_a_working_size_beyond_all_memory_says_what_helps(monkeypatch: pytest.Mo
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(("precision", "levels"), [("float32", 2), ("auto", 10)])
-def test_a_gpu_colours_almost_alike(precision: str, levels: int) -> None:
+def test_a_gpu_colors_almost_alike(precision: str, levels: int) -> None:
     """Rounded to TF32, or to bfloat16, on the way."""
-    grey = photo((70, 50))
-    on_cpu = make_colorizer()(grey)
-    on_gpu = make_colorizer(device="cuda", precision=precision)(grey)
+    gray = photo((70, 50))
+    on_cpu = make_colorizer()(gray)
+    on_gpu = make_colorizer(device="cuda", precision=precision)(gray)
     assert np.abs(on_gpu.astype(int) - on_cpu).max() <= levels
     assert np.ptp(on_gpu.astype(int), axis=2).max() > 2 * levels

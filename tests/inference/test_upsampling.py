@@ -19,7 +19,7 @@ DTYPES = st.sampled_from([np.uint8, np.uint16])
 
 
 def random_luma(rng: np.random.Generator, shape: tuple[int, int], dtype: Any) -> Array:
-    """A third of it black or white, where the gamut leaves no room for colour."""
+    """A third of it black or white, where the gamut leaves no room for color."""
     top = np.iinfo(dtype).max
     return (rng.uniform(-0.25, 1.25, shape).clip(0, 1) * top).round().astype(dtype)
 
@@ -29,9 +29,9 @@ def random_chroma(rng: np.random.Generator, height: int, width: int, strength: f
 
 
 def differences(rgb: Array, luma: Array) -> Array:
-    """How far the grey version of `rgb` is from `luma`, in levels."""
-    grey: Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).reshape(luma.shape)
-    return np.asarray(np.abs(grey - luma.astype(float)))
+    """How far the gray version of `rgb` is from `luma`, in levels."""
+    gray: Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).reshape(luma.shape)
+    return np.asarray(np.abs(gray - luma.astype(float)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -67,7 +67,7 @@ def test_the_luma_is_kept_within_one_level(
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.tuples(SIDES, SIDES), DTYPES)
-def test_strength_0_gives_the_grey_photo(seed: int, shape: tuple[int, int], dtype: Any) -> None:
+def test_strength_0_gives_the_gray_photo(seed: int, shape: tuple[int, int], dtype: Any) -> None:
     rng = np.random.default_rng(seed)
     luma = random_luma(rng, shape, dtype)
     rgb = render(luma, shrink(luma, 8, 8), random_chroma(rng, 8, 8, 1), strength=0)
@@ -92,7 +92,7 @@ def test_a_plain_rendering_is_the_chroma_enlarged_by_opencv(
     assert np.abs(rgb - expected).max() <= 0.51 + top * 5e-4
 
 
-def test_a_small_colour_difference_is_not_lost() -> None:
+def test_a_small_color_difference_is_not_lost() -> None:
     """A chroma of one level in the blue channel shows in the result."""
     luma = np.full((20, 20), 128, np.uint8)
     chroma = np.zeros((2, 5, 5), np.float32)
@@ -123,7 +123,7 @@ def test_the_strips_leave_no_seams(
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 300), (300, 1), (2, 3), (3000, 1)])
 @pytest.mark.parametrize("small_shape", [(1, 1), (1, 40), (40, 1), (16, 16)])
 @pytest.mark.parametrize("guided", [False, True])
-def test_thin_and_tiny_photos_are_coloured(
+def test_thin_and_tiny_photos_are_colored(
     shape: tuple[int, int], small_shape: tuple[int, int], guided: bool
 ) -> None:
     luma = np.full(shape, 128, np.uint8)
@@ -147,7 +147,7 @@ def test_a_photo_taller_than_its_strips_needs_little_memory() -> None:
     assert peak_bytes < 100e6
 
 
-def test_less_colour_bleeds_over_an_edge_when_guided() -> None:
+def test_less_color_bleeds_over_an_edge_when_guided() -> None:
     """A dark red petal on bright leaves, its edge inside a pixel of the small copy."""
     height, width, edge = 120, 160, 84
     luma = np.full((height, width), 180, np.uint8)
@@ -169,8 +169,8 @@ def test_less_colour_bleeds_over_an_edge_when_guided() -> None:
     assert error(guided=True) < 0.5 * error(guided=False)
 
 
-def test_reduced_again_the_colours_are_those_that_went_in() -> None:
-    """Fine structure of the luma must not shift the colours of an area, guided or not."""
+def test_reduced_again_the_colors_are_those_that_went_in() -> None:
+    """Fine structure of the luma must not shift the colors of an area, guided or not."""
     rng = np.random.default_rng(0)
     luma = rng.integers(90, 166, (160, 120)).astype(np.uint8)
     small = shrink(luma, 20, 15)
@@ -180,7 +180,7 @@ def test_reduced_again_the_colours_are_those_that_went_in() -> None:
         rgb = render(luma, small, chroma, guided=guided)
         reduced = cv2.resize(rgb, (15, 20), interpolation=cv2.INTER_AREA) / 255
         again = rgb_to_chroma(torch.from_numpy(reduced).permute(2, 0, 1)).numpy()
-        # One level of rounding, and the outermost half pixel, which has no neighbour.
+        # One level of rounding, and the outermost half pixel, which has no neighbor.
         assert np.abs(again - chroma)[:, 1:-1, 1:-1].max() < 1 / 255
 
 

@@ -60,7 +60,7 @@ def plain_forward(weights: Mapping[str, Tensor], rgb: Tensor) -> list[Tensor]:
     return [*levels, x]
 
 
-def test_the_published_weights_see_in_grey_what_they_see_in_three_equal_colours(
+def test_the_published_weights_see_in_gray_what_they_see_in_three_equal_colors(
     published: Mapping[str, Tensor],
 ) -> None:
     levels = nn.ModuleList(lite0_levels())

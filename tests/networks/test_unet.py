@@ -36,7 +36,7 @@ def test_a_level_is_two_convolutions_each_with_batch_norm_and_relu() -> None:
 
 
 def test_every_level_reaches_the_result_through_its_skip_connection() -> None:
-    """With the way up from the level below cut, what the stem saw still colours."""
+    """With the way up from the level below cut, what the stem saw still colors."""
     generator = UNet(NetworkConfig(base_channels=2)).eval()
     for lift in generator.lifts:
         nn.init.zeros_(lift.weight)  # type: ignore[arg-type]
@@ -80,18 +80,18 @@ def test_any_size_divisible_by_16_goes_through(
 def test_a_network_that_grew_gives_the_same_pictures_until_it_learns(config: NetworkConfig) -> None:
     torch.manual_seed(0)
     narrow, wide = UNet(config), UNet(replace(config, base_channels=5))
-    grey = torch.rand(3, 1, 32, 48)
+    gray = torch.rand(3, 1, 32, 48)
     for _ in range(3):
-        narrow(grey)  # gives batch norm statistics that are not 0 and 1
+        narrow(gray)  # gives batch norm statistics that are not 0 and 1
     wide.grow_from(narrow)
 
-    torch.testing.assert_close(wide.eval()(grey), narrow.eval()(grey), atol=1e-6, rtol=0)
-    wide.train()(grey).square().mean().backward()
+    torch.testing.assert_close(wide.eval()(gray), narrow.eval()(gray), atol=1e-6, rtol=0)
+    wide.train()(gray).square().mean().backward()
     for name, parameter in wide.named_parameters():
         assert parameter.grad is not None
         assert parameter.grad.any(), name
     torch.optim.SGD(wide.parameters(), lr=0.01).step()
-    assert (wide.eval()(grey) - narrow(grey)).abs().max() > 1e-3
+    assert (wide.eval()(gray) - narrow(gray)).abs().max() > 1e-3
 
 
 def test_a_network_of_the_same_width_is_taken_over_as_it_is() -> None:
@@ -139,15 +139,15 @@ def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_froze
     }
 
 
-def test_an_encoder_that_has_learned_before_sees_grey_as_it_learned_to() -> None:
+def test_an_encoder_that_has_learned_before_sees_gray_as_it_learned_to() -> None:
     """And what it makes of it, not what the stem does, is what the lower levels go on with."""
     generator = UNet(CONFIGS[2]).eval()
     given: list[Tensor] = []
     for down in generator.downs:
         down.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
-    grey = torch.rand(2, 1, 32, 48)
-    _, lowest = generator.look(grey)
-    x = prepared(grey)
+    gray = torch.rand(2, 1, 32, 48)
+    _, lowest = generator.look(gray)
+    x = prepared(gray)
     for down, seen in zip(generator.downs, list(given), strict=True):
         assert torch.equal(seen, x)
         x = down(x)
@@ -160,39 +160,39 @@ def test_the_stem_is_told_that_the_one_channel_is_the_last(order: torch.memory_f
     generator = UNet(NetworkConfig(2))
     given: list[Tensor] = []
     generator.stem.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
-    grey = torch.empty(2, 1, 32, 48, memory_format=order).copy_(torch.rand(2, 1, 32, 48))
-    generator(grey)
+    gray = torch.empty(2, 1, 32, 48, memory_format=order).copy_(torch.rand(2, 1, 32, 48))
+    generator(gray)
     assert given[0].stride() == (32 * 48, 1, 48, 1)
-    assert torch.equal(given[0], grey)
+    assert torch.equal(given[0], gray)
 
 
-def test_the_chroma_output_keeps_the_grey_picture_as_its_luma() -> None:
+def test_the_chroma_output_keeps_the_gray_picture_as_its_luma() -> None:
     torch.manual_seed(0)
     generator = UNet(NetworkConfig(2, "chroma"))
-    grey = torch.rand(2, 1, 32, 32)
-    rgb = generator(grey)
-    torch.testing.assert_close(rgb_to_luma(rgb), grey, atol=1e-6, rtol=0)
-    assert (rgb - grey).abs().max() > 0.01
+    gray = torch.rand(2, 1, 32, 32)
+    rgb = generator(gray)
+    torch.testing.assert_close(rgb_to_luma(rgb), gray, atol=1e-6, rtol=0)
+    assert (rgb - gray).abs().max() > 0.01
     luma = torch.rand(2, 1, 32, 32)
-    other = generator(grey, luma)
-    torch.testing.assert_close(other - luma, rgb - grey, atol=1e-6, rtol=0)
+    other = generator(gray, luma)
+    torch.testing.assert_close(other - luma, rgb - gray, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
     ("config", "channels"), [(CONFIGS[0], 32), (CONFIGS[1], 32), (CONFIGS[2], 320)]
 )
-def test_a_supervised_generator_colours_as_it_would_alone(
+def test_a_supervised_generator_colors_as_it_would_alone(
     config: NetworkConfig, channels: int
 ) -> None:
     """And tells the class from the mean of its lowest level, one 16th of the picture's size."""
     torch.manual_seed(0)
     generator = UNet(config)
     supervised = Supervised(generator, classes=5)
-    grey = torch.rand(3, 1, 32, 48)
+    gray = torch.rand(3, 1, 32, 48)
     lowest: list[torch.Tensor] = []
     generator.downs[-1].register_forward_hook(lambda *call: lowest.append(call[2]))
-    fake, logits = supervised(grey)
-    assert torch.equal(fake, generator(grey))
+    fake, logits = supervised(gray)
+    assert torch.equal(fake, generator(gray))
     assert lowest[0].shape == (3, channels, 2, 3)
     torch.testing.assert_close(logits, supervised.classifier(lowest[0].mean(dim=(2, 3))))
     assert logits.shape == (3, 5)
@@ -217,16 +217,16 @@ def test_the_discriminator_is_built_as_designed() -> None:
 def assert_convolution(
     layer: nn.Module, channels_in: int, channels_out: int, stride: int, padding: int
 ) -> None:
-    """The layer is a 4x4 convolution under spectral normalisation."""
+    """The layer is a 4x4 convolution under spectral normalization."""
     assert isinstance(layer, nn.Conv2d)
     assert (layer.in_channels, layer.out_channels) == (channels_in, channels_out)
     assert layer.kernel_size == (4, 4)
     assert layer.stride == (stride, stride)
     assert layer.padding == (padding, padding)
     assert parametrize.is_parametrized(layer, "weight")
-    (normalisation,) = layer.parametrizations.weight  # type: ignore[misc, union-attr]
-    assert type(normalisation).__name__ == "_SpectralNorm"
-    assert normalisation.n_power_iterations == 1
+    (normalization,) = layer.parametrizations.weight  # type: ignore[misc, union-attr]
+    assert type(normalization).__name__ == "_SpectralNorm"
+    assert normalization.n_power_iterations == 1
 
 
 @pytest.mark.parametrize(
@@ -273,13 +273,13 @@ def largest_singular_value(weight: Tensor) -> Tensor:
 def test_fusing_batch_norm_changes_nothing_but_rounding(config: NetworkConfig) -> None:
     torch.manual_seed(0)
     generator = UNet(config)
-    grey = torch.rand(3, 1, 32, 48)
+    gray = torch.rand(3, 1, 32, 48)
     for _ in range(3):
-        generator(grey)  # gives batch norm statistics that are not 0 and 1
+        generator(gray)  # gives batch norm statistics that are not 0 and 1
     generator.eval()
 
     fused = fuse_batch_norm(generator)
 
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
-    assert torch.allclose(fused(grey), generator(grey), atol=1e-5)
+    assert torch.allclose(fused(gray), generator(gray), atol=1e-5)

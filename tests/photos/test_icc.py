@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from flowercolor.photos.reader import read_photo
-from tests.pictures import Array, deep_png, grey_of, noise, saved
+from tests.pictures import Array, deep_png, gray_of, noise, saved
 
 
 def icc_profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
@@ -58,7 +58,7 @@ NEARLY_SRGB = icc_profile(
     }
     | {name + b"TRC": srgb_table(26) for name in (b"r", b"g", b"b")},
 )
-GREY_GAMMA_18 = icc_profile(b"GRAY", WHITE | {b"kTRC": gamma(1.8)})
+GRAY_GAMMA_18 = icc_profile(b"GRAY", WHITE | {b"kTRC": gamma(1.8)})
 
 
 def srgb_encoded(linear: Array) -> Array:
@@ -68,7 +68,7 @@ def srgb_encoded(linear: Array) -> Array:
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_a_colour_profile_is_converted_to_srgb(depth: int) -> None:
+def test_a_color_profile_is_converted_to_srgb(depth: int) -> None:
     rgb = noise(20, 20, 3)
     linear = (rgb / 255) ** (563 / 256) @ ADOBE_COLORANTS
     to_srgb = [
@@ -89,19 +89,19 @@ def test_a_colour_profile_is_converted_to_srgb(depth: int) -> None:
             image.putalpha(77)
         photo = read_photo(saved(image, "PNG", icc_profile=ADOBE_RGB))
         assert np.abs(photo.luma - expected).max() < 2.5
-        assert np.abs(photo.luma.astype(int) - grey_of(rgb)).max() > 10
+        assert np.abs(photo.luma.astype(int) - gray_of(rgb)).max() > 10
         assert photo.alpha is None or (photo.alpha == 77).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB"])
-def test_a_grey_profile_is_converted_to_srgb(mode: str) -> None:
+def test_a_gray_profile_is_converted_to_srgb(mode: str) -> None:
     ramp = np.arange(256, dtype=np.uint8)[None]
-    content = saved(Image.fromarray(ramp).convert(mode), "PNG", icc_profile=GREY_GAMMA_18)
+    content = saved(Image.fromarray(ramp).convert(mode), "PNG", icc_profile=GRAY_GAMMA_18)
     expected = srgb_encoded((ramp / 255) ** (461 / 256)) * 255
     assert np.abs(read_photo(content).luma - expected).max() < 1
 
 
-@pytest.mark.parametrize(("channels", "profile"), [(1, GREY_GAMMA_18), (3, ADOBE_RGB)])
+@pytest.mark.parametrize(("channels", "profile"), [(1, GRAY_GAMMA_18), (3, ADOBE_RGB)])
 def test_a_profile_is_converted_at_16_bits(channels: int, profile: bytes) -> None:
     ramp = np.arange(0, 65536, 16, dtype=np.uint16).reshape(1, -1, 1)
     chunk = b"icc\0\0" + zlib.compress(profile)
@@ -119,4 +119,4 @@ def test_what_is_srgb_already_and_what_is_broken_changes_no_pixel() -> None:
     cmyk_by_name = ADOBE_RGB[:16] + b"CMYK" + ADOBE_RGB[20:]
     for profile in (srgb, NEARLY_SRGB, b"no profile", srgb[:200], cmyk_by_name):
         luma = read_photo(saved(rgb, "TIFF", icc_profile=profile)).luma
-        np.testing.assert_array_equal(luma, grey_of(rgb))
+        np.testing.assert_array_equal(luma, gray_of(rgb))

@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 from flowercolor.errors import ImageError, SettingError, StorageError
 from flowercolor.photos import reader as images
 from flowercolor.photos.reader import encode_photo, output_format, read_photo, write_photo
-from tests.pictures import Array, deep_png, grey_of, noise, saved, smooth
+from tests.pictures import Array, deep_png, gray_of, noise, saved, smooth
 
 ORIENTATION = ExifTags.Base.Orientation
 SOFTWARE = ExifTags.Base.Software
@@ -57,20 +57,20 @@ def exif_with(tags: dict[int, Any]) -> bytes:
 # Luma
 
 
-def test_a_grey_png_is_its_own_luma() -> None:
-    grey = noise(33, 47)
-    photo = read_photo(saved(grey, "PNG"))
+def test_a_gray_png_is_its_own_luma() -> None:
+    gray = noise(33, 47)
+    photo = read_photo(saved(gray, "PNG"))
     assert photo.luma.dtype == np.uint8
-    np.testing.assert_array_equal(photo.luma, grey)
+    np.testing.assert_array_equal(photo.luma, gray)
     assert photo.alpha is None
     assert not photo.colored
     assert photo.metadata == images.Metadata("PNG")
 
 
-def test_luma_is_opencv_grey_of_a_picture_of_many_blocks() -> None:
+def test_luma_is_opencv_gray_of_a_picture_of_many_blocks() -> None:
     """Over 2 megapixels, so that the rows of the blocks have to meet."""
     rgb = noise(1500, 1501, 3)
-    np.testing.assert_array_equal(read_photo(saved(rgb, "BMP")).luma, grey_of(rgb))
+    np.testing.assert_array_equal(read_photo(saved(rgb, "BMP")).luma, gray_of(rgb))
 
 
 @settings(deadline=None, max_examples=150)
@@ -94,7 +94,7 @@ def test_every_mode_in_every_orientation_gives_the_upright_luma(
         return
     photo = read_photo(content)
     expected = ImageOps.exif_transpose(opened(content))
-    np.testing.assert_array_equal(photo.luma, grey_of(np.asarray(expected.convert("RGB"))))
+    np.testing.assert_array_equal(photo.luma, gray_of(np.asarray(expected.convert("RGB"))))
     if expected.has_transparency_data:
         np.testing.assert_array_equal(photo.alpha, np.asarray(expected.convert("RGBA"))[..., 3])
     else:
@@ -108,7 +108,7 @@ def test_16_bit_pngs_keep_every_bit(channels: int, orientation: int, width: int)
     samples = noise(5, width, channels, dtype=np.uint16)
     photo = read_photo(deep_png(samples, eXIf=exif_with({ORIENTATION: orientation})[6:]))
     upright = TURNS[orientation](samples)
-    expected = upright[..., 0] if channels < 3 else grey_of(upright[..., :3])
+    expected = upright[..., 0] if channels < 3 else gray_of(upright[..., :3])
     assert photo.luma.dtype == np.uint16
     np.testing.assert_array_equal(photo.luma, expected)
     if channels in (2, 4):
@@ -127,7 +127,7 @@ def test_16_bit_tiffs_keep_every_bit(orientation: int, with_alpha: bool) -> None
     assert upright.count(entry + b"\1") == 1
     photo = read_photo(upright.replace(entry + b"\1", entry + bytes([orientation])))
     turned = TURNS[orientation](rgba)
-    np.testing.assert_array_equal(photo.luma, grey_of(turned[..., :3]))
+    np.testing.assert_array_equal(photo.luma, gray_of(turned[..., :3]))
     if with_alpha:
         np.testing.assert_array_equal(photo.alpha, turned[..., 3])
 
@@ -138,13 +138,13 @@ def test_a_fourth_channel_that_is_not_opacity_is_left_out() -> None:
     entry = struct.pack("<HHI", 338, 3, 1)
     photo = read_photo(content.replace(entry + b"\2", entry + b"\0"))
     assert photo.alpha is None
-    np.testing.assert_array_equal(photo.luma, grey_of(rgba[..., :3]))
+    np.testing.assert_array_equal(photo.luma, gray_of(rgba[..., :3]))
 
 
-def test_16_bit_grey_tiff_where_white_is_zero_is_not_a_negative() -> None:
-    grey = noise(5, 7, dtype=np.uint16)
-    content = saved(grey, "TIFF", tiffinfo={262: 0})
-    np.testing.assert_array_equal(read_photo(content).luma, 65535 - grey)
+def test_16_bit_gray_tiff_where_white_is_zero_is_not_a_negative() -> None:
+    gray = noise(5, 7, dtype=np.uint16)
+    content = saved(gray, "TIFF", tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_photo(content).luma, 65535 - gray)
 
 
 def tiff_of(content: bytes, width: int, height: int, bits: tuple[int, ...]) -> bytes:
@@ -158,12 +158,12 @@ def tiff_of(content: bytes, width: int, height: int, bits: tuple[int, ...]) -> b
     return buffer.getvalue() + content
 
 
-def test_12_bit_grey_is_as_bright_as_it_is() -> None:
-    grey = noise(4, 6, dtype=np.uint16) >> 4
-    first, second = grey[:, ::2].ravel(), grey[:, 1::2].ravel()
+def test_12_bit_gray_is_as_bright_as_it_is() -> None:
+    gray = noise(4, 6, dtype=np.uint16) >> 4
+    first, second = gray[:, ::2].ravel(), gray[:, 1::2].ravel()
     packed = np.stack((first >> 4, (first & 15) << 4 | second >> 8, second & 255), axis=1)
     photo = read_photo(tiff_of(packed.astype(np.uint8).tobytes(), 6, 4, (12,)))
-    np.testing.assert_array_equal(photo.luma, np.round(grey * (65535 / 4095)))
+    np.testing.assert_array_equal(photo.luma, np.round(gray * (65535 / 4095)))
 
 
 @pytest.mark.parametrize("channels", [2, 5])
@@ -226,17 +226,17 @@ def test_a_photo_can_come_through_a_pipe_which_is_looked_at_once(tmp_path: Path)
     assert images.peek_pixels(tmp_path / "a.png") == 0
     assert not images.made_here(tmp_path / "a.png")
     writing.start()
-    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").luma, grey_of(smooth()))
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").luma, gray_of(smooth()))
     writing.join()
 
 
-def test_the_transparent_grey_of_a_16_bit_png_is_transparent() -> None:
+def test_the_transparent_gray_of_a_16_bit_png_is_transparent() -> None:
     samples = np.arange(12, dtype=np.uint16).reshape(3, 4, 1)
     photo = read_photo(deep_png(samples, tRNS=struct.pack(">H", 7)))
     np.testing.assert_array_equal(photo.alpha, np.where(samples[..., 0] == 7, 0, 65535))
 
 
-def test_the_transparent_colour_of_an_8_bit_png_and_gif_is_transparent() -> None:
+def test_the_transparent_color_of_an_8_bit_png_and_gif_is_transparent() -> None:
     image = Image.fromarray(smooth()).quantize(8)
     for file_format in ("PNG", "GIF"):
         content = saved(image, file_format, transparency=3)
@@ -244,14 +244,14 @@ def test_the_transparent_colour_of_an_8_bit_png_and_gif_is_transparent() -> None
         rgba = np.asarray(opened(content).convert("RGBA"))
         assert 0 < (rgba[..., 3] == 0).mean() < 1
         np.testing.assert_array_equal(photo.alpha, rgba[..., 3])
-        np.testing.assert_array_equal(photo.luma, grey_of(rgba[..., :3]))
+        np.testing.assert_array_equal(photo.luma, gray_of(rgba[..., :3]))
 
 
 def test_cmyk_jpegs_are_no_negatives() -> None:
     """Adobe stores CMYK inverted; white has to stay white."""
     rgb = smooth()
     luma = read_photo(saved(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=100)).luma
-    assert np.abs(luma.astype(int) - grey_of(rgb)).max() <= 4
+    assert np.abs(luma.astype(int) - gray_of(rgb)).max() <= 4
 
 
 def test_lab_tiffs_are_converted() -> None:
@@ -259,14 +259,14 @@ def test_lab_tiffs_are_converted() -> None:
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     transform = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
     content = saved(transform.apply(Image.fromarray(rgb)), "TIFF")
-    assert np.abs(read_photo(content).luma.astype(int) - grey_of(rgb)).mean() < 4
+    assert np.abs(read_photo(content).luma.astype(int) - gray_of(rgb)).mean() < 4
 
 
-# Colour of its own
+# Color of its own
 
 
-def sepia(grey: Array) -> Array:
-    tone = grey[..., None] / 255
+def sepia(gray: Array) -> Array:
+    tone = gray[..., None] / 255
     dark, light = np.array([40, 20, 10]), np.array([255, 240, 205])
     middle = np.array([30, 5, -25]) * 4 * tone * (1 - tone)
     toned: Array = dark + (light - dark) * tone + middle
@@ -277,21 +277,21 @@ def sepia(grey: Array) -> Array:
     ("rgb", "colored"),
     [
         (smooth(), True),
-        (np.dstack([grey_of(smooth())] * 3), False),
-        (sepia(grey_of(smooth())), False),
+        (np.dstack([gray_of(smooth())] * 3), False),
+        (sepia(gray_of(smooth())), False),
         (sepia(cv2.GaussianBlur(noise(200, 200), (0, 0), 1)), False),
         (np.full((50, 50, 3), (200, 180, 140), np.uint8), False),
         (noise(1, 1, 3), False),
     ],
-    ids=["colours", "grey", "sepia", "sepia with grain", "one colour", "one pixel"],
+    ids=["colors", "gray", "sepia", "sepia with grain", "one color", "one pixel"],
 )
-def test_toning_is_no_colour(rgb: Array, colored: bool) -> None:
+def test_toning_is_no_color(rgb: Array, colored: bool) -> None:
     assert read_photo(saved(rgb, "PNG")).colored is colored
     assert read_photo(saved(rgb, "JPEG", quality=60)).colored is colored
     assert read_photo(deep_png(rgb.astype(np.uint16) * 257)).colored is colored
 
 
-def test_a_small_flower_on_a_grey_photo_is_colour() -> None:
+def test_a_small_flower_on_a_gray_photo_is_color() -> None:
     rgb = np.dstack([cv2.GaussianBlur(noise(200, 300), (0, 0), 3)] * 3)
     rgb[90:120, 100:140] = (210, 30, 60)
     assert read_photo(saved(rgb, "JPEG", quality=80)).colored
@@ -320,7 +320,7 @@ def camera_exif() -> bytes:
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("file_format", FORMATS)
-def test_metadata_is_kept_and_says_what_coloured_the_photo(file_format: str, depth: Any) -> None:
+def test_metadata_is_kept_and_says_what_colored_the_photo(file_format: str, depth: Any) -> None:
     source = saved(noise(6, 8), "JPEG", exif=camera_exif(), dpi=(300, 150))
     photo = read_photo(source)
     assert photo.luma.shape == (8, 6)
@@ -362,8 +362,8 @@ def test_a_png_names_its_software_in_a_text_as_well() -> None:
 
 
 def test_the_embedded_thumbnail_is_dropped() -> None:
-    """It shows the grey photo, and file managers would show it."""
-    thumbnail = b"\xff\xd8 grey \xff\xd9"
+    """It shows the gray photo, and file managers would show it."""
+    thumbnail = b"\xff\xd8 gray \xff\xd9"
     ifd0 = struct.pack("<HHHIII", 1, ORIENTATION, 3, 1, 1, 26)
     ifd1 = struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(thumbnail), 0)
     block = b"Exif\0\0II*\0\x08\0\0\0" + ifd0 + ifd1 + thumbnail
@@ -510,7 +510,7 @@ def test_lossless_formats_keep_depth_and_alpha(
     expected = rgb if alpha is None else np.dstack((rgb, alpha))
     assert pixels.dtype == dtype
     np.testing.assert_array_equal(pixels, expected)
-    np.testing.assert_array_equal(read_photo(content).luma, grey_of(rgb))
+    np.testing.assert_array_equal(read_photo(content).luma, gray_of(rgb))
 
 
 def test_alpha_of_another_depth_is_brought_to_that_of_the_picture() -> None:
@@ -631,11 +631,11 @@ def heic(pixels: Array, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_heic_is_read_upright_with_what_it_has(channels: int) -> None:
-    pixels = np.dstack((smooth(), grey_of(smooth())))[..., :channels]
+    pixels = np.dstack((smooth(), gray_of(smooth())))[..., :channels]
     exif = exif_with({ORIENTATION: 6, ExifTags.Base.Artist: "Zoe"})
     photo = read_photo(heic(pixels.squeeze(), exif=exif))
-    grey = pixels[..., 0] if channels == 1 else grey_of(pixels[..., :3])
-    assert np.abs(photo.luma.astype(int) - np.rot90(grey, -1)).max() <= 3
+    gray = pixels[..., 0] if channels == 1 else gray_of(pixels[..., :3])
+    assert np.abs(photo.luma.astype(int) - np.rot90(gray, -1)).max() <= 3
     assert photo.colored == (channels > 1)
     assert photo.metadata.file_format == "HEIF"
     found = Image.Exif()
@@ -671,7 +671,7 @@ def test_the_first_picture_of_an_mpo_is_a_jpeg() -> None:
     first, second = (Image.fromarray(rgb) for rgb in (smooth(), smooth()[::-1]))
     photo = read_photo(saved(first, "MPO", save_all=True, append_images=[second], quality=95))
     assert photo.metadata.file_format == "JPEG"
-    assert np.abs(photo.luma.astype(int) - grey_of(smooth())).max() <= 4
+    assert np.abs(photo.luma.astype(int) - gray_of(smooth())).max() <= 4
 
 
 def test_heic_without_its_package_is_told_of_it(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowercolor.data.loader import Batch
-from flowercolor.training.cuda_graphs import WARM_UP, Replayed
+from flowercolor.training.cuda_graphs import WARM_UP, CudaGraphs
 
 GB = 2**30
 
@@ -60,7 +60,7 @@ class Work:
         result = torch.zeros(1)
 
         def do() -> None:
-            seen = (batch.grey + batch.luma + batch.real).sum() * (10 if way else 1)
+            seen = (batch.gray + batch.luma + batch.real).sum() * (10 if way else 1)
             self.total += seen
             result.copy_(seen)
 
@@ -94,17 +94,17 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> PlayedGpu:
 
 
 def batch(value: float, count: int = 2) -> Batch:
-    grey = torch.full((count, 1, 2, 2), value)
-    return Batch(grey, grey + 1, grey.expand(-1, 3, -1, -1) + 2, None, count, 1.0)
+    gray = torch.full((count, 1, 2, 2), value)
+    return Batch(gray, gray + 1, gray.expand(-1, 3, -1, -1) + 2, None, count, 1.0)
 
 
 def seen(this: Batch) -> float:
-    return (this.grey + this.luma + this.real).sum().item()
+    return (this.gray + this.luma + this.real).sum().item()
 
 
 def test_each_batch_is_worked_on_once_as_it_is(gpu: PlayedGpu) -> None:
     work = Work(gpu)
-    replayed: Replayed[Batch] = Replayed()
+    replayed: CudaGraphs[Batch] = CudaGraphs()
     given = [batch(float(number)) for number in range(8)]
     results = [replayed(work, this, False).item() for this in given]
     assert results == [seen(this) for this in given]
@@ -114,7 +114,7 @@ def test_each_batch_is_worked_on_once_as_it_is(gpu: PlayedGpu) -> None:
 
 def test_each_kind_of_work_is_recorded_by_itself(gpu: PlayedGpu) -> None:
     work = Work(gpu)
-    replayed: Replayed[Batch] = Replayed()
+    replayed: CudaGraphs[Batch] = CudaGraphs()
     for number in range(6):
         for count in (2, 3):
             for way, factor in ((False, 1), (True, 10)):
@@ -130,24 +130,24 @@ def test_what_is_not_there_and_what_is_no_tensor_stays(gpu: PlayedGpu) -> None:
         kept.append((this.classes, this.photos, this.weight, way))
         return Work(gpu)(this, way)
 
-    replayed: Replayed[Batch] = Replayed()
+    replayed: CudaGraphs[Batch] = CudaGraphs()
     for number in range(WARM_UP + 2):
         replayed(work, batch(float(number)), True)
     assert kept == [(None, 2, 1.0, True)] * (WARM_UP + 1)
 
 
 def test_the_callers_pictures_are_left_alone(gpu: PlayedGpu) -> None:
-    work, replayed = Work(gpu), Replayed[Batch]()
+    work, replayed = Work(gpu), CudaGraphs[Batch]()
     given = [batch(float(number)) for number in range(WARM_UP + 3)]
     for this in given:
         replayed(work, this, False)
-    assert all(torch.equal(this.grey, batch(float(k)).grey) for k, this in enumerate(given))
+    assert all(torch.equal(this.gray, batch(float(k)).gray) for k, this in enumerate(given))
 
 
 def test_without_room_for_a_second_place_nothing_is_recorded(gpu: PlayedGpu) -> None:
     gpu.free_bytes = gpu.peak_bytes
     work = Work(gpu)
-    replayed: Replayed[Batch] = Replayed()
+    replayed: CudaGraphs[Batch] = CudaGraphs()
     results = [replayed(work, batch(float(number)), False).item() for number in range(8)]
     assert results == [seen(batch(float(number))) for number in range(8)]
     assert work.calls == 8

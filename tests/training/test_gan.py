@@ -14,13 +14,13 @@ from torch.backends import cudnn
 from flowercolor.checkpoint import CheckpointInfo, load_tensors, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.loader import Batch, draw_epoch, feed, resident
+from flowercolor.data.loader import Batch, batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.training import cuda_graphs as replay
 from flowercolor.training import gan as engine
-from flowercolor.training.gan import Engine
+from flowercolor.training.gan import GAN
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
@@ -40,18 +40,18 @@ def _one_thread() -> Any:
     torch.set_num_threads(count)
 
 
-def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> Engine:
-    return Engine(config, CPU, "float32", compiled, classes=3)
+def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> GAN:
+    return GAN(config, CPU, "float32", compiled, classes=3)
 
 
 def batch(seed: int = 0, count: int = 10) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     real = torch.rand(count, 3, 16, 16, generator=rng)
-    grey = real.mean(dim=1, keepdim=True)
-    return Batch(grey, grey, real, torch.arange(count) % 3, count, 1.0)
+    gray = real.mean(dim=1, keepdim=True)
+    return Batch(gray, gray, real, torch.arange(count) % 3, count, 1.0)
 
 
-def play(engine: Engine, steps: range, **options: Any) -> list[dict[str, float]]:
+def play(engine: GAN, steps: range, **options: Any) -> list[dict[str, float]]:
     """Learn from a few batches, each of which follows from its number."""
     return [engine.step(batch(number, 4), engine.config.lr, **options) for number in steps]
 
@@ -110,8 +110,8 @@ def test_a_step_is_the_plain_game() -> None:
     optimizer_g = torch.optim.Adam(generator.parameters(), CONFIG.lr)
     optimizer_d = torch.optim.Adam(discriminator.parameters(), CONFIG.lr)
     bce = nn.BCELoss()
-    grey, _, real, *_ = batch()
-    fake = generator(grey)
+    gray, _, real, *_ = batch()
+    fake = generator(gray)
     judged_real = discriminator(real).sigmoid()
     judged_fake = discriminator(fake.detach()).sigmoid()
     loss_d = bce(judged_real, torch.ones(10, 1, 1, 1)) + bce(judged_fake, torch.zeros(10, 1, 1, 1))
@@ -162,7 +162,7 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
 
     adversarial_loss = engine.adversarial_loss  # type: ignore[attr-defined]
     monkeypatch.setattr(engine, "adversarial_loss", watched_loss)
-    learning.step(batch(), CONFIG.lr, weigh=True)
+    learning.step(batch(), CONFIG.lr, gradient_norms=True)
     assert sum(gradient.abs().sum() for gradient in before) > 0
     for parameter, expected in zip(learning.discriminator.parameters(), before, strict=True):
         assert torch.equal(gradient(parameter), expected)
@@ -171,7 +171,7 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
 
 def test_without_an_adversarial_term_the_discriminator_is_left_alone() -> None:
     learning = begin(L1_ONLY)
-    assert learning.step(batch(), L1_ONLY.lr, weigh=True) == {}
+    assert learning.step(batch(), L1_ONLY.lr, gradient_norms=True) == {}
     generator, discriminator = initial(L1_ONLY)
     assert different(learning.discriminator.state_dict(), discriminator.state_dict()) == []
     assert not any(name.startswith("optimizer_d.") for name in learning.state())
@@ -205,9 +205,9 @@ def test_telling_the_class_is_a_term_of_the_generators_loss() -> None:
     learning.step(batch(), STILL)
     means = learning.means()
 
-    grey, _, real, classes, *_ = batch()
+    gray, _, real, classes, *_ = batch()
     assert classes is not None
-    fake, lowest = generator.look(grey)
+    fake, lowest = generator.look(gray)
     logits = classifier(lowest.mean(dim=(2, 3)))
     discriminator(real), discriminator(fake.detach())  # each pass brings spectral norm on
     adversarial = -discriminator(fake).sigmoid().log().mean()
@@ -220,12 +220,12 @@ def test_telling_the_class_is_a_term_of_the_generators_loss() -> None:
 
 
 def test_classes_teach_the_generator_and_the_classifier() -> None:
-    """With hardly any other term, what tells three kinds of grey apart is learned."""
+    """With hardly any other term, what tells three kinds of gray apart is learned."""
     config = dataclasses.replace(SUPERVISED, lambda_l1=1e-6, lambda_adv=0, lr=1e-2)
     learning = begin(config)
     classes = torch.arange(12) % 3
-    grey = (classes.float() / 2)[:, None, None, None] * torch.rand(12, 1, 16, 16)
-    photos = Batch(grey, grey, grey.expand(12, 3, 16, 16), classes, 12, 1.0)
+    gray = (classes.float() / 2)[:, None, None, None] * torch.rand(12, 1, 16, 16)
+    photos = Batch(gray, gray, gray.expand(12, 3, 16, 16), classes, 12, 1.0)
     before = clone(dict(learning.generator.named_parameters()))
     losses = []
     for _ in range(40):
@@ -236,14 +236,14 @@ def test_classes_teach_the_generator_and_the_classifier() -> None:
     assert "stem.0.weight" in moved
 
 
-def test_a_network_that_sees_a_worn_photo_learns_the_colours_of_the_whole_one() -> None:
+def test_a_network_that_sees_a_worn_photo_learns_the_colors_of_the_whole_one() -> None:
     chroma = NetworkConfig(2, "chroma")
     learning = begin(dataclasses.replace(L1_ONLY, network=chroma))
     photos = batch()
-    learning.step(photos._replace(grey=photos.grey**2), STILL)
+    learning.step(photos._replace(gray=photos.gray**2), STILL)
     with torch.no_grad():
-        fake = learning.generator(photos.grey**2)
-    expected = (fake + photos.luma - photos.grey**2 - photos.real).abs().mean()
+        fake = learning.generator(photos.gray**2)
+    expected = (fake + photos.luma - photos.gray**2 - photos.real).abs().mean()
     assert learning.means()["l1"] == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -252,10 +252,10 @@ def test_a_network_that_sees_a_worn_photo_learns_the_colours_of_the_whole_one() 
 
 def test_a_frozen_part_stays_and_the_rest_learns() -> None:
     engine = begin(dataclasses.replace(CONFIG, freeze_deep=True, ema=0.9))
-    before = clone(dict(engine.judged.named_parameters()))
-    [_, norms] = play(engine, range(2), weigh=True)
+    before = clone(dict(engine.evaluated.named_parameters()))
+    [_, norms] = play(engine, range(2), gradient_norms=True)
     assert norms["grad_l1"] > 0
-    moved = different(before, dict(engine.judged.named_parameters()))
+    moved = different(before, dict(engine.evaluated.named_parameters()))
     assert moved
     assert {name.partition(".")[0] for name in moved} == {"lifts", "ups", "head"}
     assert not any(name.startswith(("lifts.0.", "ups.0.")) for name in moved)
@@ -264,10 +264,10 @@ def test_a_frozen_part_stays_and_the_rest_learns() -> None:
 def test_the_norms_are_those_of_each_terms_own_gradient() -> None:
     learning = begin()
     generator, discriminator = initial(CONFIG)
-    norms = learning.step(batch(), STILL, weigh=True)
+    norms = learning.step(batch(), STILL, gradient_norms=True)
 
-    grey, _, real, *_ = batch()
-    fake = generator(grey)
+    gray, _, real, *_ = batch()
+    fake = generator(gray)
     discriminator(real)  # each pass brings spectral norm on
     discriminator(fake.detach())
     adversarial = -discriminator(fake).sigmoid().log().mean()
@@ -285,7 +285,7 @@ def test_the_norms_are_those_of_each_terms_own_gradient() -> None:
 
 def test_weighing_changes_nothing_that_is_learned() -> None:
     weighed, not_weighed = begin(AVERAGED), begin(AVERAGED)
-    norms = play(weighed, range(3), weigh=True)
+    norms = play(weighed, range(3), gradient_norms=True)
     assert play(not_weighed, range(3)) == [{}] * 3
     assert all(set(of) == {"grad_l1", "grad_adversarial"} for of in norms)
     assert different(weighed.state(), not_weighed.state()) == []
@@ -301,7 +301,7 @@ def test_what_is_judged_is_the_running_average_of_weights_and_of_batch_norm() ->
         play(learning, range(number, number + 1))
         now = clone(learning.generator.state_dict())
         expected = {k: 0.9 * expected.get(k, v) + 0.1 * v for k, v in now.items()}
-    average = learning.judged.state_dict()
+    average = learning.evaluated.state_dict()
     assert "stem.1.running_var" in average
     for name, value in average.items():
         if value.is_floating_point():
@@ -329,8 +329,8 @@ def test_averaged_weights_get_the_statistics_of_whole_photos(photos: Photos) -> 
         "num_batches_tracked",
     }
     assert all(name.startswith("generator.") for name in moved)
-    first = learning.judged.stem[0](flowers.batch(range(8))[0])
-    torch.testing.assert_close(learning.judged.stem[1].running_mean, first.mean(dim=(0, 2, 3)))
+    first = learning.evaluated.stem[0](flowers.batch(range(8))[0])
+    torch.testing.assert_close(learning.evaluated.stem[1].running_mean, first.mean(dim=(0, 2, 3)))
     assert different(clone(after), learning.state()) == []
 
 
@@ -344,7 +344,7 @@ def test_without_an_average_no_statistics_are_measured(photos: Photos) -> None:
 
 def test_without_an_average_the_generator_itself_is_judged() -> None:
     learning = begin()
-    assert learning.judged is learning.generator
+    assert learning.evaluated is learning.generator
     assert not any(name.startswith("live.") for name in learning.state())
 
 
@@ -418,11 +418,13 @@ def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     for learning in (plain, compiled):
         learning.step(batch(0, 4), STILL)
     # Weighing goes through one pass three times, which a compiler has to be told beforehand.
-    norms = [learning.step(batch(1, 4), STILL, weigh=True) for learning in (plain, compiled)]
+    norms = [
+        learning.step(batch(1, 4), STILL, gradient_norms=True) for learning in (plain, compiled)
+    ]
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)
     assert compiled.means() == pytest.approx(plain.means(), rel=1e-4)
     compiled.step(batch(2, 4), 1e-3)
-    assert different(before, compiled.judged.state_dict())
+    assert different(before, compiled.evaluated.state_dict())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -451,12 +453,12 @@ def test_a_smaller_last_batch_is_not_compiled_for(monkeypatch: pytest.MonkeyPatc
 
 def test_the_discriminator_is_compiled_once_for_real_and_fake(photos: Photos) -> None:
     """A compiled network is made anew for each type and order of memory that it meets."""
-    learning = Engine(CONFIG, CPU, "bf16", compiled=False)
+    learning = GAN(CONFIG, CPU, "bf16", compiled=False)
     seen = []
     learning.discriminator.register_forward_pre_hook(
         lambda _module, inputs: seen.append((inputs[0].dtype, inputs[0].stride()))
     )
-    [real] = feed(FlowerDataset(photos), draw_epoch(CONFIG, 12, 1), 12, CPU)
+    [real] = batches(FlowerDataset(photos), draw_epoch(CONFIG, 12, 1), 12, CPU)
     learning.step(real, CONFIG.lr)
     assert seen == [(torch.float32, (768, 1, 48, 3))] * 3
 
@@ -485,7 +487,7 @@ def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPa
 def test_an_engine_goes_with_the_last_who_holds_it() -> None:
     """It does not wait for the garbage collector: on a GPU it holds gigabytes and recordings."""
     learning = begin()
-    learning.step(batch(0, 4), STILL, weigh=True)
+    learning.step(batch(0, 4), STILL, gradient_norms=True)
     seen = weakref.ref(learning)
     gc.disable()
     try:
@@ -495,7 +497,7 @@ def test_an_engine_goes_with_the_last_who_holds_it() -> None:
         gc.enable()
 
 
-def test_the_generator_learns_to_be_as_colourful_as_the_truth() -> None:
+def test_the_generator_learns_to_be_as_colorful_as_the_truth() -> None:
     """By that term alone, which beside L1 is a small one."""
     learning = begin(dataclasses.replace(L1_ONLY, lambda_l1=1e-9, lambda_color=1))
     watched = []
@@ -544,16 +546,16 @@ def test_a_step_on_a_gpu_does_not_wait_for_it(photos: Photos, settings: dict[str
     """Nor does what feeds it, where the photos lie there."""
     gpu = torch.device("cuda")
     config = dataclasses.replace(CONFIG, flip=True, crop=0.6, degrade=0.5, **settings)
-    learning = Engine(config, gpu, "auto", compiled=False, classes=3)
-    [dataset] = resident(gpu, FlowerDataset(photos))
+    learning = GAN(config, gpu, "auto", compiled=False, classes=3)
+    [dataset] = to_device(gpu, FlowerDataset(photos))
     classes = torch.arange(len(dataset)) % 3
     drawn = draw_epoch(config, len(dataset), 1)
     for _ in range(4):  # the first batches of which are as told, the others replayed
-        batches = feed(dataset, drawn, 4, gpu, classes=classes)
-        learning.step(next(batches), config.lr)  # an epoch begins with sending what was drawn
+        epoch = batches(dataset, drawn, 4, gpu, classes=classes)
+        learning.step(next(epoch), config.lr)  # an epoch begins with sending what was drawn
         try:
             torch.cuda.set_sync_debug_mode("error")
-            for this in batches:
+            for this in epoch:
                 learning.step(this, config.lr)
         finally:
             torch.cuda.set_sync_debug_mode("default")
@@ -584,19 +586,19 @@ def test_a_replayed_step_is_the_step(
     gpu = torch.device("cuda")
     settings = {"network": NetworkConfig(16), "batch_size": 5, **settings}
     config = dataclasses.replace(CONFIG, **settings)
-    [dataset] = [FlowerDataset(photos)] if streams else resident(gpu, FlowerDataset(photos))
+    [dataset] = [FlowerDataset(photos)] if streams else to_device(gpu, FlowerDataset(photos))
     classes = torch.arange(len(dataset)) % 3
 
     def learn() -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-        learning = Engine(config, gpu, "auto", compiled, classes=3)
+        learning = GAN(config, gpu, "auto", compiled, classes=3)
         told = []
         for epoch in range(1, 9):
             drawn = draw_epoch(config, len(dataset), epoch)
-            for step, this in enumerate(feed(dataset, drawn, 5, gpu, classes=classes)):
-                told.append(learning.step(this, 1e-3 / epoch, weigh=step == 1))
+            for step, this in enumerate(batches(dataset, drawn, 5, gpu, classes=classes)):
+                told.append(learning.step(this, 1e-3 / epoch, gradient_norms=step == 1))
             told.append(learning.means())
-        assert learning._replayed is not None
-        assert len(learning._replayed._recorded) == kinds
+        assert learning._graphs is not None
+        assert len(learning._graphs._recorded) == kinds
         return learning.state(), told
 
     kinds = 3  # of steps: with 5 photos and with 2, and one that is weighed

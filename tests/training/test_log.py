@@ -13,8 +13,8 @@ from torch import Tensor
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.files import write_text
 from flowercolor.progress import Silent
-from flowercolor.training import log as journal
-from flowercolor.training.log import LOSSES, METRICS, SAMPLES, Journal, read_metrics
+from flowercolor.training import log
+from flowercolor.training.log import LOSSES, METRICS, SAMPLES, RunLog, read_metrics
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
 
@@ -69,7 +69,7 @@ def row(step: int, **figures: float) -> dict[str, Any]:
 
 
 def test_each_row_is_on_disk_at_once(tmp_path: Path) -> None:
-    written = Journal(tmp_path, Silent())
+    written = RunLog(tmp_path, Silent())
     for step in (1, 2):
         written.log(row(step))
         assert read_metrics(tmp_path) == written.rows == [row(of) for of in range(1, step + 1)]
@@ -78,7 +78,7 @@ def test_each_row_is_on_disk_at_once(tmp_path: Path) -> None:
 
 
 def test_an_epochs_end_adds_the_test_to_the_last_row_and_a_sheet(tmp_path: Path) -> None:
-    written = Journal(tmp_path, Silent())
+    written = RunLog(tmp_path, Silent())
     for step in (2, 4):
         written.log(row(step))
     written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
@@ -87,8 +87,8 @@ def test_an_epochs_end_adds_the_test_to_the_last_row_and_a_sheet(tmp_path: Path)
 
 
 def test_the_graphs_are_drawn_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
-    written = Journal(tmp_path, Silent())
+    monkeypatch.setattr(log, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+    written = RunLog(tmp_path, Silent())
     for step in (2, 4):
         written.log(row(step))
     assert not (tmp_path / LOSSES).exists()
@@ -97,17 +97,17 @@ def test_the_graphs_are_drawn_of_all_rows(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:
-    written = Journal(tmp_path, Silent())
+    written = RunLog(tmp_path, Silent())
     for step in range(1, 6):
         written.log(row(step))
-    resumed = Journal(tmp_path, Silent(), 3)
+    resumed = RunLog(tmp_path, Silent(), 3)
     resumed.log(row(4, loss_g=9))
     assert read_metrics(tmp_path) == [row(1), row(2), row(3), row(4, loss_g=9)]
 
 
 def test_a_new_run_begins_without_the_rows_of_another(tmp_path: Path) -> None:
-    Journal(tmp_path, Silent()).log(row(1))
-    assert Journal(tmp_path, Silent()).rows == []
+    RunLog(tmp_path, Silent()).log(row(1))
+    assert RunLog(tmp_path, Silent()).rows == []
 
 
 def test_a_warning_is_given_when_it_begins_and_not_at_every_row(
@@ -118,9 +118,9 @@ def test_a_warning_is_given_when_it_begins_and_not_at_every_row(
     def pretended(rows: list[Mapping[str, Any]]) -> str | None:
         return said[len(rows) - 1]
 
-    monkeypatch.setattr(journal, "verdict", pretended)
+    monkeypatch.setattr(log, "diagnose", pretended)
     progress = Noting()
-    written = Journal(tmp_path, progress)
+    written = RunLog(tmp_path, progress)
     for step in range(1, len(said) + 1):
         written.log(row(step))
     assert progress.notes == [
@@ -143,7 +143,7 @@ def test_damaged_rows_are_left_out(tmp_path: Path) -> None:
 
 def test_an_epoch_whose_last_row_was_lost_has_a_row_of_its_own(tmp_path: Path) -> None:
     """While the run was stopped at that step, before the test."""
-    written = Journal(tmp_path, Silent(), 4)
+    written = RunLog(tmp_path, Silent(), 4)
     assert written.rows == []
     written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     written.log(row(8))
@@ -160,7 +160,7 @@ def test_an_epoch_whose_last_row_was_lost_has_a_row_of_its_own(tmp_path: Path) -
 def test_tensorboard_gets_what_is_measured_and_the_pictures(
     tmp_path: Path, board: type[Board]
 ) -> None:
-    written = Journal(tmp_path, Silent(), tensorboard=True)
+    written = RunLog(tmp_path, Silent(), tensorboard=True)
     written.log(row(2))
     written.log(row(4))
     written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
@@ -180,12 +180,12 @@ def test_tensorboard_gets_what_is_measured_and_the_pictures(
 def test_tensorboard_forgets_what_a_resumed_run_does_again(
     tmp_path: Path, board: type[Board]
 ) -> None:
-    Journal(tmp_path, Silent(), 7, tensorboard=True)
+    RunLog(tmp_path, Silent(), 7, tensorboard=True)
     assert board.made[0].purge_step == 8
 
 
 def test_without_tensorboard_none_is_made(tmp_path: Path, board: type[Board]) -> None:
-    written = Journal(tmp_path, Silent())
+    written = RunLog(tmp_path, Silent())
     written.log(row(1))
     written.close_epoch(1, 1, {"test_l1": 0.25}, SHEET)
     written.close()
@@ -197,7 +197,7 @@ def test_tensorboard_that_is_not_installed_is_refused_by_the_name_of_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(SettingError, match=r"pip install 'flowercolor\[tensorboard\]'") as caught:
-        Journal(tmp_path, Silent(), tensorboard=True)
+        RunLog(tmp_path, Silent(), tensorboard=True)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -210,13 +210,13 @@ def test_tensorboard_without_a_place_to_write_to_is_one_line(
 
     monkeypatch.setattr(board, "__init__", refuse)
     with pytest.raises(StorageError, match="there is a file where a folder should be"):
-        Journal(tmp_path / "file", Silent(), tensorboard=True)
+        RunLog(tmp_path / "file", Silent(), tensorboard=True)
 
 
 def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     """With the real one, where it is installed."""
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    written = Journal(tmp_path, Silent(), tensorboard=True)
+    written = RunLog(tmp_path, Silent(), tensorboard=True)
     written.log(row(4))
     written.close_epoch(1, 4, {"test_l1": 0.25}, SHEET)
     written.close()

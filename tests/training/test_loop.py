@@ -46,7 +46,7 @@ from flowercolor.networks.unet import Discriminator, UNet
 from flowercolor.paths import archive_path
 from flowercolor.progress import Silent, Task
 from flowercolor.training import gan as engine
-from flowercolor.training import log as journal
+from flowercolor.training import log
 from flowercolor.training import loop as training
 from flowercolor.training.log import read_metrics
 from flowercolor.training.loop import TrainResult, find_source, read_source, train
@@ -75,7 +75,7 @@ def _quick() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+        patch.setattr(log, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
         yield
     torch.set_num_threads(threads)
 
@@ -172,7 +172,7 @@ def test_a_batch_is_learned_by_heart(photos: Photos, run: Path, output: Any) -> 
     before = score(initial(config)[0], four)
     result = go(config, (OneBatch(photos, list(range(4)) * 120), four), run)
     assert result.test_l1 is not None
-    assert result.test_l1 < 0.35 * min(before.mean_l1, before.mean_grey_l1)
+    assert result.test_l1 < 0.35 * min(before.mean_l1, before.mean_gray_l1)
 
 
 def test_each_epoch_sees_every_photo_once_in_an_order_of_its_own(sets: Sets, run: Path) -> None:
@@ -319,7 +319,7 @@ def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterru
     assert "\n" not in str(caught.value)
 
 
-def labelled(folder: Path, sets: Sets, shift: int = 0) -> Path:
+def labeled(folder: Path, sets: Sets, shift: int = 0) -> Path:
     """A table that gives the photos three classes in turn."""
     table = folder / f"labels{shift}.csv"
     names = sets[0].photos.names
@@ -329,7 +329,7 @@ def labelled(folder: Path, sets: Sets, shift: int = 0) -> Path:
 
 
 def test_a_run_may_learn_the_classes_too(sets: Sets, run: Path, tmp_path: Path) -> None:
-    labels, config = labelled(tmp_path, sets), changed(epochs=1, lambda_class=0.5)
+    labels, config = labeled(tmp_path, sets), changed(epochs=1, lambda_class=0.5)
     go(config, sets, run, labels=labels)
     (row,) = read_metrics(run)
     assert row["loss_class"] > 0
@@ -342,11 +342,11 @@ def test_a_run_may_learn_the_classes_too(sets: Sets, run: Path, tmp_path: Path) 
 def test_a_supervised_run_goes_on_with_the_same_classes_only(
     sets: Sets, run: Path, tmp_path: Path
 ) -> None:
-    labels, config = labelled(tmp_path, sets), changed(epochs=2, lambda_class=0.5)
+    labels, config = labeled(tmp_path, sets), changed(epochs=2, lambda_class=0.5)
     go(config, sets, tmp_path / "straight", labels=labels)
     go(config, sets, run, labels=labels, should_stop=after(4))
     with pytest.raises(CheckpointError, match="other photos or classes"):
-        go(config, sets, run, labels=labelled(tmp_path, sets, shift=1), resume=True)
+        go(config, sets, run, labels=labeled(tmp_path, sets, shift=1), resume=True)
     go(config, sets, run, labels=labels, resume=True)
     assert_same_run(run, tmp_path / "straight")
 
@@ -355,7 +355,7 @@ def test_a_supervised_run_goes_on_with_the_same_classes_only(
 def test_classes_and_their_weight_come_together(
     sets: Sets, run: Path, tmp_path: Path, weight: float
 ) -> None:
-    labels = None if weight else labelled(tmp_path, sets)
+    labels = None if weight else labeled(tmp_path, sets)
     with pytest.raises(SettingError, match=f"lambda_class is {weight}, and there are .*labels"):
         go(changed(lambda_class=weight), sets, run, labels=labels)
     assert not run.exists()
@@ -365,7 +365,7 @@ def test_classes_and_their_weight_come_together(
 
 
 def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "plot_losses", plots.plot_losses)
+    monkeypatch.setattr(log, "plot_losses", plots.plot_losses)
     config = changed(epochs=2)
     result = go(config, sets, run)
     assert files(run) == [
@@ -395,8 +395,8 @@ def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.Monk
 def test_the_sheets_show_the_test_photos_and_what_became_of_them(
     sets: Sets, uninterrupted: Path
 ) -> None:
-    """Grey, generated, truth; the grey and the true ones the same in every epoch."""
-    grey, real = sets[1].batch(range(2))
+    """Gray, generated, truth; the gray and the true ones the same in every epoch."""
+    gray, real = sets[1].batch(range(2))
     sheets = [cv2.imread(str(path)) for path in sorted((uninterrupted / "samples").iterdir())]
     assert len(sheets) == 4
     for sheet in sheets:
@@ -404,7 +404,7 @@ def test_the_sheets_show_the_test_photos_and_what_became_of_them(
         for number in range(2):
             top = 2 + 18 * number
             shown = sheet[top : top + 16, :, ::-1] / 255
-            assert np.allclose(shown[:, 2:18], grey[number].permute(1, 2, 0))
+            assert np.allclose(shown[:, 2:18], gray[number].permute(1, 2, 0))
             assert np.allclose(shown[:, 38:54], real[number].permute(1, 2, 0))
             # The generated one is that of the epoch, so it changes.
     assert not np.array_equal(sheets[0][:, 20:36], sheets[-1][:, 20:36])  # type: ignore[index]
@@ -419,7 +419,7 @@ def test_the_best_checkpoint_scores_what_the_metrics_say(sets: Sets, uninterrupt
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, l1: list[float], colorful: list[float]) -> None:
-    """Tests come to these scores, one after the other; the true photos have colourfulness 50."""
+    """Tests come to these scores, one after the other; the true photos have colorfulness 50."""
     scores = iter(list(zip(l1, colorful, strict=True)))
 
     def pretended(*_: object) -> Scores:
@@ -437,7 +437,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, l1: list[float], colorful: list[flo
 def test_the_best_checkpoint_is_that_of_the_lowest_score(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch, criterion: Any, best_epoch: int
 ) -> None:
-    """By L1 alone, or with a thousandth of how far the colourfulness is off, either way."""
+    """By L1 alone, or with a thousandth of how far the colorfulness is off, either way."""
     l1 = [0.3, 0.31, 0.32, 0.33]
     pretend(monkeypatch, l1, [10, 21, 80, 55])
     go(changed(criterion=criterion), sets, run)
@@ -569,13 +569,13 @@ def test_the_learning_rate_stays_or_falls_along_half_a_wave(
 ) -> None:
     monkeypatch.setattr(training, "LOG_STEPS", 1)
     used: list[float] = []
-    step = engine.Engine.step
+    step = engine.GAN.step
 
-    def watched(self: engine.Engine, batch: Any, lr: float, **options: Any) -> dict[str, float]:
+    def watched(self: engine.GAN, batch: Any, lr: float, **options: Any) -> dict[str, float]:
         used.append(lr)
         return step(self, batch, lr, **options)
 
-    monkeypatch.setattr(engine.Engine, "step", watched)
+    monkeypatch.setattr(engine.GAN, "step", watched)
     go(changed(lr_decay=decay), sets, run)
     assert [row["lr"] for row in read_metrics(run)] == used
     if decay == "none":
@@ -719,7 +719,7 @@ def test_too_little_memory_names_the_options_that_help(
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
 
-    monkeypatch.setattr(engine.Engine, "step", full)
+    monkeypatch.setattr(engine.GAN, "step", full)
     with pytest.raises(DeviceError, match=r"out of memory while training: .*--batch-size") as told:
         go(CONFIG, sets, run)
     assert "\n" not in str(told.value)
