@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 from torchvision.utils import make_grid
 
-from flowercolor.checkpoint import find_checkpoint, load_generator
+from flowercolor.checkpoint import load_generator
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import get_data
 from flowercolor.evaluation.plots import save_picture
 from flowercolor.evaluation.scoring import generate, score
+from flowercolor.runs import find_checkpoint
 
 EACH = 4
 LUMA = 0.62

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from timing import compare, seconds
 
-from flowercolor.checkpoint import bundled_checkpoint, load_generator
+from flowercolor.checkpoint import load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
 from flowercolor.inference.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
@@ -26,6 +26,7 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo, write_photo
+from flowercolor.runs import bundled_checkpoint
 
 JPEG = [
     cv2.IMWRITE_JPEG_QUALITY,

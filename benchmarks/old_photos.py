@@ -18,12 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from flowercolor.checkpoint import find_checkpoint, load_generator
+from flowercolor.checkpoint import load_generator
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.degradation import DRAWS, NEUTRAL, degrade
 from flowercolor.evaluation.metrics import colorfulness_per_image, l1_per_image
 from flowercolor.evaluation.scoring import generate
+from flowercolor.runs import find_checkpoint
 
 SIZE_PX = 128
 TOGETHER = 32

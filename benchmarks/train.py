@@ -28,7 +28,8 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
 from flowercolor.devices import no_tf32, pick_device
-from flowercolor.networks.unet import Discriminator, UNet
+from flowercolor.networks.discriminator import Discriminator
+from flowercolor.networks.unet import UNet
 from flowercolor.training.gan import GAN
 from flowercolor.training.losses import adversarial_loss, discriminator_loss
 

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation.scoring import Scores, score
     from flowercolor.inference.colorizer import Colorizer, colorize
-    from flowercolor.networks.unet import Discriminator, UNet
+    from flowercolor.networks.discriminator import Discriminator
+    from flowercolor.networks.unet import UNet
     from flowercolor.training.loop import train
 
 _HOMES = {
     "Colorizer": "inference.colorizer",
-    "Discriminator": "networks.unet",
+    "Discriminator": "networks.discriminator",
     "FlowerDataset": "data.dataset",
     "FlowercolorError": "errors",
     "NetworkConfig": "config",

@@ -8,13 +8,10 @@ first: the two are the ends between which `load_generator` interpolates. The hea
 JSON text, the `CheckpointInfo`. Nothing is unpickled.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,32 +20,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, is_there, replacing
 from flowercolor.networks.unet import UNet
-
-__all__ = [
-    "BEST",
-    "LAST",
-    "CheckpointInfo",
-    "find_checkpoint",
-    "find_run",
-    "join",
-    "list_runs",
-    "load_generator",
-    "load_into",
-    "load_tensors",
-    "name_of",
-    "named",
-    "read_info",
-    "save_checkpoint",
-]
-
-BEST = "best.safetensors"
-LAST = "last.safetensors"
 
 VIVID = "vivid."
 
@@ -333,95 +309,3 @@ def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[s
     except (ValueError, SettingError) as error:
         raise CheckpointError(f"{path}: {error}; train or download it again") from error
     return info, tensors
-
-
-def list_runs() -> list[Path]:
-    """The folders of the training runs that have a checkpoint, newest first."""
-    folders = {path.parent for path in paths.runs_dir().glob(f"*/{LAST}")}
-    folders |= {path.parent for path in paths.runs_dir().glob(f"*/{BEST}")}
-    return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
-
-
-def find_run(name: str) -> Path:
-    """The folder of a run, given as a name in the data directory, a path, or "last".
-
-    Raises:
-        CheckpointError: There is no such run.
-    """
-    runs = [run for run in list_runs() if is_file(run / LAST)]
-    if name == "last":
-        if runs:
-            return runs[0]
-        raise CheckpointError(
-            f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
-        )
-    for folder in (Path(name), paths.runs_dir() / name) if name else ():
-        if is_file(folder / LAST):
-            return folder
-    known = ", ".join(run.name for run in runs) or "none"
-    raise CheckpointError(f"{name}: no run of that name or path; runs there: {known}")
-
-
-def find_checkpoint(spec: str | None = None) -> Path:
-    """The checkpoint that a person means.
-
-    Args:
-        spec: "bundled", a run's name, the path of a checkpoint or of a run's folder; None
-            means the newest run's best, else the bundled one.
-
-    Raises:
-        CheckpointError: There is no such checkpoint.
-    """
-    if spec is None:
-        runs = list_runs()
-        return _of_run(runs[0]) if runs else bundled_checkpoint()
-    if spec == "bundled":
-        return bundled_checkpoint()
-    if is_file(Path(spec)):
-        return Path(spec)
-    # An empty one would be the current folder.
-    for folder in (Path(spec), paths.runs_dir() / spec) if spec else ():
-        if is_file(folder / BEST) or is_file(folder / LAST):
-            return _of_run(folder)
-    known = ", ".join(["bundled", *(run.name for run in list_runs())])
-    raise CheckpointError(f"{spec}: no such checkpoint; expected a path or one of: {known}")
-
-
-def name_of(path: Path) -> str:
-    """What a person calls the checkpoint: "bundled", its run's name, or else its file's."""
-    if path.parent == Path(str(resources.files("flowercolor") / "weights")):
-        return path.stem
-    return path.absolute().parent.name if path.name in (BEST, LAST) else path.stem
-
-
-def bundled_checkpoint() -> Path:
-    """The weights that came with the package.
-
-    Raises:
-        CheckpointError: The package was built without them, or the file was altered.
-    """
-    path = Path(str(resources.files("flowercolor") / "weights" / "bundled.safetensors"))
-    remedy = "install flowercolor again, or train your own with `flowercolor train`"
-    if not is_file(path):
-        raise CheckpointError(f"{path}: the bundled weights are missing; {remedy}")
-    beside, stat = path.with_suffix(".sha256"), path.stat()
-    expected = beside.read_text(encoding="utf-8", errors="replace") if is_file(beside) else ""
-    if _sha256(path, stat.st_mtime_ns, stat.st_size) not in expected.split()[:1]:
-        raise CheckpointError(f"{path}: the bundled weights have been altered; {remedy}")
-    return path
-
-
-@lru_cache(maxsize=2)
-def _sha256(path: Path, _mtime_ns: int, _size_bytes: int) -> str:
-    # 10 ms, which `flowercolor.colorize` would otherwise pay again for each picture.
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _of_run(folder: Path) -> Path:
-    best = folder / BEST
-    return best if is_file(best) else folder / LAST
-
-
-def _changed(run: Path) -> float:
-    files = (run / name for name in (BEST, LAST))
-    return max((file.stat().st_mtime for file in files if is_file(file)), default=0.0)

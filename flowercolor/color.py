@@ -10,8 +10,6 @@ clipped the gray version of the result is that luma again.
 import torch
 from torch import Tensor
 
-__all__ = ["LUMA_WEIGHTS", "fit_gamut", "luma_u8", "rgb_to_chroma", "rgb_to_luma", "to_rgb"]
-
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 _WR, _WG, _WB = LUMA_WEIGHTS
 _CB_SCALE = 2 * (1 - _WB)  # 1.772

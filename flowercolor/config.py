@@ -5,28 +5,10 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from flowercolor.errors import SettingError
-
-__all__ = [
-    "MAX_STRENGTH",
-    "MAX_VARIANTS",
-    "QUALITY",
-    "RENDER_SIZE_PX",
-    "STRIDE",
-    "Criterion",
-    "DeviceName",
-    "Encoder",
-    "LrDecay",
-    "NetworkConfig",
-    "Output",
-    "Precision",
-    "Subsampling",
-    "TrainConfig",
-    "one_of",
-]
 
 Output = Literal["rgb", "chroma"]
 Encoder = Literal["plain", "efficientnet-lite0"]
@@ -202,3 +184,53 @@ def one_of(name: str, value: str, choices: Any) -> None:
     """
     if value not in get_args(choices):
         raise SettingError(f"{name} is {value!r}; expected one of {', '.join(get_args(choices))}")
+
+
+_CHROMA = TrainConfig(
+    network=NetworkConfig(output="chroma"),
+    epochs=60,
+    lr=5e-4,
+    lr_decay="cosine",
+    lambda_adv=0,
+    flip=True,
+    crop=0.6,
+    ema=0.995,
+)
+
+RECIPES = {
+    "faithful": TrainConfig(),
+    "chroma": _CHROMA,
+    "pretrained": replace(
+        _CHROMA,
+        network=NetworkConfig(32, "chroma", "efficientnet-lite0"),
+        epochs=12,
+        lr=1e-3,
+    ),
+    "vivid": replace(
+        _CHROMA,
+        epochs=5,
+        lr=1e-4,
+        lambda_l1=200,
+        lambda_adv=1.0,
+        ema=0.998,
+        criterion="vivid",
+    ),
+}
+"""The design; L1 alone on two color differences; the same with an encoder that has learned
+before; from such a network to livelier colors."""
+
+CONTINUING = frozenset({"vivid"})
+"""Those of them that are too short to begin from random weights."""
+
+
+def recipe(name: str) -> TrainConfig:
+    """The settings of that name.
+
+    Raises:
+        SettingError: There is no such recipe.
+    """
+    if name not in RECIPES:
+        raise SettingError(
+            f"recipe {name}: there is none of that name; there are {', '.join(RECIPES)}"
+        )
+    return RECIPES[name]

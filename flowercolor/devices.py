@@ -11,16 +11,6 @@ from flowercolor.config import DeviceName, Precision
 from flowercolor.errors import DeviceError, SettingError, one_line
 from flowercolor.torchrun import ranks
 
-__all__ = [
-    "autocast",
-    "compute_dtype",
-    "deterministic",
-    "has_fast_bf16",
-    "memory_errors",
-    "no_tf32",
-    "pick_device",
-]
-
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device of that name; "auto" takes CUDA, then MPS, then the CPU.

@@ -17,24 +17,9 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from flowercolor import torchrun
 from flowercolor.errors import DataError, SettingError, TrainingError, one_line
-from flowercolor.torchrun import ranks, share
-
-__all__ = [
-    "all_gather",
-    "all_reduce_sum",
-    "any_rank",
-    "average_buffers",
-    "check_alike",
-    "check_joined",
-    "ending_together",
-    "from_leader",
-    "in_turn",
-    "joined",
-    "parallel",
-    "shard",
-    "synchronized",
-]
+from flowercolor.torchrun import ranks
 
 # A process that dies is noticed at once, by its connections. This is for one that is stuck.
 TIMEOUT = timedelta(minutes=10)
@@ -199,7 +184,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 def shard(count: int) -> Sequence[int]:
     """The numbers below `count` that are this process's part; none may be left for it."""
-    return share(range(count)) if _connected() else range(count)
+    return torchrun.shard(range(count)) if _connected() else range(count)
 
 
 def all_gather(own: Tensor, length: int) -> Tensor:

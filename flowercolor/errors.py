@@ -3,19 +3,6 @@
 A message is one line: what was looked at, what was found, what was expected, what to do.
 """
 
-__all__ = [
-    "CheckpointError",
-    "DataError",
-    "DeviceError",
-    "DownloadError",
-    "FlowercolorError",
-    "ImageError",
-    "SettingError",
-    "StorageError",
-    "TrainingError",
-    "one_line",
-]
-
 
 class FlowercolorError(Exception):
     """Base of every error that flowercolor raises on purpose."""

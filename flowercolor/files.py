@@ -12,18 +12,6 @@ from pathlib import Path, PurePath
 
 from flowercolor.errors import StorageError
 
-__all__ = [
-    "alike",
-    "is_file",
-    "is_folder",
-    "is_there",
-    "remove_leftovers",
-    "replacing",
-    "storage_errors",
-    "write_bytes",
-    "write_text",
-]
-
 # Unlike those of `Path`, all say False where the system will not tell, such as in a folder
 # that may not be read or of a name that is too long. Opening it then says why.
 is_there = os.path.exists

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["ARCHIVE_NAME", "archive_path", "cache_dir", "data_dir", "runs_dir"]
-
 ARCHIVE_NAME = "102flowers.tgz"
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ["Progress", "Silent", "Task"]
-
 
 class Task(Protocol):
     """One piece of work under way."""

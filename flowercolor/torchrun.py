@@ -4,8 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Ranks", "ranks", "share"]
-
 Item = TypeVar("Item")
 
 
@@ -36,7 +34,7 @@ def ranks() -> Ranks:
     return Ranks(*(int(os.environ[name]) for name in names))
 
 
-def share(items: Sequence[Item]) -> Sequence[Item]:
+def shard(items: Sequence[Item]) -> Sequence[Item]:
     """Every n-th item for this rank, so that the processes together have each of them once."""
     place = ranks()
     return items[place.rank :: place.size]

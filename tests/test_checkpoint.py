@@ -16,17 +16,11 @@ from torch import Tensor
 
 from flowercolor import paths
 from flowercolor.checkpoint import (
-    BEST,
-    LAST,
     CheckpointInfo,
-    find_checkpoint,
-    find_run,
     join,
-    list_runs,
     load_generator,
     load_into,
     load_tensors,
-    name_of,
     read_info,
     save_checkpoint,
 )
@@ -35,6 +29,7 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.evaluation.scoring import generate
 from flowercolor.networks.unet import UNet
+from flowercolor.runs import BEST, LAST, find_checkpoint, find_run, list_runs, name_of
 
 CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)
 INFO = CheckpointInfo(CONFIG, 3, 5, 0.08, 0.07, {"name": "flowers.tgz", "train_photos": 10})

@@ -41,7 +41,7 @@ from flowercolor.checkpoint import (
 )
 from flowercolor.cli import console, main
 from flowercolor.cli.app import app
-from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.config import RECIPES, NetworkConfig, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive, Downloaded, download_archive
 from flowercolor.errors import DownloadError, SettingError
@@ -50,7 +50,6 @@ from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import write_photo
-from flowercolor.recipes import RECIPES
 
 COMMANDS = ("colorize", "download", "train", "eval", "join", "models")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from flowercolor.checkpoint import LAST, load_tensors, named, read_info, save_checkpoint
+from flowercolor.checkpoint import load_tensors, named, read_info, save_checkpoint
 from flowercolor.cli.app import app
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
@@ -30,11 +30,11 @@ from flowercolor.distributed import (
     joined,
 )
 from flowercolor.errors import DataError, FlowercolorError
+from flowercolor.runs import LAST, read_metrics
 from flowercolor.torchrun import ranks
 from flowercolor.training import log
 from flowercolor.training import loop as training
 from flowercolor.training.gan import GAN
-from flowercolor.training.log import read_metrics
 from flowercolor.training.loop import TrainResult, train
 
 InRanks = Callable[..., list[Any]]

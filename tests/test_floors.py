@@ -1,9 +1,9 @@
 """The package is a house: a module knows only those on lower floors."""
 
 import ast
-import importlib
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,53 +11,28 @@ import pytest
 import flowercolor
 
 PACKAGE = Path(flowercolor.__file__).parent
-FLOORS: tuple[set[str], ...] = (
-    {"_version", "errors", "progress", "torchrun"},
-    {
-        "color",
-        "config",
-        "distributed",
-        "networks.efficientnet_lite",
-        "files",
-        "training.losses",
-        "evaluation.metrics",
-        "paths",
-        "photos.icc",
-        "training.diagnosis",
-    },
-    {
-        "data.degradation",
-        "devices",
-        "photos.reader",
-        "networks.unet",
-        "data.photo_cache",
-        "evaluation.plots",
-        "recipes",
-        "inference.upsampling",
-        "training.cuda_graphs",
-    },
-    {"checkpoint", "data.dataset", "data.oxford102", "training.log"},
-    {"inference.colorizer", "evaluation.scoring", "data.loader", "evaluation.classifier"},
-    {"inference.batch", "training.gan", "evaluation.report", "inference.contact_sheet"},
-    {"training.loop"},
-    {"cli"},
-    {"__main__"},
+FLOORS = (
+    ("__main__", "cli"),
+    ("training",),
+    ("inference", "evaluation"),
+    ("checkpoint",),
+    ("networks", "photos", "data", "runs"),
+    ("color", "config", "devices", "distributed", "files", "paths"),
+    ("_version", "errors", "progress", "torchrun"),
 )
-FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
+"""From the roof down: the folders and the modules beside them."""
+
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 FILE_IDS = [path.relative_to(PACKAGE).as_posix() for path in FILES]
-MODULES = [
-    ".".join(("flowercolor", *path.relative_to(PACKAGE).with_suffix("").parts))
-    for path in FILES
-    if not path.name.startswith("_")
-]
+MODULES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES]
+FOLDERS = [path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE]
 
 
-def part_of(path: Path) -> str:
-    """The module, by its name within the package; the command line is one."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return "cli" if parts[0] == "cli" else ".".join(parts)
+def room_of(module: str) -> str:
+    """The folder of a module, or the module itself where it stands beside the folders."""
+    return module.partition(".")[0]
 
 
 def imports(tree: ast.AST) -> set[str]:
@@ -73,36 +48,49 @@ def imports(tree: ast.AST) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=FILE_IDS)
-def test_a_module_imports_only_from_lower_floors(path: Path) -> None:
-    """So there are no circles either."""
-    own = part_of(path)
-    assert own in FLOOR_OF, "a new module needs a floor"
+def modules_imported(path: Path) -> set[str]:
+    """Which modules of the package a file imports."""
+    found = set()
     for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        package, *rest = name.split(".")
-        other = next((part for part in (".".join(rest[:2]), *rest[:1]) if part in FLOOR_OF), own)
-        if package == "flowercolor" and other != own:
-            assert FLOOR_OF[other] < FLOOR_OF[own], f"{own} imports {other}"
+        package, _, rest = name.partition(".")
+        if package == "flowercolor":
+            inside = (".".join(rest.split(".")[:parts]) for parts in (2, 1))
+            found.update([module for module in inside if module in MODULES][:1])
+    return found
+
+
+@pytest.mark.parametrize(("module", "path"), list(zip(MODULES, FILES, strict=True)), ids=FILE_IDS)
+def test_a_module_imports_nothing_from_higher_floors(module: str, path: Path) -> None:
+    assert room_of(module) in FLOOR_OF, "a new folder or module needs a floor"
+    for other in modules_imported(path):
+        assert FLOOR_OF[room_of(other)] >= FLOOR_OF[room_of(module)], f"imports {other}"
+
+
+def test_there_are_no_circles() -> None:
+    graph = {module: modules_imported(path) for module, path in zip(MODULES, FILES, strict=True)}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_is_small_and_imports_nothing_by_itself(folder: Path) -> None:
+    """`import flowercolor.data` alone must not load torch."""
+    assert len(list(folder.glob("[!_]*.py"))) <= 10
+    assert folder.name == "cli" or not imports(ast.parse((folder / "__init__.py").read_text()))
+
+
+def test_no_file_is_long() -> None:
+    lines = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: count for name, count in lines.items() if count > 450} == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=FILE_IDS)
 def test_only_the_command_line_knows_typer_and_rich(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imports(ast.parse(path.read_text("utf-8")))}
-    assert part_of(path) == "cli" or not roots & {"typer", "rich"}
+    assert "cli" in path.parts or not roots & {"typer", "rich"}
 
 
-def test_every_module_on_a_floor_is_there() -> None:
-    assert {part_of(path) for path in FILES} == set(FLOOR_OF)
-
-
-@pytest.mark.parametrize("name", ["flowercolor", *MODULES])
-def test_what_a_module_offers_is_there(name: str) -> None:
-    """Each thing once, and under a public name."""
-    module = importlib.import_module(name)
-    assert len(set(module.__all__)) == len(module.__all__)
-    for offered in module.__all__:
-        assert hasattr(module, offered), offered
-        assert not offered.startswith("_") or offered == "__version__"
+def test_every_room_on_a_floor_is_there() -> None:
+    assert set(map(room_of, MODULES)) == set(FLOOR_OF)
 
 
 def test_the_package_lists_what_it_offers() -> None:

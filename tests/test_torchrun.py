@@ -1,6 +1,6 @@
 import pytest
 
-from flowercolor.torchrun import Ranks, ranks, share
+from flowercolor.torchrun import Ranks, ranks, shard
 
 
 def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int, local_rank: int) -> None:
@@ -11,7 +11,7 @@ def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int, local_rank: int) -
 def test_a_process_alone_leads_and_has_everything() -> None:
     assert ranks() == Ranks(0, 1, 0)
     assert ranks().leads
-    assert share("abc") == "abc"
+    assert shard("abc") == "abc"
 
 
 def test_the_place_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +36,6 @@ def test_the_shares_are_each_item_once_and_alike_in_size(
     shares = []
     for rank in range(size):
         be(monkeypatch, rank, size, rank)
-        shares.append(share(range(count)))
+        shares.append(shard(range(count)))
     assert sorted(item for items in shares for item in items) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -19,8 +19,6 @@ from flowercolor.cli.join import join
 from flowercolor.cli.models import models
 from flowercolor.cli.train import train
 
-__all__ = ["app", "main"]
-
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
 _UsageError: Any = typer.BadParameter.__base__
 

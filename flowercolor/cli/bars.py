@@ -19,8 +19,6 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-__all__ = ["Bars"]
-
 
 class Bars:
     """A bar for each task, and the lines that are said above them."""

@@ -30,14 +30,12 @@ from flowercolor.config import (
     STRIDE,
     Subsampling,
 )
-from flowercolor.torchrun import ranks, share
+from flowercolor.torchrun import ranks, shard
 
 if TYPE_CHECKING:
     from flowercolor.inference.batch import Job, Writing
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.progress import Progress
-
-__all__ = ["colorize"]
 
 Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
 
@@ -146,11 +144,12 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
-    from flowercolor.checkpoint import find_checkpoint, read_info
+    from flowercolor.checkpoint import read_info
     from flowercolor.errors import SettingError
     from flowercolor.inference.batch import Writing, plan
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.photos.reader import SUFFIXES, output_format
+    from flowercolor.runs import find_checkpoint
 
     progress = progress_of_leader()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
@@ -420,4 +419,4 @@ def _shared(jobs: "list[Job]") -> "list[Job]":
     results = {job.target for job in jobs}
     photos = [job for job in jobs if job.source not in results]
     found = [job for job in jobs if job.source in results]
-    return [*share(photos), *(found if ranks().leads else ())]
+    return [*shard(photos), *(found if ranks().leads else ())]

@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 
     from flowercolor.cli.bars import Bars
 
-__all__ = [
-    "command",
-    "command_line",
-    "print_result",
-    "print_table",
-    "progress_of_leader",
-    "say",
-    "stop_on_interrupt",
-    "write_result",
-]
-
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130

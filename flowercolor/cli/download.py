@@ -7,8 +7,6 @@ import typer
 
 from flowercolor.cli.console import command, print_result, progress_of_leader, say
 
-__all__ = ["download"]
-
 
 @command
 def download(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from flowercolor.checkpoint import CheckpointInfo
     from flowercolor.evaluation.report import Table
 
-__all__ = ["evaluate"]
-
 
 @command
 def evaluate(
@@ -115,8 +113,7 @@ def evaluate(
     from flowercolor.errors import DataError, SettingError
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
     from flowercolor.files import is_there
-    from flowercolor.training.log import read_metrics
-    from flowercolor.training.loop import find_source, read_source
+    from flowercolor.runs import find_source, read_metrics, read_source
 
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"
@@ -213,9 +210,9 @@ def _chosen(
     checkpoint: str | None, compare: list[str], vividness: list[float] | None
 ) -> dict[str, tuple[Path, float | None]]:
     """By the name of its row, each checkpoint, and of a dial where it is to stand."""
-    from flowercolor.checkpoint import BEST, LAST, find_checkpoint, name_of
     from flowercolor.errors import SettingError
     from flowercolor.evaluation.scoring import OTHER_ROWS
+    from flowercolor.runs import BEST, LAST, find_checkpoint, name_of
 
     if vividness and compare:
         raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")

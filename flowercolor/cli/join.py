@@ -7,8 +7,6 @@ import typer
 
 from flowercolor.cli.console import command, print_result
 
-__all__ = ["join"]
-
 
 @command
 def join(
@@ -31,8 +29,8 @@ def join(
     Both are stored in half precision, what they share once; between them all weights are
     interpolated.
     """
-    from flowercolor import checkpoint
+    from flowercolor import checkpoint, runs
 
-    ends = checkpoint.find_checkpoint(safe), checkpoint.find_checkpoint(vivid)
+    ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
     checkpoint.join(*ends, output, vividness=vividness, note=note)
     print_result(str(output))

@@ -8,8 +8,6 @@ import typer
 
 from flowercolor.cli.console import command, print_result, print_table, say
 
-__all__ = ["models"]
-
 
 @command
 def models(
@@ -26,8 +24,9 @@ def models(
     from rich.table import Table
     from rich.text import Text
 
-    from flowercolor.checkpoint import find_checkpoint, list_runs, read_info
+    from flowercolor.checkpoint import read_info
     from flowercolor.errors import CheckpointError
+    from flowercolor.runs import find_checkpoint, list_runs
 
     table = Table()
     table.add_column("name", overflow="fold")

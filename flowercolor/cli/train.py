@@ -30,8 +30,6 @@ from flowercolor.config import (
 from flowercolor.files import storage_errors
 from flowercolor.torchrun import ranks
 
-__all__ = ["train"]
-
 _DESIGN = TrainConfig()
 
 Config = TypeVar("Config", NetworkConfig, TrainConfig)
@@ -303,21 +301,16 @@ def train(
     and a sheet of sample pictures per epoch. Ctrl-C saves; --resume goes on exactly there.
     Under torchrun, several processes or machines share every batch.
     """
-    from flowercolor.checkpoint import BEST, LAST, find_checkpoint, find_run, read_info
+    from flowercolor.checkpoint import read_info
+    from flowercolor.config import CONTINUING
+    from flowercolor.config import recipe as named_recipe
     from flowercolor.data.dataset import get_data, split_validation, with_twins
     from flowercolor.data.oxford102 import download_archive
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, in_turn, joined
     from flowercolor.errors import DataError, SettingError
-    from flowercolor.recipes import CONTINUING
-    from flowercolor.recipes import recipe as named_recipe
-    from flowercolor.training.loop import (
-        CONFIG,
-        check_beginning,
-        check_folder,
-        check_labels,
-        find_source,
-    )
+    from flowercolor.runs import BEST, CONFIG, LAST, find_checkpoint, find_run, find_source
+    from flowercolor.training.loop import check_beginning, check_folder, check_labels
     from flowercolor.training.loop import train as run_training
 
     place = ranks()

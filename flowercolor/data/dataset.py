@@ -14,15 +14,6 @@ from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, one_line
 from flowercolor.progress import Progress
 
-__all__ = [
-    "FlowerDataset",
-    "get_data",
-    "read_labels",
-    "split_validation",
-    "to_pairs",
-    "with_twins",
-]
-
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.9
 VALIDATION_EVERY = 20

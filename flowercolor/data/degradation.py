@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["DRAWS", "NEUTRAL", "degrade"]
-
 GAMMA_OCTAVES = 0.8
 FADED_TO = 0.25
 CLIPPED_BY = 0.15

@@ -13,8 +13,6 @@ from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS, degrade
 from flowercolor.torchrun import ranks
 
-__all__ = ["Batch", "EpochPlan", "batches", "draw_epoch", "to_device"]
-
 AHEAD = 2
 
 

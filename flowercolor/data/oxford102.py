@@ -32,8 +32,6 @@ from flowercolor.errors import DownloadError, SettingError, StorageError
 from flowercolor.files import is_file, replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["OXFORD_102", "Archive", "Downloaded", "download_archive", "fetch"]
-
 CHUNK_BYTES = 64 * 1024  # also what a broken connection can lose: only whole chunks arrive
 RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0)
 GZIP_MAGIC = b"\x1f\x8b"

@@ -25,8 +25,6 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_file, is_folder, replacing, write_text
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["Photos", "check_outside", "read_data"]
-
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 _READER_VERSION = 1

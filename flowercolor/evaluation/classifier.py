@@ -23,8 +23,6 @@ from flowercolor.devices import autocast
 from flowercolor.files import write_bytes
 from flowercolor.progress import Progress, Silent
 
-__all__ = ["load_classifier", "recognized"]
-
 SIZE_PX = 64
 
 # Crops magnify: smaller ones make flowers as large as those it will be asked about, or a little

@@ -13,21 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = [
-    "PSNR_LIMIT_DB",
-    "SATURATED_CHROMA",
-    "Interval",
-    "bootstrap",
-    "ciede2000",
-    "colorfulness_per_image",
-    "l1_per_image",
-    "measure",
-    "psnr_per_image",
-    "rgb_to_lab",
-    "saturated",
-    "ssim_per_image",
-]
-
 PSNR_LIMIT_DB = 100.0
 SATURATED_CHROMA = 40.0
 BLOCK_RESAMPLES = 100

@@ -19,8 +19,6 @@ from flowercolor.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_losses", "plot_scores", "plot_trade", "save_grid", "save_picture"]
-
 _TITLE_PX = 24
 _NAME_PT = 10  # a line of the names in a graph
 

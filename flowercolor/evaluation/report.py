@@ -34,10 +34,8 @@ from flowercolor.evaluation.scoring import (
 from flowercolor.files import storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
+from flowercolor.runs import LOSSES
 from flowercolor.torchrun import ranks
-from flowercolor.training.log import LOSSES
-
-__all__ = ["COLUMNS", "RECOGNITION", "SCORES", "TABLES", "Table", "write_results"]
 
 SCORES = "scores.json"
 TABLES = "scores.md"

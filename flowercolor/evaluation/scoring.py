@@ -27,27 +27,6 @@ from flowercolor.files import alike
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress, Silent
 
-__all__ = [
-    "FLOOR",
-    "MEDIAN",
-    "MEDIAN_BY_LUMA",
-    "OTHER_ROWS",
-    "TRUTH",
-    "Judge",
-    "Painter",
-    "Rows",
-    "Scores",
-    "Summary",
-    "device_of",
-    "evaluate",
-    "generate",
-    "median_chroma",
-    "paint",
-    "picture_files",
-    "score",
-    "summarize",
-]
-
 LUMA_BINS = 20
 
 FLOOR = "gray photo"

@@ -40,17 +40,6 @@ from flowercolor.photos.reader import (
 )
 from flowercolor.progress import Progress, Silent
 
-__all__ = [
-    "Job",
-    "Outcome",
-    "Writing",
-    "check_target",
-    "convert",
-    "plan",
-    "remarks",
-    "run",
-]
-
 SUFFIX = "_color"
 FALLBACK_ENDING = ".png"
 

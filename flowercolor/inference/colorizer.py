@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from flowercolor.checkpoint import find_checkpoint, load_generator, name_of
+from flowercolor.checkpoint import load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, Precision
 from flowercolor.devices import compute_dtype, memory_errors, pick_device
@@ -21,8 +21,7 @@ from flowercolor.errors import ImageError, SettingError
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
-
-__all__ = ["Colorizer", "colorize"]
+from flowercolor.runs import find_checkpoint, name_of
 
 Array = npt.NDArray[Any]
 Picture = TypeVar("Picture", Array, Image.Image)

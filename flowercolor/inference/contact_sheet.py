@@ -19,8 +19,6 @@ from flowercolor.config import MAX_VARIANTS
 from flowercolor.errors import SettingError
 from flowercolor.inference.colorizer import Colorizer
 
-__all__ = ["variants"]
-
 SMALLEST_PX = 96
 LARGEST_PX = 192
 TILE_PX = 480

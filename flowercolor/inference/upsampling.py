@@ -23,8 +23,6 @@ import numpy.typing as npt
 
 from flowercolor.color import LUMA_WEIGHTS
 
-__all__ = ["render", "shrink"]
-
 Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
 

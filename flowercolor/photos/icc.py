@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-__all__ = ["Pixels", "primaries_to_srgb", "srgb_profile", "to_srgb", "with_primaries"]
-
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 

@@ -40,23 +40,6 @@ from flowercolor.errors import ImageError, SettingError, one_line
 from flowercolor.photos import icc as profiles
 from flowercolor.photos.icc import Pixels
 
-__all__ = [
-    "COLORED_CHROMA",
-    "MAX_PIXELS",
-    "SUFFIXES",
-    "WRITABLE",
-    "Metadata",
-    "Photo",
-    "encode_photo",
-    "is_original",
-    "is_picture",
-    "made_here",
-    "output_format",
-    "peek_pixels",
-    "read_photo",
-    "write_photo",
-]
-
 MAX_PIXELS = 500_000_000
 """Larger photos are refused. Reading takes 5 bytes of memory a pixel, 16-bit RGB about 18."""
 

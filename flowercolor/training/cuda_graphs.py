@@ -7,8 +7,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, cuda
 
-__all__ = ["CudaGraphs"]
-
 WARM_UP = 3
 
 Batch = TypeVar("Batch", bound=tuple[Any, ...])

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-__all__ = ["ROWS", "diagnose"]
-
 ROWS = 10
 """Log points looked at: fewer would take a swing for a trend."""
 

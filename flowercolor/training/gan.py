@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn, update_bn
 
-from flowercolor.checkpoint import LAST, load_into, named
+from flowercolor.checkpoint import load_into, named
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch
@@ -22,12 +22,12 @@ from flowercolor.devices import autocast, deterministic
 from flowercolor.distributed import all_reduce_sum, average_buffers, parallel, synchronized
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.evaluation.metrics import colorfulness_per_image
-from flowercolor.networks.unet import Discriminator, Supervised, UNet
-from flowercolor.torchrun import ranks, share
+from flowercolor.networks.discriminator import Discriminator
+from flowercolor.networks.unet import Supervised, UNet
+from flowercolor.runs import LAST
+from flowercolor.torchrun import ranks, shard
 from flowercolor.training.cuda_graphs import CudaGraphs
 from flowercolor.training.losses import adversarial_loss, discriminator_loss
-
-__all__ = ["GAN"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as Adam calls them
 
@@ -285,7 +285,7 @@ class GAN:
         """
         if not self.config.ema:
             return
-        own = torch.as_tensor(share(positions) or positions[:1])
+        own = torch.as_tensor(shard(positions) or positions[:1])
         # Of nearly one size each: at 16 px batch norm cannot do with a last batch of one. As many
         # in each process: batch norm over the joined batch waits for the others at each.
         count = len(positions) // max(self.config.batch_size, ranks().size)

@@ -1,7 +1,6 @@
 """What a run tells of itself: metrics, graphs, sheets of samples, and warnings in words."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +8,13 @@ from torch import Tensor
 
 from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
-from flowercolor.files import is_file, storage_errors, write_text
+from flowercolor.files import storage_errors, write_text
 from flowercolor.progress import Progress
+from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
 from flowercolor.training.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-__all__ = ["LOSSES", "METRICS", "SAMPLES", "RunLog", "read_metrics"]
-
-METRICS = "metrics.jsonl"
-LOSSES = "losses.png"
-SAMPLES = "samples"
 
 
 class RunLog:
@@ -96,25 +90,6 @@ class RunLog:
         if self._board:
             for name in figures.keys() - {"epoch", "step", "seconds"}:
                 self._board.add_scalar(name, figures[name], step)
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The rows of a run's `metrics.jsonl`; none where there is no such file.
-
-    Damaged lines are left out: nothing that is learned depends on them.
-    """
-    path = run / METRICS
-    lines = path.read_bytes().splitlines() if is_file(path) else []
-    rows = []
-    for line in lines:
-        with suppress(ValueError):
-            rows.append(json.loads(line))
-    return [
-        row
-        for row in rows
-        if isinstance(row, dict)
-        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "step"))
-    ]
 
 
 def _summary_writer(run: Path, step: int) -> "SummaryWriter":

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
 from zlib import crc32
 
 import torch
@@ -25,12 +24,9 @@ from torch import Tensor
 
 from flowercolor._version import __version__
 from flowercolor.checkpoint import (
-    BEST,
-    LAST,
     CheckpointInfo,
     load_generator,
     load_tensors,
-    name_of,
     named,
     read_info,
     save_checkpoint,
@@ -46,29 +42,17 @@ from flowercolor.evaluation.scoring import Scores, generate, score
 from flowercolor.files import is_there, remove_leftovers, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import check_growth
-from flowercolor.paths import ARCHIVE_NAME
 from flowercolor.progress import Progress, Silent
+from flowercolor.runs import BEST, CONFIG, LAST, SAMPLES, name_of
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
-from flowercolor.training.log import SAMPLES, RunLog
-
-__all__ = [
-    "CONFIG",
-    "TrainResult",
-    "check_beginning",
-    "check_folder",
-    "check_labels",
-    "find_source",
-    "read_source",
-    "train",
-]
+from flowercolor.training.log import RunLog
 
 SAMPLE_COUNT = 8
 LOG_STEPS = 50
 SAVE_EVERY_S = 60.0
 RECALIBRATION_PHOTOS = 1024
 VIVID_WEIGHT = 1e-3
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -357,35 +341,6 @@ def _knows_validation(config: TrainConfig, fingerprint: str, start_from: Path | 
         return not config.validation
     parent = read_info(start_from)
     return parent.data.get("fingerprint") == fingerprint and parent.knows_validation
-
-
-def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
-    """The archive or folder that a run learned from, or its labels.
-
-    None where no `config.json` tells, or there were none.
-    """
-    try:
-        about = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-        return Path(about["data"][what])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
-    """What `read_source` gives, which has to be there still, but for the archive in the cache.
-
-    Raises:
-        DataError: It is not.
-    """
-    path = read_source(run, what)
-    if path and not is_there(path):
-        if path.name == ARCHIVE_NAME:
-            return None  # the cache was emptied, or moved: it is to be had again
-        option = {"source": "--data", "labels": "--labels"}[what]
-        raise DataError(
-            f"{path}: is there no more, and {run} learned from it; say by {option} where it is now"
-        )
-    return path
 
 
 def _check_photos(config: TrainConfig, train_set: FlowerDataset, test_set: FlowerDataset) -> None:

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-__all__ = ["adversarial_loss", "discriminator_loss"]
-
 
 def discriminator_loss(logits_real: Tensor, logits_fake: Tensor) -> Tensor:
     """BCE(D(real), 1) + BCE(D(fake), 0), a scalar, from logits of any shape."""

@@ -15,7 +15,7 @@ from torch import nn
 
 import flowercolor
 from flowercolor import checkpoint, paths
-from flowercolor.checkpoint import BEST, CheckpointInfo, load_generator, save_checkpoint
+from flowercolor.checkpoint import CheckpointInfo, load_generator, save_checkpoint
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
@@ -24,6 +24,7 @@ from flowercolor.inference.colorizer import Colorizer, colorize
 from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Silent
+from flowercolor.runs import BEST
 from tests.pictures import Array, gray_of
 
 

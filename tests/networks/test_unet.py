@@ -8,8 +8,9 @@ from torch.nn.utils import parametrize
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import SettingError
+from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.efficientnet_lite import prepared
-from flowercolor.networks.unet import Discriminator, Supervised, UNet, fuse_batch_norm
+from flowercolor.networks.unet import Supervised, UNet, fuse_batch_norm
 
 
 def test_the_designed_generator_has_31_million_weights() -> None:

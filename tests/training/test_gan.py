@@ -17,7 +17,8 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch, batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, SettingError
-from flowercolor.networks.unet import Discriminator, UNet
+from flowercolor.networks.discriminator import Discriminator
+from flowercolor.networks.unet import UNet
 from flowercolor.training import cuda_graphs as replay
 from flowercolor.training import gan as engine
 from flowercolor.training.gan import GAN

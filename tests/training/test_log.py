@@ -13,8 +13,9 @@ from torch import Tensor
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.files import write_text
 from flowercolor.progress import Silent
+from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
 from flowercolor.training import log
-from flowercolor.training.log import LOSSES, METRICS, SAMPLES, RunLog, read_metrics
+from flowercolor.training.log import RunLog
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
 

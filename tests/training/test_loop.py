@@ -19,9 +19,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from flowercolor import runs
 from flowercolor.checkpoint import (
-    BEST,
-    LAST,
     CheckpointInfo,
     load_generator,
     load_tensors,
@@ -42,14 +41,15 @@ from flowercolor.errors import (
 from flowercolor.evaluation import plots
 from flowercolor.evaluation.scoring import Scores, score
 from flowercolor.files import write_text
-from flowercolor.networks.unet import Discriminator, UNet
+from flowercolor.networks.discriminator import Discriminator
+from flowercolor.networks.unet import UNet
 from flowercolor.paths import archive_path
 from flowercolor.progress import Silent, Task
+from flowercolor.runs import BEST, LAST, find_source, read_metrics, read_source
 from flowercolor.training import gan as engine
 from flowercolor.training import log
 from flowercolor.training import loop as training
-from flowercolor.training.log import read_metrics
-from flowercolor.training.loop import TrainResult, find_source, read_source, train
+from flowercolor.training.loop import TrainResult, train
 
 Sets = tuple[FlowerDataset, FlowerDataset]
 
@@ -1038,7 +1038,7 @@ def test_bits_are_equal_on_a_gpu_after_a_stop_too(
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": {}}', '{"data": {"source": 3}}'])
 def test_a_foreign_config_tells_no_source(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
-    assert training.read_source(tmp_path) is None
+    assert runs.read_source(tmp_path) is None
 
 
 def test_a_run_goes_on_with_the_photos_that_it_has_learned_from(

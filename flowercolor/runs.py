@@ -1,0 +1,161 @@
+"""Runs and checkpoints: the names of a run's files, finding them, reading its record."""
+
+import hashlib
+import json
+from contextlib import suppress
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from flowercolor import paths
+from flowercolor.errors import CheckpointError, DataError
+from flowercolor.files import is_file, is_there
+from flowercolor.paths import ARCHIVE_NAME
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+LOSSES = "losses.png"
+SAMPLES = "samples"
+
+
+def list_runs() -> list[Path]:
+    """The folders of the training runs that have a checkpoint, newest first."""
+    folders = {path.parent for path in paths.runs_dir().glob(f"*/{LAST}")}
+    folders |= {path.parent for path in paths.runs_dir().glob(f"*/{BEST}")}
+    return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
+
+
+def find_run(name: str) -> Path:
+    """The folder of a run, given as a name in the data directory, a path, or "last".
+
+    Raises:
+        CheckpointError: There is no such run.
+    """
+    runs = [run for run in list_runs() if is_file(run / LAST)]
+    if name == "last":
+        if runs:
+            return runs[0]
+        raise CheckpointError(
+            f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
+        )
+    for folder in (Path(name), paths.runs_dir() / name) if name else ():
+        if is_file(folder / LAST):
+            return folder
+    known = ", ".join(run.name for run in runs) or "none"
+    raise CheckpointError(f"{name}: no run of that name or path; runs there: {known}")
+
+
+def find_checkpoint(spec: str | None = None) -> Path:
+    """The checkpoint that a person means.
+
+    Args:
+        spec: "bundled", a run's name, the path of a checkpoint or of a run's folder; None
+            means the newest run's best, else the bundled one.
+
+    Raises:
+        CheckpointError: There is no such checkpoint.
+    """
+    if spec is None:
+        runs = list_runs()
+        return _of_run(runs[0]) if runs else bundled_checkpoint()
+    if spec == "bundled":
+        return bundled_checkpoint()
+    if is_file(Path(spec)):
+        return Path(spec)
+    # An empty one would be the current folder.
+    for folder in (Path(spec), paths.runs_dir() / spec) if spec else ():
+        if is_file(folder / BEST) or is_file(folder / LAST):
+            return _of_run(folder)
+    known = ", ".join(["bundled", *(run.name for run in list_runs())])
+    raise CheckpointError(f"{spec}: no such checkpoint; expected a path or one of: {known}")
+
+
+def name_of(path: Path) -> str:
+    """What a person calls the checkpoint: "bundled", its run's name, or else its file's."""
+    if path.parent == Path(str(resources.files("flowercolor") / "weights")):
+        return path.stem
+    return path.absolute().parent.name if path.name in (BEST, LAST) else path.stem
+
+
+def bundled_checkpoint() -> Path:
+    """The weights that came with the package.
+
+    Raises:
+        CheckpointError: The package was built without them, or the file was altered.
+    """
+    path = Path(str(resources.files("flowercolor") / "weights" / "bundled.safetensors"))
+    remedy = "install flowercolor again, or train your own with `flowercolor train`"
+    if not is_file(path):
+        raise CheckpointError(f"{path}: the bundled weights are missing; {remedy}")
+    beside, stat = path.with_suffix(".sha256"), path.stat()
+    expected = beside.read_text(encoding="utf-8", errors="replace") if is_file(beside) else ""
+    if _sha256(path, stat.st_mtime_ns, stat.st_size) not in expected.split()[:1]:
+        raise CheckpointError(f"{path}: the bundled weights have been altered; {remedy}")
+    return path
+
+
+@lru_cache(maxsize=2)
+def _sha256(path: Path, _mtime_ns: int, _size_bytes: int) -> str:
+    # 10 ms, which `flowercolor.colorize` would otherwise pay again for each picture.
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _of_run(folder: Path) -> Path:
+    best = folder / BEST
+    return best if is_file(best) else folder / LAST
+
+
+def _changed(run: Path) -> float:
+    files = (run / name for name in (BEST, LAST))
+    return max((file.stat().st_mtime for file in files if is_file(file)), default=0.0)
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run's `metrics.jsonl`; none where there is no such file.
+
+    Damaged lines are left out: nothing that is learned depends on them.
+    """
+    path = run / METRICS
+    lines = path.read_bytes().splitlines() if is_file(path) else []
+    rows = []
+    for line in lines:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [
+        row
+        for row in rows
+        if isinstance(row, dict)
+        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "step"))
+    ]
+
+
+def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
+    """The archive or folder that a run learned from, or its labels.
+
+    None where no `config.json` tells, or there were none.
+    """
+    try:
+        about = json.loads((run / CONFIG).read_text(encoding="utf-8"))
+        return Path(about["data"][what])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
+    """What `read_source` gives, which has to be there still, but for the archive in the cache.
+
+    Raises:
+        DataError: It is not.
+    """
+    path = read_source(run, what)
+    if path and not is_there(path):
+        if path.name == ARCHIVE_NAME:
+            return None  # the cache was emptied, or moved: it is to be had again
+        option = {"source": "--data", "labels": "--labels"}[what]
+        raise DataError(
+            f"{path}: is there no more, and {run} learned from it; say by {option} where it is now"
+        )
+    return path
