@@ -1,0 +1,83 @@
+"""Trained runs, weights and a published archive for the commands."""
+
+import hashlib
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowercolor import paths
+from flowercolor.checkpoint import (
+    CheckpointInfo,
+    save_checkpoint,
+)
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.oxford102 import Archive, download_archive
+from flowercolor.networks.unet import UNet
+from tests.cli.helpers import (
+    TINY,
+    Trained,
+    succeed,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Threads that hand each other tiny networks take several times as long as one alone."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(autouse=True)
+def _no_wishes_about_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="module")
+def finished(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLOWERCOLOR_CACHE_DIR", str(home / "cache"))
+        patch.setenv("FLOWERCOLOR_DATA_DIR", str(home))
+        result = succeed("train", "--data", archive, "--epochs", "2", *TINY)
+    [run] = (home / "runs").iterdir()
+    return Trained(run, result)
+
+
+@pytest.fixture
+def trained(finished: Trained) -> Trained:
+    """The finished run, copied into this test's data directory."""
+    run = paths.runs_dir() / finished.run.name
+    shutil.copytree(finished.run, run)
+    return Trained(run, finished.result)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A checkpoint of random weights that belongs to no run."""
+    torch.manual_seed(0)
+    config = TrainConfig(network=NetworkConfig(base_channels=2), size_px=16)
+    tensors = {f"generator.{k}": v for k, v in UNet(config.network).state_dict().items()}
+    path = tmp_path / "garden.safetensors"
+    save_checkpoint(path, CheckpointInfo(config), tensors)
+    return path
+
+
+@pytest.fixture
+def published(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """The made-up archive in the place of the Oxford 102 flowers."""
+    with tarfile.open(archive) as packed:
+        photos = {
+            member.name: hashlib.sha256(packed.extractfile(member).read()).digest()  # type: ignore[union-attr]
+            for member in packed
+        }
+    published = Archive("http://127.0.0.1:9/none.tgz", "0" * 32, photos)
+    monkeypatch.setitem(download_archive.__kwdefaults__ or {}, "archive", published)
+    return published

