@@ -21,11 +21,13 @@ from timing import compare, seconds
 from flowercolor.checkpoint import load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
-from flowercolor.inference.batch import CHUNK_PHOTOS, WORKERS, Job, Writing, plan, run
+from flowercolor.inference.batch import CHUNK_PHOTOS, WORKERS, Writing, run
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.planning import Job, plan
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet
-from flowercolor.photos.reader import read_photo, write_photo
+from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import write_photo
 from flowercolor.runs import bundled_checkpoint
 
 JPEG = [

@@ -33,8 +33,9 @@ from flowercolor.config import (
 from flowercolor.torchrun import ranks, shard
 
 if TYPE_CHECKING:
-    from flowercolor.inference.batch import Job, Writing
+    from flowercolor.inference.batch import Writing
     from flowercolor.inference.colorizer import Colorizer
+    from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
 
 Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
@@ -146,9 +147,10 @@ def colorize(
     """
     from flowercolor.checkpoint import read_info
     from flowercolor.errors import SettingError
-    from flowercolor.inference.batch import Writing, plan
+    from flowercolor.inference.batch import Writing
     from flowercolor.inference.colorizer import Colorizer
-    from flowercolor.photos.reader import SUFFIXES, output_format
+    from flowercolor.inference.planning import plan
+    from flowercolor.photos.formats import SUFFIXES, output_format
     from flowercolor.runs import find_checkpoint
 
     progress = progress_of_leader()
@@ -233,7 +235,7 @@ def _refuse_clashes(
     """Refuse arguments of which each is good and some do not go together."""
     from flowercolor.errors import SettingError
     from flowercolor.files import is_folder
-    from flowercolor.photos.reader import WRITABLE
+    from flowercolor.photos.formats import WRITABLE
 
     if "" in photos or output == "":
         raise SettingError(
@@ -324,7 +326,8 @@ def _write_sheet(
     from flowercolor.files import is_there
     from flowercolor.inference.batch import remarks
     from flowercolor.inference.contact_sheet import variants
-    from flowercolor.photos.reader import read_photo, write_photo
+    from flowercolor.photos.reader import read_photo
+    from flowercolor.photos.writer import write_photo
 
     sheet = job.target
     if sheet != target:  # which names no file of its own

@@ -1,14 +1,8 @@
-"""Coloring files: which goes where, and many of them at a time.
+"""Coloring many files at a time, with all processors busy."""
 
-`plan` decides on the targets before anything is colored, so that no two photos get the same
-one and no photo is overwritten. `run` keeps all processors busy.
-"""
-
-import glob
-import itertools
 import os
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,43 +17,18 @@ import torch
 from flowercolor._version import __version__
 from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import alike, is_file, is_folder, is_there
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
-from flowercolor.photos.reader import (
-    WRITABLE,
-    Photo,
-    encode_photo,
-    is_original,
-    is_picture,
-    made_here,
-    output_format,
-    peek_pixels,
-    read_photo,
-    write_photo,
-)
+from flowercolor.photos.formats import WRITABLE, is_original, probe
+from flowercolor.photos.reader import Photo, read_photo
+from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
-
-SUFFIX = "_color"
-FALLBACK_ENDING = ".png"
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
 PIXELS_UNDER_WAY = 16 * CHUNK_PIXELS
 WORKERS = os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class Job:
-    """A photo to color and the file to write.
-
-    Attributes:
-        source: The photo.
-        target: Where its colored version goes.
-    """
-
-    source: Path
-    target: Path
 
 
 @dataclass(frozen=True)
@@ -101,198 +70,6 @@ class Writing:
         if not 1 <= self.quality <= 100:
             raise SettingError(f"quality is {self.quality}; expected 1 to 100")
         one_of("subsampling", self.subsampling, Subsampling)
-
-
-def plan(
-    inputs: str | Path | Sequence[str | Path],
-    output: str | Path | None = None,
-    *,
-    recursive: bool = False,
-    ending: str | None = None,
-    progress: Progress | None = None,
-) -> list[Job]:
-    """The photos meant by files, folders and glob patterns, each with its target.
-
-    A folder stands for the pictures in it, and below it if `recursive`; its tree is kept.
-    Photos whose targets would be one file keep more of their paths, then their old ending,
-    then get a number, in the name. A photo named twice is taken once. Earlier results among the
-    photos, as a pattern finds them, are left out, unless nothing else was named.
-
-    Args:
-        inputs: Files, folders, or patterns where no file has that name; one of them, or several.
-        output: The file to write, for one photo; else a folder, which a slash at the end names
-            in any case. None writes beside the photo, with "_color" in the name, and for a folder
-            into one beside it.
-        recursive: Look into the folders of folders.
-        ending: The ending of all targets, such as ".png"; None keeps each photo's own where
-            it can be written, and takes PNG elsewhere.
-        progress: Told how many earlier results were left out, and of an output folder that was.
-
-    Raises:
-        ImageError: A folder cannot be read.
-        SettingError: One output file was given for several photos, a folder alone as the output
-            of itself, or an ending is of no format that can be written.
-    """
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
-    if ending is not None:
-        output_format(Path(f"photo{ending}"))
-    may_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
-    output = None if output is None else Path(output)
-    found: dict[Path, _Place] = {}
-    own_output: Path | None = None
-    for given in _expanded(inputs):
-        if is_folder(given):
-            folder = output or _folder_beside(given)
-            if folder.resolve() == given.resolve():
-                own_output = given
-                continue
-            places = [
-                _Place(source, folder, given.resolve(), source.relative_to(given))
-                for source in _pictures_in(given, recursive, without=folder)
-            ]
-        else:
-            name = f"{given.stem}{SUFFIX}{given.suffix}" if output is None else given.name
-            parent = given.parent
-            places = [_Place(given, output or parent, parent.resolve(), Path(name))]
-        for place in places:
-            found.setdefault(_spot(place.source), place)
-
-    if own_output and not found:
-        raise SettingError(f"{own_output}: is its own output folder; choose another output")
-    if own_output and progress:  # the second time that a pattern is given, it finds it too
-        progress.note(f"The output folder is among the photos, left out: {own_output}")
-    if len(found) > 1:
-        photos = {spot: place for spot, place in found.items() if not made_here(place.source)}
-        if photos and len(photos) < len(found) and progress:
-            progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
-        found = photos or found
-    in_folder = any(map(is_folder, inputs))
-    one_file = len(found) == 1 and not in_folder
-    if output is not None and not is_folder(output) and may_be_file:
-        if output.suffix and one_file:
-            output_format(output)
-            return [Job(place.source, output) for place in found.values()]
-        if found and (output.suffix.lower() in WRITABLE or is_there(output)):
-            one = "a folder's photo" if in_folder else "the photo"
-            what = f"{len(found)} photos" if len(found) > 1 else one
-            raise SettingError(
-                f"{output}: is a file or named like one; expected a folder to write {what} into"
-            )
-    return _apart(
-        [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
-    )
-
-
-class _Place(NamedTuple):
-    source: Path
-    folder: Path  # that its target goes into
-    root: Path  # that it was found in
-    name: Path  # its target's, below the folder
-
-
-def _folder_beside(given: Path) -> Path:
-    named = given if given.name not in ("", "..") else given.resolve()
-    return named.parent / f"{named.name}{SUFFIX}"
-
-
-def _spot(path: Path) -> Path:
-    """The path in its one full spelling; a link stands for itself."""
-    return path.parent.resolve() / path.name
-
-
-def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
-    for given in inputs:
-        path = Path(given)
-        if is_there(path):
-            yield path
-            continue
-        # The shell has done this already, but for quoted patterns and on Windows. Brackets may be
-        # those of a folder's name.
-        for pattern in (str(given), str(given).replace("[", "[[]")):
-            if matches := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - any root
-                break
-        yield from map(Path, matches or [str(given)])
-
-
-def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
-    """Its pictures, sorted, without what is hidden or lies in the output folder `without`.
-
-    A folder below it that cannot be read is there too, and so is a link that leads nowhere:
-    reading it as a photo says why.
-    """
-    own = without.resolve()
-    found: list[Path] = []
-
-    def unreadable(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise ImageError(f"{folder}: cannot be read: {error.strerror}") from error
-        found.append(Path(error.filename))
-
-    for at, folders, names in os.walk(folder, onerror=unreadable):
-        here = Path(at)
-        pictures = [path for name in names if is_picture(path := here / name)]
-        found += [path for path in pictures if is_file(path) or not is_there(path)]
-        folders[:] = [
-            name
-            for name in folders
-            if recursive and not name.startswith(".") and (here / name).resolve() != own
-        ]
-    return sorted(found)
-
-
-def _with_ending(name: Path, ending: str | None) -> Path:
-    if ending is None and name.suffix.lower() in WRITABLE:
-        return name
-    return name.with_suffix(ending or FALLBACK_ENDING)
-
-
-def _apart(places: list[_Place]) -> list[Job]:
-    """The jobs with targets that differ, by more than the case or the coding of their letters.
-
-    Where some would be one file, first the folders that set the inputs apart go into the
-    target's path, then the source's own ending into its name, and last a number.
-    """
-    roots: defaultdict[Path, set[Path]] = defaultdict(set)
-    for place in places:
-        roots[place.folder].add(place.root)
-
-    def with_folder(place: _Place) -> Path:
-        return place.folder / _below_common(place.root, roots[place.folder]) / place.name
-
-    def with_ending(place: _Place) -> Path:
-        target = with_folder(place)
-        return target.with_name(f"{target.stem}{place.source.suffix}{target.suffix}")
-
-    targets = [place.folder / place.name for place in places]
-    for rename in (with_folder, with_ending):
-        count = Counter(map(_letters, targets))
-        targets = [
-            target if count[_letters(target)] == 1 else rename(place)
-            for target, place in zip(targets, places, strict=True)
-        ]
-
-    taken: set[str] = set()
-    jobs = []
-    for target, place in zip(targets, places, strict=True):
-        numbered = (target.with_stem(f"{target.stem}-{number}") for number in itertools.count(2))
-        free = next(
-            path for path in itertools.chain([target], numbered) if _letters(path) not in taken
-        )
-        taken.add(_letters(free))
-        jobs.append(Job(place.source, free))
-    return jobs
-
-
-def _below_common(root: Path, roots: set[Path]) -> Path:
-    """What sets `root` apart: its path below the folder that holds all `roots`."""
-    try:
-        return root.relative_to(os.path.commonpath(roots))
-    except ValueError:  # they are on several drives of Windows
-        return root.relative_to(root.anchor)
-
-
-def _letters(path: Path) -> str:
-    return alike(_spot(path))
 
 
 def run(
@@ -408,7 +185,7 @@ def check_target(target: Path) -> None:
     Raises:
         ImageError: flowercolor did not write it.
     """
-    if is_original(target):
+    if is_original(target, probe(target)):
         raise ImageError(
             f"{target}: holds what flowercolor did not make; choose another output, or delete it "
             "first"
@@ -462,7 +239,7 @@ def _chunks(jobs: Sequence[Job], most: int) -> Iterator[tuple[list[Job], int]]:
     chunk: list[Job] = []
     pixels = 0
     for job in jobs:
-        size = peek_pixels(job.source)
+        size = job.header.pixels if job.header else 0
         if chunk and (len(chunk) == most or pixels + size > CHUNK_PIXELS):
             yield chunk, pixels
             chunk, pixels = [], 0
@@ -492,13 +269,14 @@ def _reason_to_skip(
         if target == source or (writing.overwrite and target in sources):
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         if not writing.overwrite:
-            if is_original(job.target):
+            there = probe(job.target)
+            if is_original(job.target, there):
                 return f"{job.target} is there already, and flowercolor did not make it"
-            if 0 < peek_pixels(job.source) != peek_pixels(job.target):
+            if job.header and job.header.pixels != (there.pixels if there else 0):
                 return f"{job.target} is there already, of a photo of another size"
             return f"{job.target} is there already"
         check_target(job.target)
-    if source in results and not is_original(job.source):
+    if source in results and not is_original(job.source, job.header):
         return f"{job.source} is another photo's result already"
     return ""
 

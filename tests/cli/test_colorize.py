@@ -25,7 +25,7 @@ from flowercolor.checkpoint import (
 )
 from flowercolor.inference.batch import CHUNK_PHOTOS
 from flowercolor.inference.contact_sheet import variants
-from flowercolor.photos.reader import write_photo
+from flowercolor.photos.writer import write_photo
 from tests.cli.helpers import (
     Trained,
     assert_one_line_of_error,

@@ -1,7 +1,6 @@
 import errno
 import io
 import os
-import re
 import struct
 import sys
 import threading
@@ -19,15 +18,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
 
-from flowercolor.errors import ImageError, SettingError, StorageError
-from flowercolor.photos import reader as images
-from flowercolor.photos.reader import encode_photo, output_format, read_photo, write_photo
-from tests.pictures import Array, deep_png, gray_of, noise, saved, smooth
+from flowercolor.errors import ImageError
+from flowercolor.photos import formats, reader
+from flowercolor.photos.formats import probe
+from flowercolor.photos.metadata import Metadata
+from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import encode_photo, write_photo
+from tests.pictures import (
+    FORMATS,
+    Array,
+    camera_exif,
+    deep_png,
+    exif_with,
+    gray_of,
+    no_photos,
+    noise,
+    opened,
+    saved,
+    smooth,
+)
 
 ORIENTATION = ExifTags.Base.Orientation
 SOFTWARE = ExifTags.Base.Software
-Image.init()
-FORMATS = [kind for kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF") if kind in Image.SAVE]
 
 TURNS: dict[int, Callable[[Array], Array]] = {
     1: lambda a: a,
@@ -41,22 +53,6 @@ TURNS: dict[int, Callable[[Array], Array]] = {
 }
 
 
-def opened(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content))
-    image.load()
-    return image
-
-
-def exif_with(tags: dict[int, Any]) -> bytes:
-    exif = Image.Exif()
-    for tag, value in tags.items():
-        exif[tag] = value
-    return exif.tobytes()
-
-
-# Luma
-
-
 def test_a_gray_png_is_its_own_luma() -> None:
     gray = noise(33, 47)
     photo = read_photo(saved(gray, "PNG"))
@@ -64,7 +60,7 @@ def test_a_gray_png_is_its_own_luma() -> None:
     np.testing.assert_array_equal(photo.luma, gray)
     assert photo.alpha is None
     assert not photo.colored
-    assert photo.metadata == images.Metadata("PNG")
+    assert photo.metadata == Metadata("PNG")
 
 
 def test_luma_is_opencv_gray_of_a_picture_of_many_blocks() -> None:
@@ -184,33 +180,6 @@ def test_pages_are_counted_and_the_first_is_read() -> None:
     assert read_photo(saved(pages[0], "GIF", save_all=True, append_images=pages[1:])).pages == 1
 
 
-@pytest.mark.parametrize("file_format", [*FORMATS, "TIFF", "BMP"])
-def test_a_file_says_that_it_was_made_here_where_it_has_room(
-    file_format: str, tmp_path: Path
-) -> None:
-    written, foreign = tmp_path / "a.picture", tmp_path / "b.picture"
-    write_photo(written, smooth(), file_format=file_format)
-    foreign.write_bytes(saved(smooth(), file_format))
-    assert images.made_here(written) == (file_format != "BMP")
-    assert not images.made_here(foreign)
-    assert not images.made_here(tmp_path / "missing")
-
-
-def test_an_original_is_what_was_not_made_here(tmp_path: Path) -> None:
-    """Whether it can be read or not."""
-    made, foreign, empty = (tmp_path / name for name in ("a.png", "b.png", "c.png"))
-    write_photo(made, smooth())
-    foreign.write_bytes(saved(smooth(), "PNG"))
-    empty.touch()
-    (tmp_path / "d.bmp").write_bytes(saved(smooth(), "BMP"))
-    cv2.imwrite(str(tmp_path / "e.tif"), np.full((4, 6, 3), 0.5, np.float32))
-    (tmp_path / "f.png").write_bytes(b"damaged")
-    (tmp_path / "g.png").mkdir()
-    told = {path.name: images.is_original(path) for path in tmp_path.iterdir()}
-    originals = {name for name, original in told.items() if original}
-    assert originals == {"b.png", "e.tif", "f.png"}
-
-
 def test_a_photo_is_named_by_a_text_too(tmp_path: Path) -> None:
     write_photo(tmp_path / "a.png", smooth())
     assert np.array_equal(
@@ -223,8 +192,7 @@ def test_a_photo_can_come_through_a_pipe_which_is_looked_at_once(tmp_path: Path)
     os.mkfifo(tmp_path / "a.png")
     content = saved(smooth(), "PNG")
     writing = threading.Thread(target=lambda: (tmp_path / "a.png").write_bytes(content))
-    assert images.peek_pixels(tmp_path / "a.png") == 0
-    assert not images.made_here(tmp_path / "a.png")
+    assert probe(tmp_path / "a.png") is None
     writing.start()
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png").luma, gray_of(smooth()))
     writing.join()
@@ -262,9 +230,6 @@ def test_lab_tiffs_are_converted() -> None:
     assert np.abs(read_photo(content).luma.astype(int) - gray_of(rgb)).mean() < 4
 
 
-# Color of its own
-
-
 def sepia(gray: Array) -> Array:
     tone = gray[..., None] / 255
     dark, light = np.array([40, 20, 10]), np.array([255, 240, 205])
@@ -297,101 +262,6 @@ def test_a_small_flower_on_a_gray_photo_is_color() -> None:
     assert read_photo(saved(rgb, "JPEG", quality=80)).colored
 
 
-# Metadata
-
-
-def camera_exif() -> bytes:
-    return exif_with(
-        {
-            ORIENTATION: 6,
-            ExifTags.Base.Artist: "Zoë Müller".encode(),
-            ExifTags.Base.Software: "scanner 1.0",
-            ExifTags.Base.StripOffsets: 12345,
-            ExifTags.IFD.Exif: {
-                ExifTags.Base.DateTimeOriginal: "1931:05:17 12:00:00",
-                ExifTags.Base.ExifImageWidth: 4000,
-                ExifTags.Base.ColorSpace: 0xFFFF,
-                ExifTags.Base.MakerNote: b"maker's own",
-            },
-            ExifTags.IFD.GPSInfo: {ExifTags.GPS.GPSLatitudeRef: "N"},
-        }
-    )
-
-
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_metadata_is_kept_and_says_what_colored_the_photo(file_format: str, depth: Any) -> None:
-    source = saved(noise(6, 8), "JPEG", exif=camera_exif(), dpi=(300, 150))
-    photo = read_photo(source)
-    assert photo.luma.shape == (8, 6)
-    rgb = noise(8, 6, 3, dtype=depth)
-    content = encode_photo(rgb, file_format, metadata=photo.metadata, software="me 2.0")
-    again = read_photo(content).metadata
-
-    exif = Image.Exif()
-    exif.load(again.exif)
-    assert exif[ORIENTATION] == 1
-    assert exif[SOFTWARE] == "me 2.0"
-    assert exif[ExifTags.Base.Artist].encode("latin-1").decode() == "Zoë Müller"
-    assert ExifTags.Base.StripOffsets not in exif
-    camera = exif.get_ifd(ExifTags.IFD.Exif)
-    assert camera[ExifTags.Base.DateTimeOriginal] == "1931:05:17 12:00:00"
-    assert camera[ExifTags.Base.MakerNote] == b"maker's own"
-    assert camera[ExifTags.Base.ExifImageWidth] == 6
-    assert camera[ExifTags.Base.ColorSpace] == 1
-    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
-    assert exif[ExifTags.Base.XResolution] == 150  # turned with the photo
-    assert exif[ExifTags.Base.YResolution] == 300
-    if file_format in ("JPEG", "PNG", "TIFF"):
-        assert again.dpi == pytest.approx((150, 300), abs=0.02)
-    assert opened(content).info["icc_profile"] == encode_icc()
-
-
-def encode_icc() -> bytes:
-    return bytes(opened(encode_photo(noise(1, 1, 3), "JPEG")).info["icc_profile"])
-
-
-def test_the_embedded_profile_is_srgb_and_has_no_date_of_today() -> None:
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(encode_icc()))
-    assert "sRGB" in ImageCms.getProfileDescription(profile)
-    assert encode_icc()[24:28] == struct.pack(">HH", 2000, 1)
-
-
-def test_a_png_names_its_software_in_a_text_as_well() -> None:
-    assert opened(encode_photo(noise(2, 2, 3), "PNG", software="me")).info["Software"] == "me"
-
-
-def test_the_embedded_thumbnail_is_dropped() -> None:
-    """It shows the gray photo, and file managers would show it."""
-    thumbnail = b"\xff\xd8 gray \xff\xd9"
-    ifd0 = struct.pack("<HHHIII", 1, ORIENTATION, 3, 1, 1, 26)
-    ifd1 = struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, 56, 0x202, 4, 1, len(thumbnail), 0)
-    block = b"Exif\0\0II*\0\x08\0\0\0" + ifd0 + ifd1 + thumbnail
-    photo = read_photo(saved(noise(4, 4), "JPEG", exif=block))
-    assert thumbnail not in encode_photo(noise(4, 4, 3), "JPEG", metadata=photo.metadata)
-
-
-def test_exif_that_a_jpeg_cannot_hold_does_not_prevent_the_photo() -> None:
-    exif = exif_with({ExifTags.IFD.Exif: {ExifTags.Base.UserComment: bytes(70_000)}})
-    photo = read_photo(saved(noise(4, 4), "PNG", exif=exif))
-    assert len(photo.metadata.exif) > 70_000
-    content = encode_photo(noise(4, 4, 3), "JPEG", metadata=photo.metadata, software="me")
-    assert opened(content).getexif()[SOFTWARE] == "me"
-
-
-def test_of_more_exif_than_a_jpeg_holds_the_makers_note_goes_first() -> None:
-    camera = {
-        ExifTags.Base.MakerNote: bytes(65_400),
-        ExifTags.Base.DateTimeOriginal: "1931:05:17 12:00:00",
-    }
-    exif = exif_with({ExifTags.Base.Copyright: "Zoë", ExifTags.IFD.Exif: camera})
-    photo = read_photo(saved(noise(4, 4), "PNG", exif=exif))
-    kept = opened(encode_photo(noise(4, 4, 3), "JPEG", metadata=photo.metadata)).getexif()
-    assert ExifTags.Base.Copyright in kept
-    assert ExifTags.Base.DateTimeOriginal in kept.get_ifd(ExifTags.IFD.Exif)
-    assert ExifTags.Base.MakerNote not in kept.get_ifd(ExifTags.IFD.Exif)
-
-
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -407,221 +277,9 @@ def test_what_is_not_the_photos_fault_is_not_laid_to_it(
         raise error
 
     content = saved(noise(4, 4), "PNG")
-    monkeypatch.setattr(images, "_decode", fail)
+    monkeypatch.setattr(reader, "_decode", fail)
     with pytest.raises(ImageError, match=reason):
         read_photo(content)
-
-
-@pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_dpi_are_those_of_the_upright_photo(file_format: str, orientation: int) -> None:
-    """Some formats state them in EXIF alone, where they may be dots per cm."""
-    across, down = (100.0, 100.0 if file_format == "JPEG" else 50.0)
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = across, down
-    exif[ExifTags.Base.ResolutionUnit] = 3
-    dpi = read_photo(saved(noise(6, 8), file_format, exif=exif)).metadata.dpi
-    upright = (across, down) if orientation == 1 else (down, across)
-    assert dpi == pytest.approx([2.54 * one for one in upright])
-    assert read_photo(saved(noise(6, 8), file_format)).metadata.dpi is None
-
-
-@pytest.mark.parametrize("file_format", FORMATS)
-@pytest.mark.parametrize(
-    ("stated", "dpi"),
-    [
-        ({282: 300.0, 283: 300.0}, (300, 300)),  # inches are meant where no unit is given
-        ({282: 300.0, 283: 150.0, 296: 2}, (300, 150)),
-        ({282: 118.0, 283: 59.0, 296: 3}, (299.72, 149.86)),
-        ({282: 300.0, 283: 300.0, 296: 1}, None),  # of no unit: a ratio
-        ({282: 300.0, 296: 2}, None),
-        ({}, None),
-    ],
-)
-def test_dpi_of_a_jpeg_may_stand_in_its_exif_alone(
-    stated: dict[int, Any], dpi: tuple[float, float] | None, file_format: str
-) -> None:
-    """As of cameras, which write no JFIF header, and for which Pillow makes up 72."""
-    whole = saved(noise(6, 8), "JPEG", exif=exif_with({**stated, ORIENTATION: 1}))
-    jfif = whole.index(b"\xff\xe0")
-    content = whole[:jfif] + whole[jfif + 18 :]
-    assert opened(content).info.get("jfif") is None
-    photo = read_photo(content)
-    again = read_photo(encode_photo(noise(6, 8, 3), file_format, metadata=photo.metadata))
-    for found in (photo.metadata.dpi, again.metadata.dpi):
-        assert found == (dpi and pytest.approx(dpi, abs=0.3))  # of which JFIF has whole ones
-
-
-def test_a_tag_that_cannot_be_written_costs_no_other() -> None:
-    """Some scanners and cameras write them with other types than the standard's."""
-    exif = Image.Exif()
-    exif.load(camera_exif())
-    camera, place = (exif.get_ifd(ifd) for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo))
-    camera[ExifTags.Base.ExposureTime] = place[ExifTags.GPS.GPSLatitude] = object()
-    _, content = images._kept_exif(exif, {ExifTags.Base.Copyright: object(), SOFTWARE: "me"})
-    again = Image.Exif()
-    again.load(content)
-    assert again[SOFTWARE] == "me"
-    assert ExifTags.Base.Copyright not in again
-    date = again.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal]
-    assert date == "1931:05:17 12:00:00"
-    assert ExifTags.Base.ExposureTime not in again.get_ifd(ExifTags.IFD.Exif)
-    assert again.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
-
-
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_a_resolution_in_words_does_not_cost_the_date(file_format: str) -> None:
-    """Such as of a scanner whose unit is text; the standard has a number there."""
-    ifd0 = struct.pack("<HHHI4sHHIII", 2, 0x128, 2, 2, b"2", 0x132, 2, 20, 38, 0)
-    block = b"Exif\0\0II*\0\x08\0\0\0" + ifd0 + b"1931:05:17 12:00:00\0"
-    photo = read_photo(saved(noise(4, 4), "JPEG", exif=block))
-    content = encode_photo(noise(4, 4, 3), file_format, metadata=photo.metadata)
-    exif = Image.Exif()
-    exif.load(read_photo(content).metadata.exif)
-    assert exif[ExifTags.Base.DateTime] == "1931:05:17 12:00:00"
-
-
-def test_damaged_exif_and_dpi_count_as_none() -> None:
-    for exif in (b"Exif\0\0nonsense", camera_exif()[:60]):
-        content = saved(noise(4, 4), "JPEG", exif=exif)
-        assert read_photo(content).luma.shape[0] == 4
-    content = saved(noise(4, 4), "TIFF", tiffinfo={282: 0.0, 283: 0.0, 296: 2})
-    assert read_photo(content).metadata.dpi is None
-
-
-# Writing
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("with_alpha", [False, True])
-def test_lossless_formats_keep_depth_and_alpha(
-    file_format: str, dtype: Any, with_alpha: bool
-) -> None:
-    rgb = noise(9, 7, 3, dtype=dtype)
-    alpha = noise(9, 7, dtype=dtype, seed=1) if with_alpha else None
-    content = encode_photo(rgb, file_format, alpha=alpha)
-    if dtype == np.uint8:
-        pixels = np.asarray(opened(content))
-    else:  # which Pillow would cut to 8
-        bgr: Any = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        pixels = cv2.cvtColor(bgr, cv2.COLOR_BGRA2RGBA if with_alpha else cv2.COLOR_BGR2RGB)
-    expected = rgb if alpha is None else np.dstack((rgb, alpha))
-    assert pixels.dtype == dtype
-    np.testing.assert_array_equal(pixels, expected)
-    np.testing.assert_array_equal(read_photo(content).luma, gray_of(rgb))
-
-
-def test_alpha_of_another_depth_is_brought_to_that_of_the_picture() -> None:
-    rgb, alpha = noise(4, 4, 3, dtype=np.uint16), noise(4, 4)
-    np.testing.assert_array_equal(
-        read_photo(encode_photo(rgb, "PNG", alpha=alpha)).alpha, alpha.astype(np.uint16) * 257
-    )
-
-
-@pytest.mark.parametrize("file_format", [*FORMATS, "BMP"])
-def test_16_bits_are_rounded_to_8_where_the_format_has_no_more(file_format: str) -> None:
-    rgb = np.minimum(smooth().astype(np.uint16), 254) * 257 + 100
-    eight = np.asarray(opened(encode_photo(rgb, file_format)).convert("RGB"))
-    off = np.abs(eight.astype(int) - np.minimum(smooth(), 254)).max()
-    assert off <= (0 if file_format == "BMP" else 14)
-
-
-def test_transparency_is_laid_on_white_where_the_format_has_none() -> None:
-    rgb = np.full((8, 24, 3), 40, np.uint8)
-    alpha = np.repeat(np.array([[0, 128, 255]], np.uint8), 8, 1).repeat(8, 0)
-    for file_format in ("JPEG", "BMP"):
-        pixels = np.asarray(opened(encode_photo(rgb, file_format, alpha=alpha)))
-        assert abs(int(pixels[4, 4, 0]) - 255) <= 2
-        assert abs(int(pixels[4, 12, 0]) - 147) <= 2
-        assert abs(int(pixels[4, 20, 0]) - 40) <= 2
-
-
-def test_jpeg_quality_and_subsampling_are_as_asked() -> None:
-    def sampling(content: bytes) -> int:
-        return int(content[content.index(b"\xff\xc0") + 11])
-
-    rgb = noise(99, 99, 3)
-    best, small = encode_photo(rgb, "JPEG"), encode_photo(rgb, "JPEG", subsampling="4:2:0")
-    assert (sampling(best), sampling(small)) == (0x11, 0x22)
-    assert len(encode_photo(rgb, "JPEG", quality=50)) < len(best) / 2
-    reference = saved(rgb, "JPEG", quality=95, subsampling=0)
-    np.testing.assert_array_equal(np.asarray(opened(best)), np.asarray(opened(reference)))
-
-
-def test_equal_pictures_make_equal_files() -> None:
-    for file_format in [*FORMATS, "BMP"]:
-        assert encode_photo(smooth(), file_format) == encode_photo(smooth(), file_format)
-
-
-def test_names_need_not_be_ascii(tmp_path: Path) -> None:
-    path = tmp_path / "Omas Gärten" / "Löwenmäulchen 金魚草.jpg"
-    write_photo(path, smooth())
-    assert read_photo(path).colored
-    assert [left.name for left in path.parent.iterdir()] == [path.name]
-
-
-def test_the_format_can_differ_from_the_ending(tmp_path: Path) -> None:
-    write_photo(tmp_path / "a.jpg", smooth(), file_format="PNG")
-    assert read_photo(tmp_path / "a.jpg").metadata.file_format == "PNG"
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.webp"
-    path.write_bytes(b"old")
-    with pytest.raises(
-        ImageError, match=rf"^{re.escape(str(path))}: a picture of 20000x1 pixels .* WEBP: .+"
-    ):
-        write_photo(path, np.zeros((1, 20_000, 3), np.uint8))
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(StorageError):
-        write_photo(path / "below.jpg", smooth())
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
-@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif", ".webp", ".bmp"])
-def test_what_was_written_in_part_is_no_photo(tmp_path: Path, ending: str) -> None:
-    """A limit in the midst of the file, as a disk is full: the last write is cut, not refused."""
-    import resource
-
-    path, rgb = tmp_path / f"a{ending}", noise(400, 400, 3)
-    write_photo(path, rgb)
-    whole = path.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) - 1000, hard))
-    try:
-        with pytest.raises(StorageError, match="cannot be written"):
-            write_photo(tmp_path / f"b{ending}", rgb)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_an_ending_that_cannot_be_written_is_refused_with_those_that_can() -> None:
-    assert output_format(Path("A.JPG")) == "JPEG"
-    assert output_format(Path("a.b.tif")) == "TIFF"
-    for name in ("a.gif", "a", "a.xcf"):
-        with pytest.raises(SettingError, match=rf"^{name}: .*\.jpg, .*\.png"):
-            output_format(Path(name))
-
-
-@pytest.mark.parametrize("rgb", [noise(4, 4), noise(4, 4, 4), np.zeros((4, 4, 3), np.float32)])
-def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
-    with pytest.raises(ImageError, match="expected uint8 or uint16"):
-        encode_photo(rgb, "PNG")
-
-
-def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
-    for alpha, found in ((noise(4, 6), r"uint8 \[4, 6\]"), (np.ones((6, 4)), r"float64 \[6, 4\]")):
-        with pytest.raises(ImageError, match=rf"opacity is {found} and the picture \[6, 4, 3\]; "):
-            encode_photo(noise(6, 4, 3), "PNG", alpha=alpha)
-    with pytest.raises(ImageError, match="the format is 'GIF'; expected one of AVIF, BMP, JPEG, "):
-        encode_photo(noise(6, 4, 3), "GIF")
-
-
-# What cannot be read
 
 
 def heic(pixels: Array, **options: Any) -> bytes:
@@ -681,37 +339,10 @@ def test_heic_without_its_package_is_told_of_it(
     path.write_bytes(heic(smooth()))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.delitem(Image.OPEN, "HEIF")
-    images._load_plugins.cache_clear()
+    formats.load_plugins.cache_clear()
     with pytest.raises(ImageError, match=r"^.*phone\.heic: is a HEIC photo.*flowercolor\[heic\]"):
         read_photo(path)
-    images._load_plugins.cache_clear()
-
-
-def no_photos(folder: Path) -> dict[str, Path]:
-    whole = {
-        "cut.jpg": saved(noise(50, 50, 3), "JPEG"),
-        "cut.png": saved(noise(50, 50, 3), "PNG"),
-        "cut16.png": deep_png(noise(50, 50, 3, dtype=np.uint16)),
-        "cut16.tif": encode_photo(noise(50, 50, 3, dtype=np.uint16), "TIFF"),
-        "cut.webp": saved(noise(50, 50, 3), "WEBP"),
-        "cut.tif": saved(noise(50, 50, 3), "TIFF"),
-        "cut.bmp": saved(noise(50, 50, 3), "BMP"),
-    }
-    contents = {name: content[: len(content) * 2 // 3] for name, content in whole.items()}
-    tiff16 = whole["cut16.tif"]
-    planar = struct.pack("<HHI", 284, 3, 1)
-    contents |= {
-        "empty.jpg": b"",
-        "text.jpg": b"Dear Zoe, the roses are out.",
-        "page.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n",
-        "float.tif": saved(np.zeros((3, 3), np.float32), "TIFF"),
-        "planar16.tif": tiff16.replace(planar + b"\1", planar + b"\2"),
-    }
-    paths = {"folder": folder, "missing": folder / "nothing here.jpg"}
-    for name, content in contents.items():
-        paths[name] = folder / name
-        paths[name].write_bytes(content)
-    return paths
+    formats.load_plugins.cache_clear()
 
 
 def test_what_is_no_whole_photo_is_told_in_one_line(tmp_path: Path) -> None:
@@ -729,7 +360,7 @@ def test_what_is_no_whole_photo_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_a_photo_with_too_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     content = saved(noise(30, 40), "PNG")
-    monkeypatch.setattr(images, "MAX_PIXELS", 1199)
+    monkeypatch.setattr(reader, "MAX_PIXELS", 1199)
     with pytest.raises(ImageError, match="megapixels"):
         read_photo(content)
 
@@ -741,7 +372,7 @@ def test_pillows_own_limit_is_neither_met_nor_changed(
     content = saved(noise(30, 40, 3), file_format)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
     with monkeypatch.context() as small_blocks:
-        small_blocks.setattr(images, "_BLOCK_PIXELS", 200)  # cutting has the same limit
+        small_blocks.setattr(reader, "_BLOCK_PIXELS", 200)  # cutting has the same limit
         assert read_photo(content).luma.shape == (30, 40)
     assert Image.MAX_IMAGE_PIXELS == 400
 
@@ -759,14 +390,3 @@ def test_threads_read_at_once_and_leave_the_warnings_as_they_were() -> None:
     assert list(warnings.filters) == before
     for photo, content in zip(together, contents, strict=True):
         np.testing.assert_array_equal(photo.luma, read_photo(content).luma)
-
-
-def test_the_size_is_known_from_the_header_alone(tmp_path: Path) -> None:
-    sizes = {name: images.peek_pixels(path) for name, path in no_photos(tmp_path).items()}
-    assert sizes["cut.jpg"] == sizes["cut16.png"] == sizes["cut.bmp"] == 2500
-    assert all(not sizes[name] for name in ("folder", "missing", "empty.jpg", "text.jpg"))
-
-
-def test_pictures_are_told_by_their_ending() -> None:
-    names = ["a.jpg", "B.JPEG", "c.d.Tiff", "x.heic", ".hidden.jpg", "._a.jpg", "a.txt", "jpg"]
-    assert [name for name in names if images.is_picture(Path(name))] == names[:4]

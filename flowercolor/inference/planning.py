@@ -1,0 +1,236 @@
+"""Coloring files: which photo goes to which file.
+
+Targets are decided on before anything is colored, so that no two photos get the same one and
+no photo is overwritten.
+"""
+
+import glob
+import itertools
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from flowercolor.errors import ImageError, SettingError
+from flowercolor.files import alike, is_file, is_folder, is_there
+from flowercolor.photos.formats import WRITABLE, Header, is_picture, output_format, probe
+from flowercolor.progress import Progress
+
+SUFFIX = "_color"
+FALLBACK_ENDING = ".png"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A photo to color and the file to write.
+
+    Attributes:
+        source: The photo.
+        target: Where its colored version goes.
+        header: What the photo's header says; None of what is no photo, or was not looked at.
+    """
+
+    source: Path
+    target: Path
+    header: Header | None = field(default=None, compare=False)
+
+
+def plan(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    recursive: bool = False,
+    ending: str | None = None,
+    progress: Progress | None = None,
+) -> list[Job]:
+    """The photos meant by files, folders and glob patterns, each with its target.
+
+    A folder stands for the pictures in it, and below it if `recursive`; its tree is kept.
+    Photos whose targets would be one file keep more of their paths, then their old ending,
+    then get a number, in the name. A photo named twice is taken once. Earlier results among the
+    photos, as a pattern finds them, are left out, unless nothing else was named.
+
+    Args:
+        inputs: Files, folders, or patterns where no file has that name; one of them, or several.
+        output: The file to write, for one photo; else a folder, which a slash at the end names
+            in any case. None writes beside the photo, with "_color" in the name, and for a folder
+            into one beside it.
+        recursive: Look into the folders of folders.
+        ending: The ending of all targets, such as ".png"; None keeps each photo's own where
+            it can be written, and takes PNG elsewhere.
+        progress: Told how many earlier results were left out, and of an output folder that was.
+
+    Raises:
+        ImageError: A folder cannot be read.
+        SettingError: One output file was given for several photos, a folder alone as the output
+            of itself, or an ending is of no format that can be written.
+    """
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    if ending is not None:
+        output_format(Path(f"photo{ending}"))
+    may_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
+    output = None if output is None else Path(output)
+    found: dict[Path, _Place] = {}
+    own_output: Path | None = None
+    for given in _expanded(inputs):
+        if is_folder(given):
+            folder = output or _folder_beside(given)
+            if folder.resolve() == given.resolve():
+                own_output = given
+                continue
+            places = [
+                _Place(source, folder, given.resolve(), source.relative_to(given))
+                for source in _pictures_in(given, recursive, without=folder)
+            ]
+        else:
+            name = f"{given.stem}{SUFFIX}{given.suffix}" if output is None else given.name
+            parent = given.parent
+            places = [_Place(given, output or parent, parent.resolve(), Path(name))]
+        for place in places:
+            spot = _spot(place.source)
+            if spot not in found:
+                found[spot] = place._replace(header=probe(place.source))
+
+    if own_output and not found:
+        raise SettingError(f"{own_output}: is its own output folder; choose another output")
+    if own_output and progress:  # the second time that a pattern is given, it finds it too
+        progress.note(f"The output folder is among the photos, left out: {own_output}")
+    if len(found) > 1:
+        photos = {
+            spot: place
+            for spot, place in found.items()
+            if not (place.header and place.header.made_here)
+        }
+        if photos and len(photos) < len(found) and progress:
+            progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
+        found = photos or found
+    in_folder = any(map(is_folder, inputs))
+    one_file = len(found) == 1 and not in_folder
+    if output is not None and not is_folder(output) and may_be_file:
+        if output.suffix and one_file:
+            output_format(output)
+            return [Job(place.source, output, place.header) for place in found.values()]
+        if found and (output.suffix.lower() in WRITABLE or is_there(output)):
+            one = "a folder's photo" if in_folder else "the photo"
+            what = f"{len(found)} photos" if len(found) > 1 else one
+            raise SettingError(
+                f"{output}: is a file or named like one; expected a folder to write {what} into"
+            )
+    return _apart(
+        [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
+    )
+
+
+class _Place(NamedTuple):
+    source: Path
+    folder: Path  # that its target goes into
+    root: Path  # that it was found in
+    name: Path  # its target's, below the folder
+    header: Header | None = None
+
+
+def _folder_beside(given: Path) -> Path:
+    named = given if given.name not in ("", "..") else given.resolve()
+    return named.parent / f"{named.name}{SUFFIX}"
+
+
+def _spot(path: Path) -> Path:
+    """The path in its one full spelling; a link stands for itself."""
+    return path.parent.resolve() / path.name
+
+
+def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
+    for given in inputs:
+        path = Path(given)
+        if is_there(path):
+            yield path
+            continue
+        # The shell has done this already, but for quoted patterns and on Windows. Brackets may be
+        # those of a folder's name.
+        for pattern in (str(given), str(given).replace("[", "[[]")):
+            if matches := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - any root
+                break
+        yield from map(Path, matches or [str(given)])
+
+
+def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
+    """Its pictures, sorted, without what is hidden or lies in the output folder `without`.
+
+    A folder below it that cannot be read is there too, and so is a link that leads nowhere:
+    reading it as a photo says why.
+    """
+    own = without.resolve()
+    found: list[Path] = []
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise ImageError(f"{folder}: cannot be read: {error.strerror}") from error
+        found.append(Path(error.filename))
+
+    for at, folders, names in os.walk(folder, onerror=unreadable):
+        here = Path(at)
+        pictures = [path for name in names if is_picture(path := here / name)]
+        found += [path for path in pictures if is_file(path) or not is_there(path)]
+        folders[:] = [
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and (here / name).resolve() != own
+        ]
+    return sorted(found)
+
+
+def _with_ending(name: Path, ending: str | None) -> Path:
+    if ending is None and name.suffix.lower() in WRITABLE:
+        return name
+    return name.with_suffix(ending or FALLBACK_ENDING)
+
+
+def _apart(places: list[_Place]) -> list[Job]:
+    """The jobs with targets that differ, by more than the case or the coding of their letters.
+
+    Where some would be one file, first the folders that set the inputs apart go into the
+    target's path, then the source's own ending into its name, and last a number.
+    """
+    roots: defaultdict[Path, set[Path]] = defaultdict(set)
+    for place in places:
+        roots[place.folder].add(place.root)
+
+    def with_folder(place: _Place) -> Path:
+        return place.folder / _below_common(place.root, roots[place.folder]) / place.name
+
+    def with_ending(place: _Place) -> Path:
+        target = with_folder(place)
+        return target.with_name(f"{target.stem}{place.source.suffix}{target.suffix}")
+
+    targets = [place.folder / place.name for place in places]
+    for rename in (with_folder, with_ending):
+        count = Counter(map(_letters, targets))
+        targets = [
+            target if count[_letters(target)] == 1 else rename(place)
+            for target, place in zip(targets, places, strict=True)
+        ]
+
+    taken: set[str] = set()
+    jobs = []
+    for target, place in zip(targets, places, strict=True):
+        numbered = (target.with_stem(f"{target.stem}-{number}") for number in itertools.count(2))
+        free = next(
+            path for path in itertools.chain([target], numbered) if _letters(path) not in taken
+        )
+        taken.add(_letters(free))
+        jobs.append(Job(place.source, free, place.header))
+    return jobs
+
+
+def _below_common(root: Path, roots: set[Path]) -> Path:
+    """What sets `root` apart: its path below the folder that holds all `roots`."""
+    try:
+        return root.relative_to(os.path.commonpath(roots))
+    except ValueError:  # they are on several drives of Windows
+        return root.relative_to(root.anchor)
+
+
+def _letters(path: Path) -> str:
+    return alike(_spot(path))

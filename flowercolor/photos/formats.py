@@ -1,0 +1,178 @@
+"""Which formats of photos there are: their endings, their plugins, what their headers say."""
+
+import importlib
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from flowercolor import files
+from flowercolor.errors import SettingError
+from flowercolor.photos.icc import Pixels
+
+# Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
+# photo is worth. HEIF needs the extra `heic`.
+_READABLE = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "HEIF")
+WRITABLE = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".avif": "AVIF",
+}
+SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
+"""The endings that photos have, in lower case."""
+
+# How files of formats begin that Pillow does not know any more where they are damaged: what,
+# and from which byte on.
+BEGINNINGS = (
+    (b"II*\0", 0, "TIFF"),
+    (b"MM\0*", 0, "TIFF"),
+    (b"II+\0", 0, "TIFF"),
+    (b"MM\0+", 0, "TIFF"),
+    (b"WEBP", 8, "WEBP"),
+    (b"ftypavif", 4, "AVIF"),
+    (b"ftypheic", 4, "HEIF"),
+    (b"ftypheix", 4, "HEIF"),
+    (b"ftypmif1", 4, "HEIF"),
+)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name ends like a photo's. Hidden files, such as macOS's `._a.jpg`, do not."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def output_format(path: Path) -> str:
+    """Pillow's name of the format that the ending of `path` stands for, such as "JPEG".
+
+    Raises:
+        SettingError: It stands for none that can be written.
+    """
+    load_plugins()
+    writable = {ending: known for ending, known in WRITABLE.items() if known in Image.SAVE}
+    try:
+        return writable[path.suffix.lower()]
+    except KeyError:
+        raise SettingError(
+            f"{path}: has the ending {path.suffix!r}; expected one that can be written: "
+            f"{', '.join(writable)}"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a photo's file says.
+
+    Attributes:
+        width_px: Its width as stored.
+        height_px: Its height as stored.
+        made_here: The file says that flowercolor colored it. BMP has no room to say so.
+    """
+
+    width_px: int
+    height_px: int
+    made_here: bool
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels it has."""
+        return self.width_px * self.height_px
+
+
+def probe(path: Path) -> Header | None:
+    """The header of a photo's file; None of what is no photo, or is a pipe.
+
+    It opens the file once and decodes no pixels.
+    """
+    if not files.is_file(path):  # a pipe's beginning can be read only once
+        return None
+    try:
+        with quiet_pillow(), Image.open(path, formats=readable()) as image:
+            if image.format == "PNG":  # without EXIF, Pillow decodes it all to look for some
+                software = image.info.get("Software")
+            else:
+                software = None
+                with suppress(Exception):  # which damaged EXIF raises
+                    software = image.getexif().get(ExifTags.Base.Software)
+            return Header(image.width, image.height, str(software).startswith("flowercolor "))
+    except Exception:  # whatever is wrong with it, `read_photo` says it better
+        return None
+
+
+def is_original(path: Path, header: Header | None) -> bool:
+    """Whether a file holds anything that flowercolor did not write, as far as can be known.
+
+    A picture that cannot be read may be somebody's only one. No BMP counts as original.
+
+    Args:
+        path: The file.
+        header: What `probe` says of it.
+    """
+    if path.suffix.lower() == ".bmp" or not files.is_file(path):
+        return False
+    return path.stat().st_size > 0 and not (header and header.made_here)
+
+
+@cache
+def load_plugins() -> None:
+    """Have Pillow know our formats: by itself it knows a few, or loads all of its forty."""
+    for plugin in ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP"):
+        with suppress(ImportError):
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def readable() -> list[str]:
+    """The formats that can be read here, by Pillow's names."""
+    load_plugins()
+    return [known for known in _READABLE if known in Image.OPEN]
+
+
+def tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
+    """What a TIFF's directory says; `default` where it says nothing, or of another format."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.tag_v2.get(tag, default)
+    return default
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow without its warnings and its size limit, both settings of the whole process.
+
+    The lock keeps threads from restoring each other's settings, so what runs in here runs
+    one at a time: the reading of headers, and TIFF.
+    """
+    with _hushing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+_hushing = threading.Lock()
+
+
+def with_depth(pixels: Pixels, depth: Any) -> Pixels:
+    """The pixels as uint8 or uint16, whichever `depth` is."""
+    if pixels.dtype == depth:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * 257
+    return cv2.convertScaleAbs(pixels, alpha=1 / 257).reshape(pixels.shape)

@@ -1,0 +1,160 @@
+"""What a photo says beside its pixels: EXIF and dots per inch, read and written."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from flowercolor.photos.formats import quiet_pillow, tiff_tag
+
+_JPEG_EXIF_BYTES = 65_533  # what a JPEG segment can hold
+
+_KEPT_TAGS = (
+    ExifTags.Base.DocumentName,
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Rating,
+    ExifTags.Base.RatingPercent,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a photo says beside its pixels.
+
+    Attributes:
+        file_format: Pillow's name of the format it came in, such as "JPEG"; "" if unknown.
+        exif: The EXIF block with its "Exif" header, orientation 1, without the embedded
+            thumbnail and without tags that say how the source stored its pixels; b"" if
+            there was none. XMP and IPTC are not kept.
+        dpi: Dots per inch, across and down, of the upright photo.
+    """
+
+    file_format: str = ""
+    exif: bytes = b""
+    dpi: tuple[float, float] | None = None
+
+
+def dpi_of(image: Image.Image, exif: Image.Exif, *, turned: bool) -> tuple[float, float] | None:
+    """Dots per inch, across and down, of the upright photo; None if it does not say.
+
+    Args:
+        image: The photo as Pillow opened it.
+        exif: Its EXIF.
+        turned: Upright, it has the height that the file states as its width.
+    """
+    stated: Any = image.info.get("dpi")
+    # Without JFIF's, Pillow makes 72 of whatever it does not find or like in a JPEG's EXIF.
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
+        stated = None
+    both = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    if image.format == "TIFF" and not all(tiff_tag(image, tag, None) for tag in both):
+        return None  # for which Pillow says 1
+    unit = {2: 1, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2))
+    try:
+        if stated is None and unit:
+            stated = [float(exif[tag]) * unit for tag in both]
+        x, y = (float(number) for number in stated)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if not all(math.isfinite(number) and 1 <= number <= 65535 for number in (x, y)):
+        return None
+    return (y, x) if turned else (x, y)
+
+
+def kept_exif(
+    source: Image.Exif, changes: dict[int, Any] | None = None
+) -> tuple[Image.Exif, bytes]:
+    """What is worth keeping of `source`, with `changes`, and its bytes: b"" if that is nothing."""
+    kept: dict[int, Any] = {tag: source[tag] for tag in _KEPT_TAGS if tag in source}
+    for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if tags := dict(source.get_ifd(ifd)):
+            kept[ifd] = tags
+    if camera := kept.get(ExifTags.IFD.Exif):
+        camera.pop(ExifTags.IFD.Interop, None)  # names a color space too, perhaps AdobeRGB
+        camera[ExifTags.Base.ColorSpace] = 1  # sRGB
+    kept |= changes or {}
+    exif = Image.Exif()
+    if not kept:
+        return exif, b""
+    kept[ExifTags.Base.Orientation] = 1
+    content = _exif_bytes(kept)
+    if content is None:  # Pillow reads some damaged tags that it cannot write
+        kept = _sound(kept)
+        content = _exif_bytes(kept) or b""
+    exif.update(_writable(kept))
+    return exif, content
+
+
+def output_exif(
+    metadata: Metadata, software: str, file_format: str, *, width_px: int, height_px: int
+) -> Image.Exif:
+    """The EXIF of a colored photo of this size: the source's, with what colored it.
+
+    What a JPEG cannot hold is left out of one: the maker's note first, then all of the source's.
+    """
+    changes: dict[int, Any] = {ExifTags.Base.Software: software}
+    if metadata.dpi:
+        changes[ExifTags.Base.XResolution], changes[ExifTags.Base.YResolution] = metadata.dpi
+        changes[ExifTags.Base.ResolutionUnit] = 2  # inch
+    source = Image.Exif()
+    with quiet_pillow():
+        if metadata.exif:
+            source.load(metadata.exif)
+        if camera := source.get_ifd(ExifTags.IFD.Exif):
+            camera[ExifTags.Base.ExifImageWidth] = width_px
+            camera[ExifTags.Base.ExifImageHeight] = height_px
+        exif, content = kept_exif(source, changes)
+        if file_format == "JPEG" and len(content) > _JPEG_EXIF_BYTES:
+            # Mostly the largest by far, and for the camera maker's programs alone.
+            camera.pop(ExifTags.Base.MakerNote, None)
+            exif, content = kept_exif(source, changes)
+            if len(content) > _JPEG_EXIF_BYTES:
+                exif, _ = kept_exif(Image.Exif(), changes)
+    return exif
+
+
+def _exif_bytes(tags: dict[int, Any]) -> bytes | None:
+    """The tags as an EXIF block; None where one of them cannot be written."""
+    exif = Image.Exif()
+    try:
+        exif.update(_writable(tags))
+        return exif.tobytes()
+    except Exception:  # ValueError, struct.error, TypeError and more
+        return None
+
+
+def _sound(tags: dict[int, Any]) -> dict[int, Any]:
+    """Those of the tags that can be written, of a directory of tags likewise."""
+    sound: dict[int, Any] = {}
+    for tag, value in tags.items():
+        if isinstance(value, dict):
+            items = {k: v for k, v in value.items() if _exif_bytes({tag: {k: v}}) is not None}
+            sound |= {tag: items} if items else {}
+        elif _exif_bytes({tag: value}) is not None:
+            sound[tag] = value
+    return sound
+
+
+def _writable(value: Any) -> Any:
+    """Text as the bytes that Pillow read it from: it would write "?" for all but ASCII."""
+    if isinstance(value, dict):
+        return {tag: _writable(item) for tag, item in value.items()}
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("latin-1", "replace")
+    return value
