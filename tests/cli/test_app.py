@@ -275,6 +275,28 @@ def test_help_names_every_command() -> None:
             assert re.search(rf"\b{command}\b", text)
 
 
+def test_the_options_of_train_fit_a_small_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In groups, with whole words: in 80 columns Rich would cut a long one, or break it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = plain(succeed("train", "--help").stdout)
+    assert len(text.splitlines()) <= 150
+    assert "…" not in text
+    assert re.findall(r"╭─ (\w+) ─", text) == [
+        "Options",
+        "Data",
+        "Network",
+        "Losses",
+        "Schedule",
+        "Run",
+    ]
+    words = set(re.findall(r"[\w.'\[\]-]+", text))
+    for parameter in get_command(app).commands["train"].params:  # type: ignore[attr-defined]
+        said = re.sub(r"\[/?dim\]|\\", "", parameter.help)
+        names = [*parameter.opts, *parameter.secondary_opts, parameter.metavar or "", said]
+        missing = set(re.findall(r"[\w.'\[\]-]+", " ".join(names))) - words
+        assert not missing, parameter.name
+
+
 def test_every_option_is_explained() -> None:
     group: Any = get_command(app)
     assert set(group.commands) == set(COMMANDS)
