@@ -96,8 +96,8 @@ def test_every_room_on_a_floor_is_there() -> None:
 def test_the_package_lists_what_it_offers() -> None:
     assert dir(flowercolor) == sorted(flowercolor.__all__)
     assert {*flowercolor._HOMES, "__version__"} == set(flowercolor.__all__)
-    with pytest.raises(AttributeError, match="module 'flowercolor' has no attribute 'color'"):
-        flowercolor.color  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'flowercolor' has no attribute 'tint'"):
+        flowercolor.tint  # noqa: B018
 
 
 @pytest.mark.parametrize("name", ["flowercolor", "flowercolor.cli.app"])

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import flowercolor
-from flowercolor import checkpoint, paths
+from flowercolor import paths, runs
 from flowercolor.checkpoint import CheckpointInfo, load_generator, save_checkpoint
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -295,7 +295,7 @@ def test_the_newest_run_goes_before_the_bundled_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled = save_generator(tmp_path / "bundled.safetensors", 1)
-    monkeypatch.setattr(checkpoint, "bundled_checkpoint", lambda: bundled)
+    monkeypatch.setattr(runs, "bundled_checkpoint", lambda: bundled)
     image = photo((33, 50))
 
     def colored(checkpoint: str | Path | None = None) -> bytes:
