@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import flowercolor
-from flowercolor import paths, runs
+from flowercolor import checkpoint, paths, runs
 from flowercolor.checkpoint import CheckpointInfo, load_generator, save_checkpoint
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
