@@ -1,14 +1,19 @@
-"""Weights on disk: files that say what they are, and the state that a run goes on from.
+"""Checkpoints: weights on disk that say what they are, and the state a run is resumed from.
 
-A checkpoint is one safetensors file. Its tensors are named `generator.…` and, where training
-is to go on from it, `discriminator.…`, `optimizer_g.…`, `optimizer_d.…`, `totals`, where
-`generator.…` is a running average, `live.…`, the weights that learn, and where classes are told,
-`classifier.…`. A dial has a second generator, of which `vivid.…` holds what differs from the
-first: the two are the ends between which `load_generator` interpolates. The header holds one
-JSON text, the `CheckpointInfo`. Nothing is unpickled.
+A checkpoint is one safetensors file. Its header holds one JSON text, the `CheckpointInfo`. Its
+tensors, by prefix:
+
+    generator.      the generator that is used
+    vivid.          with a vividness scale: of a second generator, the tensors that differ from
+                    the first; `load_generator` interpolates between the two
+    live.           to resume: the weights that learn, where `generator.` is their running average
+    discriminator.  classifier.  optimizer_g.  optimizer_d.  totals     to resume
+
+Nothing is unpickled.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -30,6 +35,8 @@ VIVID = "vivid."
 
 _FORMAT = 1
 _HEADER_KEY = "flowercolor"
+_FORMER_KEYS = frozenset({"knows_validation"})
+"""Of the header; older versions wrote them, and nothing reads them any more."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +49,19 @@ class CheckpointInfo:
         step: Steps done of the epoch after those.
         test_l1: Mean L1 on the test split at the last full epoch; None before the first.
         best_l1: The same at the best epoch up to here.
-        data: Of what it learned: `name`, `fingerprint`, `train_photos`, `test_photos`,
+        data: The training data: `name`, `fingerprint`, `train_photos`, `test_photos`,
             `photos_crc32`, of which photos in which order, `left_out` and, where classes were
-            told, `classes_crc32`.
+            learned, `classes_crc32`.
         note: What else a reader should know, such as what the run began with.
         created: When its run began, ISO 8601 in UTC.
         version: The version of flowercolor that wrote it.
-        vividness: Of a dial, what it stands at where nobody says otherwise; else None.
-        best_score: What that epoch was chosen by, the lower the better; see
+        vividness: The default on its vividness scale, 0 to 1; None where it has none.
+        best_score: What the best epoch was chosen by, the lower the better; see
             `TrainConfig.criterion`.
         best_epoch: Which it was.
-        knows_validation: Whether it has learned from the validation part of its data, or those
-            have that it comes from; so where an older file does not tell and its run kept none.
+
+    Raises:
+        SettingError: A value is of another type or out of its range.
     """
 
     config: TrainConfig
@@ -68,7 +76,27 @@ class CheckpointInfo:
     vividness: float | None = None
     best_score: float | None = None
     best_epoch: int = 0
-    knows_validation: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epoch", "step", "best_epoch"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise SettingError(f"{name} is {value!r}; expected a whole number of 0 or more")
+        for name, highest in (
+            ("test_l1", math.inf),
+            ("best_l1", math.inf),
+            ("best_score", math.inf),
+            ("vividness", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value <= highest):
+                expected = "0 or more" if highest == math.inf else f"0 to {highest}"
+                raise SettingError(f"{name} is {value!r}; expected {expected}, or none")
+        for name in ("note", "created", "version"):
+            if not isinstance(getattr(self, name), str):
+                raise SettingError(f"{name} is {getattr(self, name)!r}; expected a text")
+        if not isinstance(self.data, Mapping):
+            raise SettingError(f"data is {self.data!r}; expected names with values")
 
     def to_json(self) -> str:
         """The text that goes into the file's header."""
@@ -79,17 +107,26 @@ class CheckpointInfo:
         """The info that `to_json` gave.
 
         Raises:
-            ValueError: The text is of another format or version; the message says how.
+            ValueError: The text is of another format or version, or a value is out of its range;
+                the message says how.
         """
         try:
             values = json.loads(text)
             found = values.pop("format", None)
             if found != _FORMAT:
                 raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
-            config = TrainConfig.from_dict(values["config"])
-            return cls(**{"knows_validation": not config.validation, **values, "config": config})
+            config = TrainConfig.from_dict(values.pop("config"))
+            values = {name: value for name, value in values.items() if name not in _FORMER_KEYS}
+            return cls(config, **values)
+        except RecursionError:
+            raise ValueError("its header is nested beyond all measure") from None
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"its header is incomplete: {error}") from error
+            raise ValueError(f"its header is incomplete: {one_line(error)}") from error
+
+
+def _is_number(value: object) -> bool:
+    """Whether JSON gave a finite number; True is not one."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def save_checkpoint(
@@ -108,7 +145,7 @@ def save_checkpoint(
         StorageError: The disk is full or writing is not allowed; an older file is untouched.
     """
     flat = {
-        name: (_halved(tensor) if half and tensor.is_floating_point() else tensor)
+        name: (_to_half(tensor) if half and tensor.is_floating_point() else tensor)
         .detach()
         .contiguous()  # before it leaves a GPU, which does that faster
         .cpu()
@@ -120,11 +157,11 @@ def save_checkpoint(
         temporary.write_bytes(content)
 
 
-def _halved(tensor: Tensor) -> Tensor:
-    # Its range ends at 65,504. Variances of batch norm go beyond it where the discriminator's
+def _to_half(tensor: Tensor) -> Tensor:
+    # Half precision ends at 65,504. Variances of batch norm go beyond it where the discriminator's
     # gradient reaches the generator; infinite ones would blot their channels out.
-    halved = tensor.half()
-    return halved if torch.equal(halved.isfinite(), tensor.isfinite()) else tensor
+    half = tensor.half()
+    return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
 
 
 def read_info(path: Path) -> CheckpointInfo:
@@ -153,53 +190,59 @@ def load_generator(
     Args:
         path: The checkpoint.
         device: Where to.
-        vividness: Of a dial, where between its ends: 0 is the safe one, 1 the vivid one. In
-            between all weights are interpolated, batch norm's statistics too (Wang et al. 2018,
-            section 3.4). None means the file's own default.
+        vividness: On the vividness scale, 0 for the safe end to 1 for the vivid one; None means
+            the file's own default. In between all weights are interpolated, batch norm's
+            statistics too (Wang et al. 2018, section 3.4).
 
     Raises:
-        CheckpointError: There is no such file, it is not a whole checkpoint of ours, or a
-            vividness is given and it is no dial.
+        CheckpointError: There is no such file, it is not a whole checkpoint of ours, its weights
+            are not those of a trained network, or a vividness is given and it has no scale.
         SettingError: The vividness is not within 0 to 1.
     """
     if vividness is not None:
         _check_vividness(vividness)
     info, tensors = _read(path, prefixes=("generator.", VIVID))
-    # A sum tells of one such number among many, seven times as fast as looking at each.
-    if not all(value.sum(dtype=torch.float32).isfinite() for value in tensors.values()):
-        raise CheckpointError(
-            f"{path}: holds weights that are no finite numbers; expected those of a network that "
-            "has learned: use another checkpoint"
-        )
     tensors = {
         name: value.float() if value.is_floating_point() else value
         for name, value in tensors.items()
     }
+    _check_weights(path, tensors)
     if info.vividness is not None:
-        _turn(tensors, info.vividness if vividness is None else vividness)
+        _interpolate(tensors, info.vividness if vividness is None else vividness)
     elif vividness is not None:
         raise CheckpointError(
-            f"{path}: holds one network and no dial, so no vividness can be chosen; leave it out, "
-            "or join two checkpoints with `flowercolor join`"
+            f"{path}: holds one network and no vividness scale; leave the vividness out, or join "
+            "two checkpoints with `flowercolor join`"
         )
-    with torch.device("meta"):  # first weights at random would take longer than all the rest
+    with torch.device("meta"):  # random initial weights would take longer than all the rest
         generator = UNet(info.config.network)
     load_into(generator, tensors, "generator.", path, assign=True)
     return generator.to(device).to(memory_format=torch.channels_last).eval(), info
 
 
-def _turn(tensors: dict[str, Tensor], vividness: float) -> None:
-    """Bring the generator of a dial to where between its ends it is to stand.
+def _check_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose pictures would come out black, and nothing would say so."""
+    # A sum tells of one such number among many, seven times as fast as looking at each.
+    if not all(value.sum(dtype=torch.float32).isfinite() for value in tensors.values()):
+        found = "weights that are no finite numbers"
+    elif any((value < 0).any() for name, value in tensors.items() if name.endswith("running_var")):
+        found = "variances below 0"
+    else:
+        return
+    raise CheckpointError(
+        f"{path}: holds {found}; expected those of a trained network: use another checkpoint"
+    )
 
-    Of the vivid end there is what differs from the safe one; the rest the two share.
-    """
-    for name in [name for name in tensors if name.startswith(VIVID)]:
-        own = "generator." + name.removeprefix(VIVID)
-        safe, vivid = tensors.get(own), tensors[name]
+
+def _interpolate(tensors: dict[str, Tensor], vividness: float) -> None:
+    """Replace the generator by the one at this place between it, 0, and the vivid one, 1."""
+    for vivid_name in [name for name in tensors if name.startswith(VIVID)]:
+        name = "generator." + vivid_name.removeprefix(VIVID)
+        safe, vivid = tensors.get(name), tensors[vivid_name]
         if safe is None or safe.shape != vivid.shape:
-            tensors[own] = vivid  # which does not fit the network
+            tensors[name] = vivid  # which does not fit the network
         elif safe.is_floating_point():
-            tensors[own] = safe.lerp(vivid, vividness)
+            tensors[name] = safe.lerp(vivid, vividness)
 
 
 def _check_vividness(vividness: float) -> None:
@@ -207,16 +250,17 @@ def _check_vividness(vividness: float) -> None:
         raise SettingError(f"vividness is {vividness}; expected 0 to 1")
 
 
-def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: str = "") -> None:
-    """Write two generators as the ends of one dial, in half precision, what they share once.
+def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note: str = "") -> None:
+    """Write two generators as the ends of a vividness scale, in half precision.
 
-    They must have learned from one parent, or nothing useful lies between them.
+    They must have learned from one parent, or nothing useful lies between them. What they share
+    is stored once.
 
     Args:
-        safe: The checkpoint that vividness 0 gives; a dial as it stands.
+        safe: The checkpoint that vividness 0 gives; with a scale already, its default.
         vivid: The checkpoint that vividness 1 gives; likewise.
-        dial: The file to write; a new one.
-        vividness: Where the dial stands where nobody says otherwise.
+        output: The file to write; a new one.
+        vividness: The default on the scale.
         note: What else a reader of the file should know.
 
     Raises:
@@ -225,30 +269,31 @@ def join(safe: Path, vivid: Path, dial: Path, *, vividness: float = 0.5, note: s
         StorageError: The file cannot be written.
     """
     _check_vividness(vividness)
-    if is_there(dial):
-        raise SettingError(f"{dial}: is there already; expected the name of a new file")
-    (one, info), (other, other_info) = load_generator(safe), load_generator(vivid)
-    if info.config.network != other_info.config.network:
+    if is_there(output):
+        raise SettingError(f"{output}: is there already; expected the name of a new file")
+    safe_generator, info = load_generator(safe)
+    vivid_generator, vivid_info = load_generator(vivid)
+    if info.config.network != vivid_info.config.network:
         raise CheckpointError(
-            f"{vivid}: holds another kind of network than {safe}; a dial needs two of one kind, "
-            "that learned from one parent"
+            f"{vivid}: holds another kind of network than {safe}; a vividness scale needs two of "
+            "one kind, that learned from one parent"
         )
     if info.vividness is not None:  # its score is that of its own safe end, and this another
         info = replace(info, test_l1=None, best_l1=None, best_score=None)
     joined = replace(
         info,
         vividness=vividness,
-        knows_validation=info.knows_validation or other_info.knows_validation,
-        note=note or f"{safe} and {vivid} as a dial",
+        note=note or f"{safe} and {vivid} as the ends of a vividness scale",
         version=__version__,
     )
-    safe_named = named(one, VIVID)
-    own = {
+    safe_weights = named(safe_generator, VIVID)
+    differing = {
         name: value
-        for name, value in named(other, VIVID).items()
-        if not torch.equal(value, safe_named[name])
+        for name, value in named(vivid_generator, VIVID).items()
+        if not torch.equal(value, safe_weights[name])
     }
-    save_checkpoint(dial, joined, {**named(one, "generator."), **own}, half=True)
+    tensors = {**named(safe_generator, "generator."), **differing}
+    save_checkpoint(output, joined, tensors, half=True)
 
 
 def named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
@@ -266,14 +311,14 @@ def load_into(
 ) -> None:
     """Load the tensors under `prefix` into `module`; every name and shape must fit.
 
-    With `assign` they take the place of the module's own, which then need not be there.
+    With `assign` they take the place of the module's tensors, which may be on the meta device.
 
     Raises:
         CheckpointError: They do not fit; `path` is named as where they came from.
     """
-    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
-        module.load_state_dict(own, assign=assign)
+        module.load_state_dict(state, assign=assign)
     except RuntimeError as error:
         what = str(error).splitlines()[-1].strip()
         raise CheckpointError(
@@ -306,6 +351,6 @@ def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[s
             f"{path}: not a whole safetensors file ({error}); expected a checkpoint that "
             "`flowercolor train` wrote"
         ) from error
-    except (ValueError, SettingError) as error:
-        raise CheckpointError(f"{path}: {error}; train or download it again") from error
+    except ValueError as error:  # SettingError is one
+        raise CheckpointError(f"{path}: {one_line(error)}; train or download it again") from error
     return info, tensors

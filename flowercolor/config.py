@@ -27,6 +27,9 @@ STRIDE = 16
 RENDER_SIZE_PX = 128
 """At how many pixels squared the network sees a photo where nobody says otherwise."""
 
+MAX_BASE_CHANNELS = 4096
+"""128 GB of weights; beyond what torch counts sizes in, a header could ask for anything."""
+
 MAX_STRENGTH = 1.5
 MAX_VARIANTS = 12
 
@@ -70,6 +73,10 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _whole("base_channels", self.base_channels, 1)
+        if self.base_channels > MAX_BASE_CHANNELS:
+            raise SettingError(
+                f"base_channels is {self.base_channels}; expected {MAX_BASE_CHANNELS} or less"
+            )
         one_of("output", self.output, Output)
         one_of("encoder", self.encoder, Encoder)
 
@@ -205,6 +212,9 @@ class TrainConfig:
             raise SettingError(f"degrade is {self.degrade}; expected 0 to 1")
         if not 0 <= self.ema < 1:
             raise SettingError(f"ema is {self.ema}; expected 0 or more and less than 1")
+        for name in ("flip", "freeze_deep", "validation"):
+            if type(getattr(self, name)) is not bool:
+                raise SettingError(f"{name} is {getattr(self, name)!r}; expected true or false")
         one_of("lr_decay", self.lr_decay, LrDecay)
         one_of("criterion", self.criterion, Criterion)
         if self.size_px % STRIDE:
@@ -287,7 +297,7 @@ def settings() -> list[Setting]:
 
 
 def _whole(name: str, value: int, bound: int) -> None:
-    if not isinstance(value, int):
+    if type(value) is not int:
         raise SettingError(f"{name} is {value}; expected a whole number")
     _at_least(name, value, bound)
 

@@ -1,8 +1,6 @@
-import contextlib
 import errno
-import hashlib
-import importlib.resources
 import json
+import math
 import os
 import pickle
 from dataclasses import replace
@@ -14,7 +12,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from flowercolor import paths
 from flowercolor.checkpoint import (
     CheckpointInfo,
     join,
@@ -29,7 +26,10 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.evaluation.scoring import generate
 from flowercolor.networks.unet import UNet
-from flowercolor.runs import BEST, LAST, find_checkpoint, find_run, list_runs, name_of
+from flowercolor.runs import find_checkpoint
+
+SCALELESS: tuple[Any, ...] = (math.nan, math.inf, 7, -1, "vivid", True, [])
+"""What is no place on a vividness scale."""
 
 CONFIG = TrainConfig(NetworkConfig(2, "chroma"), epochs=7, size_px=32)
 INFO = CheckpointInfo(CONFIG, 3, 5, 0.08, 0.07, {"name": "flowers.tgz", "train_photos": 10})
@@ -121,10 +121,10 @@ def test_what_half_precision_cannot_hold_is_stored_whole(tmp_path: Path) -> None
     tensors = weights()
     large = next(name for name in tensors if name.endswith("running_var"))
     tensors[large] = torch.full_like(tensors[large], 1e6)
-    one, dial = tmp_path / "one.safetensors", tmp_path / "dial.safetensors"
+    one, joined = tmp_path / "one.safetensors", tmp_path / "joined.safetensors"
     save_checkpoint(one, INFO, tensors)
-    join(one, one, dial)
-    stored = load_tensors(dial)[1]
+    join(one, one, joined)
+    stored = load_tensors(joined)[1]
     assert torch.equal(stored[large], tensors[large])
     assert stored["generator.head.weight"].dtype == torch.float16
 
@@ -138,11 +138,12 @@ def test_a_checkpoint_of_an_older_version_is_read(tmp_path: Path) -> None:
         TrainConfig(NetworkConfig(output="chroma")),
         created=info.created,
         version="0.0.1",
-        knows_validation=True,  # that run kept no validation part
     )
-    header["config"] = {"validation": True}
-    write_foreign(tmp_path / "b", header)
-    assert not read_info(tmp_path / "b").knows_validation
+
+
+def test_what_older_versions_said_beside_is_passed_over(path: Path) -> None:
+    write_foreign(path, {**json.loads(INFO.to_json()), "knows_validation": True})
+    assert read_info(path) == INFO
 
 
 # What is refused
@@ -158,52 +159,41 @@ def ends(tmp_path: Path) -> tuple[Path, Path]:
     return safe, vivid
 
 
-def test_a_dial_goes_from_one_end_to_the_other(ends: tuple[Path, Path], tmp_path: Path) -> None:
-    dial = tmp_path / "dial.safetensors"
-    join(*ends, dial, vividness=0.25, note="two ends")
+def test_a_vividness_scale_goes_from_one_end_to_the_other(
+    ends: tuple[Path, Path], tmp_path: Path
+) -> None:
+    joined = tmp_path / "joined.safetensors"
+    join(*ends, joined, vividness=0.25, note="two ends")
     safe = load_generator(ends[0])[0].state_dict()
     for vividness, moved in ((0.0, 0.0), (0.75, 0.75), (1.0, 1.0), (None, 0.25)):
-        generator, info = load_generator(dial, vividness=vividness)
+        generator, info = load_generator(joined, vividness=vividness)
         assert (info.vividness, info.note, info.test_l1) == (0.25, "two ends", INFO.test_l1)
         for name, value in generator.state_dict().items():
             if value.is_floating_point():
                 torch.testing.assert_close(value, safe[name] + moved, atol=2e-3, rtol=0)
-    assert dial.stat().st_size < 0.6 * sum(end.stat().st_size for end in ends)
+    assert joined.stat().st_size < 0.6 * sum(end.stat().st_size for end in ends)
 
 
-@pytest.mark.parametrize("knows", [(False, False), (True, False), (False, True)])
-def test_a_dial_knows_the_validation_part_where_one_end_does(
-    tmp_path: Path, knows: tuple[bool, bool]
-) -> None:
-    safe, vivid = tmp_path / "safe.safetensors", tmp_path / "vivid.safetensors"
-    for end, knowing in zip((safe, vivid), knows, strict=True):
-        save_checkpoint(end, replace(INFO, knows_validation=knowing), weights())
-    join(safe, vivid, tmp_path / "dial.safetensors")
-    assert read_info(tmp_path / "dial.safetensors").knows_validation == any(knows)
-
-
-def test_a_dial_as_the_end_of_another_brings_no_score(
+def test_a_scale_as_the_end_of_another_brings_no_score(
     ends: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Its own is that of its safe end, and where it stands is elsewhere."""
-    join(*ends, tmp_path / "dial.safetensors")
-    for safe, score in ((ends[0], INFO.best_l1), (tmp_path / "dial.safetensors", None)):
+    join(*ends, tmp_path / "joined.safetensors")
+    for safe, score in ((ends[0], INFO.best_l1), (tmp_path / "joined.safetensors", None)):
         joined = tmp_path / f"{safe.stem} joined.safetensors"
         join(safe, ends[1], joined)
         assert read_info(joined).best_l1 == score
 
 
-def test_what_the_ends_share_stands_in_the_dial_once(
-    ends: tuple[Path, Path], tmp_path: Path
-) -> None:
-    alike, dial = tmp_path / "alike.safetensors", tmp_path / "dial.safetensors"
+def test_what_the_ends_share_is_stored_once(ends: tuple[Path, Path], tmp_path: Path) -> None:
+    alike, joined = tmp_path / "alike.safetensors", tmp_path / "joined.safetensors"
     tensors = weights()
     save_checkpoint(alike, INFO, {**tensors, "generator.head.bias": torch.tensor([0.5, 0.25])})
-    join(ends[0], alike, dial)
-    stored = load_tensors(dial)[1]
+    join(ends[0], alike, joined)
+    stored = load_tensors(joined)[1]
     assert {name for name in stored if name.startswith("vivid.")} == {"vivid.head.bias"}
     for vividness in (0.0, 0.5, 1.0):
-        generator, _ = load_generator(dial, vividness=vividness)
+        generator, _ = load_generator(joined, vividness=vividness)
         for name, value in generator.state_dict().items():
             start = tensors[f"generator.{name}"]
             end = torch.tensor([0.5, 0.25]) if name == "head.bias" else start
@@ -218,8 +208,8 @@ def test_an_end_that_does_not_fit_the_network_is_refused(
     path: Path, name: str, value: Tensor
 ) -> None:
     """One bias in place of two could be spread over both."""
-    dial = replace(INFO, vividness=0.5)
-    save_checkpoint(path, dial, {**weights(), f"vivid.{name}": value})
+    joined = replace(INFO, vividness=0.5)
+    save_checkpoint(path, joined, {**weights(), f"vivid.{name}": value})
     with pytest.raises(CheckpointError, match=rf"do not fit the network .*{name}"):
         load_generator(path)
 
@@ -232,8 +222,18 @@ def test_weights_that_are_no_numbers_are_refused(path: Path, value: float) -> No
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_a_vividness_without_a_dial_is_refused(path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds one network and no dial") as caught:
+def test_variances_below_0_are_refused(path: Path) -> None:
+    """Their roots are no numbers, and every pixel would come out black."""
+    tensors = weights()
+    name = next(name for name in tensors if name.endswith("running_var"))
+    save_checkpoint(path, INFO, {**tensors, name: -tensors[name]})
+    with pytest.raises(CheckpointError, match="holds variances below 0") as caught:
+        load_generator(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_vividness_without_a_scale_is_refused(path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds one network and no vividness scale") as caught:
         load_generator(path, vividness=0.5)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
@@ -246,16 +246,16 @@ def test_a_vividness_out_of_range_is_refused(
     with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
         load_generator(ends[0], vividness=vividness)
     with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
-        join(*ends, tmp_path / "dial.safetensors", vividness=vividness)
-    assert not (tmp_path / "dial.safetensors").exists()
+        join(*ends, tmp_path / "joined.safetensors", vividness=vividness)
+    assert not (tmp_path / "joined.safetensors").exists()
 
 
-def test_two_kinds_of_network_make_no_dial(ends: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_kinds_of_network_make_no_scale(ends: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     config = replace(CONFIG, network=NetworkConfig(3))
     save_checkpoint(other, replace(INFO, config=config), weights(config.network))
     with pytest.raises(CheckpointError, match="holds another kind of network than") as caught:
-        join(ends[0], other, tmp_path / "dial.safetensors")
+        join(ends[0], other, tmp_path / "joined.safetensors")
     assert "\n" not in str(caught.value)
 
 
@@ -315,6 +315,30 @@ def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | No
         ({"format": 1, "config": {"color": 1}}, "unknown settings color; another version"),
         ({"format": 1, "config": {"network": {"color": 1}}}, "unknown settings color"),
         ({"format": 1, "config": {"size_px": 100}}, "size_px is 100; expected a multiple"),
+        ({"format": 1, "config": {"validation": 1}}, "validation is 1; expected true or false"),
+        ({"format": 1, "config": {"epochs": True}}, "epochs is True; expected a whole number"),
+        ({"format": 1, "config": {"network": {"base_channels": 10**18}}}, "expected 4096 or less"),
+        *(
+            ({"format": 1, "config": {}, "vividness": value}, r"vividness is .*; expected 0 to 1")
+            for value in SCALELESS
+        ),
+        *(
+            ({"format": 1, "config": {}, name: value}, f"{name} is ")
+            for name, value in {
+                "epoch": 1.5,
+                "step": -1,
+                "best_epoch": "first",
+                "test_l1": math.nan,
+                "best_l1": "low",
+                "best_score": -1,
+                "note": 5,
+                "created": None,
+                "version": {},
+                "data": [],
+            }.items()
+        ),
+        ("[" * 100_000, "its header is nested beyond all measure"),
+        ('{"format": ' + "1" * 5_000 + "}", "Exceeds the limit"),
         ([], "its header is incomplete"),
         ("5", "its header is incomplete"),
         ("{", "Expecting"),
@@ -366,135 +390,12 @@ def test_a_disk_that_takes_no_more_leaves_the_old_checkpoint(
     assert list(path.parent.iterdir()) == [path]
 
 
-# Finding
-
-
-def add_run(name: str, *files: str, age_s: int = 0) -> Path:
-    """A run's folder with these checkpoints, which need not be whole to be found."""
-    folder = paths.runs_dir() / name
-    folder.mkdir(parents=True)
-    for file in files:
-        (folder / file).touch()
-        written_s = 1_700_000_000 - age_s
-        os.utime(folder / file, (written_s, written_s))
-    return folder
-
-
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell")
 def test_a_checkpoint_that_was_read_is_in_use_no_more(path: Path) -> None:
     """Windows would let nobody replace it, such as a run that goes on."""
     generator, _ = load_generator(path)
     assert path.name not in Path("/proc/self/maps").read_text()
     del generator
-
-
-@pytest.fixture
-def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The package with weights in it."""
-    path = tmp_path / "package" / "weights" / "bundled.safetensors"
-    path.parent.mkdir(parents=True)
-    path.touch()
-    path.with_suffix(".sha256").write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
-    monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path / "package")
-    return path
-
-
-def test_runs_are_listed_newest_first() -> None:
-    assert list_runs() == []
-    old = add_run("m", LAST, BEST, age_s=50)
-    new = add_run("z", BEST, age_s=1)
-    middle = add_run("a", LAST, age_s=9)
-    add_run("empty")
-    assert list_runs() == [new, middle, old]
-
-
-def test_what_else_lies_in_a_run_does_not_count(tmp_path: Path) -> None:
-    """Neither a link that leads nowhere nor weights that were put there later."""
-    old = add_run("old", BEST, age_s=50)
-    add_run("new", BEST)
-    (old / "gone.safetensors").symlink_to(tmp_path / "nowhere")
-    (old / "mine.safetensors").touch()
-    assert [run.name for run in list_runs()] == ["new", "old"]
-
-
-def test_the_newest_runs_best_is_meant_when_nothing_is_said(bundled: Path) -> None:
-    assert find_checkpoint() == bundled
-    add_run("old", LAST, BEST, age_s=50)
-    new = add_run("new", LAST, BEST, age_s=1)
-    assert find_checkpoint() == new / BEST
-    begun = add_run("begun", LAST)
-    assert find_checkpoint() == begun / LAST
-
-
-def test_a_checkpoint_is_found_by_what_a_person_calls_it(bundled: Path, tmp_path: Path) -> None:
-    run = add_run("mine", LAST, BEST)
-    file = tmp_path / "weights.safetensors"
-    file.touch()
-    assert find_checkpoint("bundled") == bundled
-    assert find_checkpoint("mine") == run / BEST
-    assert find_checkpoint(str(run)) == run / BEST
-    assert find_checkpoint(str(run / LAST)) == run / LAST
-    assert find_checkpoint(str(file)) == file
-
-
-def test_a_checkpoint_is_called_what_it_is_found_by(bundled: Path, tmp_path: Path) -> None:
-    run = add_run("mine", LAST, BEST)
-    assert name_of(bundled) == "bundled"
-    assert name_of(run / BEST) == name_of(run / LAST) == "mine"
-    with contextlib.chdir(run):
-        assert name_of(Path(BEST)) == "mine"
-    assert name_of(tmp_path / "roses.safetensors") == "roses"
-
-
-def test_an_unknown_checkpoint_is_refused_with_what_there_is() -> None:
-    add_run("mine", BEST)
-    with pytest.raises(CheckpointError, match=r"^his: no such checkpoint; .*: bundled, mine$"):
-        find_checkpoint("his")
-
-
-def test_a_package_without_weights_says_so(bundled: Path) -> None:
-    bundled.unlink()
-    for spec in (None, "bundled"):
-        with pytest.raises(CheckpointError, match="the bundled weights are missing; install"):
-            find_checkpoint(spec)
-
-
-def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> None:
-    add_run("old", LAST, age_s=50)
-    run = add_run("mine", LAST, BEST)
-    assert find_run("mine") == run
-    assert find_run(str(run)) == run
-    assert find_run("last") == run
-    add_run("without a way to go on", BEST)
-    assert find_run("last") == run
-
-
-def test_an_unknown_run_is_refused_with_what_there_is() -> None:
-    with pytest.raises(CheckpointError, match="no runs there yet; `flowercolor train` makes one"):
-        find_run("last")
-    with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: none$"):
-        find_run("his")
-    add_run("mine", LAST)
-    add_run("without a way to go on", BEST)
-    with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
-        find_run("his")
-
-
-def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
-    bundled.write_bytes(b"other")
-    with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
-        find_checkpoint()
-
-
-@pytest.mark.parametrize("checksum", [None, "", "nothing"])
-def test_bundled_weights_without_their_checksum_are_refused(
-    bundled: Path, checksum: str | None
-) -> None:
-    bundled.with_suffix(".sha256").unlink()
-    if checksum is not None:
-        bundled.with_suffix(".sha256").write_text(checksum)
-    with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
-        find_checkpoint()
 
 
 def test_the_bundled_weights_are_there_and_within_20_mb() -> None:

@@ -254,11 +254,8 @@ def _known_already(
     """A line for each checkpoint that may know the photos it is judged on."""
     for name, info in infos.items():
         same = info.data.get("fingerprint") == fingerprint
-        if validation and same and info.knows_validation:
-            yield (
-                f"{name}, or what it comes from, has learned from the validation part; it may know "
-                "it by heart."
-            )
+        if validation and same and not info.config.validation:
+            yield f"{name} has learned from the validation part; it may know it by heart."
         elif whole and same:
             yield f"{name} learned from these very photos; it may know them by heart."
         elif info.data and not (whole or same):

@@ -158,7 +158,6 @@ def train(
             **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
         },
         note=_beginning(config, start_from),
-        knows_validation=_knows_validation(config, train_set.photos.fingerprint, start_from),
     )
     check_alike(json.dumps({**info.data, "name": ""}), train_set.photos.source)
     engine = GAN(config, target, precision, compiled, count)
@@ -202,7 +201,7 @@ def train(
 
     train_set, test_set = to_device(target, train_set, test_set)
     samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
-    if config.validation and info.knows_validation:
+    if config.validation and start_from and _knows_photos(start_from, info):
         progress.note(
             "What this run began with has learned from the validation part: the test score, which "
             "is taken there, will be too good"
@@ -336,11 +335,11 @@ def _beginning(config: TrainConfig, start_from: Path | None) -> str:
     return ""
 
 
-def _knows_validation(config: TrainConfig, fingerprint: str, start_from: Path | None) -> bool:
-    if not (config.validation and start_from):
-        return not config.validation
+def _knows_photos(start_from: Path, info: CheckpointInfo) -> bool:
+    """Whether what the run begins with has learned from the validation part of the same photos."""
     parent = read_info(start_from)
-    return parent.data.get("fingerprint") == fingerprint and parent.knows_validation
+    same = parent.data.get("fingerprint") == info.data["fingerprint"]
+    return same and not parent.config.validation
 
 
 def _check_photos(config: TrainConfig, train_set: FlowerDataset, test_set: FlowerDataset) -> None:

@@ -287,7 +287,7 @@ def test_the_dial_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
     assert abs(vivid - colored(ends[1])).max() <= 3
     assert np.array_equal(colored(dial), middle)
     assert min(abs(middle - safe).mean(), abs(middle - vivid).mean()) > 1
-    with pytest.raises(CheckpointError, match="no dial"):
+    with pytest.raises(CheckpointError, match="no vividness scale"):
         colored(ends[0], 0.5)
 
 

@@ -281,25 +281,35 @@ def test_a_run_does_not_lie_among_the_photos_that_it_learns_from(tmp_path: Path)
     assert go(changed(epochs=1), sets, tmp_path / "garden run").finished
 
 
-def test_what_learned_from_the_validation_part_is_known_to_its_children(
+class Notes(Silent):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_a_beginning_that_knows_the_validation_part_is_noted(
     sets: Sets, photos: Photos, tmp_path: Path
 ) -> None:
-    """Unless it was that of other photos."""
+    """Unless it learned from other photos."""
     others = dataclasses.replace(photos, fingerprint="others")
     other_sets = FlowerDataset(others, range(10)), FlowerDataset(others, [10, 11])
 
-    def knows(name: str, validation: bool, parent: str | None = None, own: Sets = sets) -> bool:
+    def noted(name: str, validation: bool, parent: str | None = None, data: Sets = sets) -> bool:
         start_from = tmp_path / parent / BEST if parent else None
+        notes = Notes()
         config = changed(epochs=1, validation=validation)
-        go(config, own, tmp_path / name, start_from=start_from)
-        return read_info(tmp_path / name / BEST).knows_validation
+        go(config, data, tmp_path / name, start_from=start_from, progress=notes)
+        return any("has learned from the validation part" in note for note in notes.notes)
 
-    assert knows("whole", validation=False)
-    assert not knows("part", validation=True)
-    assert knows("child", validation=True, parent="whole")
-    assert knows("grandchild", validation=True, parent="child")
-    assert not knows("brother", validation=True, parent="part")
-    assert not knows("stranger", validation=True, parent="whole", own=other_sets)
+    assert not noted("whole", validation=False)
+    assert not noted("part", validation=True)
+    assert noted("child", validation=True, parent="whole")
+    assert not noted("brother", validation=True, parent="part")
+    assert not noted("stranger", validation=True, parent="whole", data=other_sets)
 
 
 def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
@@ -453,15 +463,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And it stays ended, unless one has more patience."""
-
-    class Noting(Silent):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-
-        def note(self, message: str) -> None:
-            self.notes.append(message)
-
-    progress = Noting()
+    progress = Notes()
     pretend(monkeypatch, [0.5, 0.3, 0.4, 0.35, 0.31, 0.2], [1] * 6)
     config = changed(epochs=9, patience=2)
     result = go(config, sets, run, progress=progress)

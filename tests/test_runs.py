@@ -1,0 +1,131 @@
+import contextlib
+import hashlib
+import importlib.resources
+import os
+from pathlib import Path
+
+import pytest
+
+from flowercolor import paths
+from flowercolor.errors import CheckpointError
+from flowercolor.runs import BEST, LAST, find_checkpoint, find_run, list_runs, name_of
+
+
+def add_run(name: str, *files: str, age_s: int = 0) -> Path:
+    """A run's folder with these checkpoints, which need not be whole to be found."""
+    folder = paths.runs_dir() / name
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file).touch()
+        written_s = 1_700_000_000 - age_s
+        os.utime(folder / file, (written_s, written_s))
+    return folder
+
+
+@pytest.fixture
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package with weights in it."""
+    path = tmp_path / "package" / "weights" / "bundled.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    path.with_suffix(".sha256").write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
+    monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path / "package")
+    return path
+
+
+def test_runs_are_listed_newest_first() -> None:
+    assert list_runs() == []
+    old = add_run("m", LAST, BEST, age_s=50)
+    new = add_run("z", BEST, age_s=1)
+    middle = add_run("a", LAST, age_s=9)
+    add_run("empty")
+    assert list_runs() == [new, middle, old]
+
+
+def test_what_else_lies_in_a_run_does_not_count(tmp_path: Path) -> None:
+    """Neither a link that leads nowhere nor weights that were put there later."""
+    old = add_run("old", BEST, age_s=50)
+    add_run("new", BEST)
+    (old / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    (old / "mine.safetensors").touch()
+    assert [run.name for run in list_runs()] == ["new", "old"]
+
+
+def test_the_newest_runs_best_is_meant_when_nothing_is_said(bundled: Path) -> None:
+    assert find_checkpoint() == bundled
+    add_run("old", LAST, BEST, age_s=50)
+    new = add_run("new", LAST, BEST, age_s=1)
+    assert find_checkpoint() == new / BEST
+    begun = add_run("begun", LAST)
+    assert find_checkpoint() == begun / LAST
+
+
+def test_a_checkpoint_is_found_by_what_a_person_calls_it(bundled: Path, tmp_path: Path) -> None:
+    run = add_run("mine", LAST, BEST)
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    assert find_checkpoint("bundled") == bundled
+    assert find_checkpoint("mine") == run / BEST
+    assert find_checkpoint(str(run)) == run / BEST
+    assert find_checkpoint(str(run / LAST)) == run / LAST
+    assert find_checkpoint(str(file)) == file
+
+
+def test_a_checkpoint_is_called_what_it_is_found_by(bundled: Path, tmp_path: Path) -> None:
+    run = add_run("mine", LAST, BEST)
+    assert name_of(bundled) == "bundled"
+    assert name_of(run / BEST) == name_of(run / LAST) == "mine"
+    with contextlib.chdir(run):
+        assert name_of(Path(BEST)) == "mine"
+    assert name_of(tmp_path / "roses.safetensors") == "roses"
+
+
+def test_an_unknown_checkpoint_is_refused_with_what_there_is() -> None:
+    add_run("mine", BEST)
+    with pytest.raises(CheckpointError, match=r"^his: no such checkpoint; .*: bundled, mine$"):
+        find_checkpoint("his")
+
+
+def test_a_package_without_weights_says_so(bundled: Path) -> None:
+    bundled.unlink()
+    for spec in (None, "bundled"):
+        with pytest.raises(CheckpointError, match="the bundled weights are missing; install"):
+            find_checkpoint(spec)
+
+
+def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> None:
+    add_run("old", LAST, age_s=50)
+    run = add_run("mine", LAST, BEST)
+    assert find_run("mine") == run
+    assert find_run(str(run)) == run
+    assert find_run("last") == run
+    add_run("without a way to go on", BEST)
+    assert find_run("last") == run
+
+
+def test_an_unknown_run_is_refused_with_what_there_is() -> None:
+    with pytest.raises(CheckpointError, match="no runs there yet; `flowercolor train` makes one"):
+        find_run("last")
+    with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: none$"):
+        find_run("his")
+    add_run("mine", LAST)
+    add_run("without a way to go on", BEST)
+    with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
+        find_run("his")
+
+
+def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
+    bundled.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
+        find_checkpoint()
+
+
+@pytest.mark.parametrize("checksum", [None, "", "nothing"])
+def test_bundled_weights_without_their_checksum_are_refused(
+    bundled: Path, checksum: str | None
+) -> None:
+    bundled.with_suffix(".sha256").unlink()
+    if checksum is not None:
+        bundled.with_suffix(".sha256").write_text(checksum)
+    with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
+        find_checkpoint()
