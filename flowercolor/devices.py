@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, get_args
 
+import cv2
 import torch
 from torch.backends import cudnn
 
@@ -121,10 +122,11 @@ def memory_errors(doing: str, smaller: str) -> Iterator[None]:
     """Turn a lack of memory met while `doing` into a `DeviceError` that says what helps."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        # On a CPU torch has no class of its own for it.
+    except (MemoryError, RuntimeError, cv2.error) as error:
+        # On a CPU neither torch nor OpenCV has a class of its own for it.
         _, on_cpu, reason = one_line(error).rpartition("DefaultCPUAllocator: ")
-        if not (on_cpu or isinstance(error, (MemoryError, torch.OutOfMemoryError))):
+        of_opencv = getattr(error, "code", None) == cv2.Error.StsNoMem
+        if not (on_cpu or of_opencv or isinstance(error, (MemoryError, torch.OutOfMemoryError))):
             raise
         raise DeviceError(
             f"out of memory while {doing}: {reason.partition('. ')[0]}; give a smaller {smaller}"

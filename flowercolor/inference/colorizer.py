@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import Any, Self, overload
 
 import cv2
 import numpy as np
@@ -24,7 +24,6 @@ from flowercolor.progress import Progress, Silent
 from flowercolor.runs import find_checkpoint, name_of
 
 Array = npt.NDArray[Any]
-Picture = TypeVar("Picture", Array, Image.Image)
 
 
 class Colorizer:
@@ -66,12 +65,11 @@ class Colorizer:
         self.precision: Precision = precision
         self._progress = progress or Silent()
         self._device = pick_device(device)
-        self._shortages = 0  # of memory, each of which is met in another way
         self._generator = fuse_batch_norm(generator).to(memory_format=torch.channels_last)
         self._place()
         # On a GPU, threads would only take memory from each other.
-        alone = self._device.type != "cpu"
-        self._one_at_a_time: AbstractContextManager[object] = Lock() if alone else nullcontext()
+        on_gpu = self._device.type != "cpu"
+        self._one_at_a_time: AbstractContextManager[object] = Lock() if on_gpu else nullcontext()
         self.name = "of the caller"
 
     @classmethod
@@ -80,7 +78,11 @@ class Colorizer:
         checkpoint: str | Path | None = None,
         *,
         vividness: float | None = None,
-        **settings: Any,
+        render_size_px: int = RENDER_SIZE_PX,
+        strength: float = 1.0,
+        device: str = "auto",
+        precision: Precision = "auto",
+        progress: Progress | None = None,
     ) -> Self:
         """A colorizer with the weights of a checkpoint.
 
@@ -89,7 +91,11 @@ class Colorizer:
                 else the bundled weights.
             vividness: Of a checkpoint that is a dial, such as the bundled one, where between
                 its ends: 0 is the safest guess, 1 the liveliest. None means its own default.
-            settings: As for the class.
+            render_size_px: As for the class, and so are those below.
+            strength: Factor of the chroma.
+            device: Where to compute.
+            precision: What to compute in.
+            progress: Told where memory runs short.
 
         Raises:
             CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
@@ -98,11 +104,30 @@ class Colorizer:
         """
         path = find_checkpoint(None if checkpoint is None else str(checkpoint))
         generator, _ = load_generator(path, vividness=vividness)
-        colorizer = cls(generator, **settings)
+        colorizer = cls(
+            generator,
+            render_size_px=render_size_px,
+            strength=strength,
+            device=device,
+            precision=precision,
+            progress=progress,
+        )
         colorizer.name = name_of(path)
         return colorizer
 
-    def __call__(self, image: Picture) -> Picture:
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.name!r}: render_size_px={self.render_size_px}, "
+            f"strength={self.strength:g}, device={str(self._device)!r}>"
+        )
+
+    @overload
+    def __call__(self, image: Image.Image) -> Image.Image: ...
+
+    @overload
+    def __call__(self, image: Array) -> Array: ...
+
+    def __call__(self, image: Array | Image.Image) -> Array | Image.Image:
         """The image in color, at its own size and with its own luma; see `colorize`."""
         if isinstance(image, Image.Image):
             return Image.fromarray(self.render(_luma(_pixels(image))))
@@ -139,8 +164,7 @@ class Colorizer:
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 
-        Where a GPU's memory does not suffice, one at a time from then on; where that does not
-        either, at half the working size, and then on the CPU. Each is told of in a note, once.
+        Where a GPU's memory does not suffice, on the CPU from then on, with one note.
 
         Args:
             smalls: Each float32 [h, w] in 0 to 1.
@@ -159,42 +183,19 @@ class Colorizer:
         self._generator.to(self._device, compute_dtype(self._device, self.precision))
 
     def _chroma(self, smalls: Sequence[Array]) -> list[Array]:
-        ways = (
-            (self._forward, ""),
-            (self._forward_singly, "with one photo at a time"),
-            (self._forward_halved, "at half of that, with coarser colors"),
-            (self._forward, "on the CPU, slowly"),
+        try:
+            return self._forward(smalls)
+        except torch.OutOfMemoryError:
+            if self._device.type == "cpu":
+                raise
+        # Outside the except block, which keeps the failed pass's tensors alive.
+        self._progress.note(
+            f"WARNING: out of memory on {self._device}; going on on the CPU, slowly"
         )
-        while True:
-            way, _ = ways[self._shortages]
-            try:
-                return way(smalls)
-            except torch.OutOfMemoryError:
-                if self._shortages == len(ways) - 1:
-                    raise
-            # Outside the except block, which keeps the failed pass's tensors alive.
-            self._shortages += 2 if self._shortages == 0 and len(smalls) == 1 else 1
-            self._progress.note(
-                f"WARNING: out of memory on {self._device}; going on {ways[self._shortages][1]}"
-            )
-            torch.cuda.empty_cache()
-            if self._shortages == len(ways) - 1:
-                self._device = torch.device("cpu")
-                self._place()
-
-    def _forward_singly(self, smalls: Sequence[Array]) -> list[Array]:
-        return [self._forward([small])[0] for small in smalls]
-
-    def _forward_halved(self, smalls: Sequence[Array]) -> list[Array]:
-        height, width = smalls[0].shape
-        chroma = []
-        for small in smalls:
-            half = cv2.resize(
-                small, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA
-            )
-            channels = self._forward([half])[0]
-            chroma.append(np.stack([cv2.resize(one, (width, height)) for one in channels]))
-        return chroma
+        self._device = torch.device("cpu")
+        self._place()
+        torch.cuda.empty_cache()
+        return self._forward(smalls)
 
     def _forward(self, smalls: Sequence[Array]) -> list[Array]:
         height, width = smalls[0].shape
@@ -206,15 +207,39 @@ class Colorizer:
         return [np.ascontiguousarray(one[:, :height, :width]) for one in chroma]
 
 
+@overload
 def colorize(
-    image: Picture,
+    image: Image.Image,
     *,
     checkpoint: str | Path | None = None,
     render_size_px: int = RENDER_SIZE_PX,
     strength: float = 1.0,
     vividness: float | None = None,
     device: str = "auto",
-) -> Picture:
+) -> Image.Image: ...
+
+
+@overload
+def colorize(
+    image: Array,
+    *,
+    checkpoint: str | Path | None = None,
+    render_size_px: int = RENDER_SIZE_PX,
+    strength: float = 1.0,
+    vividness: float | None = None,
+    device: str = "auto",
+) -> Array: ...
+
+
+def colorize(
+    image: Array | Image.Image,
+    *,
+    checkpoint: str | Path | None = None,
+    render_size_px: int = RENDER_SIZE_PX,
+    strength: float = 1.0,
+    vividness: float | None = None,
+    device: str = "auto",
+) -> Array | Image.Image:
     """The image in color: same kind, same size, same luma at every pixel within one level.
 
     The weights are loaded at the first call and kept for the next ones with the same settings.

@@ -23,8 +23,8 @@ from flowercolor.inference import colorizer
 from flowercolor.inference.colorizer import Colorizer, colorize
 from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
-from flowercolor.progress import Silent
 from flowercolor.runs import BEST
+from tests.inference.helpers import Told
 from tests.pictures import Array, gray_of
 
 
@@ -312,90 +312,54 @@ def test_a_missing_checkpoint_is_refused() -> None:
         colorize(photo((33, 50)), checkpoint="his")
 
 
-class _Notes(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
+class Starved(Colorizer):
+    """Runs out of memory in every pass of the network but on the CPU; "meta" is its GPU."""
 
-    def note(self, message: str) -> None:
-        self.lines.append(message)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(make_generator(), render_size_px=32, precision="float32", **settings)
+        self._device = torch.device("meta")
 
-
-def _starved(colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch, most_pixels: int) -> None:
-    """Make the network's pass run out of memory above a number of pixels, but on the CPU."""
-    whole = colorizer._forward
-
-    def forward(smalls: Sequence[Array]) -> list[Array]:
-        if colorizer._device.type != "cpu" and sum(one.size for one in smalls) > most_pixels:
+    def _forward(self, smalls: Sequence[Array]) -> list[Array]:
+        if self._device.type != "cpu":
             raise torch.OutOfMemoryError("made up")
-        return whole(smalls)
-
-    monkeypatch.setattr(colorizer, "_forward", forward)
-    colorizer._device = torch.device("meta")  # anything that is not the CPU
+        return super()._forward(smalls)
 
 
-def test_out_of_memory_falls_back_to_the_cpu_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    notes = _Notes()
-    colorizer = Colorizer(UNet(NetworkConfig(2)), device="cpu", progress=notes)
-    small = np.random.default_rng(0).random((32, 48), np.float32)
-    expected = colorizer.chroma([small])
-    _starved(colorizer, monkeypatch, most_pixels=0)
-    placed: list[str] = []
-    monkeypatch.setattr(colorizer, "_place", lambda: placed.append(colorizer._device.type))
-
-    got = colorizer.chroma([small])
-
-    assert placed == ["cpu"]  # the weights come along
-    assert np.array_equal(got[0], expected[0])
-    assert len(notes.lines) == 2
-    assert "half" in notes.lines[0]
-    assert "on the CPU" in notes.lines[1]
-
-
-def test_out_of_memory_is_met_step_by_step_each_told_of_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """First one at a time, then at half the working size, and so from then on."""
-    notes = _Notes()
-    colorizer = Colorizer(UNet(NetworkConfig(2)), device="cpu", progress=notes)
-    small = np.random.default_rng(0).random((31, 48), np.float32)
-    most_pixels = small.size
-    sizes: list[list[tuple[int, ...]]] = []
-
-    def forward(smalls: Sequence[Array]) -> list[Array]:
-        sizes.append([one.shape for one in smalls])
-        if sum(one.size for one in smalls) > most_pixels:
-            raise torch.OutOfMemoryError("made up")
-        return [np.stack((one, 1 - one)) for one in smalls]
-
-    monkeypatch.setattr(colorizer, "_forward", forward)
-
+def test_out_of_memory_on_a_gpu_goes_on_on_the_cpu_and_says_so_once() -> None:
+    progress = Told()
+    starved = Starved(device="cpu", progress=progress)
+    image = photo((20, 30))
     for _ in range(2):
-        for got in colorizer.chroma([small, small]):
-            np.testing.assert_array_equal(got, (small, 1 - small))
-    assert sizes == [[(31, 48)] * 2, *[[(31, 48)]] * 4]
-    assert len(notes.lines) == 1
-    assert notes.lines[0].endswith("going on with one photo at a time")
-
-    most_pixels = small.size - 1
-    sizes.clear()
-    half = cv2.resize(small, (24, 16), interpolation=cv2.INTER_AREA)
-    again = cv2.resize(half, (48, 31))
-    for _ in range(2):
-        for got in colorizer.chroma([small, small]):
-            np.testing.assert_allclose(got, (again, 1 - again), atol=1e-6)
-    assert sizes == [[(31, 48)], *[[(16, 24)]] * 4]
-    assert len(notes.lines) == 2
-    assert "half" in notes.lines[1]
+        assert np.array_equal(starved(image), make_colorizer()(image))
+    assert progress.notes == ["WARNING: out of memory on meta; going on on the CPU, slowly"]
 
 
-def test_a_cpu_that_runs_out_of_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forward(*_: object) -> None:
-        raise RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: 9 bytes.")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: 9 bytes."),
+        MemoryError("Unable to allocate 37.3 GiB"),
+        torch.OutOfMemoryError("made up"),
+    ],
+)
+def test_a_cpu_that_runs_out_of_memory_says_what_helps(error: Exception) -> None:
+    class Full(Colorizer):
+        def _forward(self, _smalls: Sequence[Array]) -> list[Array]:
+            raise error
 
-    colorizer = make_colorizer()
-    monkeypatch.setattr(colorizer, "_forward", forward)
+    full = Full(make_generator(), device="cpu")
     with pytest.raises(DeviceError, match=r"out of memory while coloring: .*smaller --render-size"):
-        colorizer(photo((20, 30)))
+        full(photo((20, 30)))
+
+
+def test_a_working_size_beyond_all_memory_says_what_helps() -> None:
+    with pytest.raises(DeviceError, match=r"out of memory while coloring: .*smaller --render-size"):
+        make_colorizer(render_size_px=20_000_000).shrink(photo((20, 30)))
+
+
+def test_a_colorizer_says_what_it_is() -> None:
+    named = "<Colorizer 'of the caller': render_size_px=32, strength=1, device='cpu'>"
+    assert repr(make_colorizer()) == named
 
 
 @pytest.mark.parametrize("image", ["rose.jpg", Path("rose.jpg"), torch.zeros(2, 2)])
@@ -409,15 +373,6 @@ def test_a_pillow_image_of_a_file_that_was_cut_is_refused(tmp_path: Path) -> Non
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-200])
     with Image.open(tmp_path / "a.png") as image, pytest.raises(ImageError, match="truncated"):
         make_colorizer()(image)
-
-
-def test_a_working_size_beyond_all_memory_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shrink(*_: Any) -> None:
-        raise MemoryError("Unable to allocate 37.3 GiB")
-
-    monkeypatch.setattr("flowercolor.inference.colorizer.shrink", shrink)
-    with pytest.raises(DeviceError, match=r"37\.3 GiB; give a smaller --render-size"):
-        make_colorizer()(photo((20, 30)))
 
 
 @pytest.mark.cuda
