@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,7 +29,8 @@ from flowercolor.config import (
     STRIDE,
     Subsampling,
 )
-from flowercolor.torchrun import ranks, shard
+from flowercolor.errors import SettingError
+from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
     from flowercolor.inference.batch import Writing
@@ -145,13 +145,11 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
-    from flowercolor.checkpoint import read_info
-    from flowercolor.errors import SettingError
-    from flowercolor.inference.batch import Writing
+    from flowercolor.inference.batch import Writing, target_is_free
     from flowercolor.inference.colorizer import Colorizer
+    from flowercolor.inference.contact_sheet import load_variants, write_variants
     from flowercolor.inference.planning import plan
     from flowercolor.photos.formats import SUFFIXES, output_format
-    from flowercolor.runs import find_checkpoint
 
     progress = progress_of_leader()
     writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
@@ -171,16 +169,16 @@ def colorize(
     to_bytes = from_stdin or output == "-"
     jobs = []
     if not from_stdin:
-        into = None if output == "-" else output
-        jobs = plan(photos, into, recursive=recursive, ending=ending, progress=progress)
+        folder_or_file = None if output == "-" else output
+        jobs = plan(photos, folder_or_file, recursive=recursive, ending=ending, progress=progress)
     if (to_bytes or variants is not None) and not ranks().leads:
         return  # one result, which the leader makes
     if from_stdin and target and _is_stdin(target):
         raise SettingError(f"-o {target}: is the photo itself; choose another output")
-    if to_bytes and target and not _is_free(target, writing):
+    if to_bytes and target and not target_is_free(target, writing, progress):
         return
-    named = Path(f"photo{ending}") if ending else target
-    wanted = output_format(named) if to_bytes and named else None
+    format_named = Path(f"photo{ending}") if ending else target
+    result_format = output_format(format_named) if to_bytes and format_named else None
     if not (from_stdin or jobs):
         where = f"{', '.join(photos)}: no pictures there"
         if recursive:
@@ -190,36 +188,42 @@ def colorize(
         option = "-o - (standard output)" if output == "-" else "--variants"
         raise SettingError(f"{option} takes one photo; {len(jobs)} were given")
 
-    stops: tuple[float | None, ...] = (vividness,)
-    if (
-        variants is not None
-        and vividness is None
-        and read_info(find_checkpoint(checkpoint)).vividness is not None
-    ):
-        stops = (0, 0.5, 1) if variants > 2 else (0, 1)
-    colorizers: dict[str, Colorizer] = {}
-    for stop in stops:
-        options = [] if stop is None else [f"--vividness {stop:g}"]
-        options += [] if strength == 1 else [f"--strength {strength:g}"]
-        colorizers[" ".join(options)] = Colorizer.from_checkpoint(
+    if variants is not None:
+        job = jobs[0]
+        sheet = job.target  # unless -o names no file
+        if sheet != target:
+            sheet = sheet.with_name(f"{job.source.stem}.variants.png")
+        colorizers = load_variants(
             checkpoint,
-            vividness=stop,
-            render_size_px=render_size or RENDER_SIZE_PX,
+            variants,
+            vividness=vividness,
             strength=strength,
             device=device,
             progress=progress,
         )
-    colorizer, *_ = colorizers.values()
-    if ranks().leads:
-        say(f"Using the weights of {colorizer.name}.")
-
+        _say_weights(next(iter(colorizers.values())))
+        if write_variants(job.source, sheet, colorizers, variants, writing, progress=progress):
+            print_result(str(sheet))
+        return
+    colorizer = Colorizer.from_checkpoint(
+        checkpoint,
+        vividness=vividness,
+        render_size_px=render_size or RENDER_SIZE_PX,
+        strength=strength,
+        device=device,
+        progress=progress,
+    )
+    _say_weights(colorizer)
     if to_bytes:
         source = None if from_stdin else jobs[0].source
-        _color_stream(source, target, wanted, colorizer, writing)
-    elif variants is not None:
-        _write_sheet(jobs[0], target, variants, colorizers, writing)
+        _color_stream(source, target, result_format, colorizer, writing)
     else:
         _color_photos(jobs, colorizer, writing, progress, json_lines=json_lines)
+
+
+def _say_weights(colorizer: "Colorizer") -> None:
+    if ranks().leads:
+        say(f"Using the weights of {colorizer.name}.")
 
 
 def _refuse_clashes(
@@ -233,42 +237,54 @@ def _refuse_clashes(
     json_lines: bool,
 ) -> None:
     """Refuse arguments of which each is good and some do not go together."""
-    from flowercolor.errors import SettingError
     from flowercolor.files import is_folder
     from flowercolor.photos.formats import WRITABLE
 
-    if "" in photos or output == "":
-        raise SettingError(
-            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
-            "(the one you are in is called .)"
-        )
-    if "-" in photos and len(photos) > 1:
-        raise SettingError("- (standard input) goes alone; leave out the other photos")
-    target = Path(output) if output not in (None, "-") else None
-    if target and file_format and not is_folder(target):
-        meant = WRITABLE.get(target.suffix.lower())
-        if meant not in (None, WRITABLE[f".{file_format}"]):
-            raise SettingError(
-                f"-o {target}: is no {file_format}; leave out --format, or rename it"
-            )
     to_bytes = "-" in (*photos, output)
-    if to_bytes and sheet:
-        raise SettingError("--variants takes a photo by its path and writes a file; leave out -")
-    if to_bytes and (skip_colored or json_lines):
-        option = "--skip-colored" if skip_colored else "--json"
-        raise SettingError(f"{option} is for photos by their paths, into files; leave out - or it")
-    if sheet and render_size:
-        raise SettingError(
-            "--variants shows several working sizes; leave out --render-size, or --variants"
-        )
-    if sheet and (json_lines or skip_colored or file_format):
-        raise SettingError(
-            "--variants writes one sheet; leave out --json, --skip-colored and --format, or it"
-        )
-    if to_bytes and target and is_folder(target):
-        raise SettingError(
-            f"-o {target}: is a folder; name a file for what comes by standard input"
-        )
+    target = Path(output) if output not in (None, "-") else None
+    into_folder = target is not None and is_folder(target)
+    target_format = WRITABLE.get(target.suffix.lower()) if target else None
+    clashes = (
+        (
+            "" in photos or output == "",
+            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
+            "(the one you are in is called .)",
+        ),
+        (
+            "-" in photos and len(photos) > 1,
+            "- (standard input) goes alone; leave out the other photos",
+        ),
+        (
+            file_format is not None
+            and not into_folder
+            and target_format not in (None, WRITABLE[f".{file_format}"]),
+            f"-o {target}: is no {file_format}; leave out --format, or rename it",
+        ),
+        (
+            to_bytes and sheet,
+            "--variants takes a photo by its path and writes a file; leave out -",
+        ),
+        (
+            to_bytes and (skip_colored or json_lines),
+            f"{'--skip-colored' if skip_colored else '--json'} is for photos by their paths, into "
+            "files; leave out - or it",
+        ),
+        (
+            sheet and render_size is not None,
+            "--variants shows several working sizes; leave out --render-size, or --variants",
+        ),
+        (
+            sheet and (json_lines or skip_colored or file_format is not None),
+            "--variants writes one sheet; leave out --json, --skip-colored and --format, or it",
+        ),
+        (
+            to_bytes and into_folder,
+            f"-o {target}: is a folder; name a file for what comes by standard input",
+        ),
+    )
+    for clash, message in clashes:
+        if clash:
+            raise SettingError(message)
 
 
 def _is_stdin(path: Path) -> bool:
@@ -277,19 +293,6 @@ def _is_stdin(path: Path) -> bool:
         return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
     except (OSError, ValueError):  # there is no such file, or none behind standard input
         return False
-
-
-def _is_free(target: Path, writing: "Writing") -> bool:
-    """Whether a result may be written there, which may replace another; says so if it may not."""
-    from flowercolor.files import is_there
-    from flowercolor.inference.batch import check_target
-
-    if is_there(target):
-        if not writing.overwrite:
-            say(f"Skipped: {target} is there already")
-            return False
-        check_target(target)
-    return True
 
 
 def _color_stream(
@@ -315,39 +318,6 @@ def _color_stream(
         write_result(colored)
 
 
-def _write_sheet(
-    job: "Job",
-    target: Path | None,
-    count: int,
-    colorizers: "Mapping[str, Colorizer]",
-    writing: "Writing",
-) -> None:
-    from flowercolor.errors import SettingError
-    from flowercolor.files import is_there
-    from flowercolor.inference.batch import remarks
-    from flowercolor.inference.contact_sheet import variants
-    from flowercolor.photos.reader import read_photo
-    from flowercolor.photos.writer import write_photo
-
-    sheet = job.target
-    if sheet != target:  # which names no file of its own
-        sheet = sheet.with_name(f"{job.source.stem}.variants.png")
-    if is_there(sheet) and sheet.samefile(job.source):
-        raise SettingError(f"{sheet}: is the photo itself; choose another output")
-    if not _is_free(sheet, writing):
-        return
-    photo = read_photo(job.source)
-    if remark := remarks(photo):
-        say(f"{job.source}: {remark}")
-    write_photo(
-        sheet,
-        variants(photo.luma, colorizers, count),
-        quality=writing.quality,
-        subsampling=writing.subsampling,
-    )
-    print_result(str(sheet))
-
-
 def _color_photos(
     jobs: "list[Job]",
     colorizer: "Colorizer",
@@ -361,8 +331,9 @@ def _color_photos(
 
     from flowercolor.distributed import ending_together, joined
     from flowercolor.inference.batch import run
+    from flowercolor.inference.planning import shard_of
 
-    mine = _shared(jobs)
+    mine = shard_of(jobs)
     count: Counter[str] = Counter()
     with (
         joined(torch.device("cpu")),
@@ -372,25 +343,13 @@ def _color_photos(
     ):
         for outcome in outcomes:
             count[outcome.status] += 1
-            if outcome.status == "failed":
-                say(f"Failed: {outcome.message}")
-            elif outcome.status == "skipped":
-                say(f"Skipped: {outcome.message}")
-            elif outcome.message:
-                say(f"{outcome.job.source}: {outcome.message}")
+            if outcome.status == "done":
+                if outcome.message:
+                    say(f"{outcome.job.source}: {outcome.message}")
+            else:
+                say(f"{outcome.status.capitalize()}: {outcome.message}")
             if json_lines:
-                print_result(
-                    json.dumps(
-                        {
-                            "source": str(outcome.job.source),
-                            "target": str(outcome.job.target),
-                            "status": outcome.status,
-                            "message": outcome.message,
-                            "width_px": outcome.width_px,
-                            "height_px": outcome.height_px,
-                        }
-                    )
-                )
+                print_result(json.dumps(outcome.record()))
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
     stopped = stop() and count.total() < len(mine)
@@ -403,23 +362,9 @@ def _color_photos(
         say(f"Stopped; the same command {again}.")
     if len(jobs) > 1:
         place = ranks()
-        who = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
-        say(f"{who}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
+        process = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
+        say(f"{process}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
     if stopped:
         raise typer.Exit(EXIT_INTERRUPTED)
     if count["failed"]:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _shared(jobs: "list[Job]") -> "list[Job]":
-    """This process's share of the jobs.
-
-    Another process may have written results already that a pattern finds as photos here. The
-    leader alone has those, so that the rest is the same list in all.
-    """
-    if ranks().size == 1:
-        return jobs
-    results = {job.target for job in jobs}
-    photos = [job for job in jobs if job.source not in results]
-    found = [job for job in jobs if job.source in results]
-    return [*shard(photos), *(found if ranks().leads else ())]

@@ -17,6 +17,7 @@ import torch
 from flowercolor._version import __version__
 from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
+from flowercolor.files import is_there
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
@@ -48,6 +49,17 @@ class Outcome:
     message: str = ""
     width_px: int = 0
     height_px: int = 0
+
+    def record(self) -> dict[str, str | int]:
+        """The same as plain values, such as for JSON."""
+        return {
+            "source": str(self.job.source),
+            "target": str(self.job.target),
+            "status": self.status,
+            "message": self.message,
+            "width_px": self.width_px,
+            "height_px": self.height_px,
+        }
 
 
 @dataclass(frozen=True)
@@ -190,6 +202,20 @@ def check_target(target: Path) -> None:
             f"{target}: holds what flowercolor did not make; choose another output, or delete it "
             "first"
         )
+
+
+def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
+    """Whether a result may be written there; a note says so where one is there to be kept.
+
+    Raises:
+        ImageError: What is to be written over is no result.
+    """
+    if is_there(target):
+        if not writing.overwrite:
+            progress.note(f"Skipped: {target} is there already")
+            return False
+        check_target(target)
+    return True
 
 
 def remarks(photo: Photo) -> str:

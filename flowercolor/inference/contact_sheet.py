@@ -8,6 +8,7 @@ options that give it at full size.
 import math
 from collections.abc import Mapping, Sequence
 from itertools import islice, product
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,9 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from flowercolor.checkpoint import read_info
 from flowercolor.config import MAX_VARIANTS
 from flowercolor.errors import SettingError
+from flowercolor.files import is_there
+from flowercolor.inference.batch import Writing, remarks, target_is_free
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import write_photo
+from flowercolor.progress import Progress
+from flowercolor.runs import find_checkpoint
 
 SMALLEST_PX = 96
 LARGEST_PX = 192
@@ -58,6 +66,74 @@ def variants(
         shown.append((colorizer.render(reduced, render_size_px=size_px), label))
     columns = min(count, len(colorizers)) if len(colorizers) > 1 else math.ceil(math.sqrt(count))
     return _sheet(shown, columns)
+
+
+def load_variants(
+    checkpoint: str | None,
+    count: int,
+    *,
+    vividness: float | None = None,
+    strength: float = 1.0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Colorizer]:
+    """The colorizers for a sheet, by the options that choose them.
+
+    Of a checkpoint that is a dial, those of its two ends, and of its middle where the sheet has
+    room; but one alone where `vividness` says where between them.
+
+    Args:
+        checkpoint: As for `Colorizer.from_checkpoint`, and so are the others.
+        count: How many renderings the sheet has.
+        vividness: Where between the dial's ends; None shows several.
+        strength: Factor of the chroma.
+        device: Where to compute.
+        progress: Told where memory runs short.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
+        SettingError: A setting is out of range.
+        DeviceError: The device is not there.
+    """
+    positions: tuple[float | None, ...] = (vividness,)
+    if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
+        positions = (0, 0.5, 1) if count > 2 else (0, 1)
+    colorizers = {}
+    for position in positions:
+        options = [] if position is None else [f"--vividness {position:g}"]
+        options += [] if strength == 1 else [f"--strength {strength:g}"]
+        colorizers[" ".join(options)] = Colorizer.from_checkpoint(
+            checkpoint, vividness=position, strength=strength, device=device, progress=progress
+        )
+    return colorizers
+
+
+def write_variants(
+    source: Path,
+    sheet: Path,
+    colorizers: Mapping[str, Colorizer],
+    count: int,
+    writing: Writing,
+    *,
+    progress: Progress,
+) -> bool:
+    """Write the sheet of a photo's `variants` to a file; False if one is there to be kept.
+
+    Raises:
+        SettingError: The sheet would replace the photo, or `count` is out of range.
+        ImageError: The photo cannot be read, or what is to be written over is no result.
+        StorageError: The file cannot be written.
+    """
+    if is_there(sheet) and sheet.samefile(source):
+        raise SettingError(f"{sheet}: is the photo itself; choose another output")
+    if not target_is_free(sheet, writing, progress):
+        return False
+    photo = read_photo(source)
+    if remark := remarks(photo):
+        progress.note(f"{source}: {remark}")
+    rgb = variants(photo.luma, colorizers, count)
+    write_photo(sheet, rgb, quality=writing.quality, subsampling=writing.subsampling)
+    return True
 
 
 def _sizes_px(count: int) -> list[int | None]:

@@ -17,6 +17,7 @@ from flowercolor.errors import ImageError, SettingError
 from flowercolor.files import alike, is_file, is_folder, is_there
 from flowercolor.photos.formats import WRITABLE, Header, is_picture, output_format, probe
 from flowercolor.progress import Progress
+from flowercolor.torchrun import ranks, shard
 
 SUFFIX = "_color"
 FALLBACK_ENDING = ".png"
@@ -121,6 +122,20 @@ def plan(
     return _apart(
         [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
     )
+
+
+def shard_of(jobs: list[Job]) -> list[Job]:
+    """This process's share of the jobs, where `torchrun` started several.
+
+    Another process may have written results already that a pattern finds as photos here. The
+    leader alone has those, so that the rest is the same list in all.
+    """
+    if ranks().size == 1:
+        return jobs
+    results = {job.target for job in jobs}
+    photos = [job for job in jobs if job.source not in results]
+    found = [job for job in jobs if job.source in results]
+    return [*shard(photos), *(found if ranks().leads else ())]
 
 
 class _Place(NamedTuple):
