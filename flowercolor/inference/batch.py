@@ -28,7 +28,7 @@ from flowercolor.progress import Progress, Silent
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
-PIXELS_UNDER_WAY = 16 * CHUNK_PIXELS
+PIXELS_IN_FLIGHT = 16 * CHUNK_PIXELS
 WORKERS = os.cpu_count() or 1
 
 
@@ -92,6 +92,9 @@ def run(
     *,
     among: Sequence[Job] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    workers: int = WORKERS,
+    chunk_pixels: int = CHUNK_PIXELS,
+    pixels_in_flight: int = PIXELS_IN_FLIGHT,
 ) -> Generator[Outcome, None, None]:
     """Color the photos, and tell of each as it is finished, in the order of the jobs.
 
@@ -108,6 +111,9 @@ def run(
         progress: Told of each photo.
         among: The jobs of all, where these are one process's share of them.
         should_stop: Asked before each photo; when it says True, no other is begun.
+        workers: Threads, each of which takes up to `CHUNK_PHOTOS` photos all the way.
+        chunk_pixels: Most pixels of those photos together; a larger one goes alone.
+        pixels_in_flight: Most pixels of all photos begun and not finished.
 
     Yields:
         An outcome for each job; once stopped, for each that was begun.
@@ -130,7 +136,7 @@ def run(
             except Exception as error:
                 outcomes.update((job, _failed(job, error)) for job in concerned)
 
-        together: defaultdict[tuple[int, ...], list[_Opened]] = defaultdict(list)
+        same_size: defaultdict[tuple[int, ...], list[_Opened]] = defaultdict(list)
         for job in chunk:
             if stopped():
                 break
@@ -143,45 +149,45 @@ def run(
                     outcomes[job] = Outcome(job, "skipped", f"{job.source} is in color already")
                     continue
                 small = colorizer.shrink(photo.luma)
-                together[small.shape].append(_Opened(job, photo, small))
-        for group in together.values():
-            with failing(*(one.job for one in group)):
-                chroma = colorizer.chroma([one.small for one in group])
-                for one, its_chroma in zip(group, chroma, strict=True):
+                same_size[small.shape].append(_Opened(job, photo, small))
+        for group in same_size.values():
+            with failing(*(opened.job for opened in group)):
+                chromas = colorizer.chroma([opened.small for opened in group])
+                for opened, chroma in zip(group, chromas, strict=True):
                     if not stopped():
-                        with failing(one.job):
-                            outcomes[one.job] = _finish(one, its_chroma, colorizer, writing)
+                        with failing(opened.job):
+                            outcomes[opened.job] = _finish(opened, chroma, colorizer, writing)
         return [outcomes[job] for job in chunk if job in outcomes]
 
     # A worker takes a few photos all the way: while one reads or writes, another has the
     # network. Threads within the network would have to wait for each other whenever a
     # worker has their processor, so there are some only where there are few photos.
     threads = torch.get_num_threads()
-    workers = max(1, min(WORKERS, len(jobs)))
-    each = max(1, threads // workers)
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,))
+    workers = max(1, min(workers, len(jobs)))
+    threads_each = max(1, threads // workers)
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads_each,))
     try:
         with (progress or Silent()).task("Coloring", len(jobs), "photos") as task:
-            chunks = _chunks(jobs, min(CHUNK_PHOTOS, -(-len(jobs) // workers)))
-            coming = next(chunks, None)
-            under_way: deque[tuple[Future[list[Outcome]], int]] = deque()
+            chunks = _chunks(jobs, min(CHUNK_PHOTOS, -(-len(jobs) // workers)), chunk_pixels)
+            next_chunk = next(chunks, None)
+            in_flight: deque[tuple[Future[list[Outcome]], int]] = deque()
             pixels = 0
             while True:
                 # As many as there are workers and one, or fewer where large scans fill the memory.
                 while (
-                    coming
+                    next_chunk
                     and not stopped()
-                    and len(under_way) <= workers
-                    and (not under_way or pixels + coming[1] <= PIXELS_UNDER_WAY)
+                    and len(in_flight) <= workers
+                    and (not in_flight or pixels + next_chunk[1] <= pixels_in_flight)
                 ):
-                    under_way.append((pool.submit(color, coming[0]), coming[1]))
-                    pixels += coming[1]
-                    coming = next(chunks, None)
-                if not under_way:
+                    in_flight.append((pool.submit(color, next_chunk[0]), next_chunk[1]))
+                    pixels += next_chunk[1]
+                    next_chunk = next(chunks, None)
+                if not in_flight:
                     break
-                future, its_pixels = under_way.popleft()
+                future, chunk_size = in_flight.popleft()
                 outcomes = future.result()
-                pixels -= its_pixels
+                pixels -= chunk_size
                 for outcome in outcomes:
                     task.advance()
                     yield outcome
@@ -220,10 +226,10 @@ def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
 
 def remarks(photo: Photo) -> str:
     """What to know of a photo that was colored; mostly nothing."""
-    told = ["was in color; colored anew from its luma"] if photo.colored else []
+    known = ["was in color; colored anew from its luma"] if photo.colored else []
     if photo.pages > 1:
-        told.append(f"has {photo.pages} pages, of which the first was colored")
-    return "; ".join(told)
+        known.append(f"has {photo.pages} pages, of which the first was colored")
+    return "; ".join(known)
 
 
 def convert(
@@ -246,10 +252,10 @@ def convert(
         DeviceError: There is too little memory.
     """
     photo = source if isinstance(source, Photo) else read_photo(source)
-    own = photo.metadata.file_format
+    source_format = photo.metadata.file_format
     return encode_photo(
         colorizer.render(photo.luma),
-        file_format or (own if own in WRITABLE.values() else "PNG"),
+        file_format or (source_format if source_format in WRITABLE.values() else "PNG"),
         **_options(photo, colorizer, writing),
     )
 
@@ -260,13 +266,15 @@ class _Opened(NamedTuple):
     small: npt.NDArray[np.float32]
 
 
-def _chunks(jobs: Sequence[Job], most: int) -> Iterator[tuple[list[Job], int]]:
-    """The jobs in runs of `most`, of fewer where the photos are large, and their pixels."""
+def _chunks(
+    jobs: Sequence[Job], most_photos: int, most_pixels: int
+) -> Iterator[tuple[list[Job], int]]:
+    """The jobs in runs of `most_photos`, fewer where they are large, and their pixels."""
     chunk: list[Job] = []
     pixels = 0
     for job in jobs:
         size = job.header.pixels if job.header else 0
-        if chunk and (len(chunk) == most or pixels + size > CHUNK_PIXELS):
+        if chunk and (len(chunk) == most_photos or pixels + size > most_pixels):
             yield chunk, pixels
             chunk, pixels = [], 0
         chunk.append(job)
@@ -295,10 +303,10 @@ def _reason_to_skip(
         if target == source or (writing.overwrite and target in sources):
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         if not writing.overwrite:
-            there = probe(job.target)
-            if is_original(job.target, there):
+            result = probe(job.target)
+            if is_original(job.target, result):
                 return f"{job.target} is there already, and flowercolor did not make it"
-            if job.header and job.header.pixels != (there.pixels if there else 0):
+            if job.header and job.header.pixels != (result.pixels if result else 0):
                 return f"{job.target} is there already, of a photo of another size"
             return f"{job.target} is there already"
         check_target(job.target)
@@ -308,12 +316,13 @@ def _reason_to_skip(
 
 
 def _finish(
-    one: _Opened, chroma: npt.NDArray[np.float32], colorizer: Colorizer, writing: Writing
+    opened: _Opened, chroma: npt.NDArray[np.float32], colorizer: Colorizer, writing: Writing
 ) -> Outcome:
-    rgb = render(one.photo.luma, one.small, chroma, strength=colorizer.strength)
-    write_photo(one.job.target, rgb, **_options(one.photo, colorizer, writing))
-    height, width = one.photo.luma.shape
-    return Outcome(one.job, "done", remarks(one.photo), width, height)
+    photo = opened.photo
+    rgb = render(photo.luma, opened.small, chroma, strength=colorizer.strength)
+    write_photo(opened.job.target, rgb, **_options(photo, colorizer, writing))
+    height, width = photo.luma.shape
+    return Outcome(opened.job, "done", remarks(photo), width, height)
 
 
 def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, Any]:
@@ -329,5 +338,5 @@ def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, 
 def _failed(job: Job, error: Exception) -> Outcome:
     if isinstance(error, FlowercolorError):
         return Outcome(job, "failed", str(error))
-    what = f"unexpected {type(error).__name__}: {one_line(error)}"
-    return Outcome(job, "failed", f"{job.source}: {what}")
+    message = f"{job.source}: unexpected {type(error).__name__}: {one_line(error)}"
+    return Outcome(job, "failed", message)

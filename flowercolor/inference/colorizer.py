@@ -204,7 +204,7 @@ class Colorizer:
         with torch.inference_mode():
             fake = self._generator(gray.contiguous(memory_format=torch.channels_last))
         chroma = rgb_to_chroma(fake.float()).cpu().numpy()
-        return [np.ascontiguousarray(one[:, :height, :width]) for one in chroma]
+        return [np.ascontiguousarray(planes[:, :height, :width]) for planes in chroma]
 
 
 @overload

@@ -71,15 +71,15 @@ def plan(
     inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
     if ending is not None:
         output_format(Path(f"photo{ending}"))
-    may_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
+    can_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
     output = None if output is None else Path(output)
     found: dict[Path, _Place] = {}
-    own_output: Path | None = None
+    left_out: Path | None = None
     for given in _expanded(inputs):
         if is_folder(given):
             folder = output or _folder_beside(given)
             if folder.resolve() == given.resolve():
-                own_output = given
+                left_out = given
                 continue
             places = [
                 _Place(source, folder, given.resolve(), source.relative_to(given))
@@ -94,10 +94,10 @@ def plan(
             if spot not in found:
                 found[spot] = place._replace(header=probe(place.source))
 
-    if own_output and not found:
-        raise SettingError(f"{own_output}: is its own output folder; choose another output")
-    if own_output and progress:  # the second time that a pattern is given, it finds it too
-        progress.note(f"The output folder is among the photos, left out: {own_output}")
+    if left_out and not found:
+        raise SettingError(f"{left_out}: is its own output folder; choose another output")
+    if left_out and progress:  # the second time that a pattern is given, it finds it too
+        progress.note(f"The output folder is among the photos, left out: {left_out}")
     if len(found) > 1:
         photos = {
             spot: place
@@ -109,15 +109,16 @@ def plan(
         found = photos or found
     in_folder = any(map(is_folder, inputs))
     one_file = len(found) == 1 and not in_folder
-    if output is not None and not is_folder(output) and may_be_file:
+    if output is not None and not is_folder(output) and can_be_file:
         if output.suffix and one_file:
             output_format(output)
             return [Job(place.source, output, place.header) for place in found.values()]
         if found and (output.suffix.lower() in WRITABLE or is_there(output)):
-            one = "a folder's photo" if in_folder else "the photo"
-            what = f"{len(found)} photos" if len(found) > 1 else one
+            single = "a folder's photo" if in_folder else "the photo"
+            photos_meant = f"{len(found)} photos" if len(found) > 1 else single
             raise SettingError(
-                f"{output}: is a file or named like one; expected a folder to write {what} into"
+                f"{output}: is a file or named like one; expected a folder to write "
+                f"{photos_meant} into"
             )
     return _apart(
         [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
@@ -176,7 +177,7 @@ def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
     A folder below it that cannot be read is there too, and so is a link that leads nowhere:
     reading it as a photo says why.
     """
-    own = without.resolve()
+    left_out = without.resolve()
     found: list[Path] = []
 
     def unreadable(error: OSError) -> None:
@@ -184,14 +185,13 @@ def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
             raise ImageError(f"{folder}: cannot be read: {error.strerror}") from error
         found.append(Path(error.filename))
 
-    for at, folders, names in os.walk(folder, onerror=unreadable):
-        here = Path(at)
-        pictures = [path for name in names if is_picture(path := here / name)]
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        pictures = [path for name in names if is_picture(path := Path(parent, name))]
         found += [path for path in pictures if is_file(path) or not is_there(path)]
         folders[:] = [
             name
             for name in folders
-            if recursive and not name.startswith(".") and (here / name).resolve() != own
+            if recursive and not name.startswith(".") and Path(parent, name).resolve() != left_out
         ]
     return sorted(found)
 

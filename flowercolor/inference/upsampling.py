@@ -69,7 +69,7 @@ def render(
     maps = np.stack([*_fit(small, red, guided), *_fit(small, blue, guided)])
     maps[1::2] *= np.iinfo(luma.dtype).max  # b in levels, as a * luma is
     height, width = luma.shape
-    wide = np.stack([_enlarge_columns(one, width) for one in maps])
+    wide = np.stack([_enlarge_columns(plane, width) for plane in maps])
     steps = np.diff(wide, axis=1, append=wide[:, -1:])
     rgb = np.empty((height, width, 3), luma.dtype)
     rows = max(1, _STRIP_PIXELS // width)

@@ -95,13 +95,13 @@ def primaries_to_srgb(image: Image.Image) -> NDArray[np.float32] | None:
 
     def colorants(profile: ImageCms.ImageCmsProfile) -> NDArray[np.float64]:
         core = profile.profile
-        of = (core.red_colorant, core.green_colorant, core.blue_colorant)
-        return np.array([one[0] for one in of if one is not None]).T
+        columns = (core.red_colorant, core.green_colorant, core.blue_colorant)
+        return np.array([column[0] for column in columns if column is not None]).T
 
     try:
-        own = colorants(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+        source = colorants(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
         srgb = colorants(ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile())))
-        matrix = np.linalg.solve(srgb, own).astype(np.float32)
+        matrix = np.linalg.solve(srgb, source).astype(np.float32)
     except (KeyError, OSError, ValueError, TypeError, np.linalg.LinAlgError):
         return None
     return None if np.abs(matrix - np.eye(3)).max() < 0.005 else matrix

@@ -295,11 +295,11 @@ def _is_colored(samples: list[Pixels]) -> bool:
     # There are 256 lumas at most, so the weighted fit to the mean chroma of each is the fit to
     # all the pixels, in a fifth of the time.
     count = np.bincount(luma, minlength=256)
-    sums = np.stack([np.bincount(luma, one, minlength=256) for one in chroma], axis=1)
+    sums = np.stack([np.bincount(luma, plane, minlength=256) for plane in chroma], axis=1)
     weight = np.sqrt(count)[:, None]
     powers = (np.arange(256)[:, None] / 255) ** np.arange(3)
     fit = np.linalg.lstsq(powers * weight, sums / np.maximum(weight, 1), rcond=None)[0]
     toning = (powers @ fit).astype(np.float32)
     # Planes, because NumPy takes several times as long for rows of two.
-    strays = sum((one - toning[luma, k]) ** 2 for k, one in enumerate(chroma))
+    strays = sum((plane - toning[luma, k]) ** 2 for k, plane in enumerate(chroma))
     return bool(np.mean(strays > COLORED_CHROMA**2) > 0.01)

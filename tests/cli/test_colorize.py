@@ -23,6 +23,7 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
+from flowercolor.inference import batch
 from flowercolor.inference.batch import CHUNK_PHOTOS
 from flowercolor.inference.contact_sheet import variants
 from flowercolor.photos.writer import write_photo
@@ -61,7 +62,7 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     with monkeypatch.context() as patch:
         patch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
         patch.setattr("flowercolor.inference.batch.write_photo", waiting)
-        patch.setattr("flowercolor.inference.batch.WORKERS", 1)
+        patch.setitem(batch.run.__kwdefaults__ or {}, "workers", 1)
         result = flowercolor("colorize", "box", "--checkpoint", weights)
     assert result.exit_code == 130
     written = list((here / "box_color").iterdir())

@@ -3,7 +3,7 @@ import io
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -27,9 +27,9 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job, plan
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo
-from flowercolor.photos.writer import write_photo
 from tests.inference.helpers import (
     TREES,
+    Array,
     Told,
     gray,
     leftovers,
@@ -46,6 +46,30 @@ def colorizer() -> Colorizer:
     torch.manual_seed(0)
     generator = UNet(NetworkConfig(base_channels=2))
     return Colorizer(generator, render_size_px=32, device="cpu", precision="float32")
+
+
+class Hooked(Colorizer):
+    """Calls the test before it works: at each photo, and at each pass of the network."""
+
+    def __init__(
+        self,
+        colorizer: Colorizer,
+        *,
+        at_photo: Callable[[int], None] = lambda _number: None,
+        at_pass: Callable[[Sequence[Array]], None] = lambda _smalls: None,
+    ) -> None:
+        settings: Any = {"render_size_px": 32, "device": "cpu", "precision": "float32"}
+        super().__init__(colorizer._generator, **settings)
+        self._numbers = itertools.count()
+        self._at_photo, self._at_pass = at_photo, at_pass
+
+    def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:
+        self._at_photo(next(self._numbers))
+        return super().shrink(luma, render_size_px)
+
+    def chroma(self, smalls: Sequence[Array]) -> list[Array]:
+        self._at_pass(smalls)
+        return super().chroma(smalls)
 
 
 @pytest.mark.parametrize("given", ["{}", "{}/*.png", "{}.png"])
@@ -177,26 +201,16 @@ def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer
         Writing(subsampling="4:1:1")
 
 
-def test_mixed_sizes_come_out_as_one_at_a_time(
-    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colorizer) -> None:
     """Photos of one shape go through the network together, the others between them."""
-    monkeypatch.setattr(batch, "WORKERS", 1)
     shapes = [(24, 32), (32, 24), (24, 32), (48, 64), (17, 17), (24, 32)]
     sources = [
         save(tmp_path / f"{number}.png", gray(*shape, seed=number))
         for number, shape in enumerate(shapes)
     ]
-    passes = []
-
-    class Counting(Colorizer):
-        def chroma(self, smalls: Any) -> Any:
-            passes.append(len(smalls))
-            return super().chroma(smalls)
-
-    generator = colorizer._generator
-    counting = Counting(generator, render_size_px=32, device="cpu", precision="float32")
-    outcomes = list(run(plan(sources, tmp_path / "out"), counting))
+    passes: list[int] = []
+    counting = Hooked(colorizer, at_pass=lambda smalls: passes.append(len(smalls)))
+    outcomes = list(run(plan(sources, tmp_path / "out"), counting, workers=1))
     assert passes == [4, 1, 1]
     for outcome in outcomes:
         alone = colorizer(pixels(outcome.job.source))
@@ -206,30 +220,19 @@ def test_mixed_sizes_come_out_as_one_at_a_time(
 
 @pytest.mark.parametrize(("count", "threads"), [(1, [4]), (2, [2]), (9, [1])])
 def test_few_photos_get_all_the_threads(
-    tmp_path: Path,
-    colorizer: Colorizer,
-    monkeypatch: pytest.MonkeyPatch,
-    count: int,
-    threads: list[int],
+    tmp_path: Path, colorizer: Colorizer, count: int, threads: list[int]
 ) -> None:
     sources = [save(tmp_path / f"{number}.png") for number in range(count)]
-    monkeypatch.setattr(batch, "WORKERS", 4)
-    seen = set()
-
-    class Watched(Colorizer):
-        def chroma(self, smalls: Any) -> Any:
-            seen.add(torch.get_num_threads())
-            return super().chroma(smalls)
-
-    watched = Watched(colorizer._generator, render_size_px=32, device="cpu", precision="float32")
+    counts: set[int] = set()
+    watched = Hooked(colorizer, at_pass=lambda _: counts.add(torch.get_num_threads()))
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        assert len(list(run(plan(sources, tmp_path / "out"), watched))) == count
+        assert len(list(run(plan(sources, tmp_path / "out"), watched, workers=4))) == count
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
-    assert sorted(seen) == threads
+    assert sorted(counts) == threads
 
 
 def test_a_broken_photo_costs_only_itself(tmp_path: Path, colorizer: Colorizer) -> None:
@@ -250,30 +253,21 @@ def test_a_broken_photo_costs_only_itself(tmp_path: Path, colorizer: Colorizer) 
     assert len(list((tmp_path / "out").iterdir())) == 7
 
 
-def test_outcomes_keep_the_order_of_the_jobs(
-    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outcomes_keep_the_order_of_the_jobs(tmp_path: Path, colorizer: Colorizer) -> None:
     sources = [save(tmp_path / f"{number}.png") for number in range(6)]
-
-    def slow_for_the_first(path: Path, *args: Any, **kwargs: Any) -> None:
-        time.sleep(0.2 if path.stem == "0" else 0)
-        write_photo(path, *args, **kwargs)
-
-    monkeypatch.setattr(batch, "write_photo", slow_for_the_first)
+    slow_first = Hooked(colorizer, at_photo=lambda number: time.sleep(0.2 if number == 0 else 0))
     jobs = plan(sources, tmp_path / "out")
-    assert [outcome.job for outcome in run(jobs, colorizer)] == jobs
+    assert [outcome.job for outcome in run(jobs, slow_first)] == jobs
 
 
 def test_photos_larger_than_the_memory_meant_for_them_still_go_through(
-    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, colorizer: Colorizer
 ) -> None:
-    monkeypatch.setattr(batch, "CHUNK_PIXELS", 1)
     sources = [save(tmp_path / f"{number}.png") for number in range(4)]
     jobs = plan(sources)
-    assert [len(chunk) for chunk, _ in batch._chunks(jobs, 8)] == [1] * 4
-    assert statuses(list(run(jobs, colorizer))) == ["done"] * 4
-    monkeypatch.setattr(batch, "CHUNK_PIXELS", 2 * 24 * 32)
-    assert [len(chunk) for chunk, _ in batch._chunks(jobs, 8)] == [2, 2]
+    assert statuses(list(run(jobs, colorizer, chunk_pixels=1))) == ["done"] * 4
+    for most_pixels, lengths in ((1, [1] * 4), (2 * 24 * 32, [2, 2])):
+        assert [len(chunk) for chunk, _ in batch._chunks(jobs, 8, most_pixels)] == lengths
 
 
 @pytest.mark.parametrize(("budget", "most"), [(1, 1), (2 * 24 * 32, 2), (10**9, 5)])
@@ -285,9 +279,6 @@ def test_large_photos_are_not_held_by_all_workers_at_once(
     most: int,
 ) -> None:
     """Begun and not finished are as many as there are workers and one, or as memory takes."""
-    monkeypatch.setattr(batch, "WORKERS", 4)
-    monkeypatch.setattr(batch, "CHUNK_PIXELS", 1)
-    monkeypatch.setattr(batch, "PIXELS_UNDER_WAY", budget)
     at_once: list[int] = []
     submit = ThreadPoolExecutor.submit
 
@@ -300,7 +291,8 @@ def test_large_photos_are_not_held_by_all_workers_at_once(
     finished: list[Outcome] = []
     monkeypatch.setattr(ThreadPoolExecutor, "submit", counted)
     jobs = plan([save(tmp_path / f"{number}.png") for number in range(8)])
-    finished.extend(run(jobs, colorizer))
+    limits: Any = {"workers": 4, "chunk_pixels": 1, "pixels_in_flight": budget}
+    finished.extend(run(jobs, colorizer, **limits))
     assert statuses(finished) == ["done"] * 8
     assert max(at_once) == most
 
@@ -506,23 +498,19 @@ def test_closing_early_leaves_whole_files_only(
     tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sources = [save(tmp_path / f"{number:02}.png", gray(seed=number)) for number in range(30)]
-    monkeypatch.setattr(batch, "WORKERS", 1)
-
-    closed, begun = threading.Event(), itertools.count(1)
+    closed = threading.Event()
     monkeypatch.setattr(batch, "Event", lambda: closed)
 
-    def waiting(*args: Any, **kwargs: Any) -> None:
-        if next(begun) > batch.CHUNK_PHOTOS:
+    def wait(number: int) -> None:
+        if number >= batch.CHUNK_PHOTOS:
             assert closed.wait(60)
-        write_photo(*args, **kwargs)
 
-    monkeypatch.setattr(batch, "write_photo", waiting)
-    outcomes = run(plan(sources, tmp_path / "out"), colorizer)
+    outcomes = run(plan(sources, tmp_path / "out"), Hooked(colorizer, at_photo=wait), workers=1)
     assert len(list(islice(outcomes, 2))) == 2
     outcomes.close()
     written = list((tmp_path / "out").iterdir())
     assert not leftovers(tmp_path)
-    assert len(written) - batch.CHUNK_PHOTOS in (0, 1), "what was waiting is dropped"
+    assert len(written) == batch.CHUNK_PHOTOS, "what was waiting is dropped"
     for path in written:
         assert pixels(path).shape == (24, 32, 3)
 
@@ -535,14 +523,13 @@ def test_a_full_disk_costs_one_photo_and_leaves_nothing(
     sources = [save(tmp_path / f"{letter}.png") for letter in "abc"]
     path_open: Any = Path.open
     opened = itertools.count(1)
-    monkeypatch.setattr(batch, "WORKERS", 1)
 
     def full_at_the_second(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
         is_second = mode == "wb" and next(opened) == 2
         return path_open(Path("/dev/full") if is_second else path, mode, *args, **options)
 
     monkeypatch.setattr(Path, "open", full_at_the_second)
-    outcomes = list(run(plan(sources, tmp_path / "out", ending=ending), colorizer))
+    outcomes = list(run(plan(sources, tmp_path / "out", ending=ending), colorizer, workers=1))
     assert statuses(outcomes) == ["done", "failed", "done"]
     assert "the disk is full" in outcomes[1].message
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -578,15 +565,14 @@ def test_a_read_only_folder_costs_only_its_photos(
 
 
 def test_what_nobody_foresaw_costs_one_photo_and_one_line(
-    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, colorizer: Colorizer
 ) -> None:
-    def odd(path: Path) -> Any:
-        if path.stem == "a":
+    def fail_at_the_first(number: int) -> None:
+        if number == 0:
             raise RuntimeError("two\nlines")
-        return read_photo(path)
 
-    monkeypatch.setattr(batch, "read_photo", odd)
-    outcomes = list(run(plan([save(tmp_path / "a.png"), save(tmp_path / "b.png")]), colorizer))
+    odd = Hooked(colorizer, at_photo=fail_at_the_first)
+    outcomes = list(run(plan([save(tmp_path / "a.png"), save(tmp_path / "b.png")]), odd, workers=1))
     assert statuses(outcomes) == ["failed", "done"]
     assert outcomes[0].message == f"{tmp_path / 'a.png'}: unexpected RuntimeError: two lines"
 
@@ -636,20 +622,16 @@ def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) 
 
 
 def test_a_photo_that_the_network_fails_on_costs_only_those_of_its_size(
-    here: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+    here: Path, colorizer: Colorizer
 ) -> None:
     save(here / "a.png", gray(24, 32))
     save(here / "b.png", gray(60, 20))
-    whole = colorizer.chroma
 
-    def chroma(smalls: Any) -> Any:
+    def fail_at_portraits(smalls: Sequence[Array]) -> None:
         if smalls[0].shape[0] > smalls[0].shape[1]:
             raise RuntimeError("made up")
-        return whole(smalls)
 
-    monkeypatch.setattr(colorizer, "chroma", chroma)
-
-    outcomes = list(run(plan([here / "a.png", here / "b.png"], here / "out"), colorizer))
-
+    odd = Hooked(colorizer, at_pass=fail_at_portraits)
+    outcomes = list(run(plan([here / "a.png", here / "b.png"], here / "out"), odd))
     assert statuses(outcomes) == ["done", "failed"]
     assert "unexpected RuntimeError: made up" in outcomes[1].message
