@@ -1,6 +1,5 @@
 """`flowercolor eval`."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,6 @@ from flowercolor.cli.console import (
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
-    from flowercolor.checkpoint import CheckpointInfo
     from flowercolor.evaluation.report import Table
 
 
@@ -62,10 +60,18 @@ def evaluate(
             metavar="PATH",
         ),
     ] = None,
+    by: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also score each kind of photo apart, beside leaving it gray: a CSV table with "
+            "the columns file (or name) and kind.",
+            metavar="TABLE",
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Also tell how many pictures still look like their flower, to a classifier that "
+            help="Also show how many pictures still look like their flower, to a classifier that "
             "learns it from the true photos of the training split: a CSV table with the columns "
             "file and class.",
             metavar="PATH",
@@ -82,11 +88,20 @@ def evaluate(
     vividness: Annotated[
         list[float] | None,
         typer.Option(
-            help="Of a dial: judge it here between its ends, 0 to 1; may be repeated, for the "
-            "curve. [dim]\\[default: where the dial stands][/dim]",
+            help="Judge it here on its vividness scale, 0 to 1; may be repeated, for the curve. "
+            "[dim]\\[default: the checkpoint's own][/dim]",
             metavar="SHARE",
             min=0,
             max=1,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="At how many pixels squared to judge, a multiple of 16. "
+            "[dim]\\[default: the checkpoint's][/dim]",
+            metavar="PX",
+            min=16,
         ),
     ] = None,
     batch_size: Annotated[
@@ -101,19 +116,14 @@ def evaluate(
     beside it, and below it what the gray photo itself and mere median colors score. Under
     torchrun, several processes or machines share the photos.
     """
-    from contextlib import suppress
-    from functools import partial
-
-    from flowercolor.checkpoint import load_generator
-    from flowercolor.data.dataset import FlowerDataset, get_data, split_validation, with_twins
-    from flowercolor.data.oxford102 import download_archive
-    from flowercolor.data.photo_cache import check_outside, read_data
+    from flowercolor.data.dataset import with_twins
     from flowercolor.devices import pick_device
-    from flowercolor.distributed import in_turn, joined
-    from flowercolor.errors import DataError, SettingError
+    from flowercolor.distributed import joined
+    from flowercolor.errors import SettingError
+    from flowercolor.evaluation import setup
+    from flowercolor.evaluation.kinds import read_kinds
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
-    from flowercolor.files import is_there
-    from flowercolor.runs import find_source, read_metrics, read_source
+    from flowercolor.runs import read_metrics
 
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"
@@ -122,76 +132,52 @@ def evaluate(
         )
     leads = ranks().leads
     progress = progress_of_leader()
-    chosen = _chosen(checkpoint, compare or [], vividness)
+    candidates = setup.choose_candidates(checkpoint, compare or (), vividness or ())
     target = pick_device(device)
-    loaded = {
-        name: load_generator(file, target, vividness=share)
-        for name, (file, share) in chosen.items()
-    }
-    infos = {name: info for name, (_, info) in loaded.items()}
-    size_px = _common_size_px(infos)
-    files = dict.fromkeys(file for file, _ in chosen.values())
+    loaded = setup.load_candidates(candidates, target)
+    size_px = setup.common_size_px(loaded, size)
+    files = list(dict.fromkeys(candidate.path for candidate in candidates.values()))
     for file in files if leads else ():
         say(f"Judging {file}")
 
-    run = next(iter(files)).parent
+    metrics = read_metrics(files[0].parent)
     with joined(target):
-        notes = []
-        with in_turn():
-            source = data or find_source(run) or download_archive(progress=progress).path
-            check_outside(results, source)  # before the photos are read, and a classifier learns
-            if whole:
-                train_set = None
-                test_set = FlowerDataset(read_data(source, size_px, progress))
-                learned_from = read_source(run)
-                known = next(iter(infos.values())).data.get("fingerprint")
-                apart = known != test_set.photos.fingerprint
-                if apart and learned_from and is_there(learned_from):
-                    with suppress(DataError):  # what is left of it is no data any more
-                        train_set, _ = get_data(learned_from, size_px, progress)
-                    if train_set and train_set.photos.fingerprint != known:
-                        train_set = None  # others have come, or gone
-                if train_set is None:
-                    notes.append(
-                        "No chroma medians: no training split is known apart from these photos."
-                    )
-            else:
-                train_set, test_set = get_data(source, size_px, progress)
-                if validation:
-                    train_set, test_set = split_validation(train_set)
+        photos = setup.choose_photos(
+            loaded,
+            size_px,
+            source=data,
+            part="whole" if whole else "validation" if validation else "test",
+            results=results,
+            progress=progress,
+        )
+        test_set, train_set = photos.test_set, photos.train_set
         left_out = with_twins(twins, test_set, train_set) if twins and train_set else ()
-        notes += _known_already(infos, test_set.photos.fingerprint, whole, validation)
-        for note in notes if leads else ():
+        kinds = read_kinds(by, test_set) if by else ()
+        for note in photos.notes if leads else ():
             say(note)
-        judge = None
-        if labels and train_set:
-            # torchvision, which nothing else here needs
-            from flowercolor.data.dataset import read_labels
-            from flowercolor.evaluation.classifier import load_classifier, recognized
-
-            classes = read_labels(labels, test_set.photos)
-            with in_turn():
-                classifier = load_classifier(train_set, classes, device=target, progress=progress)
-            judge = partial(recognized, classifier, classes[test_set.indices])
-        metrics = read_metrics(run)
         tables = write_results(
-            {name: generator for name, (generator, _) in loaded.items()},
+            {name: one.generator for name, one in loaded.items()},
             test_set,
             results,
             about={
                 "checkpoints": {
-                    name: {"path": str(file), "epoch": infos[name].epoch, "vividness": share}
-                    for name, (file, share) in chosen.items()
+                    name: {
+                        "path": str(candidate.path),
+                        "epoch": loaded[name].info.epoch,
+                        "vividness": candidate.vividness,
+                    }
+                    for name, candidate in candidates.items()
                 },
-                "data": str(source),
+                "data": str(photos.source),
                 "size_px": size_px,
                 "labels": str(labels) if labels else None,
             },
             train_set=train_set,
-            judge=judge,
+            recognizer=setup.train_recognizer(labels, photos, target, progress) if labels else None,
             left_out=left_out,
+            kinds=kinds,
             metrics=metrics,
-            notes=notes,
+            notes=photos.notes,
             batch_size=batch_size,
             progress=progress,
         )
@@ -201,79 +187,32 @@ def evaluate(
         say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
     for table in tables:
-        _draw(table)
+        _print(table)
     say(f"Every figure's interval: {results / TABLES}")
     print_result(str(results / SCORES))
 
 
-def _chosen(
-    checkpoint: str | None, compare: list[str], vividness: list[float] | None
-) -> dict[str, tuple[Path, float | None]]:
-    """By the name of its row, each checkpoint, and of a dial where it is to stand."""
-    from flowercolor.errors import SettingError
-    from flowercolor.evaluation.scoring import OTHER_ROWS
-    from flowercolor.runs import BEST, LAST, find_checkpoint, name_of
+def _print(table: "Table") -> None:
+    """As wide as a terminal, which has room for six columns and the first one's interval.
 
-    if vividness and compare:
-        raise SettingError("--vividness turns one checkpoint's dial; leave out --compare")
-    specs = [*([checkpoint] if checkpoint is not None or len(compare) < 2 else []), *compare]
-    files = [find_checkpoint(spec) for spec in specs]
-    for number, file in enumerate(files):
-        if file.resolve() in [other.resolve() for other in files[:number]]:
-            raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
-    names = [name_of(file) for file in files]
-    if len(set(names)) < len(names):
-        names = [str(file) for file in files]
-    chosen: dict[str, tuple[Path, float | None]]
-    chosen = {name: (file, None) for name, file in zip(names, files, strict=True)}
-    if vividness:
-        chosen = {f"{names[0]} {share:g}": (files[0], share) for share in vividness}
-    for name in chosen.keys() & OTHER_ROWS:
-        file, _ = chosen[name]
-        own = "its folder" if file.name in (BEST, LAST) else "the file"
-        raise SettingError(
-            f"{file}: is named {name}, like a row that costs nothing to learn; rename {own}"
-        )
-    return chosen
-
-
-def _common_size_px(infos: Mapping[str, "CheckpointInfo"]) -> int:
-    from flowercolor.errors import SettingError
-
-    sizes_px = {name: info.config.size_px for name, info in infos.items()}
-    size_px = next(iter(sizes_px.values()))
-    if set(sizes_px.values()) != {size_px}:
-        told = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
-        raise SettingError(f"trained at different sizes: {told}; compare those of one size")
-    return size_px
-
-
-def _known_already(
-    infos: Mapping[str, "CheckpointInfo"], fingerprint: str, whole: bool, validation: bool
-) -> Iterator[str]:
-    """A line for each checkpoint that may know the photos it is judged on."""
-    for name, info in infos.items():
-        same = info.data.get("fingerprint") == fingerprint
-        if validation and same and not info.config.validation:
-            yield f"{name} has learned from the validation part; it may know it by heart."
-        elif whole and same:
-            yield f"{name} learned from these very photos; it may know them by heart."
-        elif info.data and not (whole or same):
-            learned = info.data.get("name", "unknown")
-            yield f"{name} learned from other data, {learned}; it may have seen some of these."
-
-
-def _draw(table: "Table") -> None:
-    """As wide as a terminal, which leaves room for six columns and one of their intervals."""
-    from rich.table import Table as Drawn
+    By kind every interval matters: each stands below its figure.
+    """
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    first, *others = table.columns[:6]
-    drawn = Drawn(title=Text(table.title), title_justify="left", box=None, pad_edge=False)
+    titles = table.columns[:6]
+    if not table.by_kind:
+        titles.insert(1, "95 %")
+    drawn = RichTable(title=Text(table.title), title_justify="left", box=None, pad_edge=False)
     drawn.add_column("", overflow="fold")
-    for title in (first, "95 %", *others):
-        drawn.add_column(title, justify="right", overflow="fold", no_wrap=title == "95 %")
-    for name, ((mean, interval), *cells) in table.rows.items():
-        drawn.add_row(Text(name), mean, interval, *(other for other, _ in cells[: len(others)]))
+    for title in titles:
+        whole_word = title == "95 %" or table.by_kind
+        drawn.add_column(title, justify="right", overflow="fold", no_wrap=whole_word)
+    for name, cells in table.rows.items():
+        if table.by_kind:
+            texts = [f"{mean}\n{interval}" for mean, interval in cells[:6]]
+        else:
+            texts = [*cells[0], *(mean for mean, _ in cells[1:6])]
+        drawn.add_row(Text(name), *texts)
     print_table(drawn)
     print_result("")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 PSNR_LIMIT_DB = 100.0
 SATURATED_CHROMA = 40.0
+STAIN_CHROMA = 20.0
 BLOCK_RESAMPLES = 100
 
 _SSIM_SIGMA_PX = 1.5
@@ -156,11 +157,12 @@ def measure(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
 
     `saturated_l1` is the L1 over the pixels that are `saturated` in the truth, NaN where
     there are none. `ciede2000` is the mean over the pixels, `colorfulness_difference` that
-    of the generated picture less that of the true one.
+    of the generated picture less that of the true one, `stain` the share of the pixels that
+    are `stained`.
     """
     fake = fake.float().clamp(0, 1)
-    lab = rgb_to_lab(real)
-    strong = saturated(lab)
+    fake_lab, real_lab = rgb_to_lab(fake), rgb_to_lab(real)
+    strong = saturated(real_lab)
     error = (fake - real).abs().mean(dim=1)
     colorfulness = colorfulness_per_image(fake)
     return {
@@ -168,15 +170,31 @@ def measure(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
         "saturated_l1": (error * strong).sum(dim=(1, 2)) / strong.sum(dim=(1, 2)),
         "psnr": psnr_per_image(fake, real),
         "ssim": ssim_per_image(fake, real),
-        "ciede2000": ciede2000(rgb_to_lab(fake), lab).mean(dim=(1, 2)),
+        "ciede2000": ciede2000(fake_lab, real_lab).mean(dim=(1, 2)),
         "colorfulness": colorfulness,
         "colorfulness_difference": colorfulness - colorfulness_per_image(real),
+        "stain": stained(fake_lab, real_lab).float().mean(dim=(1, 2)),
     }
 
 
 def saturated(lab: Tensor) -> Tensor:
     """Whether the chroma of CIELAB [B, 3, H, W] is above `SATURATED_CHROMA`, bool [B, H, W]."""
     return torch.hypot(lab[:, 1], lab[:, 2]).gt(SATURATED_CHROMA)
+
+
+def stained(fake_lab: Tensor, real_lab: Tensor) -> Tensor:
+    """Whether a strong color is more than 90 degrees of hue from the true one, bool [B, H, W].
+
+    Such as magenta in foliage. Strong is a chroma above `STAIN_CHROMA`; where the truth is
+    without any chroma at all there is no hue to be far from.
+
+    Args:
+        fake_lab: CIELAB [B, 3, H, W] of what was generated.
+        real_lab: CIELAB [B, 3, H, W] of the truth.
+    """
+    chroma = torch.hypot(fake_lab[:, 1], fake_lab[:, 2])
+    cosine_sign = (fake_lab[:, 1:] * real_lab[:, 1:]).sum(dim=1)
+    return chroma.gt(STAIN_CHROMA) & cosine_sign.lt(0)
 
 
 class Interval(NamedTuple):
@@ -203,14 +221,14 @@ def bootstrap(
     """
     count = len(values)
     exact = values.double().cpu()
-    known, there = exact.nan_to_num(0), (~exact.isnan()).double()
+    known, is_known = exact.nan_to_num(0), (~exact.isnan()).double()
     rng = np.random.default_rng(0)
     blocks = []
     for start in range(0, resamples, BLOCK_RESAMPLES):  # all at once would fill the memory
         drawn = rng.integers(max(1, count), size=(min(BLOCK_RESAMPLES, resamples - start), count))
         times = torch.zeros(drawn.shape, dtype=torch.float64)
         times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
-        blocks.append((times @ known) / (times @ there))
+        blocks.append((times @ known) / (times @ is_known))
     means = torch.cat(blocks)
     mean = exact.nanmean(dim=0)
     if of:

@@ -13,21 +13,25 @@ from torch import Tensor
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.distributed import check_alike
-from flowercolor.evaluation.metrics import SATURATED_CHROMA, Interval
+from flowercolor.evaluation.baselines import baselines
+from flowercolor.evaluation.kinds import (
+    FIGURES,
+    KindScores,
+    summarize_kinds,
+    worst_first,
+)
+from flowercolor.evaluation.metrics import SATURATED_CHROMA, STAIN_CHROMA, Interval
 from flowercolor.evaluation.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.evaluation.scoring import (
-    FLOOR,
-    MEDIAN,
-    MEDIAN_BY_LUMA,
+    GRAY,
     TRUTH,
-    Judge,
-    Painter,
+    Method,
+    Recognizer,
+    Rows,
     Summary,
     device_of,
     evaluate,
     generate,
-    median_chroma,
-    paint,
     picture_files,
     summarize,
 )
@@ -43,7 +47,11 @@ SPREAD = "scores.png"
 TRADE = "trade.png"
 SHEET = "contact.png"
 FILES = (TABLES, SPREAD, TRADE, SHEET, LOSSES)
+KIND_SHEETS = "contact"
 SHEET_ROWS = 16
+SHEET_TITLES = ("best", "median", "worst")
+KIND_SHEET_COLUMNS = 3
+KIND_SHEET_ROWS = 8
 
 COLUMNS = {
     "l1": ("L1", ".4f"),
@@ -53,6 +61,7 @@ COLUMNS = {
     "ciede2000": ("CIEDE 2000", ".2f"),
     "colorfulness": ("color", ".1f"),
     "colorfulness_difference": ("minus true", "+.1f"),
+    "stain": ("stain", ".2%"),
 }
 """By score, its title and the format of its numbers."""
 
@@ -61,15 +70,23 @@ RECOGNITION = {
     "recovered": ("recovered", ".2f"),
     "difference": ("to the first", "+.3f"),
 }
-"""The same for what a judge adds."""
+"""The same for what a recognizer adds."""
 
 
 class Table(NamedTuple):
-    """Figures as text: by row, the mean and the interval for each of `columns`, their titles."""
+    """Figures as text.
+
+    Attributes:
+        title: What of.
+        columns: Titles of the columns.
+        rows: By name, the mean and its interval for each column.
+        by_kind: Whether the rows are kinds of photos, of which every interval matters.
+    """
 
     title: str
     columns: list[str]
     rows: dict[str, list[tuple[str, str]]]
+    by_kind: bool = False
 
 
 def write_results(
@@ -79,8 +96,9 @@ def write_results(
     *,
     about: Mapping[str, Any],
     train_set: FlowerDataset | None = None,
-    judge: Judge | None = None,
+    recognizer: Recognizer | None = None,
     left_out: Sequence[str] = (),
+    kinds: Sequence[str] = (),
     metrics: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
     batch_size: int = 1,
@@ -92,14 +110,14 @@ def write_results(
         scores.md       the same means as tables
         pictures/       every picture: gray, as the first of the generators made it, truth
         contact.png     up to 48 of them: those with the lowest, the middle and the highest L1
+        contact/        with `kinds`, up to 24 of each, those that are worst beside gray first
         scores.png      how the L1 spreads over the pictures
         trade.png       the mean L1 of each row against its mean colorfulness
         losses.png      the graphs of the first one's run, where there are `metrics`
 
     What an earlier evaluation left there is removed first, as its `scores.json` lists it.
 
-    Beside the generators stand the gray photo itself and the chroma medians of the training
-    set: a generator that does not beat these has learned nothing.
+    Beside the generators stand the `baselines`.
 
     Within `distributed.joined` the processes share the photos, and all but the leader write
     nothing but the pictures of theirs.
@@ -111,8 +129,10 @@ def write_results(
         results: The folder; made where missing, files of the same names replaced.
         about: What stands at the head of `scores.json`: the checkpoint, the data.
         train_set: The photos for the chroma medians; without it there are none.
-        judge: Says of every picture whether it still shows what it should, in a table of its own.
+        recognizer: Says of every picture whether it still shows what it should, in a table of
+            its own.
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
+        kinds: The kind of each photo of `dataset`, to sum up each apart; none are no kinds.
         metrics: The rows of `metrics.jsonl` of the run that the first comes from.
         notes: What the reader of the figures has to know.
         batch_size: Photos per step; changes speed, not scores.
@@ -129,25 +149,21 @@ def write_results(
     check_outside(results, dataset.photos.source)
     check_alike(dataset.photos.fingerprint, dataset.photos.source)
     first, generator = next(iter(generators.items()))
-    painters: dict[str, Painter] = {
-        name: partial(generate, generator) for name, generator in generators.items()
+    methods: dict[str, Method] = {
+        name: partial(generate, network) for name, network in generators.items()
     }
-    painters[FLOOR] = lambda gray: gray.expand(-1, 3, -1, -1)
-    if train_set:
-        of_all, by_luma = median_chroma(train_set, progress)
-        painters[MEDIAN] = partial(paint, of_all)
-        painters[MEDIAN_BY_LUMA] = partial(paint, by_luma)
+    methods |= baselines(train_set, progress)
     pictures = results / "pictures"
     if ranks().leads:
-        _begin(results, pictures, dataset.names)
+        _begin(results, dataset.names, kinds)
     rows = evaluate(
-        painters,
+        methods,
         dataset,
         device=device_of(generator),
         batch_size=batch_size,
         progress=progress,
         pictures=pictures,
-        judge=judge,
+        recognizer=recognizer,
     )
     if not ranks().leads:
         return []
@@ -160,92 +176,106 @@ def write_results(
                 for key, values in rows[first].items()
                 if key != "colorfulness_difference"
             }
-            for name in list(painters)[1:]
+            for name in list(methods)[1:]
         }
     )
+    by_kind = {name: summarize_kinds(rows, name, kinds) for name in generators} if kinds else {}
     document = {
         **about,
         "files": [name for name in FILES if metrics or name != LOSSES],
+        "kind_names": sorted(set(kinds)),
         "notes": list(notes),
         "photos": len(dataset),
         "mean_l1": summary[first]["l1"].mean,
-        "mean_gray_l1": summary[FLOOR]["l1"].mean,
+        "mean_gray_l1": summary[GRAY]["l1"].mean,
         "saturated_chroma": SATURATED_CHROMA,
+        "stain_chroma": STAIN_CHROMA,
         "rows": _as_json(summary),
         "differences": _as_json(differences),
-        "images": [
-            {
-                "name": name,
-                "rows": {
-                    row: {key: _finite(values[number].item()) for key, values in scores.items()}
-                    for row, scores in rows.items()
-                },
-            }
-            for number, name in enumerate(dataset.names)
-        ],
+        "kinds": _kinds_as_json(by_kind),
+        "images": _images_as_json(rows, dataset.names, kinds),
     }
     tables = [
         _table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
         _table(f"difference to {first}", differences, "+"),
+        *(_kinds_table(name, scores) for name, scores in by_kind.items()),
     ]
     if left_out:
         kept = torch.tensor([name not in left_out for name in dataset.names])
         without = summarize(rows, kept)
         document["without_twins"] = {"left_out": list(left_out), "rows": _as_json(without)}
         tables.append(_table(f"{int(kept.sum()):,} without a twin", without))
-    if judge:
-        judged = {
+    if recognizer:
+        recognized = {
             row: scores | {"difference": differences[row]["recognized"]}
             if row in differences
             else scores
             for row, scores in summary.items()
         }
-        tables.append(_table("looks like its flower", judged, columns=RECOGNITION))
+        tables.append(_table("looks like its flower", recognized, columns=RECOGNITION))
     write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
     write_text(results / TABLES, _markdown(tables, notes))
 
     l1 = rows[first]["l1"]
-    plot_scores(l1.tolist(), rows[FLOOR]["l1"].tolist(), results / SPREAD)
+    plot_scores(l1.tolist(), rows[GRAY]["l1"].tolist(), results / SPREAD)
     points = {
-        name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in painters
+        name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in methods
     }
     plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / TRADE)
-    _write_sheet(generator, dataset, l1, results / SHEET)
+    height = min(SHEET_ROWS, max(1, len(dataset) // 3))
+    _save_sheet(generator, dataset, _extremes(l1, height), results / SHEET, SHEET_TITLES)
+    names = sorted(set(kinds))
+    for kind, sheet in zip(names, _kind_sheets(results, names), strict=True):
+        worst = worst_first(rows, first, kinds, kind)[: KIND_SHEET_COLUMNS * KIND_SHEET_ROWS]
+        titles = ["worst first"] + [""] * (min(KIND_SHEET_COLUMNS, len(worst)) - 1)
+        _save_sheet(generator, dataset, torch.tensor(worst), sheet, titles)
     if metrics:
         plot_losses(metrics, results / LOSSES)
     return tables
 
 
-def _begin(results: Path, pictures: Path, names: list[str]) -> None:
+def _kind_sheets(results: Path, kinds: Sequence[str]) -> list[Path]:
+    # Each is a word of somebody's table, and may be no name of a file.
+    names = [kind.replace("/", "_").replace("\\", "_") + ".png" for kind in kinds]
+    return picture_files(names, results / KIND_SHEETS)
+
+
+def _begin(results: Path, names: list[str], kinds: Sequence[str]) -> None:
     """Delete what an earlier evaluation left, and list the pictures that this one will write.
 
     So the next one finds them even where this one is stopped.
     """
-    scores = results / SCORES
+    scores, pictures = results / SCORES, results / "pictures"
+    kind_names = sorted(set(kinds))
     try:
         earlier = json.loads(scores.read_bytes())
         files = picture_files([image["name"] for image in earlier["images"]], pictures)
         files += [results / name for name in FILES if name in earlier.get("files", ())]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        files += _kind_sheets(results, earlier.get("kind_names", ()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         files = []  # none, or nothing of ours
     for file in set(files) - set(picture_files(names, pictures)):
         with storage_errors(file):
             file.unlink(missing_ok=True)
-    unfinished = {"unfinished": True, "images": [{"name": name} for name in names]}
-    write_text(scores, json.dumps(unfinished) + "\n")
+    listed = {"kind_names": kind_names, "images": [{"name": name} for name in names]}
+    write_text(scores, json.dumps({"unfinished": True, **listed}) + "\n")
 
 
-def _write_sheet(generator: UNet, dataset: FlowerDataset, l1: Tensor, path: Path) -> None:
-    """The photos of the lowest, the middle and the highest L1, as gray, generated and true."""
-    height = min(SHEET_ROWS, max(1, len(dataset) // 3))
-    starts = (0, (len(dataset) - height) // 2, len(dataset) - height)
+def _extremes(l1: Tensor, height: int) -> Tensor:
+    """The photos of the lowest, the middle and the highest L1, row by row, [3 * height]."""
+    starts = (0, (len(l1) - height) // 2, len(l1) - height)
     order = l1.argsort()
-    shown = torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
-    gray, real = dataset.batch(shown)
-    fake = torch.cat(
-        [generate(generator, one.to(device_of(generator))).cpu() for one in torch.split(gray, 1)]
-    )
-    save_grid(gray, fake, real, path, titles=["best", "median", "worst"])
+    return torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
+
+
+def _save_sheet(
+    generator: UNet, dataset: FlowerDataset, positions: Tensor, path: Path, titles: Sequence[str]
+) -> None:
+    """Photos as gray, generated and true, as many columns of these as there are titles."""
+    gray, real = dataset.batch(positions)
+    device = device_of(generator)
+    fake = torch.cat([generate(generator, photo.to(device)).cpu() for photo in gray.split(1)])
+    save_grid(gray, fake, real, path, titles=titles)
 
 
 def _finite(value: float) -> float | None:
@@ -253,14 +283,47 @@ def _finite(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+def _interval_as_json(interval: Interval) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in interval._asdict().items()}
+
+
 def _as_json(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
     return {
-        row: {
-            key: {name: _finite(value) for name, value in interval._asdict().items()}
-            for key, interval in scores.items()
-        }
+        row: {key: _interval_as_json(interval) for key, interval in scores.items()}
         for row, scores in summary.items()
     }
+
+
+def _kinds_as_json(by_kind: Mapping[str, Mapping[str, KindScores]]) -> dict[str, Any]:
+    return {
+        row: {
+            kind: {"photos": scores.photos}
+            | {key: _interval_as_json(interval) for key, interval in scores.figures.items()}
+            for kind, scores in kinds.items()
+        }
+        for row, kinds in by_kind.items()
+    }
+
+
+def _images_as_json(rows: Rows, names: list[str], kinds: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            **({"kind": kinds[number]} if kinds else {}),
+            "rows": {
+                row: {key: _finite(values[number].item()) for key, values in scores.items()}
+                for row, scores in rows.items()
+            },
+        }
+        for number, name in enumerate(names)
+    ]
+
+
+def _cell(interval: Interval | None, digits: str) -> tuple[str, str]:
+    if interval is None or math.isnan(interval.mean):
+        return "-", ""
+    mean, low, high = (format(value, digits) for value in interval)
+    return mean, f"{low}…{high}"
 
 
 def _table(
@@ -269,19 +332,27 @@ def _table(
     sign: str = "",
     columns: Mapping[str, tuple[str, str]] = COLUMNS,
 ) -> Table:
-    def cell(interval: Interval | None, digits: str) -> tuple[str, str]:
-        if interval is None or math.isnan(interval.mean):
-            return "-", ""
-        mean, low, high = (format(value, digits) for value in interval)
-        return mean, f"{low}…{high}"
-
     return Table(
         title,
-        [title for title, _ in columns.values()],
+        [column for column, _ in columns.values()],
         {
-            name: [cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
+            name: [_cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
             for name, scores in summary.items()
         },
+    )
+
+
+def _kinds_table(method: str, by_kind: Mapping[str, KindScores]) -> Table:
+    return Table(
+        f"{method}, by kind",
+        [column for column, _ in FIGURES.values()],
+        {
+            f"{kind} ({scores.photos:,})": [
+                _cell(scores.figures[key], digits) for key, (_, digits) in FIGURES.items()
+            ]
+            for kind, scores in by_kind.items()
+        },
+        by_kind=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""How good generators are on photos they have not seen, beside what costs nothing to learn."""
+"""Scores of generators, and of other methods, on the photos of a set."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import deterministic, memory_errors, no_tf32
-from flowercolor.distributed import all_gather, all_reduce_sum, shard
+from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.metrics import (
     Interval,
     bootstrap,
@@ -27,24 +27,19 @@ from flowercolor.files import alike
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress, Silent
 
-LUMA_BINS = 20
-
-FLOOR = "gray photo"
+GRAY = "gray photo"
 TRUTH = "true photos"
-MEDIAN = "median chroma"
-MEDIAN_BY_LUMA = "median chroma by luma"
-OTHER_ROWS = frozenset({FLOOR, MEDIAN, MEDIAN_BY_LUMA, TRUTH})
-"""The rows that stand beside those of the checkpoints."""
+"""The rows of the gray photo itself and of the true photo."""
 
-Painter = Callable[[Tensor], Tensor]
+Method = Callable[[Tensor], Tensor]
 """From gray, float [B, 1, H, W], to RGB, float [B, 3, H, W], both in 0 to 1."""
 
-Judge = Callable[[Tensor, Tensor], Tensor]
+Recognizer = Callable[[Tensor, Tensor], Tensor]
 """From RGB pictures, float [B, 3, H, W] in 0 to 1, and which of the set they show, int64 [B], to
 1 for each that is recognized as what it is, else 0, float32 [B]."""
 
 Rows = dict[str, dict[str, Tensor]]
-"""By row and score, a number for each picture, float32 [N]."""
+"""By row (a method, or `TRUTH`) and score, a number for each picture, float32 [N]."""
 
 Summary = dict[str, dict[str, Interval]]
 """By row and score, the mean over the pictures."""
@@ -136,8 +131,8 @@ def score(
     """
     device = device_of(generator)
     columns = [torch.empty(4, 0, device=device)]
-    own = shard(len(dataset))
-    for _, gray, real in _batches(dataset, own, batch_size, device, progress=progress):
+    positions = shard(len(dataset))
+    for _, gray, real in batches(dataset, positions, batch_size, device, progress=progress):
         fake = generate(generator, gray, exact=False)
         scores = (
             l1_per_image(fake, real),
@@ -152,71 +147,74 @@ def score(
 @memory_errors("testing", "--batch-size")
 @torch.inference_mode()
 def evaluate(
-    painters: Mapping[str, Painter],
+    methods: Mapping[str, Method],
     dataset: FlowerDataset,
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 1,
     progress: Progress | None = None,
     pictures: Path | None = None,
-    judge: Judge | None = None,
+    recognizer: Recognizer | None = None,
 ) -> Rows:
-    """Every score of every picture of a set, for whatever paints gray photos; in one pass.
+    """Every score of every picture of a set, for whatever colors gray photos; in one pass.
 
     Within `distributed.joined` each process judges its share, and all have the scores of all.
 
     Args:
-        painters: What to judge, by name.
+        methods: What to judge, by name.
         dataset: The photos to judge it on.
-        device: Where the painters want the gray photos.
+        device: Where the methods want the gray photos.
         batch_size: Photos per step.
         progress: Told of each step.
-        pictures: A folder to write every picture into: gray, as the first of the painters
+        pictures: A folder to write every picture into: gray, as the first of the methods
             made it, truth.
-        judge: Looks at every picture, the true ones too.
+        recognizer: Looks at every picture, the true ones too.
 
     Returns:
-        A row of `metrics.measure` for each painter, and as the last, `TRUTH`, the
+        A row of `metrics.measure` for each method, and as the last, `TRUTH`, the
         `colorfulness` of the true photos and the `saturated_share` of their pixels. With a
-        judge, what it says is in each row as `recognized`.
+        recognizer, what it says is in each row as `recognized`.
 
     Raises:
         DeviceError: The device has too little memory.
         StorageError: A picture cannot be written.
     """
-    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*painters, TRUTH]}
+    measured: dict[str, list[dict[str, Tensor]]] = {name: [] for name in [*methods, TRUTH]}
     files = picture_files(dataset.names, pictures or Path())
-    # Who gets no photo takes part nonetheless, to know the scores' names.
-    own = shard(len(dataset)) or range(1)
-    batches = _batches(dataset, own, batch_size, torch.device(device), progress=progress)
-    for positions, gray, real in batches:
-        painted = {name: painter(gray) for name, painter in painters.items()}
-        for name, fake in painted.items():
-            parts[name].append(measure(fake, real))
-        share = saturated(rgb_to_lab(real)).float().mean(dim=(1, 2))
-        parts[TRUTH].append(
-            {"colorfulness": colorfulness_per_image(real), "saturated_share": share}
+    # A process without photos measures the first all the same, to know the scores' names.
+    share = shard(len(dataset)) or range(1)
+    for positions, gray, real in batches(
+        dataset, share, batch_size, torch.device(device), progress=progress
+    ):
+        colored = {name: method(gray) for name, method in methods.items()}
+        for name, fake in colored.items():
+            measured[name].append(measure(fake, real))
+        measured[TRUTH].append(
+            {
+                "colorfulness": colorfulness_per_image(real),
+                "saturated_share": saturated(rgb_to_lab(real)).float().mean(dim=(1, 2)),
+            }
         )
-        if judge:
-            for name, fake in {**painted, TRUTH: real}.items():
-                parts[name][-1]["recognized"] = judge(fake, positions)
+        if recognizer:
+            for name, rgb in {**colored, TRUTH: real}.items():
+                measured[name][-1]["recognized"] = recognizer(rgb, positions)
         if pictures:
-            shown = next(iter(painted.values()))
+            shown = next(iter(colored.values()))
             triples = zip(gray.split(1), shown.split(1), real.split(1), strict=True)
             for position, triple in zip(positions.tolist(), triples, strict=True):
                 save_grid(*triple, files[position])
     rows: Rows = {}
-    for name, several in parts.items():
-        columns = [torch.cat([scores[key] for scores in several]).cpu() for key in several[0]]
-        of_all = all_gather(torch.stack(columns), len(dataset))
-        rows[name] = dict(zip(several[0], of_all, strict=True))
+    for name, parts in measured.items():
+        columns = [torch.cat([part[key] for part in parts]).cpu() for key in parts[0]]
+        gathered = all_gather(torch.stack(columns), len(dataset))
+        rows[name] = dict(zip(parts[0], gathered, strict=True))
     return rows
 
 
 def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
     """The mean of each score with its bootstrap interval, over the same resamples.
 
-    Where `FLOOR` and `TRUTH` have been judged there is also `recovered`: the share of the gap
+    Where `GRAY` and `TRUTH` have it too there is also `recovered`: the share of the gap
     between their means of `recognized` that a row wins back, NaN where there is no gap.
 
     Args:
@@ -229,60 +227,21 @@ def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
     summary: Summary = {name: {} for name in rows}
     for (name, key), interval in zip(columns, bootstrap(values), strict=True):
         summary[name][key] = interval
-    judged = [name for name, key in columns if key == "recognized"]
-    if {FLOOR, TRUTH} <= set(judged):
-        order = [columns.index((name, "recognized")) for name in (FLOOR, TRUTH, *judged)]
-        for name, interval in zip(judged, bootstrap(values[:, order], of=_recovered), strict=True):
+    recognized = [name for name, key in columns if key == "recognized"]
+    if {GRAY, TRUTH} <= set(recognized):
+        order = [columns.index((name, "recognized")) for name in (GRAY, TRUTH, *recognized)]
+        for name, interval in zip(
+            recognized, bootstrap(values[:, order], of=_recovered), strict=True
+        ):
             summary[name]["recovered"] = interval
     return summary
 
 
 def _recovered(accuracies: Tensor) -> Tensor:
-    """The share of the gap that each wins back; of gray's, the truth's and theirs, [..., 2 + K]."""
-    gray, true, others = accuracies.tensor_split((1, 2), dim=-1)
+    """From accuracies of gray, truth and K rows, [..., 2 + K], the shares won back, [..., K]."""
+    gray, true, rows = accuracies.tensor_split((1, 2), dim=-1)
     gap = true - gray
-    return torch.where(gap > 0, (others - gray) / gap, math.nan)
-
-
-def median_chroma(
-    train_set: FlowerDataset, progress: Progress | None = None
-) -> tuple[Tensor, Tensor]:
-    """The median Cb and Cr of all pixels, [1, 2], and of those of like luma, [20, 2].
-
-    The luma is cut into 20 bins of one width; a bin without pixels has the median of all.
-    Rounded to 1/510, half a level of an 8-bit picture.
-    """
-    levels = 511  # -0.5 to 0.5, with one for 0
-    counts = torch.zeros(2, LUMA_BINS, levels, dtype=torch.int64)
-    cpu = torch.device("cpu")
-    own = shard(len(train_set))
-    label = "Looking for medians"
-    for _, gray, real in _batches(train_set, own, 32, cpu, progress=progress, label=label):
-        level = ((rgb_to_chroma(real) + 0.5) * (levels - 1)).round().long()
-        places = level + levels * _bins(gray, LUMA_BINS)
-        for channel, place in enumerate(places.unbind(1)):
-            seen = torch.bincount(place.flatten(), minlength=LUMA_BINS * levels)
-            counts[channel] += seen.view(LUMA_BINS, levels)
-    all_reduce_sum(counts)
-
-    def medians(counts: Tensor) -> Tensor:
-        below = counts.cumsum(-1)
-        level = (2 * below < below[..., -1:]).sum(-1)
-        return (level / (levels - 1) - 0.5).T
-
-    of_all = medians(counts.sum(1, keepdim=True))
-    return of_all, torch.where(counts.sum((0, 2))[:, None] > 0, medians(counts), of_all)
-
-
-def paint(chromas: Tensor, gray: Tensor) -> Tensor:
-    """Give each pixel the chroma of its luma, weakened where it does not fit; RGB [B, 3, H, W].
-
-    Args:
-        chromas: Cb and Cr for K bins of luma of one width, [K, 2].
-        gray: Float [B, 1, H, W] in 0 to 1.
-    """
-    chroma = chromas.to(gray)[_bins(gray, len(chromas)).squeeze(1)].movedim(-1, 1)
-    return to_rgb(gray, fit_gamut(gray, chroma))
+    return torch.where(gap > 0, (rows - gray) / gap, math.nan)
 
 
 def picture_files(names: list[str], folder: Path) -> list[Path]:
@@ -313,7 +272,7 @@ def device_of(generator: UNet) -> torch.device:
     return next(generator.parameters()).device
 
 
-def _batches(
+def batches(
     dataset: FlowerDataset,
     positions: Sequence[int],
     batch_size: int,
@@ -322,17 +281,12 @@ def _batches(
     progress: Progress | None,
     label: str = "Testing",
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Positions, gray and true pictures, batch by batch."""
-    everything = torch.as_tensor(positions, dtype=torch.long)
-    beside = everything.to(dataset.device)
+    """Positions in the set, gray and true pictures on the device, batch by batch."""
+    on_cpu = torch.as_tensor(positions, dtype=torch.long)
+    beside_pictures = on_cpu.to(dataset.device)
     with (progress or Silent()).task(label, len(positions), "photos") as task:
         for start in range(0, len(positions), batch_size):
-            some = slice(start, start + batch_size)
-            gray, real = (pictures.to(device) for pictures in dataset.batch(beside[some]))
-            yield everything[some], gray, real
+            batch = slice(start, start + batch_size)
+            gray, real = (rgb.to(device) for rgb in dataset.batch(beside_pictures[batch]))
+            yield on_cpu[batch], gray, real
             task.advance(len(real))
-
-
-def _bins(gray: Tensor, count: int) -> Tensor:
-    """The bin of each pixel's luma, int64 of the shape of `gray`."""
-    return (gray * count).long().clamp_max(count - 1)

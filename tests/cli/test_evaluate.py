@@ -132,13 +132,62 @@ def test_eval_refuses_the_names_of_its_other_rows(
             assert_one_line_of_error(refused, f"is named {name}, like a row", remedy, code=2)
 
 
-def test_eval_refuses_to_compare_sizes(trained: Trained, weights: Path, here: Path) -> None:
+def test_eval_compares_sizes_at_one_that_is_named(
+    trained: Trained, weights: Path, archive: Path, here: Path
+) -> None:
     info, tensors = load_tensors(weights)
     save_checkpoint(
         here / "big.safetensors", replace(info, config=replace(info.config, size_px=32)), tensors
     )
-    result = flowercolor("eval", "--checkpoint", weights, "--compare", "big.safetensors")
-    assert_one_line_of_error(result, "garden 16 px, big 32 px", "of one size", code=2)
+    args = ("eval", "--checkpoint", weights, "--compare", "big.safetensors")
+    result = flowercolor(*args)
+    assert_one_line_of_error(result, "garden 16 px, big 32 px", "one by --size", code=2)
+    assert_one_line_of_error(flowercolor(*args, "--size", "24"), "size is 24; expected", code=2)
+    succeed(*args, "--data", archive, "--size", "32")
+    document = json.loads((here / "results" / "scores.json").read_text())
+    assert document["size_px"] == 32
+    # The same weights in both files.
+    garden, big = (document["rows"][name]["l1"]["mean"] for name in ("garden", "big"))
+    assert garden == big
+
+
+def test_eval_scores_each_kind_of_photo(weights: Path, archive: Path, here: Path) -> None:
+    table = here / "kinds.csv"
+    lines = [
+        f"jpg/image_{number:05}.jpg,{'../a b' if number < 5 else 'rose'}" for number in range(1, 13)
+    ]
+    table.write_text("\n".join(["name,kind", *lines]))
+    args = ("eval", "--checkpoint", weights, "--data", archive, "--whole", "--by", "kinds.csv")
+    result = succeed(*args)
+    document = json.loads((here / "results" / "scores.json").read_text())
+    by_kind = document["kinds"]["garden"]
+    assert [(kind, scores["photos"]) for kind, scores in by_kind.items()] == [
+        ("../a b", 4),
+        ("rose", 8),
+        ("all photos", 12),
+    ]
+    images = [image["rows"] for image in document["images"] if image["kind"] == "rose"]
+    l1, gray_l1 = (
+        np.array([rows[row]["l1"] for rows in images]) for row in ("garden", "gray photo")
+    )
+    rose = by_kind["rose"]
+    assert rose["l1"]["mean"] == pytest.approx(l1.mean())
+    assert rose["l1_of_gray"]["mean"] == pytest.approx(l1.mean() / gray_l1.mean())
+    assert rose["worse_than_gray"]["mean"] == (l1 > gray_l1).mean()
+    assert f"{rose['l1_of_gray']['mean']:.3f}" in result.stdout
+    assert f"{rose['l1_of_gray']['low']:.3f}…{rose['l1_of_gray']['high']:.3f}" in result.stdout
+    assert "| rose (8) |" in (here / "results" / "scores.md").read_text()
+    sheets = here / "results" / "contact"
+    assert {path.name for path in sheets.iterdir()} == {".._a b.png", "rose.png"}
+
+    # Without kinds, the sheets of before go.
+    succeed(*args[:-2])
+    assert list(sheets.iterdir()) == []
+    table.write_text("\n".join(["file,kind", *lines[1:]]))
+    said = "kinds.csv: names no kind for 1 of the 12 photos"
+    refused = flowercolor(*args)
+    assert said in last_line(refused.stderr)
+    assert refused.exit_code == 1
 
 
 def test_eval_judges_whole_data(

@@ -15,7 +15,7 @@ from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError, StorageError
 from flowercolor.evaluation import classifier as recognition
 from flowercolor.evaluation.classifier import load_classifier, recognized
-from flowercolor.evaluation.scoring import FLOOR, TRUTH, Painter, evaluate, summarize
+from flowercolor.evaluation.scoring import GRAY, TRUTH, Method, evaluate, summarize
 from flowercolor.progress import Silent, Task
 
 AS_SHIPPED = {name: getattr(recognition, name) for name in ("CROP_PX", "SIZE_PX", "autocast")}
@@ -142,23 +142,23 @@ def test_it_knows_true_photos_and_not_gray_ones(
     def right(gray: Tensor) -> Tensor:
         return color(gray, next(place))
 
-    painters: dict[str, Painter] = {
+    methods: dict[str, Method] = {
         "right": right,
         "one color": lambda gray: color(gray, torch.zeros(len(gray), dtype=torch.int64)),
-        FLOOR: lambda gray: gray.expand(-1, 3, -1, -1),
+        GRAY: lambda gray: gray.expand(-1, 3, -1, -1),
     }
     judge = partial(recognized, classifier, labels)
-    rows = evaluate(painters, test_set, batch_size=4, judge=judge)
+    rows = evaluate(methods, test_set, batch_size=4, recognizer=judge)
     for row in rows.values():
         assert set(row["recognized"].tolist()) <= {0, 1}
     summary = summarize(rows)
     means = {name: scores["recognized"].mean for name, scores in summary.items()}
     chance = 1 / CLASSES
     assert means[TRUTH] == means["right"] == 1
-    assert means[FLOOR] <= chance + 0.01
+    assert means[GRAY] <= chance + 0.01
     assert means["one color"] == pytest.approx(chance)
     assert summary[TRUTH]["recovered"] == summary["right"]["recovered"] == (1, 1, 1)
-    assert summary[FLOOR]["recovered"] == (0, 0, 0)
+    assert summary[GRAY]["recovered"] == (0, 0, 0)
 
 
 def test_it_is_trained_once_and_by_the_training_photos_alone(
@@ -219,4 +219,4 @@ def test_one_photo_is_enough(flowers: Photos, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(recognition, name, value)
     alone = FlowerDataset(flowers, [4])
     judge = partial(recognized, load_classifier(alone, LABELS), LABELS[[4]])
-    assert evaluate({}, alone, judge=judge)[TRUTH]["recognized"].shape == (1,)
+    assert evaluate({}, alone, recognizer=judge)[TRUTH]["recognized"].shape == (1,)

@@ -20,6 +20,7 @@ from flowercolor.evaluation.metrics import (
     rgb_to_lab,
     saturated,
     ssim_per_image,
+    stained,
 )
 
 
@@ -255,3 +256,19 @@ def test_a_figure_of_several_means_has_the_interval_of_its_resamples() -> None:
     )
     assert tuple(ratio) == pytest.approx((3, 3, 3))
     assert first == bootstrap(values)[0]
+
+
+def test_a_stain_is_strong_and_of_an_opposed_hue() -> None:
+    """Green foliage in CIELAB: magenta is a stain; yellow, pale pink, and any gray are none."""
+    green = (50.0, -30.0, 25.0)
+    colors = {
+        (50.0, 40.0, -30.0): True,  # magenta
+        (50.0, 5.0, 40.0): False,  # orange: less than a right angle away
+        (50.0, 10.0, -8.0): False,  # pink, but pale
+        (50.0, 0.0, 0.0): False,
+    }
+    fake = torch.tensor(list(colors)).T[None, :, None]
+    real = torch.tensor([green] * len(colors)).T[None, :, None]
+    assert stained(fake, real).flatten().tolist() == list(colors.values())
+    assert not stained(fake, torch.zeros_like(real)).any(), "gray has no hue to be far from"
+    assert measure(torch.full((1, 3, 16, 16), 0.5), torch.rand(1, 3, 16, 16))["stain"] == 0

@@ -16,7 +16,7 @@ from flowercolor.errors import SettingError, StorageError
 from flowercolor.evaluation import report
 from flowercolor.evaluation.metrics import colorfulness_per_image, measure
 from flowercolor.evaluation.report import COLUMNS, RECOGNITION, write_results
-from flowercolor.evaluation.scoring import FLOOR, TRUTH, picture_files, score
+from flowercolor.evaluation.scoring import GRAY, TRUTH, picture_files, score
 from flowercolor.networks.unet import UNet
 
 
@@ -43,7 +43,7 @@ def test_the_results_folder_agrees_with_itself(
     assert [image["name"] for image in document["images"]] == flowers.names
 
     # The means are those of the pictures' own figures.
-    names = ["mine", "other", FLOOR, "median chroma", "median chroma by luma"]
+    names = ["mine", "other", GRAY, "median chroma", "median chroma by luma"]
     assert list(document["rows"]) == [*names, TRUTH]
     without = document["without_twins"]
     assert without["left_out"] == flowers.names[1:3]
@@ -61,7 +61,7 @@ def test_the_results_folder_agrees_with_itself(
             kept = np.mean(values(row, key, 1, 2))
             assert without["rows"][row][key]["mean"] == pytest.approx(kept, abs=1e-9)
     assert document["mean_l1"] == document["rows"]["mine"]["l1"]["mean"]
-    assert document["mean_gray_l1"] == document["rows"][FLOOR]["l1"]["mean"]
+    assert document["mean_gray_l1"] == document["rows"][GRAY]["l1"]["mean"]
     assert list(document["differences"]) == names[1:]
     for row in names[1:]:
         more = np.subtract(values(row, "l1"), values("mine", "l1")).mean()
@@ -97,7 +97,7 @@ def test_the_results_folder_agrees_with_itself(
         gray, shown, real = (
             bgr[2:18, 2 + 18 * place : 18 + 18 * place, ::-1] / 255 for place in range(3)
         )
-        l1, gray_l1 = (image["rows"][row]["l1"] for row in ("mine", FLOOR))
+        l1, gray_l1 = (image["rows"][row]["l1"] for row in ("mine", GRAY))
         assert np.abs(shown - real).mean() == pytest.approx(l1, abs=0.5 / 255)
         assert np.abs(gray - real).mean() == pytest.approx(gray_l1, abs=1e-6)
 
@@ -113,10 +113,12 @@ def test_the_results_folder_agrees_with_itself(
     assert cv2.imread(str(results / "scores.png")) is not None
 
 
-def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_path: Path) -> None:
-    """He knows colors when he sees them, and the second photo never."""
+def test_what_a_recognizer_says_has_a_table_of_its_own(
+    flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    """It knows colors when it sees them, and the second photo never."""
 
-    def judge(pictures: Tensor, positions: Tensor) -> Tensor:
+    def recognizer(pictures: Tensor, positions: Tensor) -> Tensor:
         return (colorfulness_per_image(pictures) > 1).float() * (positions != 1)
 
     mine, other = UNet(NetworkConfig(1)), UNet(NetworkConfig(1, "chroma"))
@@ -128,16 +130,16 @@ def test_what_a_judge_says_has_a_table_of_its_own(flowers: FlowerDataset, tmp_pa
         flowers,
         tmp_path,
         about={},
-        judge=judge,
+        recognizer=recognizer,
         left_out=flowers.names[1:2],
     )
-    assert [len(table.columns) for table in tables] == [7, 7, 7, 3]
+    assert [len(table.columns) for table in tables] == [8, 8, 8, 3]
     assert tables[-1].columns == [title for title, _ in RECOGNITION.values()]
     recognized = {name: [mean for mean, _ in cells] for name, cells in tables[-1].rows.items()}
     assert recognized == {
         "mine": ["0.800", "1.00", "-"],
         "other": ["0.000", "0.00", "-0.800"],
-        FLOOR: ["0.000", "0.00", "-0.800"],
+        GRAY: ["0.000", "0.00", "-0.800"],
         TRUTH: ["0.800", "1.00", "-"],
     }
     document = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
@@ -162,7 +164,7 @@ def test_without_a_training_split_there_are_no_chroma_medians(
     flowers: FlowerDataset, tmp_path: Path
 ) -> None:
     [table, _] = write_results({"mine": UNet(NetworkConfig(1))}, flowers, tmp_path, about={})
-    assert list(table.rows) == ["mine", FLOOR, TRUTH]
+    assert list(table.rows) == ["mine", GRAY, TRUTH]
     assert "without_twins" not in json.loads((tmp_path / "scores.json").read_text())
 
 
@@ -176,7 +178,7 @@ def test_one_photo_is_enough(count: int, photos: Photos, tmp_path: Path) -> None
     )
     titles = list(COLUMNS)
     assert tables[0].rows["mine"][titles.index("saturated_l1")] == ("-", "")
-    assert tables[0].rows[FLOOR][titles.index("psnr")] == ("100.00", "100.00…100.00")
+    assert tables[0].rows[GRAY][titles.index("psnr")] == ("100.00", "100.00…100.00")
     assert {mean for cells in tables[2].rows.values() for mean, _ in cells} == {"-"}
     json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
     assert (tmp_path / "contact.png").is_file()

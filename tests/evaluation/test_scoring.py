@@ -9,23 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.photo_cache import Photos
 from flowercolor.distributed import joined
 from flowercolor.errors import DeviceError
-from flowercolor.evaluation import scoring as evaluation
+from flowercolor.evaluation.baselines import median_chroma
 from flowercolor.evaluation.metrics import colorfulness_per_image, measure, rgb_to_lab, saturated
 from flowercolor.evaluation.scoring import (
-    FLOOR,
+    GRAY,
     TRUTH,
-    Painter,
+    Method,
     Rows,
     evaluate,
     generate,
-    median_chroma,
-    paint,
+    picture_files,
     score,
     summarize,
 )
@@ -34,17 +31,20 @@ from flowercolor.progress import Silent, Task
 
 
 @pytest.mark.parametrize(
-    ("judge", "option"),
+    ("scored", "option"),
     [
         (score, "--test-batch-size"),
-        (lambda of, on: evaluate({"a": partial(generate, of)}, on), "--batch-size"),
+        (
+            lambda network, photos: evaluate({"a": partial(generate, network)}, photos),
+            "--batch-size",
+        ),
     ],
 )
 def test_too_little_memory_names_the_options_that_help(
     generator: UNet,
     flowers: FlowerDataset,
     monkeypatch: pytest.MonkeyPatch,
-    judge: Callable[[UNet, FlowerDataset], object],
+    scored: Callable[[UNet, FlowerDataset], object],
     option: str,
 ) -> None:
     def full(_gray: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def test_too_little_memory_names_the_options_that_help(
 
     monkeypatch.setattr(generator, "forward", full)
     with pytest.raises(DeviceError, match=f"while testing: .*; give a smaller {option}") as told:
-        judge(generator, flowers)
+        scored(generator, flowers)
     assert "\n" not in str(told.value)
 
 
@@ -108,15 +108,15 @@ def test_scoring_changes_nothing_in_the_generator(generator: UNet, flowers: Flow
 
 
 def test_a_row_is_what_measuring_by_hand_gives(generator: UNet, flowers: FlowerDataset) -> None:
-    painters: dict[str, Painter] = {
+    methods: dict[str, Method] = {
         "mine": partial(generate, generator),
         "gray": lambda gray: gray.expand(-1, 3, -1, -1),
     }
-    rows = evaluate(painters, flowers, batch_size=2)
+    rows = evaluate(methods, flowers, batch_size=2)
     gray, real = flowers.batch(range(len(flowers)))
     assert list(rows) == ["mine", "gray", TRUTH]
-    for name, painter in painters.items():
-        expected = measure(painter(gray), real)
+    for name, method in methods.items():
+        expected = measure(method(gray), real)
         assert list(rows[name]) == list(expected)
         for key, values in expected.items():
             torch.testing.assert_close(
@@ -140,85 +140,57 @@ def test_a_summary_is_of_the_kept_photos() -> None:
     assert kept["b"]["l1"] == (4.5, 2, 7)
 
 
-def judged(**rows: list[float]) -> Rows:
+def recognized_rows(**rows: list[float]) -> Rows:
     return {
-        {"gray": FLOOR, "true": TRUTH}.get(name, name): {"recognized": torch.tensor(values)}
+        {"gray": GRAY, "true": TRUTH}.get(name, name): {"recognized": torch.tensor(values)}
         for name, values in rows.items()
     }
 
 
 def test_what_is_won_back_of_the_gap_between_gray_and_true() -> None:
     half = {"mine": [0.0, 1, 0, 1], "true": [1.0, 1, 0, 1], "gray": [0.0, 1, 0, 0]}
-    summary = summarize(judged(**half, worse=[0.0, 0, 0, 0]))
+    summary = summarize(recognized_rows(**half, worse=[0.0, 0, 0, 0]))
     assert summary["mine"]["recognized"].mean == 0.5
     assert summary["mine"]["recovered"].mean == 0.5
     # With the second and third alone there is no gap; those resamples do not count.
     assert (summary["mine"]["recovered"].low, summary["mine"]["recovered"].high) == (0, 1)
     assert summary["worse"]["recovered"].mean == -0.5
-    assert summary[FLOOR]["recovered"] == (0, 0, 0)
+    assert summary[GRAY]["recovered"] == (0, 0, 0)
     assert summary[TRUTH]["recovered"] == (1, 1, 1)
-    kept = summarize(judged(**half), torch.tensor([False, True, True, True]))
+    kept = summarize(recognized_rows(**half), torch.tensor([False, True, True, True]))
     assert kept["mine"]["recovered"] == (1, 1, 1)
 
 
 @pytest.mark.parametrize("gray", [[1.0, 0], [1.0, 1]])
 def test_where_there_is_no_gap_nothing_is_won_back(gray: list[float]) -> None:
-    summary = summarize(judged(mine=[0.0, 1], gray=gray, true=[0.0, 1]))
+    summary = summarize(recognized_rows(mine=[0.0, 1], gray=gray, true=[0.0, 1]))
     assert np.isnan(summary["mine"]["recovered"].mean)
 
 
 def test_nothing_is_won_back_of_a_gap_that_was_not_measured() -> None:
-    for rows in (judged(mine=[1.0], true=[1.0]), judged(mine=[1.0], gray=[0.0])):
+    for rows in (recognized_rows(mine=[1.0], true=[1.0]), recognized_rows(mine=[1.0], gray=[0.0])):
         assert "recovered" not in summarize(rows)["mine"]
 
 
-def test_a_judge_sees_every_picture_with_its_place(generator: UNet, flowers: FlowerDataset) -> None:
+def test_a_recognizer_sees_every_picture_with_its_place(
+    generator: UNet, flowers: FlowerDataset
+) -> None:
     gray, real = flowers.batch(range(len(flowers)))
-    painters: dict[str, Painter] = {
+    methods: dict[str, Method] = {
         "mine": partial(generate, generator),
         "gray": lambda gray: gray.expand(-1, 3, -1, -1),
     }
-    expected = {name: painter(gray) for name, painter in painters.items()} | {TRUTH: real}
+    expected = {name: method(gray) for name, method in methods.items()} | {TRUTH: real}
     for wanted, pictures in expected.items():
 
-        def judge(shown: Tensor, positions: Tensor, pictures: Tensor = pictures) -> Tensor:
+        def recognizer(shown: Tensor, positions: Tensor, pictures: Tensor = pictures) -> Tensor:
             apart = (shown - pictures[positions]).abs().flatten(1).amax(1)
             return (apart < 1e-4).float()
 
-        rows = evaluate(painters, flowers, batch_size=2, judge=judge)
+        rows = evaluate(methods, flowers, batch_size=2, recognizer=recognizer)
         assert {name: row["recognized"].tolist() for name, row in rows.items()} == {
             name: [float(name == wanted)] * len(flowers) for name in expected
         }
-
-
-def test_median_chroma_is_the_median_of_the_pixels(photos: Photos) -> None:
-    train_set = FlowerDataset(photos, range(8))
-    of_all, by_luma = median_chroma(train_set)
-    gray, real = train_set.batch(range(8))
-    chroma = rgb_to_chroma(real).movedim(1, 0).flatten(1)
-    half_a_level = 0.5 / 510 + 1e-6
-    torch.testing.assert_close(of_all[0], chroma.median(1).values, atol=half_a_level, rtol=0)
-    bins = (gray.flatten() * 20).long()
-    assert 3 < len(bins.unique()) < 20, "bins with and without pixels"
-    for number, found in enumerate(by_luma):
-        pixels = chroma[:, bins == number]
-        expected = pixels.median(1).values if pixels.numel() else of_all[0]
-        torch.testing.assert_close(found, expected, atol=half_a_level, rtol=0)
-
-
-def test_painting_keeps_the_luma_and_looks_up_the_chroma() -> None:
-    gray = torch.tensor([0.0, 0.3, 0.6, 1.0]).view(1, 1, 2, 2)
-    table = torch.tensor([[0.1, -0.05], [-0.02, 0.1]])
-    painted = paint(table, gray)
-    assert painted.shape == (1, 3, 2, 2)
-    assert painted.min() >= 0
-    assert painted.max() <= 1
-    torch.testing.assert_close(rgb_to_luma(painted), gray)
-    chroma = rgb_to_chroma(painted).flatten(2)[0].T
-    torch.testing.assert_close(chroma[1], table[0])
-    torch.testing.assert_close(chroma[2], table[1])
-    # There is no room for any in black and white.
-    torch.testing.assert_close(chroma[[0, 3]], torch.zeros(2, 2))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +212,7 @@ def test_painting_keeps_the_luma_and_looks_up_the_chroma() -> None:
 def test_every_photo_has_a_picture_of_its_own_inside_the_folder(
     names: list[str], expected: list[str]
 ) -> None:
-    assert evaluation.picture_files(names, Path("f")) == [Path("f") / name for name in expected]
+    assert picture_files(names, Path("f")) == [Path("f") / name for name in expected]
 
 
 def test_every_photo_is_reported(flowers: FlowerDataset) -> None:
@@ -264,14 +236,14 @@ def test_every_photo_is_reported(flowers: FlowerDataset) -> None:
 def scores_of(generator: UNet, dataset: FlowerDataset) -> Any:
     """What each of several processes gets to know."""
     torch.set_num_threads(1)
-    painters: dict[str, Painter] = {"it": partial(generate, generator)}
+    methods: dict[str, Method] = {"it": partial(generate, generator)}
     with joined(torch.device("cpu")):
         one = dataset.subset([0])
         return (
             score(generator, dataset, 2),
-            evaluate(painters, dataset, judge=lambda fake, positions: positions.float()),
+            evaluate(methods, dataset, recognizer=lambda fake, positions: positions.float()),
             median_chroma(dataset),
-            evaluate(painters, one),
+            evaluate(methods, one),
         )
 
 
@@ -296,11 +268,11 @@ def test_processes_share_the_photos_and_all_know_the_scores(
 @pytest.mark.cuda
 def test_a_gpu_measures_the_same(generator: UNet, flowers: FlowerDataset) -> None:
     """But for rounding; quickly, a little less exactly."""
-    painters: dict[str, Painter] = {"it": partial(generate, generator)}
-    expected = evaluate(painters, flowers, batch_size=3)
+    methods: dict[str, Method] = {"it": partial(generate, generator)}
+    expected = evaluate(methods, flowers, batch_size=3)
     quick = score(generator, flowers, 3)
     generator.to("cuda")
-    for name, row in evaluate(painters, flowers, device="cuda", batch_size=3).items():
+    for name, row in evaluate(methods, flowers, device="cuda", batch_size=3).items():
         for key, values in row.items():
             assert torch.allclose(values.cpu(), expected[name][key], rtol=1e-4, atol=1e-4), key
     on_gpu = score(generator, flowers, 3)

@@ -1,0 +1,125 @@
+"""Scores by kind of photo: how much better or worse than leaving it gray, and how colorful."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowercolor.data.dataset import FlowerDataset
+from flowercolor.errors import DataError, one_line
+from flowercolor.evaluation.metrics import Interval, bootstrap
+from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
+
+ALL = "all photos"
+
+FIGURES = {
+    "l1": ("L1", ".4f"),
+    "l1_of_gray": ("of gray's", ".3f"),
+    "worse_than_gray": ("worse", ".0%"),
+    "colorfulness_of_true": ("color, of true", ".2f"),
+    "ciede2000": ("CIEDE 2000", ".2f"),
+    "stain": ("stain", ".1%"),
+    "psnr": ("PSNR dB", ".2f"),
+    "colorfulness": ("color", ".1f"),
+}
+"""By figure, its title and the format of its numbers."""
+
+
+class KindScores(NamedTuple):
+    """The figures of one kind.
+
+    Attributes:
+        photos: How many there are.
+        figures: By the names of `FIGURES`, over the photos of this kind. `l1_of_gray` and
+            `colorfulness_of_true` are ratios of means, `worse_than_gray` the share of photos
+            whose L1 is larger than that of leaving them gray, `stain` a share of the area.
+    """
+
+    photos: int
+    figures: dict[str, Interval]
+
+
+def read_kinds(path: Path, dataset: FlowerDataset) -> list[str]:
+    """The kind of each photo of a set.
+
+    Args:
+        path: A CSV file with a header and, among others, the columns `kind`, any text, and
+            `file` or `name`, the photo's name. Rows of other photos do not matter.
+        dataset: The photos, each of which must have a kind.
+
+    Raises:
+        DataError: The file cannot be read, is no such table, or leaves photos without a kind.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns = table.fieldnames or ()
+            name_column = "file" if "file" in columns else "name"
+            kinds = {row.get(name_column): (row.get("kind") or "").strip() for row in table}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
+    if not {name_column, "kind"} <= set(columns):
+        raise DataError(
+            f"{path}: expected a CSV table with the columns kind and file or name, a photo on "
+            f"each line; its first line has {', '.join(columns) or 'nothing'}"
+        )
+    missing = [name for name in dataset.names if kinds.get(name, ALL) in ("", ALL)]
+    if missing:
+        raise DataError(
+            f"{path}: names no kind for {len(missing):,} of the {len(dataset):,} photos of "
+            f"{dataset.photos.source}, such as {missing[0]}; expected one for each, by that name, "
+            f"and none called {ALL}; the table begins with {next(iter(kinds), None)}"
+        )
+    return [kinds[name] for name in dataset.names]
+
+
+def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, KindScores]:
+    """The figures of a method by kind, in the order of the alphabet, and last over `ALL`.
+
+    With 95 % intervals of a bootstrap that draws photos, so that a ratio of means is one of the
+    same photos in each resample.
+
+    Args:
+        rows: Scores of N pictures, as `scoring.evaluate` gives them.
+        method: Whose.
+        kinds: The kind of each of the N.
+    """
+    scores, gray_l1 = rows[method], rows[GRAY]["l1"]
+    columns = (
+        scores["l1"],
+        gray_l1,
+        (scores["l1"] > gray_l1).float(),
+        scores["colorfulness"],
+        rows[TRUTH]["colorfulness"],
+        scores["ciede2000"],
+        scores["stain"],
+        scores["psnr"],
+    )
+    values = torch.stack(columns, dim=1)
+    members = {kind: torch.tensor([name == kind for name in kinds]) for kind in sorted(set(kinds))}
+    members[ALL] = torch.ones(len(kinds), dtype=torch.bool)
+    return {
+        kind: KindScores(
+            int(member.sum()),
+            dict(zip(FIGURES, bootstrap(values[member], of=_figures), strict=True)),
+        )
+        for kind, member in members.items()
+    }
+
+
+def _figures(means: Tensor) -> Tensor:
+    """From the means of the columns, [..., 8], those of `FIGURES`, [..., 8]."""
+    l1, gray_l1, worse, color, true_color, ciede2000, stain, psnr = means.unbind(-1)
+    of_gray, of_true = l1 / gray_l1, color / true_color
+    return torch.stack((l1, of_gray, worse, of_true, ciede2000, stain, psnr, color), dim=-1)
+
+
+def worst_first(
+    scores: Mapping[str, Mapping[str, Tensor]], method: str, kinds: Sequence[str], kind: str
+) -> list[int]:
+    """The photos of a kind, by how far the method's L1 lies above that of leaving them gray."""
+    harm = scores[method]["l1"] - scores[GRAY]["l1"]
+    return [i for i in harm.argsort(descending=True).tolist() if kinds[i] == kind]

@@ -1,0 +1,238 @@
+"""What an evaluation is made of: the checkpoints to judge, and the photos to judge them on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+
+from flowercolor.checkpoint import CheckpointInfo, load_generator
+from flowercolor.config import STRIDE
+from flowercolor.data.dataset import FlowerDataset, get_data, read_labels, split_validation
+from flowercolor.data.oxford102 import download_archive
+from flowercolor.data.photo_cache import check_outside, read_data
+from flowercolor.distributed import in_turn
+from flowercolor.errors import DataError, SettingError
+from flowercolor.evaluation.baselines import ROWS
+from flowercolor.evaluation.scoring import Recognizer
+from flowercolor.files import is_there
+from flowercolor.networks.unet import UNet
+from flowercolor.progress import Progress
+from flowercolor.runs import BEST, LAST, find_checkpoint, find_source, name_of, read_source
+
+Part = Literal["test", "validation", "whole"]
+"""Of the photos: their test split, what `train --validation` keeps apart of the training split,
+or all of them."""
+
+
+class Candidate(NamedTuple):
+    """A checkpoint to judge, and where on its vividness scale; None is its default."""
+
+    path: Path
+    vividness: float | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A candidate's network, in evaluation mode, and what its file says of it."""
+
+    candidate: Candidate
+    generator: UNet
+    info: CheckpointInfo
+
+
+@dataclass(frozen=True)
+class EvaluationPhotos:
+    """The photos of an evaluation.
+
+    Attributes:
+        source: The archive or folder.
+        test_set: The photos to judge on.
+        train_set: Photos that are none of these, such as for median colors; None where none are
+            known.
+        notes: What the reader of the scores has to know of them.
+    """
+
+    source: Path
+    test_set: FlowerDataset
+    train_set: FlowerDataset | None
+    notes: tuple[str, ...]
+
+
+def choose_candidates(
+    checkpoint: str | None = None, compare: Sequence[str] = (), vividness: Sequence[float] = ()
+) -> dict[str, Candidate]:
+    """What to judge, by the name of its row; the first is what the others are compared with.
+
+    Args:
+        checkpoint: As for `runs.find_checkpoint`; left out, that of none, unless there are two
+            or more to compare.
+        compare: Checkpoints to put beside it.
+        vividness: Judge the one checkpoint at each of these.
+
+    Raises:
+        CheckpointError: There is no such checkpoint.
+        SettingError: One is named twice, or like a row that is no checkpoint's, or there are both
+            several checkpoints and a vividness.
+    """
+    if vividness and compare:
+        raise SettingError("--vividness is for one checkpoint; leave out --compare")
+    specs = [*([checkpoint] if checkpoint is not None or len(compare) < 2 else []), *compare]
+    files = [find_checkpoint(spec) for spec in specs]
+    for number, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:number]]:
+            raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
+    names = [name_of(file) for file in files]
+    if len(set(names)) < len(names):
+        names = [str(file) for file in files]
+    candidates = {name: Candidate(file) for name, file in zip(names, files, strict=True)}
+    if vividness:
+        candidates = {f"{names[0]} {share:g}": Candidate(files[0], share) for share in vividness}
+    for name in candidates.keys() & ROWS:
+        file = candidates[name].path
+        renamed = "its folder" if file.name in (BEST, LAST) else "the file"
+        raise SettingError(
+            f"{file}: is named {name}, like a row that costs nothing to learn; rename {renamed}"
+        )
+    return candidates
+
+
+def load_candidates(
+    candidates: Mapping[str, Candidate], device: torch.device | str = "cpu"
+) -> dict[str, Loaded]:
+    """The networks of the candidates.
+
+    Raises:
+        CheckpointError: One of them cannot be read, or has no vividness scale and is to be judged
+            on it.
+    """
+    return {
+        name: Loaded(candidate, *load_generator(candidate.path, device, vividness=candidate[1]))
+        for name, candidate in candidates.items()
+    }
+
+
+def common_size_px(loaded: Mapping[str, Loaded], size_px: int | None = None) -> int:
+    """The size to judge at: the one given, else the one that all were trained at.
+
+    Raises:
+        SettingError: They were trained at several and none is given, or it is no multiple of 16.
+    """
+    if size_px is not None:
+        if size_px < STRIDE or size_px % STRIDE:
+            raise SettingError(f"size is {size_px}; expected a multiple of {STRIDE}, such as 128")
+        return size_px
+    sizes_px = {name: one.info.config.size_px for name, one in loaded.items()}
+    if len(set(sizes_px.values())) > 1:
+        found = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
+        raise SettingError(f"trained at different sizes: {found}; judge them at one by --size")
+    return next(iter(sizes_px.values()))
+
+
+def choose_photos(
+    loaded: Mapping[str, Loaded],
+    size_px: int,
+    *,
+    source: Path | None = None,
+    part: Part = "test",
+    results: Path | None = None,
+    progress: Progress | None = None,
+) -> EvaluationPhotos:
+    """The photos to judge on.
+
+    Args:
+        loaded: What is to be judged; the first says what it learned from.
+        size_px: The size to read the photos at.
+        source: An archive or folder; else what the first candidate's run learned from, else the
+            downloaded archive.
+        part: Which of them.
+        results: Where pictures will be written, which must not come to lie among the photos.
+        progress: Told of each photo read.
+
+    Raises:
+        DataError: The photos are not there, or cannot be read.
+        DownloadError: They would have to be fetched, and cannot.
+        SettingError: `results` lies among the photos.
+    """
+    run = next(iter(loaded.values())).candidate.path.parent
+    notes: list[str] = []
+    with in_turn():
+        source = source or find_source(run) or download_archive(progress=progress).path
+        if results:
+            check_outside(results, source)  # before the photos are read, and a classifier learns
+        train_set: FlowerDataset | None
+        if part == "whole":
+            test_set = FlowerDataset(read_data(source, size_px, progress))
+            train_set = _other_training_set(loaded, run, test_set, progress)
+            if train_set is None:
+                notes.append(
+                    "No chroma medians: no training split is known apart from these photos."
+                )
+        else:
+            train_set, test_set = get_data(source, size_px, progress)
+            if part == "validation":
+                train_set, test_set = split_validation(train_set)
+    notes += _known_already(loaded, test_set.photos.fingerprint, part)
+    return EvaluationPhotos(source, test_set, train_set, tuple(notes))
+
+
+def _other_training_set(
+    loaded: Mapping[str, Loaded], run: Path, test_set: FlowerDataset, progress: Progress | None
+) -> FlowerDataset | None:
+    """What the first candidate learned from, if that is still there and not what is judged on."""
+    learned_from = read_source(run)
+    fingerprint = next(iter(loaded.values())).info.data.get("fingerprint")
+    if fingerprint == test_set.photos.fingerprint or not (learned_from and is_there(learned_from)):
+        return None
+    with suppress(DataError):  # what is left of it is no data any more
+        train_set, _ = get_data(learned_from, test_set.photos.rgb.shape[1], progress)
+        if train_set.photos.fingerprint == fingerprint:  # else others have come, or gone
+            return train_set
+    return None
+
+
+def _known_already(loaded: Mapping[str, Loaded], fingerprint: str, part: Part) -> Iterator[str]:
+    """A line for each candidate that may know the photos it is judged on."""
+    for name, one in loaded.items():
+        info = one.info
+        same = info.data.get("fingerprint") == fingerprint
+        if part == "validation" and same and not info.config.validation:
+            yield f"{name} has learned from the validation part; it may know it by heart."
+        elif part == "whole" and same:
+            yield f"{name} learned from these very photos; it may know them by heart."
+        elif info.data and not (part == "whole" or same):
+            learned = info.data.get("name", "unknown")
+            yield f"{name} learned from other data, {learned}; it may have seen some of these."
+
+
+def train_recognizer(
+    labels: Path,
+    photos: EvaluationPhotos,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Recognizer:
+    """A classifier of the true training photos, to be asked about those judged on.
+
+    Args:
+        labels: The table of classes, as for `dataset.read_labels`.
+        photos: With a `train_set`.
+        device: Where to train.
+        progress: Told of each step.
+
+    Raises:
+        DataError: The labels cannot be read, or leave photos without a class.
+        StorageError: The cache cannot be written.
+    """
+    from flowercolor.evaluation.classifier import (  # noqa: PLC0415 - torchvision, only here
+        load_classifier,
+        recognized,
+    )
+
+    assert photos.train_set is not None
+    classes = read_labels(labels, photos.test_set.photos)
+    with in_turn():
+        classifier = load_classifier(photos.train_set, classes, device=device, progress=progress)
+    return partial(recognized, classifier, classes[photos.test_set.indices])
