@@ -52,17 +52,16 @@ def find_checkpoint(spec: str | None = None) -> Path:
     """The checkpoint that a person means.
 
     Args:
-        spec: "bundled", a run's name, the path of a checkpoint or of a run's folder; None
-            means the newest run's best, else the bundled one.
+        spec: "bundled", "last" for the newest run, a run's name, the path of a checkpoint or
+            of a run's folder; None means the bundled one.
 
     Raises:
         CheckpointError: There is no such checkpoint.
     """
-    if spec is None:
-        runs = list_runs()
-        return _of_run(runs[0]) if runs else bundled_checkpoint()
-    if spec == "bundled":
+    if spec is None or spec == "bundled":
         return bundled_checkpoint()
+    if spec == "last" and (runs := list_runs()):
+        return _of_run(runs[0])
     if is_file(Path(spec)):
         return Path(spec)
     # An empty one would be the current folder.

@@ -51,13 +51,21 @@ def test_what_else_lies_in_a_run_does_not_count(tmp_path: Path) -> None:
     assert [run.name for run in list_runs()] == ["new", "old"]
 
 
-def test_the_newest_runs_best_is_meant_when_nothing_is_said(bundled: Path) -> None:
+def test_the_bundled_weights_are_meant_when_nothing_is_said(bundled: Path) -> None:
+    """However many runs there are."""
     assert find_checkpoint() == bundled
+    add_run("new", LAST, BEST)
+    assert find_checkpoint() == bundled
+
+
+def test_last_is_the_newest_runs_best() -> None:
+    with pytest.raises(CheckpointError, match=r"^last: no such checkpoint"):
+        find_checkpoint("last")
     add_run("old", LAST, BEST, age_s=50)
     new = add_run("new", LAST, BEST, age_s=1)
-    assert find_checkpoint() == new / BEST
+    assert find_checkpoint("last") == new / BEST
     begun = add_run("begun", LAST)
-    assert find_checkpoint() == begun / LAST
+    assert find_checkpoint("last") == begun / LAST
 
 
 def test_a_checkpoint_is_found_by_what_a_person_calls_it(bundled: Path, tmp_path: Path) -> None:

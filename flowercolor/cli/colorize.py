@@ -66,7 +66,7 @@ def colorize(
         typer.Option(
             "--checkpoint",  # Typer 0.27 has no option of its own accord whose metavar is its name
             help="Weights to use: bundled, a run's name, or a path. "
-            "[dim]\\[default: the newest run, else bundled][/dim]",
+            "[dim]\\[default: bundled][/dim]",
             metavar="CHECKPOINT",
         ),
     ] = None,

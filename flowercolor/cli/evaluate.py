@@ -29,8 +29,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--checkpoint",  # as in `colorize`
-            help="What to judge: bundled, a run's name, or a path. "
-            "[dim]\\[default: the newest run, else bundled][/dim]",
+            help="What to judge: bundled, last (the newest run), a run's name, or a path. "
+            "[dim]\\[default: bundled][/dim]",
             metavar="CHECKPOINT",
         ),
     ] = None,

@@ -45,11 +45,11 @@ def test_from_the_archive_to_a_colored_photo(archive: Path, published: Archive, 
     source = json.loads((run / "config.json").read_text())["data"]["source"]
     assert source == str(paths.archive_path())
 
-    succeed("eval")
+    succeed("eval", "--checkpoint", "last")
     assert len(list((here / "results" / "pictures").rglob("*.png"))) == 2
 
     gray_photo(here / "rose.png")
-    colored = succeed("colorize", "rose.png")
+    colored = succeed("colorize", "rose.png", "--checkpoint", "last")
     assert colored.stdout == "rose_color.png\n"
     with Image.open("rose_color.png") as image:
         assert image.size == (30, 20)

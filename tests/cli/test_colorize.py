@@ -75,15 +75,19 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     assert last_line(again.stderr) == f"{20 - len(written)} done, {len(written)} skipped, 0 failed."
 
 
-def test_colorize_uses_the_newest_run_and_says_so(trained: Trained, here: Path) -> None:
+def test_colorize_says_whose_weights_it_uses(trained: Trained, here: Path) -> None:
     newer = paths.runs_dir() / "my roses"
     shutil.copytree(trained.run, newer)
     for path in newer.glob("*.safetensors"):
         os.utime(path, (time.time() + 10, time.time() + 10))
     gray_photo(here / "a.png")
-    assert "Using the weights of my roses." in succeed("colorize", "a.png").stderr
+    assert (
+        "Using the weights of my roses."
+        in succeed("colorize", "a.png", "--checkpoint", "last").stderr
+    )
     named = succeed("colorize", "a.png", "--checkpoint", trained.run.name, "--overwrite")
     assert f"Using the weights of {trained.run.name}." in named.stderr
+    assert "bundled" in succeed("colorize", "a.png", "--overwrite").stderr
 
 
 def test_stdout_holds_the_written_files_only(weights: Path, here: Path) -> None:

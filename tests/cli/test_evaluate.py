@@ -19,6 +19,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.cli import console
+from flowercolor.runs import find_checkpoint
 from tests.cli.helpers import (
     TINY,
     Trained,
@@ -31,11 +32,13 @@ from tests.cli.helpers import (
     write_labels,
 )
 
+LAST = ("--checkpoint", "last")
+
 
 def test_eval_writes_pictures_and_scores_that_agree(
     trained: Trained, archive: Path, here: Path
 ) -> None:
-    result = succeed("eval", "--results", "scored", "--device", "cpu")
+    result = succeed("eval", *LAST, "--results", "scored", "--device", "cpu")
     document = json.loads((here / "scored" / "scores.json").read_text())
     name = trained.run.name
     best = str(trained.run / "best.safetensors")
@@ -80,9 +83,9 @@ def test_eval_judges_loose_weights_on_data_that_is_named(
 def test_eval_puts_checkpoints_side_by_side(
     trained: Trained, weights: Path, archive: Path, here: Path
 ) -> None:
-    """Without --checkpoint, a single one stands beside the newest run, several by themselves."""
+    """Without --checkpoint, several stand by themselves."""
     run = trained.run.name
-    several: list[list[str | Path]] = [[], ["--checkpoint", run], ["--compare", run]]
+    several: list[list[str | Path]] = [["--checkpoint", "last"], ["--compare", run]]
     for first in several:
         result = succeed("eval", *first, "--compare", weights)
         document = json.loads((here / "results" / "scores.json").read_text())
@@ -101,13 +104,14 @@ def test_eval_puts_checkpoints_side_by_side(
 
 
 def test_eval_refuses_a_checkpoint_named_twice(trained: Trained, weights: Path, here: Path) -> None:
-    """By whatever spelling; the newest run is named by leaving --checkpoint out."""
+    """By whatever spelling; the bundled weights are named by leaving --checkpoint out."""
     run = trained.run.name
     best = trained.run / "best.safetensors"
     spelled = trained.run / ".." / run / best.name
     several: list[tuple[Path, list[str | Path]]] = [
         (best, ["--checkpoint", run, "--compare", run]),
-        (best, ["--compare", run]),
+        (best, ["--checkpoint", "last", "--compare", run]),
+        (find_checkpoint(), ["--compare", "bundled"]),
         (weights, ["--compare", weights, "--compare", weights]),
         (spelled, ["--checkpoint", run, "--compare", spelled]),
     ]
@@ -121,7 +125,7 @@ def test_eval_refuses_a_checkpoint_named_twice(trained: Trained, weights: Path, 
 def test_eval_refuses_the_names_of_its_other_rows(
     trained: Trained, weights: Path, here: Path
 ) -> None:
-    succeed("eval")
+    succeed("eval", *LAST)
     [own, *others] = json.loads((here / "results" / "scores.json").read_text())["rows"]
     assert (own, len(others)) == (trained.run.name, 4)
     for name in others:
@@ -194,7 +198,7 @@ def test_eval_judges_whole_data(
     trained: Trained, weights: Path, archive: Path, folder: Path, here: Path
 ) -> None:
     def rows(*args: str | Path) -> tuple[list[str], list[str]]:
-        succeed("eval", "--whole", "--batch-size", "4", *args)
+        succeed("eval", "--whole", "--batch-size", "4", *(args or LAST))
         document = json.loads((here / "results" / "scores.json").read_text())
         assert document["photos"] == 12
         return list(document["rows"])[1:], document["notes"]
@@ -202,7 +206,7 @@ def test_eval_judges_whole_data(
     medians = ["gray photo", "median chroma", "median chroma by luma", "true photos"]
     none, no_medians = ["gray photo", "true photos"], "No chroma medians: no training split"
     # Other photos: the medians are those of what the run learned from.
-    assert rows("--data", folder) == (medians, [])
+    assert rows("--data", folder, *LAST) == (medians, [])
     # Its own photos, and weights that say nothing of what they learned from.
     found, notes = rows()
     assert found == none
@@ -253,19 +257,19 @@ def test_a_table_reaches_a_terminal_that_lacks_its_letters(
 
 
 def test_eval_tells_of_other_data(trained: Trained, folder: Path, here: Path) -> None:
-    result = succeed("eval", "--data", folder)
+    result = succeed("eval", *LAST, "--data", folder)
     assert f"{trained.run.name} learned from other data, flowers.tgz" in result.stderr
     assert "it may have seen some of these" in (here / "results" / "scores.md").read_text()
 
 
 def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
-    succeed("eval")
+    succeed("eval", *LAST)
     first, second = (
         i["name"] for i in json.loads(Path("results/scores.json").read_text())["images"]
     )
     train = {f"jpg/image_{number:05}.jpg" for number in range(1, 13)} - {first, second}
     Path("twins.tsv").write_text(f"{second}\t{min(train)}\n")
-    result = succeed("eval", "--twins", "twins.tsv")
+    result = succeed("eval", *LAST, "--twins", "twins.tsv")
     document = json.loads(Path("results/scores.json").read_text())
     assert document["without_twins"]["left_out"] == [second]
     [l1] = [i["rows"]["gray photo"]["l1"] for i in document["images"] if i["name"] == first]
@@ -307,7 +311,7 @@ def test_eval_judges_on_the_validation_part(
     trained: Trained, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def judged(*options: str) -> set[str]:
-        told = succeed("eval", "--device", "cpu", *options).stderr
+        told = succeed("eval", *LAST, "--device", "cpu", *options).stderr
         assert ("has learned from the validation part" in told) == ("--validation" in options)
         images = json.loads(Path("results/scores.json").read_text())["images"]
         return {image["name"] for image in images}
@@ -319,7 +323,7 @@ def test_eval_judges_on_the_validation_part(
     assert not held & judged()
 
     monkeypatch.setattr("flowercolor.data.dataset.VALIDATION_EVERY", 1)
-    refused = flowercolor("eval", "--validation")
+    refused = flowercolor("eval", *LAST, "--validation")
     assert refused.exit_code == 1
     assert "too few to keep one in 1 apart" in last_line(refused.stderr)
 
@@ -331,7 +335,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
         monkeypatch.setattr(f"flowercolor.evaluation.classifier.{name}", value)
     table = write_labels(here)
     for _ in range(2):
-        result = succeed("eval", "--labels", "labels.csv", "--device", "cpu")
+        result = succeed("eval", *LAST, "--labels", "labels.csv", "--device", "cpu")
         document = json.loads(Path("results/scores.json").read_text())
         assert document["labels"] == "labels.csv"
         for row, scores in document["rows"].items():
@@ -346,7 +350,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
         monkeypatch.setattr("flowercolor.evaluation.classifier._train", None)
 
     table.write_text("\n".join(table.read_text().splitlines()[:-3]))
-    result = flowercolor("eval", "--labels", "labels.csv")
+    result = flowercolor("eval", *LAST, "--labels", "labels.csv")
     assert result.exit_code == 1
     said = "Error: labels.csv: names no class for 3 of the 12 photos of "
     assert last_line(result.stderr).startswith(said)

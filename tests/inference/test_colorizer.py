@@ -291,7 +291,7 @@ def test_the_dial_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
         colored(ends[0], 0.5)
 
 
-def test_the_newest_run_goes_before_the_bundled_weights(
+def test_weights_are_the_bundled_ones_unless_others_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled = save_generator(tmp_path / "bundled.safetensors", 1)
@@ -301,10 +301,9 @@ def test_the_newest_run_goes_before_the_bundled_weights(
     def colored(checkpoint: str | Path | None = None) -> bytes:
         return colorize(image, checkpoint=checkpoint, render_size_px=32).tobytes()
 
-    assert colored() == colored(bundled)
     run = save_generator(paths.runs_dir() / "mine" / BEST, 2)
-    assert colored() == colored(run) == colored("mine")
-    assert colored("bundled") == colored(bundled) != colored()
+    assert colored() == colored(bundled) == colored("bundled")
+    assert colored("mine") == colored("last") == colored(run) != colored()
 
 
 def test_a_missing_checkpoint_is_refused() -> None:
