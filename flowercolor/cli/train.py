@@ -1,7 +1,5 @@
 """`flowercolor train`."""
 
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +17,6 @@ from flowercolor.cli.console import (
 )
 from flowercolor.cli.settings import option, with_settings
 from flowercolor.config import DeviceName, Precision
-from flowercolor.files import storage_errors
 from flowercolor.torchrun import ranks
 
 
@@ -64,7 +61,7 @@ def train(
         option(
             "run",
             "Begin with the generator of this checkpoint (bundled, a run, a path) instead of "
-            "random weights, and with a network like it; a larger --base-channels makes it wider.",
+            "random weights, and with a network like it.",
             "CHECKPOINT",
         ),
     ] = None,
@@ -122,65 +119,32 @@ def train(
     --resume goes on exactly there. Under torchrun, several processes or
     machines share every batch.
     """
-    from flowercolor.checkpoint import read_info
     from flowercolor.config import CONTINUING
-    from flowercolor.config import recipe as named_recipe
-    from flowercolor.data.dataset import get_data, split_validation, with_twins
-    from flowercolor.data.oxford102 import download_archive
     from flowercolor.devices import pick_device
-    from flowercolor.distributed import from_leader, in_turn, joined
-    from flowercolor.errors import DataError, SettingError
-    from flowercolor.runs import BEST, CONFIG, LAST, find_checkpoint, find_run, find_source
-    from flowercolor.training.loop import check_beginning, check_folder, check_labels
+    from flowercolor.distributed import from_leader, joined
+    from flowercolor.runs import BEST
     from flowercolor.training.loop import train as run_training
+    from flowercolor.training.setup import new_run_folder, plan_run, read_run_data
 
     place = ranks()
     progress = progress_of_leader()
-    config = named_recipe("faithful" if recipe is None else recipe)
-    left_out: list[str] = []
-    run = out
-    if resume is not None:
-        if any(given is not None for given in (out, start_from, recipe)):
-            raise SettingError(
-                "--resume goes on in the run's own folder, with its own settings; leave out "
-                "--out, --start-from and --recipe"
-            )
-        run = find_run(resume)
-        info = read_info(run / LAST)
-        config, left_out = info.config, info.data.get("left_out", [])
-        data = data or find_source(run)
-        if not data and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
-            raise DataError(
-                f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
-                "--data"
-            )
-        labels = labels or find_source(run, "labels")
-    elif out:
-        check_folder(out, data)
-    origin = None if start_from is None else find_checkpoint(start_from)
-    if recipe in CONTINUING and not origin and place.leads:
+    plan = plan_run(
+        recipe_name=recipe,
+        settings={name: value for name, value in given.items() if value is not None},
+        out=out,
+        start_from=start_from,
+        resume=resume,
+        data=data,
+        labels=labels,
+    )
+    if recipe in CONTINUING and not plan.start_from and place.leads:
         say(
             f"WARNING: the recipe {recipe} is a short one to go on with from a trained network; "
             "without --start-from it begins with random weights"
         )
-    parent = read_info(origin).config.network if origin else None
-
-    if parent:
-        config = replace(config, network=parent)
-    config = config.changed(**{name: value for name, value in given.items() if value is not None})
-    check_labels(config, labels)
-    if resume is None:
-        check_beginning(config, origin)
     with joined(pick_device(device)):
-        with in_turn():
-            source = data or download_archive(progress=progress).path
-            train_set, test_set = get_data(source, config.size_px, progress)
-        if twins:
-            left_out = with_twins(twins, train_set, test_set)
-        train_set = train_set.without(left_out)
-        if config.validation:
-            train_set, test_set = split_validation(train_set)
-        run = run or Path(from_leader(lambda: str(_new_run())))
+        train_set, test_set, left_out = read_run_data(plan, twins, progress)
+        run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
             say(
                 f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; "
@@ -188,14 +152,14 @@ def train(
             )
         with stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop:
             result = run_training(
-                config,
+                plan.config,
                 train_set,
                 test_set,
                 run,
-                resume=resume is not None,
-                start_from=origin,
+                resume=plan.resume,
+                start_from=plan.start_from,
                 left_out=left_out,
-                labels=labels,
+                labels=plan.labels,
                 device=device,
                 precision=precision,
                 compiled=compiled,
@@ -206,7 +170,7 @@ def train(
     if not place.leads:
         raise typer.Exit(0 if result.finished else EXIT_INTERRUPTED)
     if not result.finished:
-        say(f"Stopped in epoch {result.epoch + 1} of {config.epochs}; saved. Go on with:")
+        say(f"Stopped in epoch {result.epoch + 1} of {plan.config.epochs}; saved. Go on with:")
         # What the run's folder does not bring back.
         how = [] if device == "auto" else ["--device", device]
         how += [] if precision == "auto" else ["--precision", precision]
@@ -220,21 +184,6 @@ def train(
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     print_result(command_line(*colorize, _short(run), "-o", "colored.jpg"))
-
-
-def _new_run() -> Path:
-    """A new folder named by the time, and by a number where another run began this second."""
-    first = run = paths.runs_dir() / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    number = 1
-    with storage_errors(first):
-        first.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                run.mkdir()
-                return run
-            except FileExistsError:
-                number += 1
-                run = first.with_name(f"{first.name}-{number}")
 
 
 def _short(run: Path) -> str:

@@ -1,7 +1,6 @@
 """The generator: a U-Net from gray to color."""
 
 import copy
-from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -10,7 +9,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from flowercolor.color import to_rgb
 from flowercolor.config import NetworkConfig
-from flowercolor.errors import SettingError
 from flowercolor.networks.efficientnet_lite import LITE0_CHANNELS, lite0_levels, prepared
 
 _LEVELS = 4
@@ -25,10 +23,10 @@ class UNet(nn.Module):
     convolution closes. It is fully convolutional: any size divisible by 16 goes through.
 
     With the encoder "efficientnet-lite0" the four levels below the first are those of that
-    network, `encoders.lite0_levels`, which read the gray picture itself, enlarged.
+    network, `efficientnet_lite.lite0_levels`, which read the gray picture itself, enlarged.
 
     Attributes:
-        lowest_channels: Of the lowest level.
+        bottleneck_channels: Channels of the lowest level.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -44,9 +42,9 @@ class UNet(nn.Module):
         else:
             below = list(LITE0_CHANNELS)
             self.downs = nn.ModuleList(lite0_levels())
-        self.lowest_channels = below.pop()
+        self.bottleneck_channels = below.pop()
         ups = list(
-            zip(widths, (widths[0], *below), (*widths[1:], self.lowest_channels), strict=True)
+            zip(widths, (widths[0], *below), (*widths[1:], self.bottleneck_channels), strict=True)
         )
         self.lifts = nn.ModuleList(
             nn.ConvTranspose2d(lower, width, 2, stride=2) for width, _, lower in reversed(ups)
@@ -68,63 +66,29 @@ class UNet(nn.Module):
             output its luma is `gray` itself, or `luma`, in its own precision whatever that of
             the weights.
         """
-        return self.look(gray, luma)[0]
+        return self.forward_with_bottleneck(gray, luma)[0]
 
-    def look(self, gray: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What `forward` gives, and the lowest level that it came from, [B, C, H/16, W/16]."""
-        seen = gray.to(self.head.weight.dtype)
+    def forward_with_bottleneck(
+        self, gray: Tensor, luma: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and the features of the lowest level, [B, C, H/16, W/16]."""
+        cast = gray.to(self.head.weight.dtype)
         # One channel lies in memory as it lies: here the strides say that it is the last. Otherwise
         # the way back through the stem turns its 64 channels over, a fortieth of a step on an H200.
-        x = self.stem(seen.squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2))
+        x = self.stem(cast.squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2))
         skips = [x]
         if self.config.encoder != "plain":
-            x = prepared(seen)
+            x = prepared(cast)
         for down in self.downs:
             x = down(x)
             skips.append(x)
-        lowest = skips.pop()
+        bottleneck = skips.pop()
         for lift, up in zip(self.lifts, self.ups, strict=True):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
         x = self.head(x)
         if self.config.output == "chroma":
             x = to_rgb(gray if luma is None else luma, x)
-        return x, lowest
-
-    @torch.no_grad()
-    def grow_from(self, narrow: "UNet") -> None:
-        """Take over the weights of a network as wide as this one or narrower.
-
-        The channels that come on top begin at random, and what the others make of them at
-        nothing. So both give the same pictures until this one learns (after Chen et al. 2016,
-        Net2Net, which copies channels instead).
-
-        Args:
-            narrow: The network to go on from.
-
-        Raises:
-            SettingError: It is wider than this one, or has another output or encoder.
-        """
-        check_growth(narrow.config, self.config)
-        given = narrow.state_dict()
-        for name, weights in self.state_dict().items():
-            old, new = given[name], weights
-            if old.dim() < 2:  # a bias, or batch norm's
-                new.view(-1)[: old.numel()] = old
-                continue
-            if name.startswith("lifts."):  # transposed convolutions have their inputs first
-                old, new = old.transpose(0, 1), new.transpose(0, 1)
-            # A level on the way up begins with what was skipped, then what was lifted, of which
-            # it makes as many channels as were lifted.
-            joins = name.startswith("ups.") and name.endswith(".0.weight")
-            parts = [
-                weights.split((weights.shape[1] - len(weights), len(weights)), dim=1)
-                if joins
-                else (weights,)
-                for weights in (old, new)
-            ]
-            new[: len(old)] = 0
-            for old_part, new_part in zip(*parts, strict=True):
-                new_part[: len(old), : old_part.shape[1]] = old_part
+        return x, bottleneck
 
     def freeze_deep(self) -> None:
         """Keep the weights on the way down and of the first level on the way up as they are.
@@ -136,41 +100,25 @@ class UNet(nn.Module):
 
 
 class Supervised(nn.Module):
-    """A generator that tells the class of the flower too, from the mean of its lowest level.
+    """A generator with an auxiliary classifier on the mean of its lowest level.
 
-    For training only: what it has to see for that helps it to color (Iizuka et al. 2016,
+    For training only: the features that classification needs help to color (Iizuka et al. 2016,
     section 3.3, with one linear layer in place of two).
 
     Args:
         generator: The network that learns both.
-        classes: How many there are.
+        classes: How many classes there are.
     """
 
     def __init__(self, generator: UNet, classes: int) -> None:
         super().__init__()
         self.generator = generator
-        self.classifier = nn.Linear(generator.lowest_channels, classes)
+        self.classifier = nn.Linear(generator.bottleneck_channels, classes)
 
     def forward(self, gray: Tensor, luma: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """RGB [B, 3, H, W], and the logits of the classes, [B, classes], of `UNet`'s input."""
-        fake, lowest = self.generator.look(gray, luma)
-        return fake, self.classifier(lowest.mean(dim=(2, 3)))
-
-
-def check_growth(narrow: NetworkConfig, wide: NetworkConfig) -> None:
-    """Make sure that a network can go on as another one: `UNet.grow_from`.
-
-    Raises:
-        SettingError: It is wider than that one, or has another output or encoder.
-    """
-    if narrow.base_channels > wide.base_channels or (
-        replace(narrow, base_channels=wide.base_channels) != wide
-    ):
-        raise SettingError(
-            f"a network of {_described(narrow)} cannot go on as one of {_described(wide)}; "
-            "expected the same output and encoder, and no fewer channels: "
-            "change --output, --encoder or --base-channels"
-        )
+        fake, bottleneck = self.generator.forward_with_bottleneck(gray, luma)
+        return fake, self.classifier(bottleneck.mean(dim=(2, 3)))
 
 
 def fuse_batch_norm(generator: UNet) -> UNet:
@@ -187,13 +135,6 @@ def fuse_batch_norm(generator: UNet) -> UNet:
                     block[position] = fuse_conv_bn_eval(layer, next_layer)
                     block[position + 1] = nn.Identity()
     return fused
-
-
-def _described(network: NetworkConfig) -> str:
-    return (
-        f"base_channels {network.base_channels}, output {network.output} and encoder "
-        f"{network.encoder}"
-    )
 
 
 def _double_conv(channels_in: int, channels_out: int) -> nn.Sequential:

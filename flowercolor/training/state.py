@@ -1,0 +1,188 @@
+"""Training state as named tensors, how far a run is, and when it is saved.
+
+The tensors are named as the head of `checkpoint` says: networks by their own names behind a prefix,
+optimizers as `optimizer_g.12.exp_avg`, the moments of Adam's twelfth parameter.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from flowercolor.checkpoint import CheckpointInfo, load_into, named, save_checkpoint
+from flowercolor.config import TrainConfig
+from flowercolor.errors import CheckpointError, TrainingError
+from flowercolor.files import is_there
+from flowercolor.runs import BEST, LAST
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # as Adam calls them
+
+
+def state_tensors(
+    modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+) -> dict[str, Tensor]:
+    """Weights, buffers and moments, each behind the prefix of its module or optimizer."""
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in modules.items():
+        tensors |= named(module, prefix)
+    for prefix, optimizer in optimizers.items():
+        for number, values in optimizer.state_dict()["state"].items():
+            tensors |= {f"{prefix}{number}.{name}": value for name, value in values.items()}
+    return tensors
+
+
+def load_state(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, Optimizer],
+    idle: str = "",
+) -> None:
+    """Put what `state_tensors` gave back into its places.
+
+    Args:
+        tensors: By name.
+        path: Where they come from, to be named.
+        modules: The modules, by prefix.
+        optimizers: The optimizers, by prefix.
+        idle: The prefix of an optimizer that has made no step and so has no moments.
+
+    Raises:
+        CheckpointError: They do not fit.
+    """
+    expected = {
+        name: shape
+        for prefix, optimizer in optimizers.items()
+        if prefix != idle
+        for name, shape in _moment_shapes(optimizer, prefix).items()
+    }
+    found = {
+        name: value.shape for name, value in tensors.items() if name.startswith(tuple(optimizers))
+    }
+    if others := found.items() ^ expected.items():
+        raise CheckpointError(
+            f"{path}: what it keeps of the optimizers does not fit the networks its header "
+            f"describes: {min(others)[0]}; resuming needs the {LAST} of a run as it was written"
+        )
+    for prefix, module in modules.items():
+        load_into(module, tensors, prefix, path)
+    for prefix, optimizer in optimizers.items():
+        _load_optimizer(optimizer, tensors, prefix)
+
+
+def _moment_shapes(optimizer: Optimizer, prefix: str) -> dict[str, torch.Size]:
+    shapes = {}
+    for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        shapes[f"{prefix}{number}.step"] = torch.Size()
+        shapes |= {f"{prefix}{number}.{name}": parameter.shape for name in _MOMENTS}
+    return shapes
+
+
+def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(prefix):
+            number, key = name.removeprefix(prefix).split(".")
+            state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    # Fused Adam goes through memory as it lies: moments stored row by row beside weights stored
+    # channels last would be those of other weights, and nothing tells.
+    for parameter, moments in optimizer.state.items():
+        for name in _MOMENTS:
+            moments[name] = torch.empty_like(parameter).copy_(moments[name])
+
+
+@dataclass
+class RunState:
+    """How far a run is and what it came to; the same fields as in `CheckpointInfo`."""
+
+    epoch: int = 0
+    step: int = 0
+    test_l1: float | None = None
+    best_l1: float | None = None
+    best_score: float | None = None
+    best_epoch: int = 0
+
+    @classmethod
+    def of(cls, header: CheckpointInfo) -> Self:
+        """The state that a checkpoint was written in."""
+        return cls(**{known.name: getattr(header, known.name) for known in fields(cls)})
+
+    def finish_epoch(self, test_l1: float, score: float) -> bool:
+        """Count an epoch of this test L1; whether its score, the lower the better, is the best."""
+        self.epoch, self.step, self.test_l1 = self.epoch + 1, 0, test_l1
+        is_best = self.best_score is None or score < self.best_score
+        if is_best:
+            self.best_l1, self.best_score, self.best_epoch = test_l1, score, self.epoch
+        return is_best
+
+    def out_of_patience(self, config: TrainConfig) -> bool:
+        """Whether too many epochs have passed without a new best."""
+        return bool(config.patience) and self.epoch - self.best_epoch >= config.patience
+
+    def check_finite(self, run: Path, lr: float, values: Iterable[float]) -> None:
+        """Refuse to go on with, or to save, a state that nothing can be learned from any more.
+
+        Raises:
+            TrainingError: One of the values is not finite; it names what can be gone on from.
+        """
+        if all(map(math.isfinite, values)):
+            return
+        way = f"what was saved before is whole: start from its {BEST}"
+        if not is_there(run / BEST):
+            way = "nothing was saved yet: begin again"
+        raise TrainingError(
+            f"{run}: a loss of epoch {self.epoch + 1} is not a finite number; {way} with a lower "
+            f"lr than {lr}"
+        )
+
+
+@dataclass
+class Saver:
+    """Writes a run's checkpoints, in the leader alone.
+
+    Args:
+        run: The run's folder.
+        header: What its checkpoints say of themselves beside the state.
+        save_every_s: How long to wait before the next save at an epoch's end: writing half a
+            gigabyte takes half as long as an epoch on a good GPU.
+        leads: Whether this process writes.
+    """
+
+    run: Path
+    header: CheckpointInfo
+    save_every_s: float
+    leads: bool
+    _best: tuple[CheckpointInfo, dict[str, Tensor]] | None = None  # not on disk yet
+    _saved_s: float = field(default=-math.inf)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last save was long enough ago."""
+        return time.monotonic() - self._saved_s >= self.save_every_s
+
+    def keep_best(self, state: RunState, generator: nn.Module) -> None:
+        """Keep a copy of a generator that is better than any before, until it is written."""
+        weights = {k: value.clone() for k, value in named(generator, "generator.").items()}
+        self._best = self._header_of(state), weights
+
+    def save_best(self) -> None:
+        """Write what `keep_best` kept, if it is not on disk yet."""
+        if self.leads and self._best:
+            save_checkpoint(self.run / BEST, *self._best)
+        self._best = None
+
+    def save_last(self, state: RunState, tensors: Mapping[str, Tensor]) -> None:
+        """Write all that resuming needs. Last: what is missing after a kill it makes anew."""
+        if self.leads:
+            save_checkpoint(self.run / LAST, self._header_of(state), tensors)
+        self._saved_s = time.monotonic()
+
+    def _header_of(self, state: RunState) -> CheckpointInfo:
+        return replace(self.header, **asdict(state))
