@@ -1,4 +1,4 @@
-"""Work by several processes, on one machine or many, with PyTorch's own engine.
+"""Work by several processes, on one machine or many, with PyTorch's DistributedDataParallel.
 
 `torchrun` starts the processes. Each learns from its share of every batch; gradients are
 averaged over them by DistributedDataParallel, so that all hold the same weights at all times.
@@ -187,16 +187,16 @@ def shard(count: int) -> Sequence[int]:
     return torchrun.shard(range(count)) if _connected() else range(count)
 
 
-def all_gather(own: Tensor, length: int) -> Tensor:
+def all_gather(local: Tensor, length: int) -> Tensor:
     """The columns of all, [R, length], where each process has those of its `shard`.
 
     Args:
-        own: [R, C], its own; columns beyond those of the portion are left out.
+        local: [R, C], those of this process; columns beyond its shard are left out.
         length: Columns of all.
     """
-    columns = own.new_zeros(len(own), length)
-    portion_of = list(shard(length))
-    columns[:, portion_of] = own[:, : len(portion_of)]
+    columns = local.new_zeros(len(local), length)
+    positions = list(shard(length))
+    columns[:, positions] = local[:, : len(positions)]
     return all_reduce_sum(columns)
 
 

@@ -55,6 +55,21 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "data"))
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """The threads of a convolution wait for each other in a busy loop.
+
+    With networks this small they lose forty times what they gain wherever the machine has other
+    work to do.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def paint_flower(rng: np.random.Generator, height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
     """A blossom of one color on leaves, uint8 BGR."""
     leaves = rng.integers((20, 90, 30), (80, 150, 90), (height_px // 8 + 1, width_px // 8 + 1, 3))

@@ -3,7 +3,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from flowercolor.distributed import (
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.runs import LAST, read_metrics
 from flowercolor.torchrun import ranks
-from flowercolor.training import log
+from flowercolor.training import log, state
 from flowercolor.training import loop as training
 from flowercolor.training.gan import GAN
 from flowercolor.training.loop import TrainResult, train
@@ -45,12 +45,7 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(2), epochs=2, batch_size=5, lr=1e-3, size_px=16, ema=0.5)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_alone_everything_stays_as_it_is() -> None:
@@ -237,7 +232,7 @@ def stop_and_look(photos: Photos, run: Path) -> bool:
         time.sleep(1)
         save_checkpoint(*args)
 
-    vars(training)["save_checkpoint"] = save
+    vars(state)["save_checkpoint"] = save
     run_in(photos, CONFIG, [run, run], False, 1)
     return (run / LAST).exists()
 
@@ -303,7 +298,7 @@ def train_for_long(archive: Path, run: Path) -> tuple[int, str, str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_where_one_process_is_killed_the_other_ends_in_one_line(
     start_ranks: StartRanks, archive: Path, tmp_path: Path, victim: int
 ) -> None:

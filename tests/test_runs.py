@@ -1,14 +1,28 @@
 import contextlib
 import hashlib
 import importlib.resources
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowercolor import paths
-from flowercolor.errors import CheckpointError
-from flowercolor.runs import BEST, LAST, find_checkpoint, find_run, list_runs, name_of
+from flowercolor.errors import CheckpointError, DataError
+from flowercolor.files import write_text
+from flowercolor.paths import archive_path
+from flowercolor.runs import (
+    BEST,
+    LAST,
+    find_checkpoint,
+    find_run,
+    find_source,
+    list_runs,
+    name_of,
+    read_metrics,
+    read_source,
+)
 
 
 def add_run(name: str, *files: str, age_s: int = 0) -> Path:
@@ -137,3 +151,27 @@ def test_bundled_weights_without_their_checksum_are_refused(
         bundled.with_suffix(".sha256").write_text(checksum)
     with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
         find_checkpoint()
+
+
+@pytest.mark.parametrize(("what", "option"), [("source", "--data"), ("labels", "--labels")])
+def test_what_a_run_learned_from_has_to_be_there(run: Path, what: Any, option: str) -> None:
+    assert find_source(run, what) is None
+    write_text(run / "config.json", json.dumps({"data": {what: str(archive_path())}}))
+    assert find_source(run, what) is None  # it can be fetched anew
+    write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
+    assert read_source(run, what) == run / "gone"
+    with pytest.raises(DataError, match=rf"gone: is there no more, and .* by {option} where"):
+        find_source(run, what)
+    (run / "gone").touch()
+    assert find_source(run, what) == run / "gone"
+
+
+def test_a_run_without_files_has_no_metrics_and_no_source(run: Path) -> None:
+    assert read_metrics(run) == []
+    assert read_source(run) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": {}}', '{"data": {"source": 3}}'])
+def test_a_foreign_config_tells_no_source(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    assert read_source(tmp_path) is None

@@ -1,4 +1,4 @@
-"""From photos to batches of gray and true pictures, and which of them are for what."""
+"""The training and test set: pairs of gray and true picture, the split, labels, near copies."""
 
 import csv
 from collections.abc import Collection, Sequence
@@ -54,7 +54,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         return [self.photos.names[index] for index in self.indices]
 
     def subset(self, positions: Sequence[int] | Tensor) -> "FlowerDataset":
-        """The pictures at these positions of this set, as a set of their own."""
+        """The pictures at these positions of this set, as another set."""
         return FlowerDataset(
             self.photos, self.indices[torch.as_tensor(positions, dtype=torch.long)], self._rgb
         )
@@ -202,12 +202,12 @@ def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> lis
     pairs = [tuple(line.split("\t")) for line in lines if line.strip()]
     if any(len(pair) != 2 for pair in pairs):
         raise DataError(f"{path}: expected two names with a tab between them on each line")
-    own, foreign = set(dataset.names), set(others.names)
-    if not any(name in own or name in foreign for pair in pairs for name in pair):
+    names, other_names = set(dataset.names), set(others.names)
+    if not any(name in names or name in other_names for pair in pairs for name in pair):
         raise DataError(
             f"{path}: names none of the photos of {dataset.photos.source}; they are named like "
             f"{dataset.photos.names[0]}"
         )
-    twins = {one for one, other in pairs if other in foreign}
-    twins |= {other for one, other in pairs if one in foreign}
+    twins = {name for name, other in pairs if other in other_names}
+    twins |= {other for name, other in pairs if name in other_names}
     return [name for name in dataset.names if name in twins]

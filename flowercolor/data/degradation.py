@@ -1,9 +1,9 @@
-"""What age, film and copying do to a gray photo, to train on.
+"""Degradations of gray photos as by age, film and copying, to train on.
 
-A network that has only seen the gray of clean color photos takes grain, a soft focus or a
-faded print for something that it has not learned, and leaves it gray or stains it. Several
-random degradations in a row, whose strengths the network is not told, are the way of blind
-restoration (Wang et al. 2021, Real-ESRGAN, section 3).
+A network trained on the gray of clean color photos alone leaves photos with grain, a soft focus
+or faded blacks gray, or stains them. Several random degradations in a row, of strengths that are
+no input of the network, are the way of blind restoration (Wang et al. 2021, Real-ESRGAN, section
+3).
 """
 
 import torch
@@ -17,7 +17,7 @@ SHARPENED_BY = 0.5
 GRAIN = 0.08
 
 NEUTRAL = {
-    "worn": 1.0,
+    "degraded": 1.0,
     "mixed": 0.0,
     "red": 1.0,
     "green": 1.0,
@@ -29,7 +29,7 @@ NEUTRAL = {
     "grain": 0.0,
     "clumped": 0.0,
 }
-"""What chance decides on for a photo, in this order, each with the number that changes nothing."""
+"""The random numbers of a photo, in this order, each with the value that changes nothing."""
 
 DRAWS = len(NEUTRAL)
 
@@ -54,7 +54,7 @@ def degrade(gray: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
         Float [B, 1, S, S] in 0 to 1.
     """
     chance = draws[:, :, None, None, None].unbind(1)
-    worn, mixed, *film, focus, gamma, black, white, coarse, clumped = chance
+    degraded, mixed, *film, focus, gamma, black, white, coarse, clumped = chance
     # Minus the logarithms, over their sum, are spread evenly over all weights that add up to 1.
     weights = -torch.cat(film, dim=1).clamp(1e-6, 1 - 1e-6).log()
     response = (weights * rgb).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
@@ -66,7 +66,7 @@ def degrade(gray: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     picture = torch.lerp(low, high, picture)
     grain = torch.lerp(grain, _soft(grain) / _SOFT_STD, clumped)
     picture = (picture + GRAIN * coarse**2 * grain).clamp(0, 1)
-    return torch.where(worn > 0, picture, gray)
+    return torch.where(degraded > 0, picture, gray)
 
 
 def _soft(picture: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The pictures of an epoch, drawn, cut and made float, batch by batch, where they are needed."""
+"""The batches of an epoch: shuffled, augmented and made float, on the device."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ AHEAD = 2
 
 
 class EpochPlan(NamedTuple):
-    """What chance decides on for an epoch of N photos.
+    """The random choices of an epoch of N photos.
 
     Attributes:
         order: int64 [N], the photos in the order of their turn.
@@ -37,8 +37,8 @@ class EpochPlan(NamedTuple):
     def to(self, device: torch.device) -> "EpochPlan":
         """The same, on that device."""
         flips, crops, degradations = (
-            None if of is None else of.to(device)
-            for of in (self.flips, self.crops, self.degradations)
+            None if values is None else values.to(device)
+            for values in (self.flips, self.crops, self.degradations)
         )
         return EpochPlan(self.order.to(device), flips, crops, degradations, self.grain_seed)
 
@@ -70,7 +70,7 @@ class Batch(NamedTuple):
         gray: float32 [B, 1, S, S] in 0 to 1, on the device: what the generator sees.
         luma: The photo's own, like it; the same tensor unless the gray was degraded.
         real: float32 RGB [B, 3, S, S] in 0 to 1, on the device.
-        classes: int64 [B], which flower each shows, on the device; None where nobody says.
+        classes: int64 [B], the class of each, on the device; None without labels.
         photos: B; 0 for a photo that is only there because this process got none.
         weight: Its photos times the processes, over the photos of all: a mean of this over the
             processes is a mean over the photos. 1 where there are no others.
@@ -129,16 +129,16 @@ def batches(
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
     # counts for nothing, but in batch norm's statistics where those are of the joined batch.
     parts = [slice(place.rank, None, place.size) if count else slice(1) for count in counts]
-    own = [positions[part] for positions, part in zip(shared, parts, strict=True)]
+    local = [positions[part] for positions, part in zip(shared, parts, strict=True)]
     rng = torch.Generator(device)
     # What CUDA is sent it takes a copy of first; MPS may read it once it is gone (pytorch 189690).
     ahead = device.type == "cuda"
     streams = device.type == "cuda" and dataset.device.type == "cpu"
-    pixels = _streamed(dataset, own, device) if streams else map(dataset.pixels, own)
-    for step, (positions, rgb, count) in enumerate(zip(own, pixels, counts, strict=True)):
+    pixels = _streamed(dataset, local, device) if streams else map(dataset.pixels, local)
+    for step, (positions, rgb, count) in enumerate(zip(local, pixels, counts, strict=True)):
         flips, crops, degradations = (
-            None if of is None else of[positions].to(device, non_blocking=ahead)
-            for of in (plan.flips, plan.crops, plan.degradations)
+            None if values is None else values[positions].to(device, non_blocking=ahead)
+            for values in (plan.flips, plan.crops, plan.degradations)
         )
         luma, real = to_pairs(rgb.to(device), flips, crops)
         gray = luma
@@ -147,9 +147,9 @@ def batches(
             # Drawn for the whole batch: whose share a photo is does not change its grain.
             grain = torch.randn(len(shared[step]), *luma.shape[1:], device=device, generator=rng)
             gray = degrade(luma, real, degradations, grain[parts[step]])
-        shown = None if classes is None else classes[positions].to(device, non_blocking=ahead)
+        labels = None if classes is None else classes[positions].to(device, non_blocking=ahead)
         weight = place.size * count / len(shared[step])
-        yield Batch(gray, luma, real, shown, count, weight)
+        yield Batch(gray, luma, real, labels, count, weight)
 
 
 def _streamed(
@@ -161,7 +161,9 @@ def _streamed(
         waiting: deque[Future[Tensor]] = deque()
         for positions in [*batches, *[None] * AHEAD]:
             if positions is not None:
-                waiting.append(reader.submit(lambda of: dataset.pixels(of).pin_memory(), positions))
+                waiting.append(
+                    reader.submit(lambda rows: dataset.pixels(rows).pin_memory(), positions)
+                )
             if waiting and (positions is None or len(waiting) > AHEAD):
                 with torch.cuda.stream(sending):
                     sent = waiting.popleft().result().to(device, non_blocking=True)

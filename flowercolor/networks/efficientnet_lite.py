@@ -1,10 +1,10 @@
-"""A way down for the U-Net that has learned to see before: EfficientNet-Lite0, without its head.
+"""A pretrained encoder for the U-Net: EfficientNet-Lite0, without its head.
 
-It reads the gray picture twice as large. So its five halvings end where the U-Net's four do, and it
-sees flowers at about the scale at which it learned to tell them: 224 px a picture.
+It reads the gray picture twice as large. So its five halvings end where the U-Net's four do, and
+flowers have about the scale at which it learned to classify them: 224 px a picture.
 
 Lite0 is the EfficientNet-B0 of Tan and Le 2019 (table 1) without squeeze-and-excitation and with
-ReLU6 throughout, which Google published in 2020 with weights that tell the 1,000 classes of
+ReLU6 throughout, which Google published in 2020 with weights that classify the 1,000 classes of
 ImageNet. Its blocks are those of MobileNetV2 (Sandler et al. 2018, section 3.3).
 """
 
@@ -111,8 +111,8 @@ def load_pretrained(levels: nn.Module) -> None:
         if not name.startswith(("_conv_head.", "_bn1.", "_fc."))
     ]
     published[0] = published[0].sum(dim=1, keepdim=True)
-    for own, value in zip(levels.state_dict().values(), published, strict=True):
-        own.copy_(value)
+    for weights, value in zip(levels.state_dict().values(), published, strict=True):
+        weights.copy_(value)
 
 
 def check_pretrained() -> Path:
@@ -138,6 +138,20 @@ def check_pretrained() -> Path:
     return path
 
 
+class _Float32Conv2d(nn.Conv2d):
+    """A convolution that trains in float32 on a CPU, whatever autocast says.
+
+    Strided and 5x5 depthwise convolutions in bfloat16, channels last, take some 47 times their
+    forward pass on the way back, and on one core. `benchmarks/encoder_precision.py` measures it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cpu and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 def _convolution(
     channels_in: int,
     channels_out: int,
@@ -148,8 +162,10 @@ def _convolution(
     activated: bool = True,
 ) -> nn.Sequential:
     # torchvision has this as Conv2dNormActivation, but importing it would delay each start.
+    is_slow_in_bf16 = groups > 1 and (stride > 1 or kernel_px > 3)
+    layer = _Float32Conv2d if is_slow_in_bf16 else nn.Conv2d
     return nn.Sequential(
-        nn.Conv2d(
+        layer(
             channels_in,
             channels_out,
             kernel_px,

@@ -75,7 +75,7 @@ def compile_passes(passes: ForwardPasses) -> ForwardPasses:
 def _compiler_options() -> dict[str, Any] | None:
     """How a network is compiled to the same sums wherever the same torch does it.
 
-    Which order of adding is the fastest the compiler finds by trials, and those may end otherwise
+    The compiler finds by trials which order of adding is the fastest, and those may end otherwise
     once its cache is gone. Torch 2.10 and later can be kept from it; a step on an H200 took no
     longer.
     """

@@ -57,9 +57,9 @@ class CudaGraphs(Generic[Batch]):
             if self._calls[kind] != WARM_UP + 1 or not _has_room():
                 return self._aside(work, batch, way)
             recorded = self._recorded[kind] = self._record(work, batch, way)
-        for own, new in zip(recorded.batch, batch, strict=True):
-            if isinstance(own, Tensor):
-                own.copy_(new)
+        for static, new in zip(recorded.batch, batch, strict=True):
+            if isinstance(static, Tensor):
+                static.copy_(new)
         recorded.graph.replay()
         return recorded.result
 
@@ -73,13 +73,13 @@ class CudaGraphs(Generic[Batch]):
 
     def _record(self, work: Callable[[Batch, bool], Tensor], batch: Batch, way: bool) -> _Recording:
         parts = (part.clone() if isinstance(part, Tensor) else part for part in batch)
-        own, graph = type(batch)(*parts), cuda.CUDAGraph()
+        static, graph = type(batch)(*parts), cuda.CUDAGraph()
         gc.collect()  # others' recordings, while none is made
         # Of this thread alone: another may be pinning memory for the pictures to come.
         mode = "thread_local"
         with cuda.graph(graph, self._pool, self._stream, capture_error_mode=mode):
-            result = work(own, way)
-        return _Recording(graph, own, result)
+            result = work(static, way)
+        return _Recording(graph, static, result)
 
 
 def _has_room() -> bool:

@@ -1,4 +1,4 @@
-"""What a run tells of itself: metrics, graphs, sheets of samples, and warnings in words."""
+"""A run's log: metrics, graphs, sheets of samples, and warnings in words."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class RunLog:
         self._warned: str | None = None
 
     def log(self, row: dict[str, Any]) -> None:
-        """Add a row, which has `epoch` and `step`, and warn where the game is not fair."""
+        """Add a row, which has `epoch` and `step`, and warn where D has won or gone blind."""
         self.rows.append(row)
         self._write()
         self._draw_scalars(row["step"], row)
@@ -100,9 +100,9 @@ class RunLog:
 
 
 def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """What is wrong with the game, as a sentence and a piece of advice; None where it is fair.
+    """What is wrong between G and D, as a sentence and a piece of advice; None where nothing is.
 
-    A fair discriminator is right more often than not and never sure: D(real) stays above
+    A useful discriminator is right more often than not and never sure: D(real) stays above
     D(fake), both well within 0 to 1. Judged on the means of the last `DIAGNOSED_ROWS` log
     points, and not before there are so many.
 
@@ -117,17 +117,17 @@ def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
         fmean(row[key] for row in recent)
         for key in ("d_real", "d_fake", "grad_l1", "grad_adversarial")
     )
-    seen = f"D(real) {d_real:.2f}, D(fake) {d_fake:.2f} over the last {DIAGNOSED_ROWS} log points"
+    found = f"D(real) {d_real:.2f}, D(fake) {d_fake:.2f} over the last {DIAGNOSED_ROWS} log points"
     if d_real - d_fake > _WON:
         share = from_adversarial / (from_l1 + from_adversarial or 1)
         return (
-            f"The discriminator has won: {seen}. It knows every fake, and {share:.0%} of the "
+            f"The discriminator has won: {found}. It knows every fake, and {share:.0%} of the "
             "generator's gradient now comes from it; raise --lambda-l1, or begin with L1 alone "
             "(--lambda-adv 0) and --start-from that"
         )
     if d_real - d_fake < _BLIND:
         return (
-            f"The discriminator has gone blind: {seen}. It cannot tell fakes from photos, so its "
+            f"The discriminator has gone blind: {found}. It cannot tell fakes from photos, so its "
             "gradient says nothing; lower --lambda-l1 if the pictures are dull, or start again "
             "with another --seed"
         )

@@ -1,4 +1,4 @@
-"""The losses of the game between the two networks (Goodfellow et al. 2014, section 3).
+"""The adversarial losses of both networks (Goodfellow et al. 2014, section 3).
 
 All of them take logits: `sigmoid` and binary cross-entropy in one step give the same value
 and do not overflow under autocast.
@@ -17,7 +17,7 @@ def discriminator_loss(logits_real: Tensor, logits_fake: Tensor) -> Tensor:
 
 
 def adversarial_loss(logits_fake: Tensor) -> Tensor:
-    """BCE(D(fake), 1), a scalar: what the generator pays for being seen through.
+    """BCE(D(fake), 1), a scalar: what the generator pays for fakes that D recognizes.
 
     The form that does not saturate. The logits must come from a fake picture that is still
     attached to the generator, or nothing is learned from this term.

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,8 @@ from tests.cli.helpers import (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that hand each other tiny networks take several times as long as one alone."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
+def _quick(one_thread: None) -> None:
+    """Tiny networks take longer with more threads."""
 
 
 @pytest.fixture(autouse=True)

@@ -95,3 +95,27 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     with pytest.raises(SettingError, match="not the file of weights that this version knows"):
         check_pretrained()
+
+
+def test_what_bfloat16_makes_slow_trains_in_float32_on_a_cpu() -> None:
+    """Strided and 5x5 depthwise convolutions; the others, and colorizing, stay in bfloat16."""
+    levels = nn.ModuleList(lite0_levels())
+    results: dict[nn.Conv2d, torch.dtype] = {}
+
+    def note(module: nn.Module, _: object, result: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        results[module] = result.dtype
+
+    for module in levels.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note)
+    for with_gradients in (True, False):
+        x = torch.rand(2, 1, 32, 32)
+        with torch.set_grad_enabled(with_gradients), torch.autocast("cpu", torch.bfloat16):
+            for level in levels:
+                x = level(x)
+        for module, dtype in results.items():
+            depthwise = module.groups > 1
+            slow = depthwise and (module.stride[0] > 1 or module.kernel_size[0] == 5)
+            assert (dtype == torch.float32) == (slow and with_gradients)
+    assert set(results.values()) == {torch.bfloat16}

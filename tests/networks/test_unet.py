@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,7 +5,6 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
-from flowercolor.errors import SettingError
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.efficientnet_lite import prepared
 from flowercolor.networks.unet import Supervised, UNet, fuse_batch_norm
@@ -78,47 +75,6 @@ def test_any_size_divisible_by_16_goes_through(
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_network_that_grew_gives_the_same_pictures_until_it_learns(config: NetworkConfig) -> None:
-    torch.manual_seed(0)
-    narrow, wide = UNet(config), UNet(replace(config, base_channels=5))
-    gray = torch.rand(3, 1, 32, 48)
-    for _ in range(3):
-        narrow(gray)  # gives batch norm statistics that are not 0 and 1
-    wide.grow_from(narrow)
-
-    torch.testing.assert_close(wide.eval()(gray), narrow.eval()(gray), atol=1e-6, rtol=0)
-    wide.train()(gray).square().mean().backward()
-    for name, parameter in wide.named_parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.any(), name
-    torch.optim.SGD(wide.parameters(), lr=0.01).step()
-    assert (wide.eval()(gray) - narrow(gray)).abs().max() > 1e-3
-
-
-def test_a_network_of_the_same_width_is_taken_over_as_it_is() -> None:
-    one, other = UNet(NetworkConfig(3)), UNet(NetworkConfig(3))
-    other.grow_from(one)
-    taken = other.state_dict()
-    assert all(torch.equal(value, taken[name]) for name, value in one.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        NetworkConfig(1),
-        NetworkConfig(3, "chroma"),
-        NetworkConfig(2, encoder="efficientnet-lite0"),
-    ],
-)
-def test_a_network_cannot_go_on_as_a_narrower_one_or_as_another_kind(
-    config: NetworkConfig,
-) -> None:
-    match = "network of base_channels 2, output rgb and encoder plain cannot"
-    with pytest.raises(SettingError, match=match):
-        UNet(config).grow_from(UNet(NetworkConfig(2)))
-
-
-@pytest.mark.parametrize("config", CONFIGS)
 def test_only_the_finer_levels_of_the_way_up_learn_where_the_deep_ones_are_frozen(
     config: NetworkConfig,
 ) -> None:
@@ -147,7 +103,7 @@ def test_an_encoder_that_has_learned_before_sees_gray_as_it_learned_to() -> None
     for down in generator.downs:
         down.register_forward_pre_hook(lambda _m, inputs: given.append(inputs[0]))
     gray = torch.rand(2, 1, 32, 48)
-    _, lowest = generator.look(gray)
+    _, lowest = generator.forward_with_bottleneck(gray)
     x = prepared(gray)
     for down, seen in zip(generator.downs, list(given), strict=True):
         assert torch.equal(seen, x)

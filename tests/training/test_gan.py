@@ -20,8 +20,8 @@ from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.unet import UNet
 from flowercolor.training import cuda_graphs as replay
-from flowercolor.training import gan as engine
-from flowercolor.training.gan import GAN
+from flowercolor.training import gan
+from flowercolor.training.gan import GAN, recalibration_batches
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
@@ -32,13 +32,7 @@ AVERAGED = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, ema=0.9)
 STILL = 0.0  # a learning rate that moves nothing
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Any:
-    """Threads that hand each other tiny networks take several times as long as one alone."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> GAN:
@@ -52,9 +46,9 @@ def batch(seed: int = 0, count: int = 10) -> Batch:
     return Batch(gray, gray, real, torch.arange(count) % 3, count, 1.0)
 
 
-def play(engine: GAN, steps: range, **options: Any) -> list[dict[str, float]]:
+def play(learning: GAN, steps: range, **options: Any) -> list[dict[str, float]]:
     """Learn from a few batches, each of which follows from its number."""
-    return [engine.step(batch(number, 4), engine.config.lr, **options) for number in steps]
+    return [learning.step(batch(number, 4), learning.config.lr, **options) for number in steps]
 
 
 def clone(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -77,7 +71,7 @@ def initial(config: TrainConfig) -> tuple[UNet, Discriminator]:
     return UNet(config.network), Discriminator(config.size_px)
 
 
-# The game
+# The step
 
 
 def test_the_adversarial_gradient_reaches_the_generator() -> None:
@@ -93,7 +87,7 @@ def test_the_adversarial_gradient_makes_fakes_look_real_to_the_discriminator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Against a discriminator that stands still, the adversarial term falls."""
-    monkeypatch.setattr(engine, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0)
+    monkeypatch.setattr(gan, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0)
     learning = begin(ADVERSARIAL_ONLY)
     terms = []
     for _ in range(15):
@@ -161,8 +155,8 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
         before.extend(gradient(parameter) for parameter in learning.discriminator.parameters())
         return adversarial_loss(logits)
 
-    adversarial_loss = engine.adversarial_loss  # type: ignore[attr-defined]
-    monkeypatch.setattr(engine, "adversarial_loss", watched_loss)
+    adversarial_loss = gan.adversarial_loss  # type: ignore[attr-defined]
+    monkeypatch.setattr(gan, "adversarial_loss", watched_loss)
     learning.step(batch(), CONFIG.lr, gradient_norms=True)
     assert sum(gradient.abs().sum() for gradient in before) > 0
     for parameter, expected in zip(learning.discriminator.parameters(), before, strict=True):
@@ -208,7 +202,7 @@ def test_telling_the_class_is_a_term_of_the_generators_loss() -> None:
 
     gray, _, real, classes, *_ = batch()
     assert classes is not None
-    fake, lowest = generator.look(gray)
+    fake, lowest = generator.forward_with_bottleneck(gray)
     logits = classifier(lowest.mean(dim=(2, 3)))
     discriminator(real), discriminator(fake.detach())  # each pass brings spectral norm on
     adversarial = -discriminator(fake).sigmoid().log().mean()
@@ -252,11 +246,11 @@ def test_a_network_that_sees_a_worn_photo_learns_the_colors_of_the_whole_one() -
 
 
 def test_a_frozen_part_stays_and_the_rest_learns() -> None:
-    engine = begin(dataclasses.replace(CONFIG, freeze_deep=True, ema=0.9))
-    before = clone(dict(engine.evaluated.named_parameters()))
-    [_, norms] = play(engine, range(2), gradient_norms=True)
+    learning = begin(dataclasses.replace(CONFIG, freeze_deep=True, ema=0.9))
+    before = clone(dict(learning.evaluated.named_parameters()))
+    [_, norms] = play(learning, range(2), gradient_norms=True)
     assert norms["grad_l1"] > 0
-    moved = different(before, dict(engine.evaluated.named_parameters()))
+    moved = different(before, dict(learning.evaluated.named_parameters()))
     assert moved
     assert {name.partition(".")[0] for name in moved} == {"lifts", "ups", "head"}
     assert not any(name.startswith(("lifts.0.", "ups.0.")) for name in moved)
@@ -387,27 +381,23 @@ def test_weights_alone_are_no_state(tmp_path: Path) -> None:
 
 
 def test_batch_norm_is_measured_in_as_many_steps_by_every_process(
-    photos: Photos, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On GPUs each step waits for the others: an odd one would wait for ever."""
-    learning = begin(dataclasses.replace(AVERAGED, batch_size=2))
-    flowers = FlowerDataset(photos)
     for photo_count, size in ((7, 2), (8, 3), (11, 4), (1, 2), (5, 1)):
-        steps: list[list[int]] = []
-        monkeypatch.setattr(
-            engine, "update_bn", lambda batches, _, into=steps: into.append([*map(len, batches)])
-        )
+        steps = []
         for rank in range(size):
             for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", rank)):
                 monkeypatch.setenv(name, str(value))
-            learning.recalibrate(flowers, range(photo_count))
-        assert len({len(of) for of in steps}) == 1, (photo_count, size, steps)
-        assert all(min(of) >= 1 for of in steps)
+            steps.append([len(part) for part in recalibration_batches(range(photo_count), 2)])
+        assert len({len(parts) for parts in steps}) == 1, (photo_count, size, steps)
+        assert all(min(parts) >= 1 for parts in steps)
 
 
 # Compiling
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch warns of what its own tracing does
 def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced and taken apart as for a compiler, but run by torch itself, which is quick to make."""
@@ -464,6 +454,7 @@ def test_the_discriminator_is_compiled_once_for_real_and_fake(photos: Photos) ->
     assert seen == [(torch.float32, (768, 1, 48, 3))] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._inductor import config as inductor
@@ -480,7 +471,7 @@ def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
+    monkeypatch.setattr(gan, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
     with pytest.raises(RuntimeError, match="shape"):
         begin().step(batch(), 1e-3)
 
@@ -526,7 +517,7 @@ def test_a_gpu_is_kept_to_convolutions_that_add_in_a_fixed_order(
             seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
             return gradient.expand(10, 1, 1, 1)
 
-    monkeypatch.setattr(engine, "adversarial_loss", Way.apply)
+    monkeypatch.setattr(gan, "adversarial_loss", Way.apply)
     monkeypatch.setattr(cudnn, "benchmark", True)
     begin().step(batch(), 1e-3)
     assert seen == [(True, True, False)] * 2

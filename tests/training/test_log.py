@@ -1,7 +1,6 @@
 import errno
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,19 +14,10 @@ from flowercolor.files import write_text
 from flowercolor.progress import Silent
 from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
 from flowercolor.training import log
-from flowercolor.training.log import RunLog
+from flowercolor.training.log import DIAGNOSED_ROWS, RunLog, diagnose
+from tests.training.helpers import Notes
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
-
-
-class Noting(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 class Board:
@@ -111,23 +101,21 @@ def test_a_new_run_begins_without_the_rows_of_another(tmp_path: Path) -> None:
     assert RunLog(tmp_path, Silent()).rows == []
 
 
-def test_a_warning_is_given_when_it_begins_and_not_at_every_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = [None, "won: 0.96", "won: 0.97", "blind: 0.1", None, None, "blind: 0.2"]
-
-    def pretended(rows: list[Mapping[str, Any]]) -> str | None:
-        return said[len(rows) - 1]
-
-    monkeypatch.setattr(log, "diagnose", pretended)
-    progress = Noting()
-    written = RunLog(tmp_path, progress)
-    for step in range(1, len(said) + 1):
-        written.log(row(step))
-    assert progress.notes == [
-        "WARNING, step 2: won: 0.96",
-        "WARNING, step 4: blind: 0.1",
-        "WARNING, step 7: blind: 0.2",
+def test_a_warning_is_given_when_it_begins_and_not_at_every_row(tmp_path: Path) -> None:
+    notes = Notes()
+    written = RunLog(tmp_path, notes)
+    states = {"fair": (0.7, 0.3), "won": (1.0, 0.0), "blind": (0.5, 0.5)}
+    step = 0
+    for name in ("won", "fair", "blind"):
+        d_real, d_fake = states[name]
+        for _ in range(2 * DIAGNOSED_ROWS):
+            step += 1
+            norms = {"grad_l1": 1.0, "grad_adversarial": 1.0}
+            written.log(row(step, d_real=d_real, d_fake=d_fake, **norms))
+    said = [note.partition(": D(real)")[0] for note in notes.notes]
+    assert said == [
+        f"WARNING, step {DIAGNOSED_ROWS}: The discriminator has won",
+        f"WARNING, step {5 * DIAGNOSED_ROWS}: The discriminator has gone blind",
     ]
 
 
@@ -223,3 +211,67 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
     written.close()
     read = reader.EventAccumulator(str(tmp_path)).Reload()
     assert [(event.step, event.value) for event in read.Scalars("test_l1")] == [(4, 0.25)]
+
+
+# The diagnosis
+
+
+def rows(count: int = DIAGNOSED_ROWS, **figures: float) -> list[dict[str, Any]]:
+    fair = {"d_real": 0.7, "d_fake": 0.3, "grad_l1": 3.0, "grad_adversarial": 1.0}
+    return [{"step": step, "loss_g": 5.0, **fair, **figures} for step in range(count)]
+
+
+@pytest.mark.parametrize(("d_real", "d_fake"), [(0.7, 0.3), (0.52, 0.48), (0.95, 0.05)])
+def test_a_fair_game_gives_no_word(d_real: float, d_fake: float) -> None:
+    assert diagnose(rows(d_real=d_real, d_fake=d_fake)) is None
+
+
+def test_a_discriminator_that_has_won_is_named_with_the_share_of_its_gradient() -> None:
+    said = diagnose(rows(d_real=0.99, d_fake=0.01, grad_l1=1.0, grad_adversarial=3.0))
+    assert said is not None
+    assert said.startswith("The discriminator has won: D(real) 0.99, D(fake) 0.01 over the last 10")
+    assert "75% of the generator's gradient" in said
+    assert "--lambda-l1" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(("d_real", "d_fake"), [(0.5, 0.5), (0.3, 0.6), (0.99, 0.98)])
+def test_a_discriminator_that_sees_no_difference_is_blind(d_real: float, d_fake: float) -> None:
+    said = diagnose(rows(d_real=d_real, d_fake=d_fake))
+    assert said is not None
+    assert said.startswith(f"The discriminator has gone blind: D(real) {d_real:.2f}, ")
+    assert "\n" not in said
+
+
+def test_a_generator_that_gets_no_gradient_at_all_is_no_error() -> None:
+    said = diagnose(rows(d_real=1, d_fake=0, grad_l1=0, grad_adversarial=0))
+    assert said is not None
+    assert "0% of the generator's gradient" in said
+
+
+def test_too_few_rows_show_nothing() -> None:
+    assert diagnose([]) is None
+    assert diagnose(rows(DIAGNOSED_ROWS - 1, d_real=1, d_fake=0)) is None
+
+
+def test_only_the_last_rows_count_and_by_their_mean() -> None:
+    bad: dict[str, float] = {"d_real": 1, "d_fake": 0}
+    assert diagnose(rows(50, **bad) + rows(DIAGNOSED_ROWS)) is None
+    assert diagnose(rows(50) + rows(DIAGNOSED_ROWS, **bad)) is not None
+    assert diagnose(rows(DIAGNOSED_ROWS - 1, **bad) + rows(1)) is None, (
+        "one fair row is enough here"
+    )
+
+
+def test_a_run_on_l1_alone_has_no_game() -> None:
+    assert (
+        diagnose([{"step": step, "loss_g": 5.0, "l1": 0.1} for step in range(DIAGNOSED_ROWS)])
+        is None
+    )
+
+
+def test_a_row_that_stands_for_a_lost_one_is_passed_over() -> None:
+    bad = rows(DIAGNOSED_ROWS, d_real=1, d_fake=0)
+    lost = {"epoch": 1, "step": 4, "test_l1": 0.1}
+    assert diagnose([*bad[:3], lost, *bad[3:]]) == diagnose(bad) is not None
+    assert diagnose([*bad[1:], lost]) is None

@@ -1,0 +1,76 @@
+"""Runs of a few steps on made-up photos."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowercolor.checkpoint import (
+    CheckpointInfo,
+    save_checkpoint,
+)
+from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.photo_cache import Photos
+from flowercolor.evaluation.scoring import Scores
+from flowercolor.files import write_text
+from flowercolor.training import log, loop, state
+from tests.training.helpers import CONFIG, Sets, go
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_plots(one_thread: None) -> Iterator[None]:
+    """Each takes longer than an epoch here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def sets(photos: Photos) -> Sets:
+    return FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(sets: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `CONFIG` from its first to its last epoch."""
+    run = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    result = go(CONFIG, sets, run)
+    assert result.finished
+    assert result.epoch == 4
+    return run
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float], list[float]], None]:
+    """Let tests come to these scores; the true photos have colorfulness 50."""
+
+    def set_scores(l1: list[float], colorfulness: list[float]) -> None:
+        scores = iter(list(zip(l1, colorfulness, strict=True)))
+
+        def next_scores(*_: object) -> Scores:
+            values = [torch.tensor([value], dtype=torch.float64) for value in next(scores)]
+            return Scores(["a"], values[0], values[0], values[1], torch.tensor([50.0]))
+
+        monkeypatch.setattr(loop, "score", next_scores)
+
+    return set_scores
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Which checkpoints are written, and after which epoch."""
+    names = []
+
+    def save(path: Path, info: CheckpointInfo, tensors: Mapping[str, Tensor]) -> None:
+        names.append((path.name, info.epoch))
+        save_checkpoint(path, info, tensors)
+
+    monkeypatch.setattr(state, "save_checkpoint", save)
+    return names

@@ -1,0 +1,243 @@
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from flowercolor.checkpoint import (
+    load_tensors,
+    read_info,
+    save_checkpoint,
+)
+from flowercolor.config import NetworkConfig
+from flowercolor.data.dataset import FlowerDataset, get_data
+from flowercolor.data.photo_cache import Photos
+from flowercolor.errors import (
+    CheckpointError,
+    DataError,
+    SettingError,
+)
+from flowercolor.evaluation import plots
+from flowercolor.runs import BEST, LAST
+from flowercolor.training.loop import train
+from flowercolor.training.setup import new_run_folder
+from tests.training.helpers import (
+    CONFIG,
+    Notes,
+    Sets,
+    after,
+    assert_resume_refused,
+    assert_same_run,
+    changed,
+    go,
+    labeled,
+)
+
+
+def test_photos_of_another_size_are_refused(sets: Sets, run: Path) -> None:
+    with pytest.raises(SettingError, match=r"size_px is 32, and the photos of .* read at 16 px; "):
+        go(changed(size_px=32), sets, run)
+    assert not run.exists()
+
+
+def test_a_folder_that_holds_a_run_takes_no_other(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    """Its best network would pass for that of the new run until that has one."""
+    for name in (BEST, LAST):
+        run.mkdir(exist_ok=True)
+        (run / name).write_bytes((uninterrupted / name).read_bytes())
+        with pytest.raises(SettingError, match="holds a run already"):
+            go(changed(epochs=1), sets, run)
+        assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
+        (run / name).unlink()
+    assert list(run.iterdir()) == []
+
+
+def test_a_run_does_not_lie_among_the_photos_that_it_learns_from(tmp_path: Path) -> None:
+    """What it draws would be learned from by the next, and could not be resumed itself."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        plots.save_picture(
+            torch.from_numpy(rng.random((3, 20, 20), np.float32)),
+            tmp_path / "garden" / f"{number}.jpg",
+        )
+    sets = get_data(tmp_path / "garden", CONFIG.size_px)
+    for run in (tmp_path / "garden" / "run", tmp_path / "x" / ".." / "garden"):
+        with pytest.raises(SettingError, match=r"lies among the photos of .*garden, and"):
+            go(changed(epochs=1), sets, run)
+        assert len(list((tmp_path / "garden").iterdir())) == 12
+    assert go(changed(epochs=1), sets, tmp_path / "garden run").finished
+
+
+def test_a_beginning_that_knows_the_validation_part_is_noted(
+    sets: Sets, photos: Photos, tmp_path: Path
+) -> None:
+    """Unless it learned from other photos."""
+    others = dataclasses.replace(photos, fingerprint="others")
+    other_sets = FlowerDataset(others, range(10)), FlowerDataset(others, [10, 11])
+
+    def noted(name: str, validation: bool, parent: str | None = None, data: Sets = sets) -> bool:
+        start_from = tmp_path / parent / BEST if parent else None
+        notes = Notes()
+        config = changed(epochs=1, validation=validation)
+        go(config, data, tmp_path / name, start_from=start_from, progress=notes)
+        return any("has learned from the validation part" in note for note in notes.notes)
+
+    assert not noted("whole", validation=False)
+    assert not noted("part", validation=True)
+    assert noted("child", validation=True, parent="whole")
+    assert not noted("brother", validation=True, parent="part")
+    assert not noted("stranger", validation=True, parent="whole", data=other_sets)
+
+
+def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    config = changed(epochs=1)
+    go(config, sets, run, start_from=uninterrupted / BEST, should_stop=after(1))
+    go(config, sets, run, resume=True)
+    said = "Begun with the generator of uninterrupted."
+    assert read_info(run / BEST).note == read_info(run / LAST).note == said
+    assert json.loads((run / "config.json").read_text())["note"] == said
+
+
+def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    with pytest.raises(
+        CheckpointError, match="a network of base_channels 2, output rgb, encoder plain cannot"
+    ) as caught:
+        go(changed(network=NetworkConfig(1)), sets, run, start_from=uninterrupted / BEST)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_supervised_run_goes_on_with_the_same_classes_only(
+    sets: Sets, run: Path, tmp_path: Path
+) -> None:
+    labels, config = labeled(tmp_path, sets), changed(epochs=2, lambda_class=0.5)
+    go(config, sets, tmp_path / "straight", labels=labels)
+    go(config, sets, run, labels=labels, should_stop=after(4))
+    with pytest.raises(CheckpointError, match="other photos or classes"):
+        go(config, sets, run, labels=labeled(tmp_path, sets, shift=1), resume=True)
+    go(config, sets, run, labels=labels, resume=True)
+    assert_same_run(run, tmp_path / "straight")
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_classes_and_their_weight_come_together(
+    sets: Sets, run: Path, tmp_path: Path, weight: float
+) -> None:
+    labels = None if weight else labeled(tmp_path, sets)
+    with pytest.raises(SettingError, match=f"lambda_class is {weight}, and there are .*labels"):
+        go(changed(lambda_class=weight), sets, run, labels=labels)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"lr": 2e-3}, r"with other settings than those given now: lr 0.001, not 0.002; "),
+        (
+            {"seed": 1, "network": NetworkConfig(3)},
+            r"than those given now: seed 42, not 1, base_channels 2, not 3; ",
+        ),
+    ],
+)
+def test_going_on_with_other_settings_is_refused(
+    sets: Sets, uninterrupted: Path, settings: dict[str, Any], reason: str
+) -> None:
+    assert_resume_refused(changed(**settings), sets, uninterrupted, reason)
+
+
+def test_going_on_with_other_photos_is_refused(sets: Sets, uninterrupted: Path) -> None:
+    photos = dataclasses.replace(sets[0].photos, fingerprint="another")
+    others = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+    assert_resume_refused(CONFIG, others, uninterrupted, "trained on other photos")
+
+
+def test_photos_that_were_moved_are_the_same(sets: Sets, run: Path) -> None:
+    config = changed(epochs=1)
+    go(config, sets, run, should_stop=after(1))
+    moved = [
+        FlowerDataset(dataclasses.replace(one.photos, source=Path("elsewhere")), one.indices)
+        for one in sets
+    ]
+    assert go(config, (moved[0], moved[1]), run, resume=True).finished
+    assert read_info(run / LAST).data["name"] == "elsewhere"
+
+
+def test_going_on_from_a_run_of_an_older_version_is_refused(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    """Its sums are others, and its metrics have no steps."""
+    info, tensors = load_tensors(uninterrupted / LAST)
+    data = {name: value for name, value in info.data.items() if name != "photos_crc32"}
+    run.mkdir()
+    save_checkpoint(run / LAST, dataclasses.replace(info, data=data, version="0.0.1"), tensors)
+    assert_resume_refused(CONFIG, sets, run, "flowercolor 0.0.1 wrote it in a form that")
+
+
+def test_going_on_from_nothing_is_refused(sets: Sets, run: Path) -> None:
+    assert_resume_refused(CONFIG, sets, run, "no such file; expected a checkpoint")
+
+
+def test_a_run_goes_on_with_the_photos_that_it_has_learned_from(
+    photos: Photos, sets: Sets, run: Path
+) -> None:
+    """As many others would do as well, were they not told from them."""
+    go(CONFIG, sets, run, should_stop=after(1))
+    others = FlowerDataset(photos, [*range(9), 11]), FlowerDataset(photos, [10, 9])
+    for train_set, test_set in ((others[0], sets[1]), (sets[0], others[1])):
+        with pytest.raises(CheckpointError, match="trained on other photos or classes"):
+            go(CONFIG, (train_set, test_set), run, resume=True)
+    assert go(CONFIG, sets, run, resume=True).finished
+
+
+def test_a_run_is_not_resumed_and_begun_from_another_at_once(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    go(CONFIG, sets, run, should_stop=after(1))
+    with pytest.raises(SettingError, match="resumed or begun from a checkpoint, not both"):
+        go(CONFIG, sets, run, resume=True, start_from=uninterrupted / BEST)
+
+
+def test_a_resumed_run_may_test_faster(sets: Sets, tmp_path: Path) -> None:
+    """The batch size of testing decides nothing that is learned."""
+    once = dataclasses.replace(CONFIG, epochs=1)
+    train(once, *sets, tmp_path, device="cpu")
+    faster = dataclasses.replace(once, epochs=2, test_batch_size=once.test_batch_size + 1)
+    assert train(faster, *sets, tmp_path, device="cpu", resume=True).epoch == 2
+
+
+@pytest.mark.parametrize("left", [(10, 0), (0, 2)])
+def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int, int]) -> None:
+    few = sets[0].subset(range(left[0])), sets[1].subset(range(left[1]))
+    with pytest.raises(DataError, match=r"photos to learn from and .* to test on; ") as caught:
+        train(CONFIG, *few, run, device="cpu")
+    assert "\n" not in str(caught.value)
+    assert not run.exists()
+
+
+def test_freezing_random_weights_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    config = changed(freeze_deep=True, epochs=1)
+    with pytest.raises(SettingError, match="at random; start from a trained"):
+        go(config, sets, run)
+    assert not run.exists()
+    assert go(config, sets, run, start_from=uninterrupted / BEST).finished
+
+
+def test_runs_that_begin_together_keep_apart() -> None:
+    now = datetime(2026, 5, 1, 12, 30, 59)
+    runs = [new_run_folder(now).name for _ in range(3)]
+    assert runs == ["2026-05-01-123059", "2026-05-01-123059-2", "2026-05-01-123059-3"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 9])
+def test_a_batch_of_one_photo_at_the_smallest_size_is_refused(
+    sets: Sets, tmp_path: Path, batch_size: int
+) -> None:
+    config = dataclasses.replace(CONFIG, size_px=16, batch_size=batch_size)
+    with pytest.raises(SettingError, match="leave a batch of one"):
+        train(config, *sets, tmp_path, device="cpu")
+    assert not list(tmp_path.iterdir())

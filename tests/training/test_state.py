@@ -1,0 +1,291 @@
+"""A run that is stopped, or killed at any point, goes on to the same bits."""
+
+import dataclasses
+import errno
+import math
+import multiprocessing
+import os
+import random
+import sys
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flowercolor.checkpoint import (
+    load_tensors,
+    read_info,
+    save_checkpoint,
+)
+from flowercolor.config import NetworkConfig, Precision
+from flowercolor.errors import (
+    SettingError,
+    StorageError,
+)
+from flowercolor.runs import BEST, LAST, read_metrics
+from tests.training.helpers import (
+    CONFIG,
+    STEPS,
+    Sets,
+    after,
+    assert_resume_refused,
+    assert_same_run,
+    changed,
+    go,
+    rows,
+)
+
+KILLS = 6
+
+
+LONGER = changed(epochs=2 * KILLS)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6])
+def test_a_stopped_run_leaves_the_same_rows(sets: Sets, tmp_path: Path, step: int) -> None:
+    """With everything on that going on could lose; between, at and after log points."""
+    config = changed(epochs=2, ema=0.9, crop=0.5, degrade=0.7)
+    config = dataclasses.replace(config, lr_decay="cosine", criterion="vivid")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    go(config, sets, whole, log_steps=2)
+    assert not go(config, sets, parts, should_stop=after(step), log_steps=2).finished
+    assert go(config, sets, parts, resume=True, log_steps=2).finished
+    assert len(rows(whole)) == 4
+    assert_same_run(parts, whole)
+
+
+def test_two_epochs_and_two_more_equal_four(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    """Also shows that a run may be made longer."""
+    assert go(changed(epochs=2), sets, run).epoch == 2
+    assert go(CONFIG, sets, run, resume=True).finished
+    assert read_info(run / LAST).config == CONFIG
+    assert_same_run(run, uninterrupted)
+
+
+def test_bits_are_equal_with_as_many_threads_as_there_are(sets: Sets, tmp_path: Path) -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        go(changed(epochs=2), sets, tmp_path / "whole")
+        go(changed(epochs=1), sets, tmp_path / "parts")
+        go(changed(epochs=2), sets, tmp_path / "parts", resume=True)
+    finally:
+        torch.set_num_threads(1)
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_run_stopped_after_every_single_step_equals_one_that_was_not(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    for step in range(STEPS * CONFIG.epochs):
+        result = go(CONFIG, sets, run, resume=step > 0, should_stop=after(1))
+        assert not result.finished
+        assert result.epoch == step // STEPS
+        info = read_info(run / LAST)
+        assert (info.epoch, info.step) == (step // STEPS, step % STEPS + 1)
+    assert go(CONFIG, sets, run, resume=True).finished
+    assert_same_run(run, uninterrupted)
+
+
+def test_a_finished_run_stays_as_it_is(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    go(CONFIG, sets, run)
+    expected = go(CONFIG, sets, run, resume=True)
+    assert expected.finished
+    assert expected.best_l1 == read_info(run / BEST).best_l1
+    assert_same_run(run, uninterrupted)
+
+
+class Killed(BaseException):
+    """Stands for the process's end."""
+
+
+def test_an_end_between_any_two_files_loses_nothing(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is put in place by one rename; the run ends before the first, the second, ..."""
+    config = changed(epochs=2, batch_size=10)
+    renames = 0
+    survived = 1000
+    replace = Path.replace
+
+    def counted(path: Path, target: Path) -> Path:
+        nonlocal renames
+        renames += 1
+        if renames > survived:
+            raise Killed
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", counted)
+    go(config, sets, tmp_path / "whole")
+    for survived in range(renames):
+        run, renames = tmp_path / str(survived), 0
+        with pytest.raises(Killed):
+            go(config, sets, run)
+        renames = -1000
+        resume = (run / LAST).exists()
+        if not resume and (run / BEST).exists():  # between the two of the first save
+            with pytest.raises(SettingError, match=rf"delete its {BEST}, or name another"):
+                go(config, sets, run)
+            (run / BEST).unlink()
+        go(config, sets, run, resume=resume)
+        assert_same_run(run, tmp_path / "whole")
+
+
+def test_a_graph_that_cannot_be_drawn_costs_nothing_that_was_learned(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    (run / "losses.png").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"losses\.png: cannot be written"):
+        go(CONFIG, sets, run, should_stop=after(4))
+    (run / "losses.png").rmdir()
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
+def test_what_a_killed_process_was_writing_goes_when_it_is_resumed(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    go(CONFIG, sets, run, should_stop=after(4))
+    for folder in (run, run / "samples"):
+        (folder / ".flowercolor-0.tmp").touch()
+    go(CONFIG, sets, run, resume=True)
+    assert not list(run.rglob("*.tmp"))
+    assert_same_run(run, uninterrupted)
+
+
+def test_a_kill_between_saves_loses_what_came_after_the_one_before(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    stopping = after(3 * STEPS + 1)
+
+    def should_stop() -> bool:
+        if stopping():
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        go(CONFIG, sets, run, should_stop=should_stop, save_every_s=math.inf)
+    assert read_info(run / LAST).epoch == 1
+    assert read_metrics(run)[-1]["epoch"] == 3
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
+def go_on(sets: Sets, run: Path, began: Event) -> None:
+    """Train `LONGER` in a process of its own, from where the last one was killed."""
+    torch.set_num_threads(1)
+    began.set()
+    # The more often it saves, the more there is to be killed.
+    go(LONGER, sets, run, resume=(run / LAST).exists(), save_every_s=0)
+
+
+def saved_ns(run: Path) -> int:
+    """When the last checkpoint was written, 0 for never."""
+    return (run / LAST).stat().st_mtime_ns if (run / LAST).exists() else 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_run_killed_at_random_equals_one_that_was_not(
+    sets: Sets, run: Path, tmp_path: Path
+) -> None:
+    """Killed from outside while it computes and writes, and with the real plots."""
+    # A server that has imported torch once forks each process in no time.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flowercolor.training.loop", "matplotlib.figure"])
+    rng = random.Random(0)
+    kills = 0
+    go(LONGER, sets, tmp_path / "whole")
+    for _ in range(3 * KILLS):
+        began = context.Event()
+        process = context.Process(target=go_on, args=(sets, run, began))
+        process.start()
+        try:
+            assert began.wait(60)
+            if kills < KILLS:
+                # After a checkpoint, so that there is something to go on from.
+                before = saved_ns(run)
+                while process.is_alive() and saved_ns(run) == before:
+                    process.join(0.01)
+                process.join(rng.uniform(0, 0.2))
+                kills += process.is_alive()
+                process.kill()
+            process.join(60)
+            if process.exitcode == 0:
+                break
+            assert process.exitcode == -9, "it failed by itself"
+        finally:
+            process.kill()
+            process.join()
+    assert kills >= KILLS // 2  # a fast machine is done before
+    assert not list(run.rglob(".*.tmp")), "what a killed process was writing stays"
+    assert_same_run(run, tmp_path / "whole")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_can_go_on(
+    sets: Sets, run: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if b"optimizer_g." in content and (run / LAST).exists():
+            write(path, content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(StorageError, match=r"last\.safetensors: .* the disk is full"):
+            go(CONFIG, sets, run)
+    assert load_tensors(run / LAST)[0].epoch == 1
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(
+    "network", [NetworkConfig(32), NetworkConfig(32, "chroma", "efficientnet-lite0")]
+)
+def test_bits_are_equal_on_a_gpu_after_a_stop_too(
+    sets: Sets, tmp_path: Path, network: NetworkConfig, precision: Precision
+) -> None:
+    """With channels enough for the kernels that GPUs are made for."""
+    config = changed(network=network, crop=0.6, degrade=0.5, ema=0.9)
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    on_gpu = {"device": "cuda", "precision": precision}
+    go(config, sets, once, **on_gpu)
+    assert not go(config, sets, twice, **on_gpu, should_stop=after(4)).finished
+    go(config, sets, twice, **on_gpu, resume=True)
+    assert_same_run(twice, once)
+
+
+def test_going_on_from_weights_alone_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
+    run.mkdir()
+    (run / LAST).write_bytes((uninterrupted / BEST).read_bytes())
+    assert_resume_refused(CONFIG, sets, run, "holds weights only; resuming needs the last")
+
+
+@pytest.mark.parametrize(
+    ("changed_to", "named"),
+    [
+        ({"optimizer_d.": None}, r"optimizer_d\.0\.exp_avg"),
+        ({"optimizer_g.0.exp_avg": torch.zeros(1)}, r"optimizer_g\.0\.exp_avg"),
+        ({"optimizer_g.more": torch.zeros(1)}, r"optimizer_g\.more"),
+        ({"totals": torch.zeros(1)}, "totals"),
+    ],
+)
+def test_going_on_from_half_a_state_is_refused(
+    sets: Sets, run: Path, uninterrupted: Path, changed_to: dict[str, Any], named: str
+) -> None:
+    """Without its moments an optimizer would begin anew, and nothing would tell."""
+    info, tensors = load_tensors(uninterrupted / LAST)
+    for name, value in changed_to.items():
+        if value is None:
+            tensors = {key: kept for key, kept in tensors.items() if not key.startswith(name)}
+        else:
+            tensors[name] = value
+    run.mkdir()
+    save_checkpoint(run / LAST, info, tensors)
+    assert_resume_refused(CONFIG, sets, run, f"of the optimizers does not fit .*: {named}; resum")
