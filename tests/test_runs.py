@@ -154,21 +154,21 @@ def test_bundled_weights_without_their_checksum_are_refused(
 
 
 @pytest.mark.parametrize(("what", "option"), [("source", "--data"), ("labels", "--labels")])
-def test_what_a_run_learned_from_has_to_be_there(run: Path, what: Any, option: str) -> None:
-    assert find_source(run, what) is None
-    write_text(run / "config.json", json.dumps({"data": {what: str(archive_path())}}))
-    assert find_source(run, what) is None  # it can be fetched anew
-    write_text(run / "config.json", json.dumps({"data": {what: str(run / "gone")}}))
-    assert read_source(run, what) == run / "gone"
+def test_what_a_run_learned_from_has_to_be_there(tmp_path: Path, what: Any, option: str) -> None:
+    assert find_source(tmp_path, what) is None
+    write_text(tmp_path / "config.json", json.dumps({"data": {what: str(archive_path())}}))
+    assert find_source(tmp_path, what) is None  # it can be fetched anew
+    write_text(tmp_path / "config.json", json.dumps({"data": {what: str(tmp_path / "gone")}}))
+    assert read_source(tmp_path, what) == tmp_path / "gone"
     with pytest.raises(DataError, match=rf"gone: is there no more, and .* by {option} where"):
-        find_source(run, what)
-    (run / "gone").touch()
-    assert find_source(run, what) == run / "gone"
+        find_source(tmp_path, what)
+    (tmp_path / "gone").touch()
+    assert find_source(tmp_path, what) == tmp_path / "gone"
 
 
-def test_a_run_without_files_has_no_metrics_and_no_source(run: Path) -> None:
-    assert read_metrics(run) == []
-    assert read_source(run) is None
+def test_a_run_without_files_has_no_metrics_and_no_source(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path) == []
+    assert read_source(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"data": {}}', '{"data": {"source": 3}}'])
