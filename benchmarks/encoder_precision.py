@@ -25,7 +25,7 @@ def main(size_px: int = 128, batch_size: int = 16) -> None:
     bf16 = UNet(config).to(memory_format=torch.channels_last)
     for module in bf16.modules():
         if isinstance(module, efficientnet_lite._Float32Conv2d):
-            module.__class__ = torch.nn.Conv2d
+            module.__class__ = torch.nn.Conv2d  # type: ignore[assignment]
     rgb = torch.rand(batch_size, 3, size_px, size_px).to(memory_format=torch.channels_last)
     gray = rgb.mean(dim=1, keepdim=True)
 
