@@ -3,6 +3,8 @@
 A message is one line: what was looked at, what was found, what was expected, what to do.
 """
 
+import unicodedata
+
 
 class FlowercolorError(Exception):
     """Base of every error that flowercolor raises on purpose."""
@@ -43,3 +45,17 @@ class StorageError(FlowercolorError):
 def one_line(error: BaseException) -> str:
     """What an error of somebody else's says, on one line; the name of its kind if nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """The text with control characters, such as those that steer a terminal, as escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) == "Cc" or character in _TURNING
+        else character
+        for character in text
+    )
+
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""They turn the direction in which the rest of a line is shown."""

@@ -8,9 +8,13 @@ import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path, PurePath
 
 from flowercolor.errors import StorageError
+
+LEFTOVER_AGE_S = 86_400.0
+"""A temporary file that nobody has written to for so long is a killed process's."""
 
 # Unlike those of `Path`, all say False where the system will not tell, such as in a folder
 # that may not be read or of a name that is too long. Opening it then says why.
@@ -64,6 +68,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         )
     with storage_errors(path):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         # Not `mkstemp`, whose files only the owner reads: giving them the usual rights means
         # to change the umask for a moment, of all threads.
         temporary = target.with_name(f".flowercolor-{secrets.token_hex(8)}.tmp")
@@ -93,6 +98,57 @@ def _replace(temporary: Path, target: Path) -> None:
         else:
             return
     temporary.replace(target)
+
+
+@contextmanager
+def locked(lock: Path, doing: str) -> Iterator[None]:
+    """Hold a lock file while the block runs, so that no other process does the same beside it.
+
+    The system lets go of it when the process ends, however it ends: a file that was left blocks
+    nobody. Where the file system has no locks, nothing is locked.
+
+    Args:
+        lock: The file; made where missing, and left there.
+        doing: What the holder does, for the error: "downloads to x.tgz".
+
+    Raises:
+        StorageError: Another process holds it, or the file cannot be made.
+    """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only who writes needs it
+
+    holder = lock.with_name(f"{lock.name}.holder")  # Windows lets nobody read a locked file
+    held = FileLock(lock, timeout=0)
+    with storage_errors(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire()
+        except Timeout:
+            who = holder.read_text(encoding="utf-8") if is_file(holder) else "another process"
+            raise StorageError(
+                f"{lock.parent}: {who[:100]} {doing}; wait for it to end, or stop it"
+            ) from None
+        except NotImplementedError:  # no such locks on this file system
+            pass
+        else:
+            holder.write_text(f"process {os.getpid()}", encoding="utf-8")
+    try:
+        yield
+    finally:
+        if held.is_locked:
+            holder.unlink(missing_ok=True)
+        held.release()
+
+
+@lru_cache(maxsize=1024)
+def _sweep(folder: Path) -> None:
+    """Delete what killed processes left in a folder, once a process: the files of `replacing`.
+
+    Only old ones: others may be writing there.
+    """
+    for leftover in folder.glob(".flowercolor-*.tmp"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S:
+                leftover.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:

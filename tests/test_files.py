@@ -1,6 +1,7 @@
 import errno
 import os
 import stat
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from flowercolor.errors import StorageError
-from flowercolor.files import remove_leftovers, replacing, storage_errors, write_bytes, write_text
+from flowercolor.files import (
+    LEFTOVER_AGE_S,
+    locked,
+    remove_leftovers,
+    replacing,
+    storage_errors,
+    write_bytes,
+    write_text,
+)
 
 
 def test_a_file_is_written_where_no_folder_was(tmp_path: Path) -> None:
@@ -183,3 +192,38 @@ def test_a_folder_in_the_way_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         write_text(tmp_path / "a", "")
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_lock_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
+    lock = tmp_path / "run" / ".lock"
+    with (
+        locked(lock, "trains here"),
+        pytest.raises(StorageError, match=rf"run: process {os.getpid()} trains here; wait"),
+        locked(lock, "trains here"),
+    ):
+        pass
+    with locked(lock, "trains here"):
+        pass
+    assert [file.name for file in lock.parent.iterdir()] == [".lock"]
+
+
+def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from flowercolor.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1]), 'x'): os._exit(9)"
+    )
+    lock = tmp_path / ".lock"
+    assert subprocess.run([sys.executable, "-c", code, lock], check=False).returncode == 9
+    assert (tmp_path / ".lock.holder").exists()
+    with locked(lock, "trains here"):
+        pass
+
+
+def test_old_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    """At the first writing into a folder; those of a process that may still write stay."""
+    old, new = (tmp_path / f".flowercolor-{name}.tmp" for name in ("old", "new"))
+    for file in (old, new, tmp_path / "own.tmp"):
+        file.touch()
+    os.utime(old, (time.time() - 2 * LEFTOVER_AGE_S,) * 2)
+    write_text(tmp_path / "a.txt", "a")
+    assert {file.name for file in tmp_path.iterdir()} == {new.name, "own.tmp", "a.txt"}

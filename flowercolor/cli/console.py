@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercolor.config import DeviceName
-from flowercolor.errors import FlowercolorError, SettingError, one_line
+from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
@@ -43,7 +43,12 @@ _bars: "Bars | None" = None
 
 
 def say(message: str) -> None:
-    """Talk to the person, on stderr; where there are bars, above them."""
+    """Talk to the person, on stderr; where there are bars, above them.
+
+    Control characters, such as those in a file's name or in what a server says, are shown as
+    escapes.
+    """
+    message = "\n".join(map(printable, message.split("\n")))
     if _bars:
         _bars.note(message)
         return

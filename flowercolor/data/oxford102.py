@@ -9,32 +9,27 @@ classes", 2008.
 
 import gzip
 import hashlib
+import io
 import json
-import re
-import socket
-import ssl
 import tarfile
-import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-import requests
-
 from flowercolor import paths
-from flowercolor.errors import DownloadError, SettingError, StorageError
-from flowercolor.files import is_file, replacing, storage_errors, write_text
+from flowercolor.data.transfer import Limits, discard, fetch, without_password
+from flowercolor.errors import DownloadError, SettingError, StorageError, one_line
+from flowercolor.files import is_file, is_there, locked, replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
-CHUNK_BYTES = 64 * 1024  # also what a broken connection can lose: only whole chunks arrive
-RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0)
-GZIP_MAGIC = b"\x1f\x8b"
+MAX_MEMBER_BYTES = 64 * 2**20
+MAX_UNPACKED_BYTES = 4 * 2**30
+"""What an archive may unpack to; the published one has 345 MB in photos of some 40 KB."""
 
 _md5 = partial(hashlib.md5, usedforsecurity=False)  # a FIPS build of Python has no other MD5
 
@@ -96,6 +91,7 @@ def download_archive(
     from_file: Path | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> Downloaded:
     """A verified archive at `path`: the one already there, or a new one.
 
@@ -110,48 +106,61 @@ def download_archive(
         from_file: A file to copy instead of fetching. May be `path` itself.
         force: Fetch or copy although a file is there already; believe no earlier check.
         progress: Where to report to: bytes fetched or copied, photos checked.
+        limits: What a transfer may take.
 
     Raises:
         DownloadError: It cannot be fetched or read, or does not hold the published photos.
         SettingError: Both `url` and `from_file` are given.
-        StorageError: The disk is full or writing is not allowed.
+        StorageError: The disk is full or writing is not allowed, what stands at `path` is no
+            file, or another process downloads to it.
     """
     if from_file is not None and url is not None:
-        raise SettingError(f"both --url {url} and --from-file {from_file} are given; give one")
+        given = f"--url {without_password(url)} and --from-file {from_file}"
+        raise SettingError(f"both {given} are given; give one")
     if from_file is not None and not is_file(from_file):
         raise DownloadError(f"{from_file}: is not a file; give the path of the archive itself")
     path = path or paths.archive_path()
-    progress = progress or Silent()
+    progress, limits = progress or Silent(), limits or Limits()
+    if is_there(path) and not is_file(path):
+        raise StorageError(f"{path}: is no regular file; expected the archive, or nothing: move it")
     with storage_errors(path):
         replace = force and not (from_file and path.exists() and from_file.samefile(path))
-        already_there = path.exists() and not replace
+    if is_there(path) and not replace:
+        return _already_there(path, archive, force, progress)
+    with locked(path.with_name(f".{path.name}.lock"), f"downloads {path.name} to it already"):
+        if is_there(path) and not replace:  # since a moment ago
+            return _already_there(path, archive, force, progress)
+        if from_file is not None:
+            verified_by = _verify(from_file, archive, progress, limits)
+            _copy(from_file, path, progress)
+        else:
+            url = archive.url if url is None else url
+            part = path.with_name(f"{path.name}.part")
+            fetch(url, part, progress, limits)
+            try:
+                shown = without_password(url)
+                verified_by = _verify(part, archive, progress, limits, shown=shown)
+            except DownloadError:
+                discard(part)
+                raise
+            with storage_errors(path):
+                part.replace(path)
+            discard(part)
+        _remember(path, archive, verified_by)
+    return Downloaded(path, False, verified_by, path.stat().st_size)
 
-    if already_there:
-        if not force and (verified_by := _recall(path, archive)):
-            return Downloaded(path, True, verified_by, path.stat().st_size)
+
+def _already_there(path: Path, archive: Archive, force: bool, progress: Progress) -> Downloaded:
+    verified_by = None if force else _recall(path, archive)
+    if not verified_by:
         try:
-            verified_by = _verify(path, archive, progress)
+            verified_by = _verify(path, archive, progress, Limits())
         except DownloadError as error:
             raise DownloadError(
                 f"{error}; `flowercolor download --force` puts a new one in its place"
             ) from error
-    elif from_file is not None:
-        verified_by = _verify(from_file, archive, progress)
-        _copy(from_file, path, progress)
-    else:
-        url = archive.url if url is None else url
-        part = path.with_name(f"{path.name}.part")
-        fetch(url, part, progress)
-        try:
-            verified_by = _verify(part, archive, progress, shown=url)
-        except DownloadError:
-            _discard(part)
-            raise
-        with storage_errors(path):
-            part.replace(path)
-        _discard(part)
-    _remember(path, archive, verified_by)
-    return Downloaded(path, already_there, verified_by, path.stat().st_size)
+        _remember(path, archive, verified_by)
+    return Downloaded(path, True, verified_by, path.stat().st_size)
 
 
 def _copy(source: Path, path: Path, progress: Progress) -> None:
@@ -168,11 +177,20 @@ def _copy(source: Path, path: Path, progress: Progress) -> None:
 
 
 def _verify(
-    path: Path, archive: Archive, progress: Progress, shown: str | None = None
+    path: Path,
+    archive: Archive,
+    progress: Progress,
+    limits: Limits,
+    shown: str | None = None,
 ) -> Literal["md5", "photos"]:
     """What proves that `path` is `archive`. Errors call it `shown`."""
     shown = shown or str(path)
     try:
+        if path.stat().st_size > limits.max_bytes:
+            raise DownloadError(
+                f"{shown}: has {path.stat().st_size / 1e6:,.0f} MB; expected the archive, which "
+                f"has 345; `flowercolor train --data PATH` trains on any archive"
+            )
         with path.open("rb") as file:
             if hashlib.file_digest(file, _md5).hexdigest() == archive.md5:
                 return "md5"
@@ -201,8 +219,15 @@ def _verify(
 def _members(path: Path, shown: str) -> Iterator[tuple[str, bytes]]:
     """Name and SHA-256 of all in a `.tgz` but folders; read in one pass, nothing extracted."""
     try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
+        with (
+            gzip.open(path) as unpacked,
+            _Bounded(unpacked) as bounded,
+            tarfile.open(fileobj=bounded, mode="r|") as tar,
+        ):
             for member in tar:
+                bounded.next_member()
+                # Else all headers are kept, however many there are.
+                tar.members.clear()  # type: ignore[attr-defined]
                 if not member.isdir():
                     # A link has no content; an empty digest is like no photo's.
                     content = tar.extractfile(member) if member.isreg() else None
@@ -210,16 +235,43 @@ def _members(path: Path, shown: str) -> Iterator[tuple[str, bytes]]:
                     if content:  # a BufferedReader, which typeshed does not know
                         digest = hashlib.file_digest(content, "sha256").digest()  # type: ignore[arg-type]
                     yield member.name.removeprefix("./"), digest
-            while unpacked.read(1 << 20):  # tar stops before the checksum that ends a gzip file
+            bounded.next_member()
+            while bounded.read(1 << 20):  # tar stops before the checksum that ends a gzip file
                 pass
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise DownloadError(
-            f"{shown}: is not a whole .tgz archive: {error}; damaged or cut short, get it again"
+            f"{shown}: is not a whole .tgz archive: {one_line(error)}; damaged or cut short, get "
+            "it again"
         ) from error
 
 
+class _Bounded(io.BufferedIOBase):
+    """A file that refuses to give more than photos and their headers may take.
+
+    tarfile reads a header of any length into memory, and some lead on to gigabytes.
+    """
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+        self._left_bytes = MAX_MEMBER_BYTES
+        self._unpacked_bytes = 0
+
+    def next_member(self) -> None:
+        self._left_bytes = MAX_MEMBER_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = self._file.read(size or -1)
+        self._left_bytes -= len(content)
+        self._unpacked_bytes += len(content)
+        if self._left_bytes < 0:
+            raise tarfile.ReadError(f"a member has more than {MAX_MEMBER_BYTES >> 20} MB")
+        if self._unpacked_bytes > MAX_UNPACKED_BYTES:
+            raise tarfile.ReadError(f"it unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB")
+        return content
+
+
 def _seal(path: Path, archive: Archive) -> dict[str, str | int]:
-    """What tells, without reading it, that a file is still the one that was verified."""
+    """What shows, without reading it, that a file is still the one that was verified."""
     stat = path.stat()
     return {
         "path": str(path.resolve()),
@@ -235,7 +287,9 @@ def _seal_path(path: Path) -> Path:
 
 def _recall(path: Path, archive: Archive) -> Literal["md5", "photos"] | None:
     """What proved `path` before; None where nothing did, or it has changed since."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
+        if not is_file(_seal_path(path)):
+            return None
         remembered = json.loads(_seal_path(path).read_bytes())
         kinds: tuple[Literal["md5", "photos"], ...] = ("md5", "photos")
         for verified_by in kinds:
@@ -248,202 +302,3 @@ def _remember(path: Path, archive: Archive, verified_by: str) -> None:
     with suppress(StorageError):  # all it costs is to hash the archive again
         seal = _seal(path, archive) | {"verified_by": verified_by}
         write_text(_seal_path(path), json.dumps(seal, indent=2) + "\n")
-
-
-class _BrokenOff(Exception):  # noqa: N818 - it never leaves this module
-    """The line failed; another try may mend it. Not an `OSError`: here those mean the disk."""
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """What a partial file is the beginning of; kept beside it as `<part>.json`."""
-
-    url: str
-    validator: str
-    size_bytes: int
-
-
-def fetch(url: str, part: Path, progress: Progress | None = None, timeout_s: float = 30.0) -> None:
-    """Make `part` the whole gzip file at `url`, going on from what it already holds.
-
-    It goes on only where the server confirms that the file is still the same (RFC 9110,
-    If-Range), and starts anew otherwise. A connection that breaks off is taken up again a few
-    times. Nothing that starts with https goes on with http.
-
-    Args:
-        url: An http or https address.
-        part: The file to fill. Kept when fetching fails, for the next call.
-        progress: Where to report bytes to.
-        timeout_s: How long the server may stay silent.
-
-    Raises:
-        DownloadError: It cannot be fetched, or is not a gzip file.
-        StorageError: The disk is full or writing is not allowed.
-    """
-    progress = progress or Silent()
-    with storage_errors(part):
-        part.parent.mkdir(parents=True, exist_ok=True)
-        size_before = _size_bytes(part)
-    with requests.Session() as session:
-        if not url.lower().startswith("http:"):
-            del session.adapters["http://"]  # so a redirect from https to http has no way
-        for wait_s in (*RETRY_WAITS_S, None):
-            try:
-                _fetch_once(session, url, part, progress, timeout_s)
-                return
-            except _BrokenOff as broken:
-                # Where nothing has come at all, waiting helps nobody: say so at once.
-                if wait_s is None or _size_bytes(part) == size_before:
-                    raise DownloadError(f"{url}: {broken}; {_way_on(url, part)}") from broken
-                progress.note(f"{broken} after {_size_bytes(part) / 1e6:,.1f} MB; going on")
-            time.sleep(wait_s)
-
-
-def _fetch_once(
-    session: requests.Session, url: str, part: Path, progress: Progress, timeout_s: float
-) -> None:
-    """Ask once for what `part` lacks and append it; or for all, where it cannot go on."""
-    origin = _origin_of(part, url)
-    start = _size_bytes(part) if origin else 0
-    headers = {"Accept-Encoding": "identity"}
-    if origin:
-        headers |= {"Range": f"bytes={start}-", "If-Range": origin.validator}
-    with _network_errors(url, timeout_s):
-        response = session.get(url, headers=headers, stream=True, timeout=timeout_s)
-    with response:
-        code = response.status_code
-        size_bytes: int | None
-        if origin and code in (206, 416):
-            content_range = response.headers.get("Content-Range", f"bytes */{origin.size_bytes}")
-            if code == 416 and content_range == f"bytes */{start}":
-                return
-            goes_on = re.fullmatch(rf"bytes {start}-\d+/{origin.size_bytes}", content_range)
-            validator_name = "ETag" if origin.validator.startswith('"') else "Last-Modified"
-            validator = response.headers.get(validator_name, origin.validator)
-            if code == 416 or not goes_on or validator != origin.validator:
-                _discard(part)
-                _fetch_once(session, url, part, progress, timeout_s)
-                return
-            size_bytes = origin.size_bytes
-        elif code == 200:
-            start = 0
-            length = response.headers.get("Content-Length", "")
-            size_bytes = int(length) if length.isdecimal() else None
-        elif code == 429 or code >= 500:
-            raise _BrokenOff(f"the server answers {code} {response.reason}")
-        else:
-            raise DownloadError(
-                f"{url}: the server answers {code} {response.reason}; give another address with "
-                "--url or a file with --from-file"
-            )
-        # Some servers call a .tgz "Content-Encoding: x-gzip"; unpacked it would be another file.
-        response.raw.headers.pop("Content-Encoding", None)
-        chunks = _chunks(response, timeout_s)
-        head = next(chunks, b"")
-        kind = response.headers.get("Content-Type", "of no type").lower()
-        # A login page must not cost the part that is there: look before discarding.
-        if "html" in kind or not (start or head.startswith(GZIP_MAGIC)):
-            page = "html" in kind or head.lstrip().startswith(b"<")
-            raise DownloadError(
-                f"{url}: is not an archive but {'a web page' if page else f'something {kind}'}; "
-                "give another address with --url or a file with --from-file"
-            )
-        with storage_errors(part):
-            if not start:
-                _discard(part)
-                _note_origin(part, url, response, size_bytes)
-            with part.open("ab") as file, progress.task("Downloading", size_bytes, "B") as task:
-                task.advance(start)
-                for chunk in chain([head], chunks):
-                    file.write(chunk)
-                    task.advance(len(chunk))
-    if size_bytes not in (None, _size_bytes(part)):
-        raise _BrokenOff("the connection broke off")
-
-
-def _chunks(response: requests.Response, timeout_s: float) -> Iterator[bytes]:
-    with _network_errors(str(response.url), timeout_s):
-        yield from response.iter_content(CHUNK_BYTES)
-
-
-@contextmanager
-def _network_errors(url: str, timeout_s: float) -> Iterator[None]:
-    """Turn what requests raises into `_BrokenOff`, or `DownloadError` where waiting is vain."""
-    try:
-        yield
-    except (ValueError, requests.TooManyRedirects) as error:
-        secure = url.lower().startswith("https:")
-        if secure and isinstance(error, requests.exceptions.InvalidSchema):
-            found = "leads from https to http, which is not safe"
-        else:
-            found = "is not the address of a file"
-        raise DownloadError(
-            f"{url or 'an empty text'}: {found}; give another one with --url"
-        ) from error
-    except OSError as error:  # RequestException is one too
-        raise _BrokenOff(_reason(error, timeout_s)) from error
-
-
-def _reason(error: OSError, timeout_s: float) -> str:
-    """Why the line failed. requests and urllib3 wrap the cause several times over."""
-    cause: BaseException | None = error
-    while cause is not None:
-        match cause:
-            case requests.exceptions.ProxyError():
-                return "the proxy does not answer; see HTTPS_PROXY"
-            case socket.gaierror():
-                return "the name of the server is not found (is this machine online?)"
-            case ssl.SSLError():
-                why = getattr(cause, "verify_message", "") or cause.reason or cause
-                return f"no secure connection can be made: {why}"
-            case TimeoutError():
-                return f"no answer within {timeout_s:g} s"
-            case ConnectionRefusedError():
-                return "the server refuses the connection"
-        cause = cause.__cause__ or cause.__context__
-    broken = isinstance(error, requests.RequestException)
-    return "the connection broke off" if broken else str(error)  # else: no certificates found
-
-
-def _validator(response: requests.Response) -> str:
-    """The strong ETag or else the Last-Modified of the file; "" where there is neither."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-
-
-def _note_origin(part: Path, url: str, response: requests.Response, size_bytes: int | None) -> None:
-    validator = _validator(response)
-    if validator and size_bytes:
-        write_text(_origin_path(part), json.dumps(asdict(_Origin(url, validator, size_bytes))))
-
-
-def _origin_of(part: Path, url: str) -> _Origin | None:
-    """What `part` is the beginning of; None where that is not `url`, or cannot be gone on with."""
-    with suppress(OSError, ValueError, TypeError):
-        origin = _Origin(**json.loads(_origin_path(part).read_bytes()))
-        return origin if origin.url == url and _size_bytes(part) else None
-    return None
-
-
-def _way_on(url: str, part: Path) -> str:
-    """What a person can do after a download broke off."""
-    if origin := _origin_of(part, url):
-        have, total = (f"{size / 1e6:,.1f}" for size in (_size_bytes(part), origin.size_bytes))
-        kept = f"{have} of {total} MB are kept in {part}, run the command again to go on from there"
-    else:
-        kept = "run the command again later"
-    return f"{kept}, or give a file fetched in another way with --from-file"
-
-
-def _origin_path(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _size_bytes(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _discard(part: Path) -> None:
-    with storage_errors(part):
-        _origin_path(part).unlink(missing_ok=True)
-        part.unlink(missing_ok=True)

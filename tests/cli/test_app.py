@@ -163,7 +163,7 @@ def test_what_nobody_foresaw_is_one_line_too(
     def odd(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("flowercolor.inference.batch.plan", odd)
+    monkeypatch.setattr("flowercolor.inference.planning.plan", odd)
     result = flowercolor("colorize", "a.png")
     assert_one_line_of_error(result, "unexpected RuntimeError: two lines", "--debug")
     with pytest.raises(RuntimeError, match="two\nlines"):

@@ -11,7 +11,9 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,19 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import urllib3
 
-from flowercolor.data import oxford102 as download
-from flowercolor.data.oxford102 import OXFORD_102, Archive, Downloaded, download_archive, fetch
+from flowercolor.data import oxford102, transfer
+from flowercolor.data.oxford102 import OXFORD_102, Archive, Downloaded
+from flowercolor.data.transfer import Limits
 from flowercolor.errors import DownloadError, SettingError, StorageError
 from flowercolor.progress import Task
 
 CHUNK_BYTES = 1000
 BREAK_AT = 20 * CHUNK_BYTES
+FAST = Limits(retry_waits_s=(0.0, 0.0), chunk_bytes=CHUNK_BYTES)
+fetch = partial(transfer.fetch, limits=FAST)
+download_archive = partial(oxford102.download_archive, limits=FAST)
 
 
 def make_photos(count: int = 12, seed: int = 0) -> dict[str, bytes]:
@@ -149,8 +156,6 @@ class Recorder:
 def _here_and_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(download, "RETRY_WAITS_S", (0.0, 0.0))
-    monkeypatch.setattr(download, "CHUNK_BYTES", CHUNK_BYTES)
 
 
 @pytest.fixture
@@ -181,7 +186,12 @@ def part(path: Path) -> Path:
 
 
 def assert_nothing_left(path: Path) -> None:
-    assert not path.parent.exists() or not list(path.parent.iterdir())
+    assert visible(path.parent) == set()
+
+
+def visible(folder: Path) -> set[str]:
+    """What lies there, but for the lock."""
+    return {file.name for file in folder.glob("*") if file.name != ".102flowers.tgz.lock"}
 
 
 def assert_one_line(error: pytest.ExceptionInfo[Exception], *said: str) -> None:
@@ -202,10 +212,7 @@ def test_archive_is_fetched_verified_and_reported(site: Site, archive: Archive, 
     assert progress.tasks == [("Downloading", len(TGZ), "B")]
     assert progress.done == [len(TGZ)]
     assert site.asked[0]["Accept-Encoding"] == "identity"
-    assert {file.name for file in path.parent.iterdir()} == {
-        "102flowers.tgz",
-        "102flowers.tgz.verified.json",
-    }
+    assert visible(path.parent) == {"102flowers.tgz", "102flowers.tgz.verified.json"}
 
 
 def test_broken_connection_is_taken_up_where_it_broke(
@@ -352,7 +359,7 @@ def test_part_of_another_address_is_not_gone_on_with(site: Site, part: Path) -> 
     assert part.read_bytes() == TGZ
 
 
-@pytest.mark.parametrize("memory", ["", "[]", "{}", '{"url": 1}', "\x00"])
+@pytest.mark.parametrize("memory", ["", "[]", "{}", '{"url": 1}', "\x00", "[" * 100_000])
 def test_unreadable_memory_of_a_part_starts_anew(site: Site, part: Path, memory: str) -> None:
     leave_part(site, part, TGZ[:BREAK_AT])
     part.with_name(f"{part.name}.json").write_text(memory)
@@ -481,9 +488,137 @@ def test_silent_server(site: Site, part: Path) -> None:
 
     site.script = [stay_silent]
     with pytest.raises(DownloadError) as error:
-        fetch(site.url, part, timeout_s=0.1)
+        fetch(site.url, part, limits=replace(FAST, timeout_s=0.1))
     over.set()
     assert_one_line(error, site.url, "no answer within 0.1 s")
+
+
+@pytest.mark.parametrize("where", ["headers", "content"])
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
+    site: Site, part: Path, where: str
+) -> None:
+    over = threading.Event()
+    timeout_s = {"headers": 0.1, "content": 5}[where]
+
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        answer = b"HTTP/1.0 200 OK\r\nContent-Type: x-gzip\r\n"
+        if where == "content":
+            answer += b"\r\n" + TGZ[:CHUNK_BYTES]
+        handler.wfile.write(answer)
+        for byte in b"X" * 10_000:
+            if over.wait(0.02):
+                break
+            handler.wfile.write(bytes([byte]))
+
+    site.script = [trickle] * 3
+    with pytest.raises(DownloadError) as error:
+        fetch(site.url, part, limits=replace(FAST, timeout_s=timeout_s, window_s=0.2))
+    over.set()
+    said = {"headers": "no answer within 0.1 s", "content": "less than 1000 bytes a second"}
+    assert_one_line(error, site.url, said[where])
+
+
+@pytest.mark.parametrize("length", [None, str(10**6)])
+def test_a_file_without_end_is_given_up(site: Site, part: Path, length: str | None) -> None:
+    headers = {} if length is None else {"Content-Length": length}
+
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(TGZ)
+        while length is None:
+            handler.wfile.write(bytes(10_000))
+
+    site.script = [endless]
+    with pytest.raises(DownloadError) as error:
+        fetch(site.url, part, limits=replace(FAST, max_bytes=500_000))
+    assert_one_line(error, site.url, "sends more than 0 MB")
+    assert not part.exists()
+
+
+def test_a_redirect_without_end_is_not_read(site: Site, part: Path) -> None:
+    def endless(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", site.url)
+        handler.end_headers()
+        while True:
+            handler.wfile.write(bytes(10_000))  # until nobody listens
+
+    site.script = [endless]
+    fetch(site.url, part)
+    assert part.read_bytes() == TGZ
+
+
+@pytest.mark.parametrize("length", ["1" * 5000, "-5", "many", "\xb2"])
+def test_a_length_that_is_none_is_passed_over(site: Site, part: Path, length: str) -> None:
+    site.headers["Content-Length"] = length
+    fetch(site.url, part)
+    assert part.read_bytes() == TGZ
+
+
+def test_a_password_is_used_and_never_shown(site: Site, archive: Archive, part: Path) -> None:
+    url = site.url.replace("//", "//me:se@cret@")
+    site.script = [site.break_off] * 3
+    with pytest.raises(DownloadError) as error:
+        fetch(url, part)
+    assert_one_line(error, site.url)
+    fetch(url, part)
+    assert site.asked[-1]["Range"], "gone on with all the same"
+    assert all(ask["Authorization"].startswith("Basic ") for ask in site.asked)
+    with pytest.raises(SettingError) as both:
+        download_archive(archive=archive, url=url, from_file=part)
+    for shown in (
+        str(error.value),
+        str(both.value),
+        part.with_name(f"{part.name}.json").read_text(),
+    ):
+        assert "cret" not in shown
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+@pytest.mark.parametrize("name", ["", ".part", ".part.json", ".verified.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(
+    site: Site, archive: Archive, path: Path, name: str
+) -> None:
+    path.parent.mkdir()
+    os.mkfifo(path.with_name(path.name + name))
+    if name == ".verified.json":
+        path.write_bytes(TGZ)
+        assert download_archive(archive=archive).already_there
+        return
+    with pytest.raises(StorageError, match="is no regular file; expected"):
+        download_archive(archive=archive)
+    assert not site.asked
+
+
+def test_passwords_without_end_are_not_read(
+    site: Site, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", os.devnull)
+    with pytest.raises(DownloadError, match=rf"^{os.devnull}: is no file of passwords"):
+        fetch(site.url, part)
+
+
+def test_two_at_once_do_not_spoil_each_other(site: Site, archive: Archive, path: Path) -> None:
+    refused: list[str] = []
+
+    def second(handler: BaseHTTPRequestHandler) -> None:
+        try:
+            download_archive(archive=archive)
+        except StorageError as error:
+            refused.append(str(error))
+        site.serve(handler)
+
+    site.script = [second]
+    download_archive(archive=archive)
+    assert refused == [
+        f"{path.parent}: process {os.getpid()} downloads 102flowers.tgz to it already; wait for "
+        "it to end, or stop it"
+    ]
+    assert path.read_bytes() == TGZ
+    assert download_archive(archive=archive, force=True).verified_by == "md5", "the lock is free"
 
 
 def test_no_secure_connection(site: Site, part: Path) -> None:
@@ -504,7 +639,7 @@ def test_https_is_not_left_for_http(part: Path, monkeypatch: pytest.MonkeyPatch)
         response.headers["Location"] = "http://flowers.invalid/x.tgz"
         response.url = str(request.url)
         response.request = request
-        response.raw = io.BytesIO()
+        response.raw = urllib3.HTTPResponse(io.BytesIO(), preload_content=False)
         return response
 
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", redirect)
@@ -577,7 +712,7 @@ def test_archive_already_there_is_left_and_remembered(
     first = download_archive(archive=archive)
     assert first == Downloaded(path, True, "md5", len(TGZ))
 
-    monkeypatch.setattr(download, "_verify", lambda *_, **__: pytest.fail("read again"))
+    monkeypatch.setattr(oxford102, "_verify", lambda *_, **__: pytest.fail("read again"))
     assert download_archive(archive=archive) == first
     assert not site.asked
 
@@ -805,3 +940,35 @@ def test_shipped_list_is_the_published_one() -> None:
     assert hashlib.sha256(lines.encode()).hexdigest() == expected
     assert len(OXFORD_102.photos) == 8189
     assert "photos" not in repr(OXFORD_102)
+
+
+@pytest.mark.parametrize("kind", ["member", "header", "long name"])
+def test_an_archive_that_would_fill_the_memory_is_refused(
+    archive: Archive, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(oxford102, "MAX_MEMBER_BYTES", 100_000)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("jpg/image_00001.jpg")
+        if kind == "member":
+            member.size = 200_000
+        elif kind == "header":
+            member.pax_headers = {"comment": "x" * 200_000}
+        else:
+            tar.format = tarfile.GNU_FORMAT
+            member.name = "x" * 200_000
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    (tmp_path / "bomb.tgz").write_bytes(buffer.getvalue())
+    with pytest.raises(
+        DownloadError, match=r"is not a whole \.tgz archive: a member has more than"
+    ):
+        download_archive(path, archive=archive, from_file=tmp_path / "bomb.tgz")
+
+
+def test_a_file_larger_than_any_archive_is_not_read(
+    archive: Archive, path: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "large.tgz").open("wb") as file:
+        file.truncate(10**10)
+    with pytest.raises(DownloadError, match="has 10,000 MB; expected the archive"):
+        download_archive(path, archive=archive, from_file=tmp_path / "large.tgz")

@@ -1,0 +1,11 @@
+from flowercolor.errors import one_line, printable
+
+
+def test_an_error_is_one_line() -> None:
+    assert one_line(ValueError("two\n  lines")) == "two lines"
+    assert one_line(KeyError()) == "KeyError"
+
+
+def test_what_steers_a_terminal_is_shown_as_escapes() -> None:
+    assert printable("a\x1b[31m\x9b\tb\u202ec") == r"a\x1b[31m\x9b\tb\u202ec"
+    assert printable("Löwenzahn 🌼 蒲公英") == "Löwenzahn 🌼 蒲公英"
