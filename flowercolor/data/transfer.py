@@ -25,6 +25,7 @@ from flowercolor.progress import Progress, Silent
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64
 MAX_NETRC_BYTES = 1 << 20
+ASKING = "asking a server"
 
 Answer = TypeVar("Answer")
 
@@ -214,7 +215,7 @@ def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=run, name=ASKING, daemon=True)
     thread.start()
     thread.join(limit_s)
     if errors:

@@ -1,4 +1,5 @@
 import errno
+import gc
 import gzip
 import hashlib
 import io
@@ -493,6 +494,7 @@ def test_silent_server(site: Site, part: Path) -> None:
     assert_one_line(error, site.url, "no answer within 0.1 s")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("where", ["headers", "content"])
 def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
     site: Site, part: Path, where: str
@@ -514,6 +516,10 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
     with pytest.raises(DownloadError) as error:
         fetch(site.url, part, limits=replace(FAST, timeout_s=timeout_s, window_s=0.2))
     over.set()
+    for thread in threading.enumerate():
+        if thread.name == transfer.ASKING:  # given up, and its socket is nobody's
+            thread.join(5)
+    gc.collect()
     said = {"headers": "no answer within 0.1 s", "content": "less than 1000 bytes a second"}
     assert_one_line(error, site.url, said[where])
 
