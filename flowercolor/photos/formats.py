@@ -1,6 +1,7 @@
 """Which formats of photos there are: their endings, their plugins, what their headers say."""
 
 import importlib
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from flowercolor import files
 from flowercolor.errors import SettingError
@@ -39,6 +40,10 @@ SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 # How files of formats begin that Pillow does not know any more where they are damaged: what,
 # and from which byte on.
 BEGINNINGS = (
+    (b"\xff\xd8\xff", 0, "JPEG"),
+    (b"\x89PNG", 0, "PNG"),
+    (b"GIF8", 0, "GIF"),
+    (b"BM", 0, "BMP"),
     (b"II*\0", 0, "TIFF"),
     (b"MM\0*", 0, "TIFF"),
     (b"II+\0", 0, "TIFF"),
@@ -49,6 +54,8 @@ BEGINNINGS = (
     (b"ftypheix", 4, "HEIF"),
     (b"ftypmif1", 4, "HEIF"),
 )
+
+_PNG_TEXT_BYTES = 1 << 26  # of a text, XMP or color profile, unpacked
 
 
 def is_picture(path: Path) -> bool:
@@ -135,6 +142,8 @@ def load_plugins() -> None:
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
     with suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
+    if "OPENCV_LOG_LEVEL" not in os.environ:  # what it has to say, an error says in one line
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def readable() -> list[str]:
@@ -152,18 +161,19 @@ def tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Pillow without its warnings and its size limit, both settings of the whole process.
+    """Pillow without its warnings and its size limits, all settings of the whole process.
 
     The lock keeps threads from restoring each other's settings, so what runs in here runs
     one at a time: the reading of headers, and TIFF.
     """
     with _hushing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, _PNG_TEXT_BYTES
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
 
 
 _hushing = threading.Lock()

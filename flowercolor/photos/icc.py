@@ -6,6 +6,7 @@ their profile's tone curve and primaries.
 
 import io
 import struct
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,7 @@ Pixels = NDArray[Any]
 
 
 def to_srgb(
-    image: Image.Image, mode: str, *, deep: bool
+    image: Image.Image, icc: bytes | None, mode: str, *, deep: bool
 ) -> tuple[Pixels | None, ImageCms.ImageCmsTransform | None]:
     """What takes the photo's color profile to sRGB: a tone curve, a transform, or neither.
 
@@ -30,6 +31,7 @@ def to_srgb(
 
     Args:
         image: The photo.
+        icc: Its profile, as `profile_of` gives it.
         mode: Pillow's mode that its pixels are wanted in.
         deep: They are wanted at 16 bits.
 
@@ -38,7 +40,6 @@ def to_srgb(
         The transform gives pixels in `mode`, of the photo's own where it is CMYK or Lab, else
         of such in `mode`.
     """
-    icc = image.info.get("icc_profile")
     try:
         if image.mode == "LAB":
             profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
@@ -87,8 +88,8 @@ def _tone_curve(profile: ImageCms.ImageCmsProfile, deep: bool) -> Pixels | None:
     return table.round().astype(np.uint16 if deep else np.uint8)
 
 
-def primaries_to_srgb(image: Image.Image) -> NDArray[np.float32] | None:
-    """What takes linear RGB of the photo's profile to linear sRGB, [3, 3]; None if nothing does.
+def primaries_to_srgb(icc: bytes | None) -> NDArray[np.float32] | None:
+    """What takes linear RGB of a profile to linear sRGB, [3, 3]; None if nothing does.
 
     A profile of tables has no primaries, and sRGB needs no other ones.
     """
@@ -99,7 +100,7 @@ def primaries_to_srgb(image: Image.Image) -> NDArray[np.float32] | None:
         return np.array([column[0] for column in columns if column is not None]).T
 
     try:
-        source = colorants(ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"])))
+        source = colorants(ImageCms.ImageCmsProfile(io.BytesIO(icc or b"")))
         srgb = colorants(ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile())))
         matrix = np.linalg.solve(srgb, source).astype(np.float32)
     except (KeyError, OSError, ValueError, TypeError, np.linalg.LinAlgError):
@@ -133,19 +134,68 @@ def srgb_profile() -> bytes:
 
 @cache
 def _gray_srgb() -> bytes:
-    """A gray profile (ICC.1:2022) with sRGB's tone curve: Pillow's one way to 16-bit output."""
+    """A gray profile with sRGB's tone curve: Pillow's one way to 16-bit output."""
+    return _profile(b"GRAY", {b"kTRC": _SRGB_CURVE, b"wtpt": _xyz(_D50)})
 
-    def fixed(*values: float) -> bytes:
-        return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
 
-    d50 = fixed(0.9642, 1.0, 0.8249)
-    white = b"XYZ " + bytes(4) + d50
-    curve = b"para" + bytes(4) + struct.pack(">HH", 3, 0)
-    curve += fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-    start = 128 + 4 + 2 * 12
-    tags = struct.pack(">I4sII", 2, b"kTRC", start, len(curve))
-    tags += struct.pack(">4sII", b"wtpt", start + len(curve), len(white))
-    size = start + len(curve) + len(white)
-    head = struct.pack(">I4xI4s4s4s", size, 0x0400_0000, b"mntr", b"GRAY", b"XYZ ")
-    head += bytes(12) + b"acsp" + bytes(28) + d50
-    return head.ljust(128, b"\0") + tags + curve + white
+def matrix_profile(
+    primaries: Sequence[tuple[float, float]], white: tuple[float, float], gamma: float | None
+) -> bytes:
+    """An RGB profile of these chromaticities (CIE 1931 x, y).
+
+    Args:
+        primaries: Red, green and blue.
+        white: The white point, adapted to D50 by the Bradford transform.
+        gamma: The exponent of the tone curve; None is sRGB's curve.
+
+    Raises:
+        ValueError: They span no colors.
+    """
+
+    def xyz(x: float, y: float) -> NDArray[np.float64]:
+        if not y > 0:
+            raise ValueError("a chromaticity without luminance")
+        return np.array([x / y, 1, (1 - x - y) / y])
+
+    try:
+        columns = np.stack([xyz(*primary) for primary in primaries], axis=1)
+        columns = columns * np.linalg.solve(columns, xyz(*white))
+    except np.linalg.LinAlgError as error:
+        raise ValueError("primaries on one line") from error
+    cones = _BRADFORD @ np.array(_D50) / (_BRADFORD @ xyz(*white))
+    columns = np.linalg.solve(_BRADFORD, cones[:, None] * (_BRADFORD @ columns))
+    curve = _SRGB_CURVE if gamma is None else _parametric(0, gamma)
+    tags = {b"wtpt": _xyz(_D50)}
+    for letter, column in zip((b"r", b"g", b"b"), columns.T, strict=True):
+        tags |= {letter + b"XYZ": _xyz(column), letter + b"TRC": curve}
+    return _profile(b"RGB ", tags)
+
+
+def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+    start = 128 + 4 + 12 * len(tags)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, start + len(body), len(content))
+        body += content
+    head = struct.pack(">I4xI4s4s4s", start + len(body), 0x0400_0000, b"mntr", space, b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + _fixed(*_D50)
+    return head.ljust(128, b"\0") + table + body
+
+
+def _fixed(*values: float) -> bytes:
+    return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+
+def _xyz(values: Sequence[float] | NDArray[np.float64]) -> bytes:
+    return b"XYZ " + bytes(4) + _fixed(*values)
+
+
+def _parametric(kind: int, *values: float) -> bytes:
+    return b"para" + bytes(4) + struct.pack(">HH", kind, 0) + _fixed(*values)
+
+
+_D50 = (0.9642, 1.0, 0.8249)
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
+_SRGB_CURVE = _parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)

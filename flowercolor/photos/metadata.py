@@ -10,27 +10,25 @@ from flowercolor.photos.formats import quiet_pillow, tiff_tag
 
 _JPEG_EXIF_BYTES = 65_533  # what a JPEG segment can hold
 
-_KEPT_TAGS = (
-    ExifTags.Base.DocumentName,
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.XResolution,
-    ExifTags.Base.YResolution,
-    ExifTags.Base.ResolutionUnit,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.HostComputer,
-    ExifTags.Base.Rating,
-    ExifTags.Base.RatingPercent,
-    ExifTags.Base.Copyright,
-    ExifTags.Base.XPTitle,
-    ExifTags.Base.XPComment,
-    ExifTags.Base.XPAuthor,
-    ExifTags.Base.XPKeywords,
-    ExifTags.Base.XPSubject,
-)
+# All of the first directory that do not say how the source stores its pixels, or for which
+# program. Some writers put there what belongs into the camera's own directory.
+_KEPT_TAGS = frozenset(
+    getattr(ExifTags.Base, name)
+    for name in """
+        ProcessingSoftware DocumentName ImageDescription Make Model XResolution YResolution
+        PageName ResolutionUnit PageNumber Software DateTime Artist HostComputer
+        TargetPrinter Rating RatingPercent ImageID BatteryLevel Copyright ExposureTime
+        FNumber ExposureProgram ISOSpeedRatings TimeZoneOffset SelfTimerMode
+        DateTimeOriginal DateTimeDigitized OffsetTime OffsetTimeOriginal OffsetTimeDigitized
+        ShutterSpeedValue ApertureValue BrightnessValue ExposureBiasValue MaxApertureValue
+        SubjectDistance MeteringMode LightSource Flash FocalLength ImageNumber
+        SecurityClassification ImageHistory UserComment SubsecTime SubsecTimeOriginal
+        SubsecTimeDigitized AmbientTemperature XPTitle XPComment XPAuthor XPKeywords
+        XPSubject FocalLengthIn35mmFilm ImageUniqueID CameraOwnerName BodySerialNumber
+        LensSpecification LensMake LensModel LensSerialNumber UniqueCameraModel
+        LocalizedCameraModel CameraSerialNumber LensInfo RawDataUniqueID OriginalRawFileName
+    """.split()  # noqa: SIM905
+) | {0x011E, 0x011F}  # XPosition and YPosition, for which Pillow has no names
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,13 @@ def dpi_of(image: Image.Image, exif: Image.Exif, *, turned: bool) -> tuple[float
         turned: Upright, it has the height that the file states as its width.
     """
     stated: Any = image.info.get("dpi")
-    # Without JFIF's, Pillow makes 72 of whatever it does not find or like in a JPEG's EXIF.
-    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
-        stated = None
     both = (ExifTags.Base.XResolution, ExifTags.Base.YResolution)
+    if image.format in ("JPEG", "MPO"):
+        # Without JFIF's, Pillow makes 72 of whatever it does not find or like in a JPEG's EXIF.
+        # With both, JFIF's is mostly a default of 72.
+        in_exif = all(tag in exif for tag in (*both, ExifTags.Base.ResolutionUnit))
+        if image.info.get("jfif_unit") not in (1, 2) or in_exif:
+            stated = None
     if image.format == "TIFF" and not all(tiff_tag(image, tag, None) for tag in both):
         return None  # for which Pillow says 1
     unit = {2: 1, 3: 2.54}.get(exif.get(ExifTags.Base.ResolutionUnit, 2))
@@ -81,12 +82,13 @@ def kept_exif(
     source: Image.Exif, changes: dict[int, Any] | None = None
 ) -> tuple[Image.Exif, bytes]:
     """What is worth keeping of `source`, with `changes`, and its bytes: b"" if that is nothing."""
-    kept: dict[int, Any] = {tag: source[tag] for tag in _KEPT_TAGS if tag in source}
+    kept: dict[int, Any] = {tag: source[tag] for tag in sorted(_KEPT_TAGS) if tag in source}
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if tags := dict(source.get_ifd(ifd)):
             kept[ifd] = tags
     if camera := kept.get(ExifTags.IFD.Exif):
         camera.pop(ExifTags.IFD.Interop, None)  # names a color space too, perhaps AdobeRGB
+        camera.pop(ExifTags.Base.Gamma, None)
         camera[ExifTags.Base.ColorSpace] = 1  # sRGB
     kept |= changes or {}
     exif = Image.Exif()

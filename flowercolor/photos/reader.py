@@ -18,13 +18,29 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from flowercolor.errors import ImageError, one_line
-from flowercolor.photos import icc
+from flowercolor.photos import icc, tiff
+from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import BEGINNINGS, quiet_pillow, readable, tiff_tag, with_depth
 from flowercolor.photos.icc import Pixels
+from flowercolor.photos.integrity import (
+    bare_png,
+    check_decoded,
+    check_whole,
+    complete_jpeg,
+    unusual_jpeg,
+)
 from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
 
 MAX_PIXELS = 500_000_000
 """Larger photos are refused. Reading takes 5 bytes of memory a pixel, 16-bit RGB about 18."""
+
+_RAW = (
+    "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
+    "developed photo; save it as TIFF or JPEG first"
+)
+
+# What libtiff may be built with, and OpenCV's is not.
+_NOT_DEEP = ("zstd", "lzma", "webp", "lerc", "jpeg")
 
 COLORED_CHROMA = 16
 """How many of 255 levels the chroma must stray from a photo's toning to count as color.
@@ -86,7 +102,8 @@ def _read(file: IO[bytes], name: str) -> Photo:
     head = file.read(12)
     if not head:
         raise ImageError(f"{name}: is empty; expected a photo")
-    kind = "photo"
+    known = next((kind for start, at, kind in BEGINNINGS if head[at:].startswith(start)), "")
+    kind = known or "photo"
     # Pillow's plugins raise whatever their parsing trips over: SyntaxError, struct.error,
     # ValueError, OverflowError, and more with each release.
     try:
@@ -94,15 +111,18 @@ def _read(file: IO[bytes], name: str) -> Photo:
             image = Image.open(file, formats=readable())
         with image:
             kind = str(image.format)
+            pages = _select_page(image, file)
             _check_supported(image)
-            return _decode(image, file)
+            check_whole(image, file)
+            return _decode(image, file, pages)
     except UnidentifiedImageError as error:
-        known = next((it for what, at, it in BEGINNINGS if head[at:].startswith(what)), "")
         if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
             raise ImageError(
                 f"{name}: is a damaged TIFF or one of an unusual kind; expected a whole one, gray "
                 "or RGB of 8 or 16 bits; save it as such anew"
             ) from error
+        if known == "JPEG" and (unusual := unusual_jpeg(file)):
+            raise ImageError(f"{name}: {_unusual_jpeg(unusual)}") from error
         if known in readable():
             raise ImageError(f"{name}: is a damaged {known}; expected a whole one") from error
         if known == "HEIF":
@@ -123,9 +143,41 @@ def _read(file: IO[bytes], name: str) -> Photo:
             raise ImageError(
                 f"{name}: takes more memory than there is; reduce it first, or close something"
             ) from error
+        if kind in ("JPEG", "MPO") and (unusual := unusual_jpeg(file)):
+            raise ImageError(f"{name}: {_unusual_jpeg(unusual)}") from error
+        if kind in ("JPEG", "MPO") and (completed := complete_jpeg(file)):
+            return _read(io.BytesIO(completed), name)
         raise ImageError(
             f"{name}: is a damaged {kind}: {one_line(error)}; expected a whole one"
         ) from error
+
+
+def _unusual_jpeg(unusual: str) -> str:
+    return (
+        f"is a JPEG {unusual}, which is not read; expected the usual kind, of 8 bits; save it as "
+        "such anew"
+    )
+
+
+def _select_page(image: Image.Image, file: IO[bytes]) -> int:
+    """Have the image at its first page that is no thumbnail; how many there are of such.
+
+    Raises:
+        ImageError: It is the raw file of a camera.
+    """
+    if image.format != "TIFF":
+        return 1
+    file.seek(0)
+    if file.read(10)[8:] == b"CR":
+        raise ImageError(_RAW)
+    pages = tiff.pages(file)
+    whole = [number for number, page in enumerate(pages) if not page.reduced]
+    if any(page.raw for page in pages if page.raw and not (page.reduced and whole)):
+        raise ImageError(_RAW)
+    if whole and whole[0] > 0:
+        with quiet_pillow():
+            image.seek(whole[0])
+    return max(1, len(whole))
 
 
 def _check_supported(image: Image.Image) -> None:
@@ -146,12 +198,15 @@ def _check_supported(image: Image.Image) -> None:
         raise ImageError("keeps 16-bit channels apart; expected them interleaved; save it so first")
 
 
-def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
+def _decode(image: Image.Image, file: IO[bytes], pages: int) -> Photo:
     rawmode = _rawmode(image)
+    page = image.tell()
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
+    _allow_long_texts(image)
     # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
     with quiet_pillow() if image.format == "TIFF" else nullcontext():
         image.load()
+    check_decoded(image, file)
     with quiet_pillow():
         exif = image.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
@@ -161,7 +216,7 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
             exif=kept_exif(exif)[1],
             dpi=dpi_of(image, exif, turned=(stored or orientation) in (5, 6, 7, 8)),
         )
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        icc_profile = profile_of(image, exif, file)
 
     # Block by block, so that nothing but the luma is ever there at full size twice.
     luma: Pixels | None = None
@@ -170,12 +225,13 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
     primaries: NDArray[np.float32] | None = None
     if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
         # Pillow has kept the upper 8 bits only, but its decoding has shown the file whole.
-        blocks = _deep_blocks(image, file, opacity=not rawmode.startswith("RGBX"))
-        curve, _ = icc.to_srgb(image, "RGB", deep=True)
-        primaries = icc.primaries_to_srgb(image)
+        opacity = not rawmode.startswith("RGBX")
+        blocks = _deep_blocks(image, file, page, opacity=opacity)
+        curve, _ = icc.to_srgb(image, icc_profile, "RGB", deep=True)
+        primaries = icc.primaries_to_srgb(icc_profile)
     else:
         mode = _working_mode(image)
-        curve, transform = icc.to_srgb(image, mode, deep=mode == "I;16")
+        curve, transform = icc.to_srgb(image, icc_profile, mode, deep=mode == "I;16")
         blocks = _blocks(image, mode, transform)
     for rows, block in blocks:
         channels = block.shape[2] if block.ndim == 3 else 1
@@ -202,6 +258,23 @@ def _decode(image: Image.Image, file: IO[bytes]) -> Photo:
         metadata=metadata,
         pages=pages,
     )
+
+
+def _allow_long_texts(image: Image.Image) -> None:
+    """Have texts behind a PNG's pixels that are beyond Pillow's limits count as none."""
+
+    def allowing(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+        def read_or_pass(position: int, length: int) -> bytes:
+            try:
+                return read(position, length)
+            except ValueError:
+                return b""
+
+        return read_or_pass
+
+    if chunks := getattr(image, "png", None):
+        for name in ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt"):
+            setattr(chunks, name, allowing(getattr(chunks, name)))
 
 
 def _rawmode(image: Image.Image) -> str:
@@ -251,12 +324,24 @@ def _blocks(
 
 
 def _deep_blocks(
-    image: Image.Image, file: IO[bytes], *, opacity: bool
+    image: Image.Image, file: IO[bytes], page: int, *, opacity: bool
 ) -> Iterator[tuple[slice, Pixels]]:
-    """The uint16 RGB or RGBA pixels of a file."""
+    """The uint16 RGB or RGBA pixels of a page of a file."""
+    compression = image.info.get("compression")
+    if image.format == "TIFF" and compression in _NOT_DEEP:
+        raise ImageError(
+            f"has 16-bit channels compressed by {compression}, which is read at 8 bits alone; save "
+            "it uncompressed or with LZW first"
+        )
     file.seek(0)
+    content = np.frombuffer(bare_png(file) if image.format == "PNG" else file.read(), np.uint8)
     # UNCHANGED turns a TIFF upright, as Pillow does, and nothing else.
-    bgr: Any = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    bgr: Any = None
+    if page == 0:
+        bgr = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    else:
+        found, decoded = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        bgr = decoded[0] if found else None
     if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
         raise ImageError("has 16-bit channels in a layout that is not supported")
     code = cv2.COLOR_BGRA2RGBA if bgr.shape[2] == 4 else cv2.COLOR_BGR2RGB

@@ -151,3 +151,37 @@ def test_damaged_exif_and_dpi_count_as_none() -> None:
         assert read_photo(content).luma.shape[0] == 4
     content = saved(noise(4, 4), "TIFF", tiffinfo={282: 0.0, 283: 0.0, 296: 2})
     assert read_photo(content).metadata.dpi is None
+
+
+def test_where_jfif_and_exif_differ_exif_is_meant() -> None:
+    """JFIF's are mostly a program's default of 72."""
+    stated: dict[int, Any] = {
+        ExifTags.Base.XResolution: 600.0,
+        ExifTags.Base.YResolution: 600.0,
+        ExifTags.Base.ResolutionUnit: 2,
+    }
+    content = saved(noise(6, 8), "JPEG", exif=exif_with(stated), dpi=(72, 72))
+    photo = read_photo(content)
+    assert photo.metadata.dpi == (600, 600)
+    again = encode_photo(noise(6, 8, 3), "JPEG", metadata=photo.metadata)
+    assert read_photo(again).metadata.dpi == (600, 600)
+    assert opened(again).info["jfif_density"] == (600, 600)
+
+
+def test_what_an_album_says_of_its_pages_is_kept_and_how_it_stores_them_is_not() -> None:
+    kept: dict[int, Any] = {
+        ExifTags.Base.ProcessingSoftware: "digiKam",
+        ExifTags.Base.PageName: "p 7",
+        ExifTags.Base.PageNumber: (3, 10),
+        ExifTags.Base.TimeZoneOffset: 2,
+        ExifTags.Base.ImageNumber: 17,
+        ExifTags.Base.SecurityClassification: "U",
+        ExifTags.Base.ImageHistory: "scanned",
+        ExifTags.Base.CameraSerialNumber: "SN1",
+        ExifTags.Base.LensModel: "none",
+    }
+    stored: dict[int, Any] = {ExifTags.Base.Compression: 7, ExifTags.Base.YCbCrPositioning: 1}
+    photo = read_photo(saved(noise(6, 8), "JPEG", exif=exif_with(kept | stored)))
+    again = opened(encode_photo(noise(6, 8, 3), "JPEG", metadata=photo.metadata)).getexif()
+    assert {tag: again[tag] for tag in kept} == kept
+    assert not stored.keys() & again.keys()

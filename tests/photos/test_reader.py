@@ -16,7 +16,7 @@ import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from flowercolor.errors import ImageError
 from flowercolor.photos import formats, reader
@@ -390,3 +390,151 @@ def test_threads_read_at_once_and_leave_the_warnings_as_they_were() -> None:
     assert list(warnings.filters) == before
     for photo, content in zip(together, contents, strict=True):
         np.testing.assert_array_equal(photo.luma, read_photo(content).luma)
+
+
+def test_a_jpeg_that_lacks_its_two_end_bytes_alone_is_whole() -> None:
+    for progressive in (False, True):
+        content = saved(noise(40, 56, 3), "JPEG", quality=80, progressive=progressive)
+        whole = read_photo(content).luma
+        for missing in (1, 2):
+            np.testing.assert_array_equal(read_photo(content[:-missing]).luma, whole)
+        for missing in (6, 100):
+            with pytest.raises(ImageError, match="is a damaged JPEG"):
+                read_photo(content[:-missing])
+            with pytest.raises(ImageError, match="is a damaged JPEG"):
+                read_photo(content[:-missing] + bytes(missing))
+        np.testing.assert_array_equal(read_photo(content + bytes(99)).luma, whole)
+
+
+def test_a_progressive_jpeg_cut_between_its_scans_is_damaged() -> None:
+    content = saved(smooth(), "JPEG", progressive=True)
+    last_scan = content.rindex(b"\xff\xc4")
+    with pytest.raises(ImageError, match="is a damaged JPEG"):
+        read_photo(content[:last_scan])
+
+
+def with_frame(content: bytes, marker: int, bits: int) -> bytes:
+    at = content.index(b"\xff\xc0")
+    return (
+        content[: at + 1]
+        + bytes([marker])
+        + content[at + 2 : at + 4]
+        + bytes([bits])
+        + (content[at + 5 :])
+    )
+
+
+@pytest.mark.parametrize(
+    ("marker", "bits", "kind"),
+    [(0xC1, 12, "of 12 bits"), (0xC3, 8, "without loss"), (0xF7, 8, "of the kind JPEG-LS")],
+)
+def test_a_jpeg_of_a_kind_that_is_not_read_is_called_so(marker: int, bits: int, kind: str) -> None:
+    content = with_frame(saved(noise(8, 8), "JPEG"), marker, bits)
+    with pytest.raises(ImageError, match=f"is a JPEG {kind}, which is not read; expected"):
+        read_photo(content)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "BMP"])
+def test_what_begins_like_a_photo_is_a_damaged_one(file_format: str) -> None:
+    content = saved(noise(8, 8), file_format)
+    with pytest.raises(ImageError, match=f"is a damaged {file_format}"):
+        read_photo(content[:14])
+
+
+def damaged(content: bytes, at: int, length: int) -> bytes:
+    return content[:at] + bytes(length) + content[at + length :]
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [
+        ("PNG", {}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"quality": 80}),
+    ],
+)
+def test_pixels_that_were_zeroed_are_missed(file_format: str, options: dict[str, Any]) -> None:
+    gray = cv2.GaussianBlur(noise(120, 160), (0, 0), 2)
+    content = saved(np.dstack([gray] * 3), file_format, **options)
+    size = len(content)
+    places = {"WEBP": [size - 300]}.get(file_format, [size // 2, size - 700])
+    for at in places:
+        with pytest.raises(ImageError, match="is a damaged"):
+            read_photo(damaged(content, at, 300))
+
+
+@pytest.mark.parametrize("level", [0, 1, 255])
+def test_a_webp_that_is_plain_is_whole(level: int) -> None:
+    plain = np.full((2000, 3000), level, np.uint8)
+    assert read_photo(saved(np.dstack([plain] * 3), "WEBP")).luma.shape == (2000, 3000)
+
+
+def test_a_tiff_with_fewer_strips_than_rows_is_damaged() -> None:
+    content = tiff_of(noise(8, 8).tobytes(), 8, 8, (8,))
+    rows = struct.pack("<HHI", 278, 4, 1)
+    with pytest.raises(ImageError, match="is a damaged TIFF: it has 1 strips of 2"):
+        read_photo(content.replace(rows + b"\x08", rows + b"\x04"))
+
+
+def test_few_bytes_that_promise_many_pixels_get_no_memory() -> None:
+    content = saved(noise(8, 8), "JPEG")
+    at = content.index(b"\xff\xc0") + 5
+    with pytest.raises(ImageError, match="cannot hold 20000x20000 pixels"):
+        read_photo(content[:at] + struct.pack(">HH", 20_000, 20_000) + content[at + 4 :])
+
+
+def test_a_thumbnail_ahead_of_the_photo_is_passed_over() -> None:
+    pages = [Image.fromarray(noise(*size)) for size in ((8, 12), (64, 96), (8, 12))]
+    content = saved(
+        pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo={254: 1, 269: "a rose"}
+    )
+    at = content.index(struct.pack("<HHI", 254, 4, 1), content.index(b"a rose"))
+    photo = read_photo(content[: at + 8] + bytes(4) + content[at + 12 :])
+    np.testing.assert_array_equal(photo.luma, np.asarray(pages[1]))
+    assert photo.pages == 1, "thumbnails do not count"
+    np.testing.assert_array_equal(read_photo(content).luma, np.asarray(pages[0]))
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_a_chain_of_pages_that_is_cut_or_goes_round_costs_no_page_before(pages: int) -> None:
+    images = [Image.fromarray(noise(5, 7, seed=number)) for number in range(pages)]
+    content = saved(images[0], "TIFF", save_all=True, append_images=images[1:])
+    first = struct.unpack_from("<I", content, 4)[0]
+    count = struct.unpack_from("<H", content, first)[0]
+    link = first + 2 + 12 * count
+    for target in (first, 10**9):
+        again = content[:link] + struct.pack("<I", target) + content[link + 4 :]
+        photo = read_photo(again)
+        assert photo.pages == 1
+        np.testing.assert_array_equal(photo.luma, np.asarray(images[0]))
+
+
+def test_the_raw_file_of_a_camera_is_refused_by_its_kind() -> None:
+    """Where the directory says so, whose own picture is a thumbnail."""
+    for tags in ({50706: b"\1\4\0\0"}, {254: 1, 330: 8}):
+        with pytest.raises(ImageError, match="is the raw file of a camera"):
+            read_photo(saved(noise(8, 12), "TIFF", tiffinfo=tags))
+    content = saved(noise(8, 12), "TIFF")
+    with pytest.raises(ImageError, match=r"raw file|damaged"):
+        read_photo(content[:8] + b"CR\2\0" + content[12:])
+
+
+def test_texts_of_any_length_do_not_cost_a_png() -> None:
+    gray = noise(16, 16)
+    whole = saved(gray, "PNG")
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "rose " * 400_000, zip=True)
+    content = saved(gray, "PNG", pnginfo=text)
+    np.testing.assert_array_equal(read_photo(content).luma, gray)
+    chunk = content[33 : content.index(b"IDAT") - 4]
+    end = whole.index(b"IEND") - 4
+    np.testing.assert_array_equal(read_photo(whole[:end] + chunk + whole[end:]).luma, gray)
+
+
+def test_a_compression_that_16_bits_cannot_have_is_named() -> None:
+    content = encode_photo(noise(4, 4, 3, dtype=np.uint16), "TIFF")
+    entry = struct.pack("<HHI", 259, 3, 1)
+    Image.init()
+    with pytest.raises(ImageError, match=r"16-bit channels compressed by zstd|is a damaged TIFF"):
+        read_photo(content.replace(entry + b"\1\0", entry + struct.pack("<H", 50000)))

@@ -1,0 +1,112 @@
+"""Which color space a photo is in, whichever way its format says so.
+
+Mostly by an ICC profile. Cameras say AdobeRGB in EXIF (DCF 2.0, option files), a PNG may name
+its primaries (PNG 3, sections 11.3.2.1 to 11.3.2.6), and AVIF and HEIC have code points
+(ITU-T H.273). From all of those a profile is made here.
+"""
+
+import struct
+from typing import IO
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from flowercolor.errors import ImageError
+from flowercolor.photos.icc import matrix_profile
+from flowercolor.photos.integrity import png_chunks
+
+_D65 = (0.3127, 0.3290)
+_C = (0.310, 0.316)
+_ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
+_ADOBE_GAMMA = 563 / 256
+
+# Primaries and white by the code points of ITU-T H.273, table 2. Number 1 is sRGB's.
+_PRIMARIES = {
+    4: (((0.67, 0.33), (0.21, 0.71), (0.14, 0.08)), _C),
+    5: (((0.64, 0.33), (0.29, 0.60), (0.15, 0.06)), _D65),
+    6: (((0.63, 0.34), (0.31, 0.595), (0.155, 0.07)), _D65),
+    7: (((0.63, 0.34), (0.31, 0.595), (0.155, 0.07)), _D65),
+    9: (((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)), _D65),
+    11: (((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), (0.314, 0.351)),
+    12: (((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), _D65),
+}
+_SRGB_PRIMARIES = (((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)), _D65)
+# Table 3; those that are not here count as sRGB's curve, as viewers take them.
+_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
+_PQ = 16
+
+_BOXES_BYTES = 1 << 16  # of an AVIF or HEIC, ahead of its pixels
+
+
+def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes | None:
+    """The ICC profile of an opened photo, embedded or made; None where it is in sRGB.
+
+    Args:
+        image: The photo.
+        exif: Its EXIF.
+        file: What it was opened from; left at another place.
+
+    Raises:
+        ImageError: It is in a space of high dynamic range.
+    """
+    embedded: bytes | None = image.info.get("icc_profile")
+    if image.format == "PNG":
+        if points := next((data for kind, data in _head_chunks(file) if kind == b"cICP"), b""):
+            return _of_code_points(*points[:2])
+        if embedded is None and "srgb" not in image.info and (made := _of_png(image)):
+            return made
+    if embedded is None and image.format in ("AVIF", "HEIF"):
+        file.seek(0)
+        _, colr, points = file.read(_BOXES_BYTES).partition(b"colrnclx")
+        if colr and len(points) >= 4:
+            return _of_code_points(*struct.unpack_from(">HH", points))
+    if embedded is None and _says_adobe_rgb(exif):
+        return matrix_profile(_ADOBE, _D65, _ADOBE_GAMMA)
+    return embedded
+
+
+def _head_chunks(file: IO[bytes]) -> list[tuple[bytes, bytes]]:
+    chunks = []
+    for kind, data in png_chunks(file):
+        if kind == b"IDAT":
+            break
+        chunks.append((kind, data))
+    return chunks
+
+
+def _of_code_points(primaries: int, transfer: int) -> bytes | None:
+    if transfer == _PQ:
+        raise ImageError(
+            "is of high dynamic range (PQ); expected a photo of standard range; save it so first"
+        )
+    gamma = _GAMMAS.get(transfer)
+    if primaries not in _PRIMARIES and gamma is None:
+        return None
+    return matrix_profile(*_PRIMARIES.get(primaries, _SRGB_PRIMARIES), gamma)
+
+
+def _of_png(image: Image.Image) -> bytes | None:
+    gamma = 1 / stated if (stated := image.info.get("gamma")) else None
+    points = image.info.get("chromaticity") or ()
+    primaries, white = _SRGB_PRIMARIES
+    if len(points) == 8:
+        white, *colors = ((points[k], points[k + 1]) for k in range(0, 8, 2))
+        primaries = (colors[0], colors[1], colors[2])
+    of_srgb = np.allclose((white, *primaries), (_D65, *_SRGB_PRIMARIES[0]), atol=0.01)
+    # Programs state 1 / 2.2 where they mean sRGB's curve.
+    if of_srgb and (gamma is None or abs(gamma / 2.2 - 1) < 0.05):
+        return None
+    try:
+        return matrix_profile(primaries, white, gamma)
+    except ValueError:  # a broken one counts as none
+        return None
+
+
+def _says_adobe_rgb(exif: Image.Exif) -> bool:
+    camera = exif.get_ifd(ExifTags.IFD.Exif)
+    if camera.get(ExifTags.Base.ColorSpace) == 2:  # in no standard, and of some cameras
+        return True
+    if camera.get(ExifTags.Base.ColorSpace) == 1:
+        return False
+    index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    return str(index).startswith("R03")

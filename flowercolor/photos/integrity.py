@@ -1,0 +1,233 @@
+"""Whether a file is whole, as far as its format lets one check.
+
+The decoders check less: they read past checksums that do not fit, and fill up what is missing.
+What is found here is raised as ValueError, whose text goes behind "is a damaged …".
+"""
+
+import io
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+_PIECE_BYTES = 1 << 20
+_ZEROS = 32  # at the end of what an arithmetic coder wrote
+_DEFLATE = (8, 32946)
+
+
+def check_whole(image: Image.Image, file: IO[bytes]) -> None:
+    """Check what the decoder of an opened image does not.
+
+    Raises:
+        ValueError: The file is damaged or cut.
+    """
+    at = file.tell()
+    length = file.seek(0, io.SEEK_END)
+    try:
+        _check_plausible(image, length)
+        if image.format == "PNG":
+            for _ in png_chunks(file):
+                pass
+        elif image.format in ("JPEG", "MPO"):
+            _check_jpeg(file)
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            _check_tiff(image, file)
+    finally:
+        file.seek(at)
+
+
+def _check_plausible(image: Image.Image, length: int) -> None:
+    """That so few bytes can hold so many pixels at all, before memory is given to them."""
+    # The densest codes: Deflate makes 1032 bytes of one, a JPEG has 2 bits a block at least,
+    # which stand for 16x16 pixels.
+    most = {"JPEG": 1024, "MPO": 1024, "PNG": 8 * 1040}.get(str(image.format))
+    if most and image.width * image.height > most * length:
+        raise ValueError(f"{length} bytes cannot hold {image.width}x{image.height} pixels")
+
+
+def png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each chunk of a PNG (PNG 3, section 5.3), that of pixels left out.
+
+    Raises:
+        ValueError: A checksum does not fit, or the file ends within the pixels.
+    """
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if not kind.isalpha():
+            return  # what is missing then is missed by the decoder
+        checksum = zlib.crc32(kind)
+        kept = b""
+        left = length
+        while left and (piece := file.read(min(left, _PIECE_BYTES))):
+            checksum = zlib.crc32(piece, checksum)
+            left -= len(piece)
+            if kind != b"IDAT" and length <= _PIECE_BYTES:
+                kept += piece
+        stated = file.read(4)
+        if kind[:1].isupper() and kind != b"IEND" and struct.pack(">I", checksum) != stated:
+            raise ValueError(f"the checksum of its {kind.decode()} chunk does not fit")
+        yield kind, kept
+        if kind == b"IEND":
+            return
+
+
+def bare_png(file: IO[bytes]) -> bytes:
+    """The PNG without what is beside its pixels, of which libpng would talk on stderr."""
+    file.seek(0)
+    content = file.read()
+    parts, at = [content[:8]], 8
+    while at + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        if kind[:1].isupper() or kind == b"tRNS":
+            parts.append(content[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(parts)
+
+
+def _check_jpeg(file: IO[bytes]) -> None:
+    """That zeros at the end are behind the picture, not in place of its last part."""
+    file.seek(-1, io.SEEK_END)
+    if file.read() == b"\0":
+        file.seek(0)
+        content = file.read()
+        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+            raise ValueError("it ends in zeros")
+
+
+def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
+    """Check of a decoded image what its file alone does not tell.
+
+    A lossy WebP has no checksums. Zeros at its end are what was lost, unless the picture ends in
+    plain black or white.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    if image.format != "WEBP":
+        return
+    file.seek(-min(_ZEROS, file.seek(0, io.SEEK_END)), io.SEEK_END)
+    bottom = image.crop((0, max(0, image.height - 8), image.width, image.height)).convert("RGB")
+    plain = np.ptp(np.asarray(bottom), axis=(0, 1)).max() <= 2
+    if not any(file.read()) and not plain:
+        raise ValueError("it ends in zeros")
+
+
+def _check_tiff(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
+    tags: Any = image.tag_v2
+    # Not those of the image, which Pillow states as they will be when upright.
+    width, height = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+    tiled = TiffImagePlugin.TILEOFFSETS in tags
+    offsets = tags.get(TiffImagePlugin.TILEOFFSETS if tiled else TiffImagePlugin.STRIPOFFSETS, ())
+    counts = tags.get(
+        TiffImagePlugin.TILEBYTECOUNTS if tiled else TiffImagePlugin.STRIPBYTECOUNTS, ()
+    )
+    if tiled:
+        across = math.ceil(width / tags[TiffImagePlugin.TILEWIDTH])
+        needed = across * math.ceil(height / tags[TiffImagePlugin.TILELENGTH])
+    else:
+        rows = tags.get(TiffImagePlugin.ROWSPERSTRIP, height)
+        needed = math.ceil(height / max(1, min(rows, height)))
+    planes = len(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2:
+        needed *= planes
+    kind = "tiles" if tiled else "strips"
+    if len(offsets) < needed:
+        raise ValueError(f"it has {len(offsets)} {kind} of {needed}")
+    reversed_bits = tags.get(TiffImagePlugin.FILLORDER, 1) == 2
+    if tags.get(TiffImagePlugin.COMPRESSION, 1) in _DEFLATE and not reversed_bits:
+        for at, count in dict(zip(offsets, counts, strict=False)).items():
+            _check_deflated(file, at, count)
+
+
+def _check_deflated(file: IO[bytes], at: int, count: int) -> None:
+    """That a zlib stream ends with the checksum of what it holds."""
+    file.seek(at)
+    stream = zlib.decompressobj()
+    try:
+        left: bytes | None = file.read(count)
+        while left and not stream.eof:
+            stream.decompress(left, _PIECE_BYTES)
+            left = stream.unconsumed_tail
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not stream.eof:
+        raise ValueError("its compressed pixels end too early")
+
+
+def complete_jpeg(file: IO[bytes]) -> bytes | None:
+    """A JPEG with the end that it lacks, where not one pixel depends on what else is lost.
+
+    Whatever else would follow, the pixels must come out the same, and each component must have
+    been coded to its last bit.
+    """
+    file.seek(0)
+    content = file.read()
+    end = b"\xff\xd9"
+    zeros = content.endswith(b"\0") and not content.endswith(b"\xff\0")
+    if content.endswith(end) or zeros or not _all_scans(content):
+        return None
+    content = content.removesuffix(b"\xff")
+    checksums: set[int] = set()
+    for filling in (b"", bytes(64), b"\x55" * 64, b"\xa7" * 64):
+        try:
+            with Image.open(io.BytesIO(content + filling + end), formats=["JPEG"]) as image:
+                checksums.add(zlib.crc32(np.asarray(image).tobytes()))
+        except Exception:
+            return None
+        if len(checksums) > 1:
+            return None
+    return content + end
+
+
+def unusual_jpeg(file: IO[bytes]) -> str:
+    """In which way a JPEG is of a kind that decoders lack; empty where in none."""
+    file.seek(0)
+    for marker, body in _segments(file.read()):
+        if marker in _FRAMES and body:
+            if marker in _LOSSLESS:
+                return "without loss"
+            return f"of {body[0]} bits" if body[0] != 8 else ""
+        if marker == _JPEG_LS:
+            return "of the kind JPEG-LS"
+    return ""
+
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+_JPEG_LS, _SCAN = 0xF7, 0xDA
+
+
+def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment of a JPEG (ITU-T T.81, B.1), without the pixels."""
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
+            at += 1 if marker == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", content, at + 2)
+        yield marker, content[at + 4 : at + 2 + length]
+        at += 2 + length
+
+
+def _all_scans(content: bytes) -> bool:
+    """Whether scans have begun of all bits of all components (ITU-T T.81, B.2)."""
+    missing: dict[int, list[int]] = {}  # of each component, bits to come of each coefficient
+    for marker, body in _segments(content):
+        if marker in _FRAMES and len(body) > 5:
+            missing = {number: [16] * 64 for number in body[6::3][: body[5]]}
+        elif marker == _SCAN and body:
+            count = body[0]
+            if len(body) < 4 + 2 * count:
+                return False
+            first, last, precision = body[1 + 2 * count : 4 + 2 * count]
+            for number in body[1 : 1 + 2 * count : 2]:
+                for k in range(first, min(last, 63) + 1):
+                    if number in missing:
+                        missing[number][k] = precision & 15
+    return bool(missing) and not any(map(any, missing.values()))

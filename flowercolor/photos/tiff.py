@@ -1,0 +1,63 @@
+"""What the directories of a TIFF say (TIFF 6.0, BigTIFF), read without decoding anything.
+
+Pillow walks them too, in a time that grows with the square of their number, and refuses a file
+for damage behind the page that is wanted.
+"""
+
+import struct
+from typing import IO, NamedTuple
+
+MOST_PAGES = 10_000
+
+_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS = 254, 255, 262, 330
+_DNG_VERSION, _CFA, _LINEAR_RAW = 50706, 32803, 34892
+_SHORT = 3
+
+
+class Page(NamedTuple):
+    """One directory of the file's chain.
+
+    Attributes:
+        reduced: It is a smaller copy of another page, such as a thumbnail.
+        raw: It holds, or leads to, what a camera's sensor saw, which is no picture yet.
+    """
+
+    reduced: bool
+    raw: bool
+
+
+def pages(file: IO[bytes]) -> list[Page]:
+    """The pages in order, as far as the chain can be followed, at most `MOST_PAGES`."""
+    file.seek(0)
+    head = file.read(16)
+    order = "<" if head[:2] == b"II" else ">"
+    big = head[2:4] in (b"+\0", b"\0+")
+    offset_code, count_code, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
+    found: list[Page] = []
+    seen: set[int] = set()
+
+    def number(code: str, content: bytes) -> int:
+        return int(struct.unpack_from(order + code, content)[0])
+
+    try:
+        offset = number(offset_code, head[8 if big else 4 :])
+        while offset and offset not in seen and len(found) < MOST_PAGES:
+            seen.add(offset)
+            file.seek(offset)
+            count = number(count_code, file.read(struct.calcsize(count_code)))
+            if count > 65535:
+                break
+            content = file.read(count * entry_bytes)
+            tags: dict[int, int] = {}
+            for at in range(0, count * entry_bytes, entry_bytes):
+                tag, kind = struct.unpack_from(order + "HH", content, at)
+                value = content[at + entry_bytes - struct.calcsize(offset_code) :]
+                tags[tag] = number("H", value) if kind == _SHORT else number("I", value)
+            reduced = bool(tags.get(_SUBFILE_TYPE, 0) & 1) or tags.get(_OLD_SUBFILE_TYPE) == 2
+            sensor = tags.get(_PHOTOMETRIC) in (_CFA, _LINEAR_RAW)
+            raw = sensor or _DNG_VERSION in tags or (reduced and _SUB_IFDS in tags)
+            found.append(Page(reduced, raw))
+            offset = number(offset_code, file.read(struct.calcsize(offset_code)))
+    except (struct.error, OverflowError, OSError, ValueError):
+        pass
+    return found

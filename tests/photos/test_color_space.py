@@ -1,0 +1,85 @@
+"""AdobeRGB and other spaces, said in other ways than by a profile in the file."""
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from flowercolor.errors import ImageError
+from flowercolor.photos.icc import matrix_profile
+from flowercolor.photos.reader import read_photo
+from tests.photos.test_icc import ADOBE_RGB
+from tests.pictures import deep_png, gray_of, saved, smooth
+
+D65 = (0.3127, 0.3290)
+ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
+P3 = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
+
+
+def exif_of_space(space: int, index: str | None) -> bytes:
+    exif = Image.Exif()
+    camera: dict[int, Any] = {ExifTags.Base.ColorSpace: space}
+    if index:
+        camera[ExifTags.IFD.Interop] = {ExifTags.Interop.InteropIndex: index}
+    exif[ExifTags.IFD.Exif] = camera
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("space", "index", "adobe"),
+    [(0xFFFF, "R03", True), (2, None, True), (1, "R98", False), (0xFFFF, None, False)],
+)
+def test_adobe_rgb_may_be_said_by_exif(space: int, index: str | None, adobe: bool) -> None:
+    exif = exif_of_space(space, index)
+    luma = read_photo(saved(smooth(), "PNG", exif=exif)).luma
+    embedded = read_photo(saved(smooth(), "PNG", icc_profile=ADOBE_RGB)).luma
+    expected = embedded if adobe else gray_of(smooth())
+    assert np.abs(luma.astype(int) - expected).max() <= 1
+    assert np.abs(embedded.astype(int) - gray_of(smooth())).max() > 4
+
+
+def test_a_png_may_state_its_primaries_and_its_gamma() -> None:
+    deep = smooth().astype(np.uint16) * 257
+    chromaticities = [31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000]
+    stated = {
+        "gAMA": struct.pack(">I", round(100_000 * 256 / 563)),
+        "cHRM": struct.pack(">8I", *chromaticities),
+    }
+    expected = read_photo(saved(smooth(), "PNG", icc_profile=ADOBE_RGB)).luma
+    assert np.abs(read_photo(deep_png(deep, **stated)).luma / 257 - expected).max() <= 2
+    with_srgb = read_photo(deep_png(deep, sRGB=b"\0", **stated)).luma
+    np.testing.assert_array_equal(with_srgb, gray_of(deep))
+    nearly = read_photo(deep_png(deep, gAMA=struct.pack(">I", 45455))).luma
+    np.testing.assert_array_equal(nearly, gray_of(deep))
+
+
+def test_a_png_may_name_code_points_which_go_before_a_profile() -> None:
+    deep = smooth().astype(np.uint16) * 257
+    profile = matrix_profile(P3, D65, None)
+    expected = read_photo(saved(smooth(), "PNG", icc_profile=profile)).luma
+    luma = read_photo(deep_png(deep, cICP=bytes([12, 13, 0, 1]))).luma
+    assert np.abs(luma / 257 - expected).max() <= 2
+    np.testing.assert_array_equal(
+        read_photo(deep_png(deep, cICP=bytes([1, 13, 0, 1]))).luma, gray_of(deep)
+    )
+    with pytest.raises(ImageError, match="is of high dynamic range"):
+        read_photo(deep_png(deep, cICP=bytes([9, 16, 0, 1])))
+
+
+@pytest.mark.parametrize("broken", [(0.0, 0.0), (0.3127, 0.0)])
+def test_a_broken_white_point_counts_as_none(broken: tuple[float, float]) -> None:
+    white = [round(value * 100_000) for value in broken]
+    chunk = struct.pack(">8I", *white, 64000, 33000, 21000, 71000, 15000, 6000)
+    deep = smooth().astype(np.uint16) * 257
+    np.testing.assert_array_equal(read_photo(deep_png(deep, cHRM=chunk)).luma, gray_of(deep))
+
+
+def test_the_profile_made_of_adobe_rgbs_numbers_is_that_of_its_colorants() -> None:
+    made = matrix_profile(ADOBE, D65, 563 / 256)
+    lumas = [
+        read_photo(saved(smooth(), "TIFF", icc_profile=profile)).luma.astype(int)
+        for profile in (made, ADOBE_RGB)
+    ]
+    assert np.abs(lumas[0] - lumas[1]).max() <= 1
