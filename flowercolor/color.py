@@ -12,8 +12,8 @@ from torch import Tensor
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 _WR, _WG, _WB = LUMA_WEIGHTS
-_CB_SCALE = 2 * (1 - _WB)  # 1.772
-_CR_SCALE = 2 * (1 - _WR)  # 1.402
+CB_SCALE = 2 * (1 - _WB)  # 1.772
+CR_SCALE = 2 * (1 - _WR)  # 1.402
 
 # OpenCV's own fixed-point weights. Its 8-bit gray is reproduced bit for bit, so that the
 # gray made on a GPU is the gray that OpenCV would have made.
@@ -43,7 +43,7 @@ def rgb_to_chroma(rgb: Tensor) -> Tensor:
     """The chroma [..., 2, H, W], Cb before Cr, of float RGB [..., 3, H, W] in 0 to 1."""
     luma = rgb_to_luma(rgb).squeeze(-3)
     r, _, b = rgb.unbind(-3)
-    return torch.stack(((b - luma) / _CB_SCALE, (r - luma) / _CR_SCALE), dim=-3)
+    return torch.stack(((b - luma) / CB_SCALE, (r - luma) / CR_SCALE), dim=-3)
 
 
 def to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
@@ -74,5 +74,5 @@ def fit_gamut(luma: Tensor, chroma: Tensor) -> Tensor:
 def _differences(chroma: Tensor) -> Tensor:
     """R' - Y', G' - Y' and B' - Y' as [..., 3, H, W]."""
     cb, cr = chroma.unbind(-3)
-    red, blue = _CR_SCALE * cr, _CB_SCALE * cb
+    red, blue = CR_SCALE * cr, CB_SCALE * cb
     return torch.stack((red, -(_WR * red + _WB * blue) / _WG, blue), dim=-3)

@@ -72,6 +72,13 @@ class UNet(nn.Module):
         self, gray: Tensor, luma: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and the features of the lowest level, [B, C, H/16, W/16]."""
+        predicted, bottleneck = self.predict(gray)
+        if self.config.output == "chroma":
+            predicted = to_rgb(gray if luma is None else luma, predicted)
+        return predicted, bottleneck
+
+    def predict(self, gray: Tensor) -> tuple[Tensor, Tensor]:
+        """RGB [B, 3, H, W] or chroma [B, 2, H, W], by the output, and the lowest level."""
         cast = gray.to(self.head.weight.dtype)
         # One channel lies in memory as it lies: here the strides say that it is the last. Otherwise
         # the way back through the stem turns its 64 channels over, a fortieth of a step on an H200.
@@ -85,10 +92,7 @@ class UNet(nn.Module):
         bottleneck = skips.pop()
         for lift, up in zip(self.lifts, self.ups, strict=True):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
-        x = self.head(x)
-        if self.config.output == "chroma":
-            x = to_rgb(gray if luma is None else luma, x)
-        return x, bottleneck
+        return self.head(x), bottleneck
 
     def freeze_deep(self) -> None:
         """Keep the weights on the way down and of the first level on the way up as they are.

@@ -1,0 +1,115 @@
+"""The generator on onnxruntime: a graph without weights, and a checkpoint's weights beside it.
+
+onnxruntime starts in a fifth of a second, where torch takes some two. The graphs are those of
+`networks/skeletons`, made by scripts/make_skeletons.py from the code of the generator; one serves
+every width. Turning the vividness scale and folding batch norm is done here, by NumPy.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.config import NetworkConfig
+
+Array = npt.NDArray[np.float32]
+
+_ENCODER_EPS, _EPS = 1e-3, 1e-5  # of batch norm: EfficientNet's, and torch's default
+
+
+class OnnxBackend:
+    """A generator as a callable: gray float32 [B, 1, h, w] in 0 to 1 → chroma float32 [B, 2, h, w].
+
+    h and w are multiples of 16. Safe to call from several threads. The same bytes from run to run
+    and for any number of threads.
+
+    Args:
+        config: The generator's settings.
+        weights: Its state, by torch's names, batch norm not folded; see `fold_batch_norm`.
+        threads: How many a call may use; 0 for as many as there are cores.
+    """
+
+    device = "cpu"
+
+    def __init__(
+        self, config: NetworkConfig, weights: Mapping[str, Array], *, threads: int = 0
+    ) -> None:
+        import onnxruntime  # noqa: PLC0415 - where torch computes it need not be installed
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            onnx_model(config, weights), options, providers=["CPUExecutionProvider"]
+        )
+        self._gives_rgb = config.output == "rgb"
+
+    def __call__(self, gray: Array) -> Array:
+        """The chroma, Cb before Cr."""
+        predicted: Array = self._session.run(None, {"gray": gray})[0]
+        return _rgb_to_chroma(predicted) if self._gives_rgb else predicted
+
+
+def onnx_model(config: NetworkConfig, weights: Mapping[str, Array]) -> bytes:
+    """The ONNX model of a generator, self-contained: the graph and the folded weights.
+
+    Args:
+        config: The generator's settings.
+        weights: Its state, by torch's names.
+
+    Returns:
+        A serialized `ModelProto`, of input `gray` and output `predicted`.
+    """
+    folder = resources.files("flowercolor.networks") / "skeletons"
+    graph = b"".join(_initializer(*item) for item in fold_batch_norm(config, weights).items())
+    # Protocol buffers that follow each other are merged: this adds the weights to the graph.
+    return (folder / f"{config.encoder}.onnx").read_bytes() + _field(7, graph)
+
+
+def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights with each batch norm folded into the convolution before it, float32."""
+    folded = {name: value for name, value in weights.items() if name.startswith(("lifts.", "head."))}
+    for name in weights:
+        norm, _, kind = name.rpartition(".")
+        if kind != "running_var":
+            continue
+        block, _, position = norm.rpartition(".")
+        convolution = f"{block}.{int(position) - 1}"
+        in_encoder = config.encoder != "plain" and name.startswith("downs.")
+        eps = _ENCODER_EPS if in_encoder else _EPS
+        scale = weights[f"{norm}.weight"] / np.sqrt(weights[name] + np.float32(eps))
+        kernel = weights[f"{convolution}.weight"]
+        folded[f"{convolution}.weight"] = kernel * scale[:, None, None, None]
+        folded[f"{convolution}.bias"] = (
+            weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+        )
+    return folded
+
+
+def _initializer(name: str, value: Array) -> bytes:
+    """A `TensorProto` as field 5 of a `GraphProto`."""
+    dims = b"".join(_field(1, size) for size in value.shape)
+    raw = np.ascontiguousarray(value, "<f4").tobytes()
+    return _field(5, dims + _field(2, 1) + _field(8, name.encode()) + _field(9, raw))
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    """A field of a protocol buffer: a number, or bytes with their length before them."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    septets = [value >> shift & 127 for shift in range(0, max(1, value.bit_length()), 7)]
+    return bytes([*(septet | 128 for septet in septets[:-1]), septets[-1]])
+
+
+def _rgb_to_chroma(rgb: Array) -> Array:
+    red, green, blue = np.moveaxis(rgb, 1, 0)
+    luma = sum(weight * channel for weight, channel in zip(LUMA_WEIGHTS, (red, green, blue), strict=True))
+    return np.stack([(blue - luma) / CB_SCALE, (red - luma) / CR_SCALE], axis=1).astype(np.float32)
