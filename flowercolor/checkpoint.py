@@ -18,18 +18,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, is_there, replacing
-from flowercolor.networks.unet import UNet
+
+if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
+    import torch
+    from torch import Tensor, nn
+
+    from flowercolor.networks.unet import UNet
+
+Arrays = dict[str, npt.NDArray[Any]]
 
 VIVID = "vivid."
 
@@ -130,7 +136,7 @@ def _is_number(value: object) -> bool:
 
 
 def save_checkpoint(
-    path: Path, info: CheckpointInfo, tensors: Mapping[str, Tensor], *, half: bool = False
+    path: Path, info: CheckpointInfo, tensors: Mapping[str, "Tensor"], *, half: bool = False
 ) -> None:
     """Write a checkpoint, whole or not at all, and forced to the disk.
 
@@ -144,6 +150,8 @@ def save_checkpoint(
     Raises:
         StorageError: The disk is full or writing is not allowed; an older file is untouched.
     """
+    from safetensors.torch import save  # noqa: PLC0415
+
     flat = {
         name: (_to_half(tensor) if half and tensor.is_floating_point() else tensor)
         .detach()
@@ -157,9 +165,11 @@ def save_checkpoint(
         temporary.write_bytes(content)
 
 
-def _to_half(tensor: Tensor) -> Tensor:
+def _to_half(tensor: "Tensor") -> "Tensor":
     # Half precision ends at 65,504. Variances of batch norm go beyond it where the discriminator's
     # gradient reaches the generator; infinite ones would blot their channels out.
+    import torch  # noqa: PLC0415
+
     half = tensor.half()
     return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
 
@@ -170,21 +180,21 @@ def read_info(path: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
     """
-    return _read(path, prefixes=())[0]
+    return _read(path, prefixes=(), framework="numpy")[0]
 
 
-def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, "Tensor"]]:
     """Everything in a checkpoint, on the CPU.
 
     Raises:
         CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
     """
-    return _read(path, prefixes=("",))
+    return _read(path, prefixes=("",), framework="pt")
 
 
 def load_generator(
-    path: Path, device: torch.device | str = "cpu", *, vividness: float | None = None
-) -> tuple[UNet, CheckpointInfo]:
+    path: Path, device: "torch.device | str" = "cpu", *, vividness: float | None = None
+) -> "tuple[UNet, CheckpointInfo]":
     """The generator of a checkpoint, in float32 and evaluation mode, and what the file says.
 
     Args:
@@ -199,33 +209,60 @@ def load_generator(
             are not those of a trained network, or a vividness is given and it has no scale.
         SettingError: The vividness is not within 0 to 1.
     """
+    import torch  # noqa: PLC0415
+
+    from flowercolor.networks.unet import UNet  # noqa: PLC0415
+
+    info, weights = read_weights(path, vividness=vividness)
+    with torch.device("meta"):  # random initial weights would take longer than all the rest
+        generator = UNet(info.config.network)
+    tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+    load_into(generator, tensors, "", path, assign=True)
+    return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+
+
+def read_weights(path: Path, *, vividness: float | None = None) -> tuple[CheckpointInfo, Arrays]:
+    """What the file says, and the generator's state by torch's names, its floats in float32.
+
+    Args:
+        path: The checkpoint.
+        vividness: As for `load_generator`.
+
+    Raises:
+        CheckpointError: As for `load_generator`, but for weights that do not fit the network.
+        SettingError: The vividness is not within 0 to 1.
+    """
     if vividness is not None:
         _check_vividness(vividness)
-    info, tensors = _read(path, prefixes=("generator.", VIVID))
-    tensors = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in tensors.items()
+    info, arrays = _read(path, prefixes=("generator.", VIVID), framework="numpy")
+    arrays = {
+        name: value.astype(np.float32) if value.dtype.kind == "f" else value
+        for name, value in arrays.items()
     }
-    _check_weights(path, tensors)
+    _check_weights(path, arrays)
     if info.vividness is not None:
-        _interpolate(tensors, info.vividness if vividness is None else vividness)
+        _interpolate(arrays, info.vividness if vividness is None else vividness)
     elif vividness is not None:
         raise CheckpointError(
             f"{path}: holds one network and no vividness scale; leave the vividness out, or join "
             "two checkpoints with `flowercolor join`"
         )
-    with torch.device("meta"):  # random initial weights would take longer than all the rest
-        generator = UNet(info.config.network)
-    load_into(generator, tensors, "generator.", path, assign=True)
-    return generator.to(device).to(memory_format=torch.channels_last).eval(), info
+    prefix = "generator."
+    return info, {
+        name.removeprefix(prefix): value
+        for name, value in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
-def _check_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _check_weights(path: Path, arrays: Arrays) -> None:
     """Refuse weights whose pictures would come out black, and nothing would say so."""
-    # A sum tells of one such number among many, seven times as fast as looking at each.
-    if not all(value.sum(dtype=torch.float32).isfinite() for value in tensors.values()):
+    # A sum tells of one such number among many, faster than looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = [float(value.sum(dtype=np.float32)) for value in arrays.values()]
+    if not all(map(math.isfinite, sums)):
         found = "weights that are no finite numbers"
-    elif any((value < 0).any() for name, value in tensors.items() if name.endswith("running_var")):
+    elif any((value < 0).any() for name, value in arrays.items() if name.endswith("running_var")):
         found = "variances below 0"
     else:
         return
@@ -234,15 +271,24 @@ def _check_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     )
 
 
-def _interpolate(tensors: dict[str, Tensor], vividness: float) -> None:
+def _interpolate(arrays: Arrays, vividness: float) -> None:
     """Replace the generator by the one at this place between it, 0, and the vivid one, 1."""
-    for vivid_name in [name for name in tensors if name.startswith(VIVID)]:
+    for vivid_name in [name for name in arrays if name.startswith(VIVID)]:
         name = "generator." + vivid_name.removeprefix(VIVID)
-        safe, vivid = tensors.get(name), tensors[vivid_name]
+        safe, vivid = arrays.get(name), arrays[vivid_name]
         if safe is None or safe.shape != vivid.shape:
-            tensors[name] = vivid  # which does not fit the network
-        elif safe.is_floating_point():
-            tensors[name] = safe.lerp(vivid, vividness)
+            arrays[name] = vivid  # which does not fit the network
+        elif safe.dtype.kind == "f":
+            arrays[name] = _lerp(safe, vivid, np.float32(vividness))
+
+
+def _lerp(
+    start: npt.NDArray[np.float32], end: npt.NDArray[np.float32], weight: np.float32
+) -> npt.NDArray[np.float32]:
+    """Exact at both ends, as torch's own."""
+    if weight < 0.5:
+        return start + weight * (end - start)
+    return end - (end - start) * (1 - weight)
 
 
 def _check_vividness(vividness: float) -> None:
@@ -268,6 +314,8 @@ def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note:
         SettingError: The vividness is not within 0 to 1, or the file is there already.
         StorageError: The file cannot be written.
     """
+    import torch  # noqa: PLC0415
+
     _check_vividness(vividness)
     if is_there(output):
         raise SettingError(f"{output}: is there already; expected the name of a new file")
@@ -296,14 +344,14 @@ def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note:
     save_checkpoint(output, joined, tensors, half=True)
 
 
-def named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+def named(module: "nn.Module", prefix: str) -> dict[str, "Tensor"]:
     """The module's weights and buffers, their names behind `prefix`."""
     return {prefix + name: value for name, value in module.state_dict().items()}
 
 
 def load_into(
-    module: nn.Module,
-    tensors: Mapping[str, Tensor],
+    module: "nn.Module",
+    tensors: Mapping[str, "Tensor"],
     prefix: str,
     path: Path,
     *,
@@ -326,11 +374,13 @@ def load_into(
         ) from error
 
 
-def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+def _read(
+    path: Path, prefixes: tuple[str, ...], framework: str
+) -> tuple[CheckpointInfo, dict[str, Any]]:
     if not is_file(path):
         raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors)")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}
             if _HEADER_KEY not in metadata:
                 raise CheckpointError(
@@ -339,8 +389,9 @@ def _read(path: Path, prefixes: tuple[str, ...]) -> tuple[CheckpointInfo, dict[s
                 )
             info = CheckpointInfo.from_json(metadata[_HEADER_KEY])
             names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
-            # Copies: what it gives lies in the file, which Windows then lets nobody replace.
-            tensors = {name: file.get_tensor(name).clone() for name in names}
+            tensors = {name: file.get_tensor(name) for name in names}
+            if framework == "pt":  # what lies in the file Windows lets nobody replace
+                tensors = {name: tensor.clone() for name, tensor in tensors.items()}
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be opened: {error.strerror or one_line(error)}; expected a checkpoint "

@@ -1,4 +1,4 @@
-"""Luma and chroma of pictures, in torch.
+"""Luma and chroma of pictures, in torch, which only who has tensors needs: it loads in 2 s.
 
 The luma is the gray that OpenCV and JPEG make: Y' = 0.299 R' + 0.587 G' + 0.114 B' of the
 gamma-encoded values (ITU-R BT.601-7, section 2.5.1). The chroma is the pair of color
@@ -7,8 +7,10 @@ They are linear in RGB: any chroma can be put on any luma, and as long as no cha
 clipped the gray version of the result is that luma again.
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 _WR, _WG, _WB = LUMA_WEIGHTS
@@ -21,32 +23,34 @@ _FIXED_POINT_BITS = 15
 _FIXED_POINT = (9798, 19235, 3735)
 
 
-def luma_u8(rgb: Tensor) -> Tensor:
+def luma_u8(rgb: "Tensor") -> "Tensor":
     """The gray version, uint8 [..., 1, H, W], of uint8 RGB [..., 3, H, W].
 
     Equal at every pixel to OpenCV's `COLOR_RGB2GRAY`.
     """
-    r, g, b = rgb.to(torch.int32).unbind(-3)
+    r, g, b = rgb.int().unbind(-3)
     wr, wg, wb = _FIXED_POINT
     half = 1 << (_FIXED_POINT_BITS - 1)
     gray = (r * wr + g * wg + b * wb + half) >> _FIXED_POINT_BITS
-    return gray.to(torch.uint8).unsqueeze(-3)
+    return gray.byte().unsqueeze(-3)
 
 
-def rgb_to_luma(rgb: Tensor) -> Tensor:
+def rgb_to_luma(rgb: "Tensor") -> "Tensor":
     """The luma [..., 1, H, W] of float RGB [..., 3, H, W], in the same range."""
     r, g, b = rgb.unbind(-3)
     return (_WR * r + _WG * g + _WB * b).unsqueeze(-3)
 
 
-def rgb_to_chroma(rgb: Tensor) -> Tensor:
+def rgb_to_chroma(rgb: "Tensor") -> "Tensor":
     """The chroma [..., 2, H, W], Cb before Cr, of float RGB [..., 3, H, W] in 0 to 1."""
+    import torch  # noqa: PLC0415
+
     luma = rgb_to_luma(rgb).squeeze(-3)
     r, _, b = rgb.unbind(-3)
     return torch.stack(((b - luma) / CB_SCALE, (r - luma) / CR_SCALE), dim=-3)
 
 
-def to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+def to_rgb(luma: "Tensor", chroma: "Tensor") -> "Tensor":
     """Float RGB [..., 3, H, W] of luma [..., 1, H, W] and chroma [..., 2, H, W].
 
     The result leaves 0 to 1 where the chroma is too strong for the luma; see `fit_gamut`.
@@ -54,7 +58,7 @@ def to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
     return luma + _differences(chroma)
 
 
-def fit_gamut(luma: Tensor, chroma: Tensor) -> Tensor:
+def fit_gamut(luma: "Tensor", chroma: "Tensor") -> "Tensor":
     """The chroma, weakened where needed so that `to_rgb` stays within 0 to 1.
 
     Each pixel's chroma is multiplied by the largest factor up to 1 that fits: luma and hue
@@ -64,6 +68,8 @@ def fit_gamut(luma: Tensor, chroma: Tensor) -> Tensor:
         luma: [..., 1, H, W] in 0 to 1.
         chroma: [..., 2, H, W].
     """
+    import torch  # noqa: PLC0415
+
     differences = _differences(chroma)
     room = torch.where(differences > 0, 1 - luma, luma)
     # The bound below keeps 0 / 0 away; where a difference is that small it fits anyway.
@@ -71,8 +77,10 @@ def fit_gamut(luma: Tensor, chroma: Tensor) -> Tensor:
     return chroma * factor.clamp_max(1)
 
 
-def _differences(chroma: Tensor) -> Tensor:
+def _differences(chroma: "Tensor") -> "Tensor":
     """R' - Y', G' - Y' and B' - Y' as [..., 3, H, W]."""
+    import torch  # noqa: PLC0415
+
     cb, cr = chroma.unbind(-3)
     red, blue = CR_SCALE * cr, CB_SCALE * cb
     return torch.stack((red, -(_WR * red + _WB * blue) / _WG, blue), dim=-3)

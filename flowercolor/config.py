@@ -16,6 +16,7 @@ LrDecay = Literal["none", "cosine"]
 Criterion = Literal["l1", "vivid"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
+BackendName = Literal["auto", "onnxruntime", "torch"]
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 PANELS = ("data", "network", "losses", "schedule", "run")

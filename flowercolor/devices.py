@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, get_args
 
-import cv2
 import torch
 from torch.backends import cudnn
 
 from flowercolor.config import DeviceName, Precision
-from flowercolor.errors import DeviceError, SettingError, one_line
+from flowercolor.errors import DeviceError, SettingError
 from flowercolor.torchrun import ranks
 
 
@@ -115,19 +114,3 @@ def _set(of: Any, **values: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(of, name, value)
-
-
-@contextmanager
-def memory_errors(doing: str, smaller: str) -> Iterator[None]:
-    """Turn a lack of memory met while `doing` into a `DeviceError` that says what helps."""
-    try:
-        yield
-    except (MemoryError, RuntimeError, cv2.error) as error:
-        # On a CPU neither torch nor OpenCV has a class of its own for it.
-        _, on_cpu, reason = one_line(error).rpartition("DefaultCPUAllocator: ")
-        of_opencv = getattr(error, "code", None) == cv2.Error.StsNoMem
-        if not (on_cpu or of_opencv or isinstance(error, (MemoryError, torch.OutOfMemoryError))):
-            raise
-        raise DeviceError(
-            f"out of memory while {doing}: {reason.partition('. ')[0]}; give a smaller {smaller}"
-        ) from error

@@ -8,7 +8,6 @@ from flowercolor.devices import (
     autocast,
     deterministic,
     has_fast_bf16,
-    memory_errors,
     no_tf32,
     pick_device,
 )
@@ -127,27 +126,3 @@ def test_a_caller_may_have_set_the_precision_by_its_newer_name(callers: str) -> 
         assert newer.fp32_precision == callers
     finally:
         newer.fp32_precision = before
-
-
-@pytest.mark.parametrize(
-    "raised",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has"),
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:124] data. DefaultCPUAllocator: not enough memory: you "
-            "tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
-        ),
-        MemoryError(),
-    ],
-)
-def test_too_little_memory_is_one_line(raised: Exception) -> None:
-    with (
-        pytest.raises(DeviceError, match=r"^out of memory while baking: .*; give a smaller cake$"),
-        memory_errors("baking", "cake"),
-    ):
-        raise raised
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors("baking", "cake"):
-        raise RuntimeError("shapes differ")

@@ -17,7 +17,7 @@ FLOORS = (
     ("inference", "evaluation"),
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),
-    ("color", "config", "devices", "distributed", "files", "paths"),
+    ("color", "config", "devices", "distributed", "files", "memory", "paths"),
     ("_version", "errors", "progress", "torchrun"),
 )
 """From the roof down: the folders and the modules beside them."""

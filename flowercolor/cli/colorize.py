@@ -4,7 +4,8 @@ import json
 import os
 import sys
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,6 +28,7 @@ from flowercolor.config import (
     QUALITY,
     RENDER_SIZE_PX,
     STRIDE,
+    BackendName,
     Subsampling,
 )
 from flowercolor.errors import SettingError
@@ -135,6 +137,13 @@ def colorize(
         Subsampling, typer.Option(help="How finely JPEG and AVIF keep the color.")
     ] = "4:4:4",
     device: Device = "auto",
+    backend: Annotated[
+        BackendName,
+        typer.Option(
+            help="What computes: auto takes onnxruntime on a CPU, where it is installed, and "
+            "torch on a GPU."
+        ),
+    ] = "auto",
     json_lines: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each photo.")
     ] = False,
@@ -198,6 +207,7 @@ def colorize(
             variants,
             vividness=vividness,
             strength=strength,
+            backend=backend,
             device=device,
             progress=progress,
         )
@@ -210,6 +220,7 @@ def colorize(
         vividness=vividness,
         render_size_px=render_size or RENDER_SIZE_PX,
         strength=strength,
+        backend=backend,
         device=device,
         progress=progress,
     )
@@ -318,6 +329,20 @@ def _color_stream(
         write_result(colored)
 
 
+@contextmanager
+def _process_group() -> Iterator[None]:
+    """The processes that `torchrun` started; of one alone nothing, which spares loading torch."""
+    if ranks().size == 1:
+        yield
+        return
+    import torch
+
+    from flowercolor.distributed import ending_together, joined
+
+    with joined(torch.device("cpu")), ending_together():
+        yield
+
+
 def _color_photos(
     jobs: "list[Job]",
     colorizer: "Colorizer",
@@ -327,17 +352,13 @@ def _color_photos(
     json_lines: bool,
 ) -> None:
     """Color this process's share of the photos, and tell of each."""
-    import torch
-
-    from flowercolor.distributed import ending_together, joined
     from flowercolor.inference.batch import run
     from flowercolor.inference.planning import shard_of
 
     mine = shard_of(jobs)
     count: Counter[str] = Counter()
     with (
-        joined(torch.device("cpu")),
-        ending_together(),
+        _process_group(),
         stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
         closing(run(mine, colorizer, writing, progress, among=jobs, should_stop=stop)) as outcomes,
     ):

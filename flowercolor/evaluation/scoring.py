@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.devices import deterministic, memory_errors, no_tf32
+from flowercolor.devices import deterministic, no_tf32
 from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.metrics import (
     Interval,
@@ -24,6 +24,7 @@ from flowercolor.evaluation.metrics import (
 )
 from flowercolor.evaluation.plots import save_grid
 from flowercolor.files import alike
+from flowercolor.memory import memory_errors
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress, Silent
 

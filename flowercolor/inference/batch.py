@@ -4,7 +4,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from flowercolor._version import __version__
 from flowercolor.config import QUALITY, Subsampling, one_of
@@ -162,11 +161,13 @@ def run(
     # A worker takes a few photos all the way: while one reads or writes, another has the
     # network. Threads within the network would have to wait for each other whenever a
     # worker has their processor, so there are some only where there are few photos.
-    threads = torch.get_num_threads()
     workers = max(1, min(workers, len(jobs)))
-    threads_each = max(1, threads // workers)
-    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads_each,))
-    try:
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(
+            workers, initializer=stack.enter_context(colorizer.shared(workers))
+        )
+        stack.callback(pool.shutdown, cancel_futures=True)
+        stack.callback(closed.set)
         with (progress or Silent()).task("Coloring", len(jobs), "photos") as task:
             chunks = _chunks(jobs, min(CHUNK_PHOTOS, -(-len(jobs) // workers)), chunk_pixels)
             next_chunk = next(chunks, None)
@@ -191,10 +192,6 @@ def run(
                 for outcome in outcomes:
                     task.advance()
                     yield outcome
-    finally:
-        closed.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
 
 
 def check_target(target: Path) -> None:

@@ -1,27 +1,26 @@
 """Coloring photos of any size: the network gives the chroma, the photo keeps its luma."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
-from flowercolor.checkpoint import load_generator
-from flowercolor.color import rgb_to_chroma
-from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, Precision
-from flowercolor.devices import compute_dtype, memory_errors, pick_device
-from flowercolor.errors import ImageError, SettingError
+from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, BackendName, Precision
+from flowercolor.errors import CheckpointError, ImageError, SettingError
+from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
-from flowercolor.networks.unet import UNet, fuse_batch_norm
-from flowercolor.progress import Progress, Silent
+from flowercolor.memory import memory_errors
+from flowercolor.progress import Progress
 from flowercolor.runs import find_checkpoint, name_of
+
+if TYPE_CHECKING:
+    from flowercolor.networks.unet import UNet
 
 Array = npt.NDArray[Any]
 
@@ -30,12 +29,13 @@ class Colorizer:
     """A loaded generator that colors photos.
 
     Args:
-        generator: The network; a copy of it is used, made for inference.
+        network: The network: a backend, as `backends.load_backend` gives it, or a generator,
+            of which torch then uses a copy.
         render_size_px: The network sees each photo at about this many pixels squared, its
             aspect kept. Larger sees finer things, smaller sees more of the whole.
         strength: Factor of the chroma, 0 (gray) to 1.5.
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: "auto" computes in bfloat16 where the device is made for it.
+        device: Of a generator: "auto", "cpu", "cuda" or "mps".
+        precision: Of a generator: "auto" computes in bfloat16 where the device is made for it.
         progress: Told where memory runs short.
 
     Attributes:
@@ -48,7 +48,7 @@ class Colorizer:
 
     def __init__(
         self,
-        generator: UNet,
+        network: "Backend | UNet",
         *,
         render_size_px: int = RENDER_SIZE_PX,
         strength: float = 1.0,
@@ -62,14 +62,12 @@ class Colorizer:
             raise SettingError(f"strength is {strength}; expected 0 to {MAX_STRENGTH}")
         self.render_size_px = render_size_px
         self.strength = strength
-        self.precision: Precision = precision
-        self._progress = progress or Silent()
-        self._device = pick_device(device)
-        self._generator = fuse_batch_norm(generator).to(memory_format=torch.channels_last)
-        self._place()
-        # On a GPU, threads would only take memory from each other.
-        on_gpu = self._device.type != "cpu"
-        self._one_at_a_time: AbstractContextManager[object] = Lock() if on_gpu else nullcontext()
+        if hasattr(network, "state_dict"):  # a generator, so torch is there and loaded
+            from flowercolor.inference.torch_backend import TorchBackend  # noqa: PLC0415
+
+            generator = cast("UNet", network)
+            network = TorchBackend(generator, device=device, precision=precision, progress=progress)
+        self._network: Backend = network
         self.name = "of the caller"
 
     @classmethod
@@ -80,6 +78,7 @@ class Colorizer:
         vividness: float | None = None,
         render_size_px: int = RENDER_SIZE_PX,
         strength: float = 1.0,
+        backend: BackendName = "auto",
         device: str = "auto",
         precision: Precision = "auto",
         progress: Progress | None = None,
@@ -93,7 +92,8 @@ class Colorizer:
                 its ends: 0 is the safest guess, 1 the liveliest. None means its own default.
             render_size_px: As for the class, and so are those below.
             strength: Factor of the chroma.
-            device: Where to compute.
+            backend: "auto", "onnxruntime" or "torch"; see `backends.load_backend`.
+            device: Where to compute: "auto", "cpu", "cuda" or "mps".
             precision: What to compute in.
             progress: Told where memory runs short.
 
@@ -103,22 +103,22 @@ class Colorizer:
             DeviceError: The device is not there.
         """
         path = find_checkpoint(None if checkpoint is None else str(checkpoint))
-        generator, _ = load_generator(path, vividness=vividness)
-        colorizer = cls(
-            generator,
-            render_size_px=render_size_px,
-            strength=strength,
+        network = load_backend(
+            path,
+            vividness=vividness,
+            backend=backend,
             device=device,
             precision=precision,
             progress=progress,
         )
+        colorizer = cls(network, render_size_px=render_size_px, strength=strength)
         colorizer.name = name_of(path)
         return colorizer
 
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self.name!r}: render_size_px={self.render_size_px}, "
-            f"strength={self.strength:g}, device={str(self._device)!r}>"
+            f"strength={self.strength:g}, device={self._network.device!r}>"
         )
 
     @overload
@@ -164,8 +164,6 @@ class Colorizer:
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 
-        Where a GPU's memory does not suffice, on the CPU from then on, with one note.
-
         Args:
             smalls: Each float32 [h, w] in 0 to 1.
 
@@ -173,38 +171,21 @@ class Colorizer:
             For each, float32 [2, h, w], Cb before Cr.
 
         Raises:
-            DeviceError: The CPU's memory does not suffice.
+            DeviceError: The memory does not suffice.
+            CheckpointError: The network gives what is no finite number.
         """
-        with self._one_at_a_time:
-            return self._chroma(smalls)
-
-    def _place(self) -> None:
-        # The weights in the precision of computing: autocast would convert them at each pass.
-        self._generator.to(self._device, compute_dtype(self._device, self.precision))
-
-    def _chroma(self, smalls: Sequence[Array]) -> list[Array]:
-        try:
-            return self._forward(smalls)
-        except torch.OutOfMemoryError:
-            if self._device.type == "cpu":
-                raise
-        # Outside the except block, which keeps the failed pass's tensors alive.
-        self._progress.note(
-            f"WARNING: out of memory on {self._device}; going on on the CPU, slowly"
-        )
-        self._device = torch.device("cpu")
-        self._place()
-        torch.cuda.empty_cache()
-        return self._forward(smalls)
-
-    def _forward(self, smalls: Sequence[Array]) -> list[Array]:
         height, width = smalls[0].shape
-        padded = np.stack([_pad(small) for small in smalls])
-        gray = torch.from_numpy(padded)[:, None].to(self._device)
-        with torch.inference_mode():
-            fake = self._generator(gray.contiguous(memory_format=torch.channels_last))
-        chroma = rgb_to_chroma(fake.float()).cpu().numpy()
+        chroma = self._network(np.stack([_pad(small) for small in smalls])[:, None])
+        if not np.isfinite(chroma).all():
+            raise CheckpointError(
+                f"the weights of {self.name}: gave colors that are no finite numbers; expected "
+                "those of a trained network: use another checkpoint"
+            )
         return [np.ascontiguousarray(planes[:, :height, :width]) for planes in chroma]
+
+    def shared(self, workers: int) -> AbstractContextManager[Callable[[], None]]:
+        """Split the cores among so many threads, each of which calls what this gives first."""
+        return self._network.shared(workers)
 
 
 @overload

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from flowercolor.checkpoint import read_info
-from flowercolor.config import MAX_VARIANTS
+from flowercolor.config import MAX_VARIANTS, BackendName
 from flowercolor.errors import SettingError
 from flowercolor.files import is_there
 from flowercolor.inference.batch import Writing, remarks, target_is_free
@@ -74,6 +74,7 @@ def load_variants(
     *,
     vividness: float | None = None,
     strength: float = 1.0,
+    backend: BackendName = "auto",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Colorizer]:
@@ -87,6 +88,7 @@ def load_variants(
         count: How many renderings the sheet has.
         vividness: Where between the dial's ends; None shows several.
         strength: Factor of the chroma.
+        backend: What computes; see `backends.load_backend`.
         device: Where to compute.
         progress: Told where memory runs short.
 
@@ -103,7 +105,12 @@ def load_variants(
         options = [] if position is None else [f"--vividness {position:g}"]
         options += [] if strength == 1 else [f"--strength {strength:g}"]
         colorizers[" ".join(options)] = Colorizer.from_checkpoint(
-            checkpoint, vividness=position, strength=strength, device=device, progress=progress
+            checkpoint,
+            vividness=position,
+            strength=strength,
+            backend=backend,
+            device=device,
+            progress=progress,
         )
     return colorizers
 

@@ -5,8 +5,9 @@ onnxruntime starts in a fifth of a second, where torch takes some two. The graph
 every width. Turning the vividness scale and folding batch norm is done here, by NumPy.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 from flowercolor.config import NetworkConfig
+from flowercolor.errors import CheckpointError, one_line
 
 Array = npt.NDArray[np.float32]
 
@@ -31,27 +33,58 @@ class OnnxBackend:
         config: The generator's settings.
         weights: Its state, by torch's names, batch norm not folded; see `fold_batch_norm`.
         threads: How many a call may use; 0 for as many as there are cores.
+        name: What the weights are called, for errors.
+
+    Raises:
+        CheckpointError: The weights do not fit the network.
     """
 
     device = "cpu"
 
     def __init__(
-        self, config: NetworkConfig, weights: Mapping[str, Array], *, threads: int = 0
+        self,
+        config: NetworkConfig,
+        weights: Mapping[str, Array],
+        *,
+        threads: int = 0,
+        name: str = "the checkpoint",
     ) -> None:
-        import onnxruntime  # noqa: PLC0415 - where torch computes it need not be installed
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            onnx_model(config, weights), options, providers=["CPUExecutionProvider"]
-        )
+        self._name = name
+        self._model = onnx_model(config, weights)
         self._gives_rgb = config.output == "rgb"
+        self._session = self._start(threads)
 
     def __call__(self, gray: Array) -> Array:
         """The chroma, Cb before Cr."""
         predicted: Array = self._session.run(None, {"gray": gray})[0]
         return _rgb_to_chroma(predicted) if self._gives_rgb else predicted
+
+    @contextmanager
+    def shared(self, workers: int) -> Iterator[Callable[[], None]]:
+        """Split the cores among so many threads, each of which calls what this gives first."""
+        alone = self._session
+        if workers > 1:
+            self._session = self._start(max(1, (os.cpu_count() or 1) // workers))
+        try:
+            yield lambda: None
+        finally:
+            self._session = alone
+
+    def _start(self, threads: int) -> Any:
+        import onnxruntime  # noqa: PLC0415 - where torch computes it need not be installed
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors alone; they are raised too
+        try:
+            return onnxruntime.InferenceSession(
+                self._model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of no class that onnxruntime makes public
+            raise CheckpointError(
+                f"{self._name}: its weights do not fit the network its header describes: "
+                f"{one_line(error)}"
+            ) from error
 
 
 def onnx_model(config: NetworkConfig, weights: Mapping[str, Array]) -> bytes:
@@ -72,7 +105,9 @@ def onnx_model(config: NetworkConfig, weights: Mapping[str, Array]) -> bytes:
 
 def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict[str, Array]:
     """The weights with each batch norm folded into the convolution before it, float32."""
-    folded = {name: value for name, value in weights.items() if name.startswith(("lifts.", "head."))}
+    folded = {
+        name: value for name, value in weights.items() if name.startswith(("lifts.", "head."))
+    }
     for name in weights:
         norm, _, kind = name.rpartition(".")
         if kind != "running_var":
@@ -111,5 +146,7 @@ def _varint(value: int) -> bytes:
 
 def _rgb_to_chroma(rgb: Array) -> Array:
     red, green, blue = np.moveaxis(rgb, 1, 0)
-    luma = sum(weight * channel for weight, channel in zip(LUMA_WEIGHTS, (red, green, blue), strict=True))
+    luma = sum(
+        weight * channel for weight, channel in zip(LUMA_WEIGHTS, (red, green, blue), strict=True)
+    )
     return np.stack([(blue - luma) / CB_SCALE, (red - luma) / CR_SCALE], axis=1).astype(np.float32)

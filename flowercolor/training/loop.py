@@ -22,10 +22,11 @@ import torch
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
-from flowercolor.devices import compute_dtype, memory_errors, pick_device
+from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.distributed import any_rank, check_joined
 from flowercolor.evaluation.scoring import Scores, generate, score
 from flowercolor.files import remove_leftovers
+from flowercolor.memory import memory_errors
 from flowercolor.progress import Progress, Silent
 from flowercolor.runs import LAST, SAMPLES
 from flowercolor.torchrun import ranks

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from flowercolor.inference.backends import Backend
 from flowercolor.inference.batch import Outcome
+from flowercolor.inference.onnx_backend import OnnxBackend
 from flowercolor.inference.planning import Job
+from flowercolor.inference.torch_backend import TorchBackend
+from flowercolor.networks.unet import UNet
 from flowercolor.photos.formats import WRITABLE
 from flowercolor.progress import Silent
 
@@ -111,3 +115,14 @@ TREES = st.lists(
 def pick_inputs(data: st.DataObject, root: Path) -> list[Path]:
     choices = [root, *sorted(root.rglob("*"))]
     return data.draw(st.lists(st.sampled_from(choices), min_size=1, max_size=6), label="inputs")
+
+
+backend = "torch"
+
+
+def as_backend(generator: UNet) -> Backend:
+    """The generator in float32 on the CPU, by the backend whose turn it is."""
+    if backend == "torch":
+        return TorchBackend(generator, device="cpu", precision="float32")
+    state = {name: value.numpy() for name, value in generator.state_dict().items()}
+    return OnnxBackend(generator.config, state)

@@ -31,6 +31,7 @@ from tests.inference.helpers import (
     TREES,
     Array,
     Told,
+    as_backend,
     gray,
     leftovers,
     no_entry,
@@ -41,11 +42,11 @@ from tests.inference.helpers import (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def colorizer() -> Colorizer:
     torch.manual_seed(0)
     generator = UNet(NetworkConfig(base_channels=2))
-    return Colorizer(generator, render_size_px=32, device="cpu", precision="float32")
+    return Colorizer(as_backend(generator), render_size_px=32)
 
 
 class Hooked(Colorizer):
@@ -58,8 +59,7 @@ class Hooked(Colorizer):
         at_photo: Callable[[int], None] = lambda _number: None,
         at_pass: Callable[[Sequence[Array]], None] = lambda _smalls: None,
     ) -> None:
-        settings: Any = {"render_size_px": 32, "device": "cpu", "precision": "float32"}
-        super().__init__(colorizer._generator, **settings)
+        super().__init__(colorizer._network, render_size_px=32)
         self._numbers = itertools.count()
         self._at_photo, self._at_pass = at_photo, at_pass
 
@@ -107,7 +107,7 @@ def test_no_photo_is_ever_written_over(
 ) -> None:
     """Even with `overwrite`, and with outputs that lie among the photos."""
     torch.manual_seed(0)
-    colorizer = Colorizer(UNet(NetworkConfig(base_channels=1)), render_size_px=16, device="cpu")
+    colorizer = Colorizer(as_backend(UNet(NetworkConfig(base_channels=1))), render_size_px=16)
     with TemporaryDirectory() as name:
         root = Path(name).resolve() / "in"
         for path in tree:

@@ -1,5 +1,6 @@
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,18 @@ from torch import nn
 
 import flowercolor
 from flowercolor import checkpoint, paths, runs
-from flowercolor.checkpoint import CheckpointInfo, load_generator, save_checkpoint
+from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
 from flowercolor.inference import colorizer
+from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.colorizer import Colorizer, colorize
 from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST
-from tests.inference.helpers import Told
+from tests.inference import helpers
+from tests.inference.helpers import as_backend
 from tests.pictures import Array, gray_of
 
 
@@ -40,13 +43,30 @@ def make_generator(seed: int = 0) -> UNet:
 
 
 def make_colorizer(**settings: Any) -> Colorizer:
-    settings = {"render_size_px": 32, "device": "cpu", "precision": "float32", **settings}
-    return Colorizer(make_generator(), **settings)
+    settings = {"render_size_px": 32, **settings}
+    if {"device", "precision", "progress"} & settings.keys():
+        settings = {"device": "cpu", "precision": "float32", **settings}
+        return Colorizer(make_generator(), **settings)
+    return Colorizer(as_backend(make_generator()), **settings)
+
+
+def colorizer_at(render_size_px: int) -> Colorizer:
+    return _colorizer_at(render_size_px, helpers.backend)
 
 
 @cache
-def colorizer_at(render_size_px: int) -> Colorizer:
+def _colorizer_at(render_size_px: int, _backend: str) -> Colorizer:
     return make_colorizer(render_size_px=render_size_px)
+
+
+class Fake:
+    """A backend but for what it computes."""
+
+    device = "cpu"
+
+    @contextmanager
+    def shared(self, _workers: int) -> Iterator[Callable[[], None]]:
+        yield lambda: None
 
 
 def save_generator(path: Path, seed: int) -> Path:
@@ -255,11 +275,11 @@ def test_weights_are_loaded_once_and_again_when_they_change(
 ) -> None:
     loaded: list[Path] = []
 
-    def watched(path: Path, **options: Any) -> tuple[UNet, CheckpointInfo]:
+    def watched(path: Path, **options: Any) -> Backend:
         loaded.append(path)
-        return load_generator(path, **options)
+        return load_backend(path, **options)
 
-    monkeypatch.setattr(colorizer, "load_generator", watched)
+    monkeypatch.setattr(colorizer, "load_backend", watched)
     image = photo((33, 50))
     path = save_generator(tmp_path / "a.safetensors", 1)
     first = colorize(image, checkpoint=path, render_size_px=32)
@@ -311,28 +331,6 @@ def test_a_missing_checkpoint_is_refused() -> None:
         colorize(photo((33, 50)), checkpoint="his")
 
 
-class Starved(Colorizer):
-    """Runs out of memory in every pass of the network but on the CPU; "meta" is its GPU."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(make_generator(), render_size_px=32, precision="float32", **settings)
-        self._device = torch.device("meta")
-
-    def _forward(self, smalls: Sequence[Array]) -> list[Array]:
-        if self._device.type != "cpu":
-            raise torch.OutOfMemoryError("made up")
-        return super()._forward(smalls)
-
-
-def test_out_of_memory_on_a_gpu_goes_on_on_the_cpu_and_says_so_once() -> None:
-    progress = Told()
-    starved = Starved(device="cpu", progress=progress)
-    image = photo((20, 30))
-    for _ in range(2):
-        assert np.array_equal(starved(image), make_colorizer()(image))
-    assert progress.notes == ["WARNING: out of memory on meta; going on on the CPU, slowly"]
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -342,13 +340,22 @@ def test_out_of_memory_on_a_gpu_goes_on_on_the_cpu_and_says_so_once() -> None:
     ],
 )
 def test_a_cpu_that_runs_out_of_memory_says_what_helps(error: Exception) -> None:
-    class Full(Colorizer):
-        def _forward(self, _smalls: Sequence[Array]) -> list[Array]:
+    class Full(Fake):
+        def __call__(self, _gray: Array) -> Array:
             raise error
 
-    full = Full(make_generator(), device="cpu")
+    full = Colorizer(Full())
     with pytest.raises(DeviceError, match=r"out of memory while coloring: .*smaller --render-size"):
         full(photo((20, 30)))
+
+
+def test_colors_that_are_no_numbers_are_refused() -> None:
+    class Broken(Fake):
+        def __call__(self, gray: Array) -> Array:
+            return np.full((len(gray), 2, *gray.shape[2:]), np.nan, np.float32)
+
+    with pytest.raises(CheckpointError, match="no finite numbers"):
+        Colorizer(Broken())(photo((20, 30)))
 
 
 def test_a_working_size_beyond_all_memory_says_what_helps() -> None:

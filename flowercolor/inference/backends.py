@@ -1,0 +1,100 @@
+"""Two ways to compute the generator behind one interface; torch is loaded only where it is used."""
+
+import platform
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from flowercolor.checkpoint import load_generator, read_weights
+from flowercolor.config import BackendName, Precision, one_of
+from flowercolor.errors import DeviceError, SettingError
+from flowercolor.progress import Progress
+
+# What shows without torch that there may be a GPU for it: NVIDIA's driver, AMD's, WSL's.
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
+
+
+class Backend(Protocol):
+    """A generator as a callable, safe to call from several threads."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as "cpu" or "cuda:0"."""
+
+    def __call__(self, gray: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32]:
+        """Chroma float32 [B, 2, h, w], Cb before Cr, of gray float32 [B, 1, h, w] in 0 to 1.
+
+        h and w are multiples of 16.
+        """
+
+    def shared(self, workers: int, /) -> AbstractContextManager[Callable[[], None]]:
+        """Split the cores among so many threads, each of which calls what this gives first."""
+
+
+def load_backend(
+    checkpoint: Path,
+    *,
+    vividness: float | None = None,
+    backend: BackendName = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    progress: Progress | None = None,
+) -> Backend:
+    """The generator of a checkpoint, ready to compute.
+
+    Args:
+        checkpoint: The file.
+        vividness: On its vividness scale, 0 to 1; None means its own default.
+        backend: "onnxruntime", "torch", or "auto": onnxruntime where the CPU computes, torch
+            where a GPU is asked for or found, bf16 is asked for, or onnxruntime is missing.
+        device: "auto", "cpu", "cuda", "mps", or one of several GPUs, such as "cuda:1".
+        precision: "auto", "float32" or "bf16"; onnxruntime computes in float32.
+        progress: Told where a GPU's memory runs short.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
+        SettingError: A setting is unknown, out of range, or not for this backend.
+        DeviceError: The device or the backend is not there.
+    """
+    one_of("backend", backend, BackendName)
+    one_of("precision", precision, Precision)
+    if backend == "onnxruntime" and (device not in ("auto", "cpu") or precision == "bf16"):
+        raise SettingError(
+            f"backend onnxruntime computes on the CPU in float32, and device is {device}, "
+            f"precision {precision}; use the backend torch for those"
+        )
+    if backend == "auto":
+        for_torch = device not in ("auto", "cpu") or precision == "bf16"
+        for_torch = for_torch or (device == "auto" and _may_have_gpu()) or not _there("onnxruntime")
+        backend = "torch" if for_torch else "onnxruntime"
+    if not _there(backend):
+        package = "flowercolor" if backend == "torch" else "onnxruntime"
+        raise DeviceError(
+            f"backend {backend}: is not installed here; run `pip install {package}`"
+            + ("" if backend == "torch" else ", or use the backend torch")
+        )
+    if backend == "onnxruntime":
+        from flowercolor.inference.onnx_backend import OnnxBackend  # noqa: PLC0415
+
+        info, weights = read_weights(checkpoint, vividness=vividness)
+        return OnnxBackend(info.config.network, weights, name=str(checkpoint))
+    from flowercolor.inference.torch_backend import TorchBackend  # noqa: PLC0415 - 2 s
+
+    generator, _ = load_generator(checkpoint, vividness=vividness)
+    return TorchBackend(generator, device=device, precision=precision, progress=progress)
+
+
+def _there(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def _may_have_gpu() -> bool:
+    """Whether it is worth the 2 s of importing torch to look for a GPU."""
+    of_apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return _there("torch") and (of_apple or any(Path(path).exists() for path in _GPU_DRIVERS))

@@ -1,0 +1,96 @@
+"""The generator on torch: for GPUs, for bf16, and where onnxruntime is not installed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from flowercolor.color import rgb_to_chroma
+from flowercolor.config import Precision
+from flowercolor.devices import compute_dtype, pick_device
+from flowercolor.networks.unet import UNet, fuse_batch_norm
+from flowercolor.progress import Progress, Silent
+
+Array = npt.NDArray[np.float32]
+
+
+class TorchBackend:
+    """A generator as a callable: gray float32 [B, 1, h, w] in 0 to 1 → chroma float32 [B, 2, h, w].
+
+    h and w are multiples of 16. Safe to call from several threads.
+
+    Args:
+        generator: The network; a copy of it is used, made for inference.
+        device: "auto", "cpu", "cuda" or "mps", or one of several, such as "cuda:1".
+        precision: "auto" computes in bfloat16 where the device is made for it.
+        progress: Told where a GPU's memory runs short.
+
+    Raises:
+        SettingError: There is no device or precision of that name.
+        DeviceError: The device is not there.
+    """
+
+    def __init__(
+        self,
+        generator: UNet,
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        progress: Progress | None = None,
+    ) -> None:
+        self.precision: Precision = precision
+        self._progress = progress or Silent()
+        self._device = pick_device(device)
+        self._generator = fuse_batch_norm(generator).to(memory_format=torch.channels_last)
+        self._place()
+        # On a GPU, threads would only take memory from each other.
+        on_gpu = self._device.type != "cpu"
+        self._one_at_a_time: AbstractContextManager[object] = Lock() if on_gpu else nullcontext()
+
+    @property
+    def device(self) -> str:
+        """Where it computes, such as "cuda:0"; "cpu" after a GPU has run out of memory."""
+        return str(self._device)
+
+    def __call__(self, gray: Array) -> Array:
+        """The chroma, Cb before Cr.
+
+        Where a GPU's memory does not suffice, on the CPU from then on, with one note.
+        """
+        with self._one_at_a_time:
+            try:
+                return self._forward(gray)
+            except torch.OutOfMemoryError:
+                if self._device.type == "cpu":
+                    raise
+            # Outside the except block, which keeps the failed pass's tensors alive.
+            self._progress.note(
+                f"WARNING: out of memory on {self._device}; going on on the CPU, slowly"
+            )
+            self._device = torch.device("cpu")
+            self._place()
+            torch.cuda.empty_cache()
+            return self._forward(gray)
+
+    @contextmanager
+    def shared(self, workers: int) -> Iterator[Callable[[], None]]:
+        """Split the cores among so many threads, each of which calls what this gives first."""
+        threads = torch.get_num_threads()
+        try:
+            yield lambda: torch.set_num_threads(max(1, threads // workers))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _place(self) -> None:
+        # The weights in the precision of computing: autocast would convert them at each pass.
+        self._generator.to(self._device, compute_dtype(self._device, self.precision))
+
+    def _forward(self, gray: Array) -> Array:
+        batch = torch.from_numpy(gray).to(self._device)
+        with torch.inference_mode():
+            fake = self._generator(batch.contiguous(memory_format=torch.channels_last))
+        chroma: Array = rgb_to_chroma(fake.float()).cpu().numpy()
+        return chroma

@@ -1,0 +1,96 @@
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from flowercolor.config import Encoder, NetworkConfig, Output
+from flowercolor.errors import CheckpointError
+from flowercolor.inference.onnx_backend import OnnxBackend
+from flowercolor.inference.torch_backend import TorchBackend
+from flowercolor.networks.unet import UNet
+
+ROOT = Path(__file__).parents[2]
+
+
+def random_generator(config: NetworkConfig, seed: int) -> UNet:
+    """Weights and running statistics drawn at random."""
+    torch.manual_seed(seed)
+    generator = UNet(config)
+    for module in generator.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.3, 0.3)
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return generator.eval()
+
+
+def onnx_backend(generator: UNet, threads: int = 0) -> OnnxBackend:
+    state = {name: value.numpy() for name, value in generator.state_dict().items()}
+    return OnnxBackend(generator.config, state, threads=threads)
+
+
+@pytest.mark.parametrize("base_channels", [1, 4, 7])
+@pytest.mark.parametrize("output", get_args(Output))
+@pytest.mark.parametrize("encoder", get_args(Encoder))
+def test_the_skeleton_computes_what_the_network_does(
+    encoder: Encoder, output: Output, base_channels: int
+) -> None:
+    """At any width, for both encoders and both outputs; run scripts/make_skeletons.py if not."""
+    generator = random_generator(NetworkConfig(base_channels, output, encoder), base_channels)
+    gray = np.random.default_rng(1).random((2, 1, 48, 32), dtype=np.float32)
+    expected = TorchBackend(generator, device="cpu", precision="float32")(gray)
+    chroma = onnx_backend(generator)(gray)
+    assert chroma.dtype == np.float32
+    scale = max(1.0, float(np.abs(expected).max()))
+    assert np.abs(chroma - expected).max() / scale < 1e-4
+    assert np.abs(expected).max() > 1e-3
+
+
+def test_it_gives_the_same_bytes_from_run_to_run_and_for_any_number_of_threads() -> None:
+    generator = random_generator(NetworkConfig(4, "chroma", "efficientnet-lite0"), 3)
+    gray = np.random.default_rng(2).random((1, 1, 64, 80), dtype=np.float32)
+    first = onnx_backend(generator, threads=1)(gray)
+    backend = onnx_backend(generator, threads=2)
+    assert backend(gray).tobytes() == first.tobytes() == backend(gray).tobytes()
+    with backend.shared(2) as begin:
+        begin()
+        assert backend(gray).tobytes() == first.tobytes()
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    generator = UNet(NetworkConfig(2))
+    state = {name: value.numpy() for name, value in generator.state_dict().items()}
+    state["head.weight"] = state["head.weight"][:, :1]
+    with pytest.raises(CheckpointError, match=r"^roses: its weights do not fit the network"):
+        backend = OnnxBackend(NetworkConfig(2), state, name="roses")
+        backend(np.zeros((1, 1, 16, 16), np.float32))
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("skeletons", ROOT / "scripts/make_skeletons.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's exporter
+@pytest.mark.parametrize("encoder", get_args(Encoder))
+def test_the_skeletons_are_what_the_script_writes(encoder: Encoder) -> None:
+    import onnx
+
+    make = script()
+    made, kept = make.skeleton(encoder), onnx.load(str(make.FOLDER / f"{encoder}.onnx"))
+    assert [(node.op_type, list(node.input), list(node.output)) for node in made.graph.node] == [
+        (node.op_type, list(node.input), list(node.output)) for node in kept.graph.node
+    ]
