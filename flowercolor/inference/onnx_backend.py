@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
-from flowercolor.config import NetworkConfig
+from flowercolor.config import STRIDE, NetworkConfig
 from flowercolor.errors import CheckpointError, one_line
 
 Array = npt.NDArray[np.float32]
@@ -75,16 +75,21 @@ class OnnxBackend:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors alone; they are raised too
+        options.log_severity_level = 4  # it would print errors beside raising them
+        gray = np.zeros((1, 1, STRIDE, STRIDE), np.float32)
         try:
-            return onnxruntime.InferenceSession(
+            session = onnxruntime.InferenceSession(
                 self._model, options, providers=["CPUExecutionProvider"]
             )
+            shape = session.run(None, {"gray": gray})[0].shape
+            if shape[1] != (3 if self._gives_rgb else 2):
+                raise ValueError(f"it gives {shape[1]} channels")
         except Exception as error:  # of no class that onnxruntime makes public
             raise CheckpointError(
                 f"{self._name}: its weights do not fit the network its header describes: "
                 f"{one_line(error)}"
             ) from error
+        return session
 
 
 def onnx_model(config: NetworkConfig, weights: Mapping[str, Array]) -> bytes:

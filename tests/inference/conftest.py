@@ -5,8 +5,9 @@ import pytest
 from tests.inference import helpers
 
 
-@pytest.fixture(params=["torch", "onnxruntime"], autouse=True)
+@pytest.fixture(params=["torch", "onnxruntime"])
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of each backend in turn, which `helpers.as_backend` takes."""
-    helpers.backend = request.param
-    return helpers.backend
+    name: str = request.param
+    helpers.backend = name
+    return name

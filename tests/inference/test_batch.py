@@ -41,6 +41,8 @@ from tests.inference.helpers import (
     statuses,
 )
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 @pytest.fixture
 def colorizer() -> Colorizer:
@@ -220,8 +222,10 @@ def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colori
 
 @pytest.mark.parametrize(("count", "threads"), [(1, [4]), (2, [2]), (9, [1])])
 def test_few_photos_get_all_the_threads(
-    tmp_path: Path, colorizer: Colorizer, count: int, threads: list[int]
+    tmp_path: Path, colorizer: Colorizer, backend: str, count: int, threads: list[int]
 ) -> None:
+    if backend == "onnxruntime":
+        pytest.skip("its threads are its session's: tests/inference/test_onnx_backend.py")
     sources = [save(tmp_path / f"{number}.png") for number in range(count)]
     counts: set[int] = set()
     watched = Hooked(colorizer, at_pass=lambda _: counts.add(torch.get_num_threads()))

@@ -30,6 +30,8 @@ from tests.inference import helpers
 from tests.inference.helpers import as_backend
 from tests.pictures import Array, gray_of
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 def make_generator(seed: int = 0) -> UNet:
     """One that colors strongly, and each seed otherwise."""

@@ -7,11 +7,14 @@ from flowercolor.errors import SettingError
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.unet import UNet
+from tests.inference.helpers import as_backend
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def colorizer(seed: int = 0) -> Colorizer:
     torch.manual_seed(seed)
-    return Colorizer(UNet(NetworkConfig(2)), device="cpu")
+    return Colorizer(as_backend(UNet(NetworkConfig(2))))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
