@@ -19,6 +19,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 SAMPLES = "samples"
+LOCK = ".lock"
 
 
 def list_runs() -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
-from flowercolor.files import storage_errors, write_text
+from flowercolor.files import locked, storage_errors, write_text
 from flowercolor.progress import Progress
-from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
+from flowercolor.runs import LOCK, LOSSES, METRICS, SAMPLES, read_metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +26,7 @@ _BLIND = 0.02
 
 
 class RunLog:
-    """The record of a run, in its folder.
+    """The record of a run, in its folder, which is locked for others until it is closed.
 
     Args:
         run: The folder.
@@ -38,15 +39,22 @@ class RunLog:
 
     Raises:
         SettingError: TensorBoard is not installed.
-        StorageError: It cannot write into the folder.
+        StorageError: It cannot write into the folder, or another process trains there.
     """
 
     def __init__(
         self, run: Path, progress: Progress, step: int = 0, *, tensorboard: bool = False
     ) -> None:
-        self.rows = [row for row in read_metrics(run) if row["step"] <= step] if step else []
         self._run, self._progress = run, progress
-        self._board = _summary_writer(run, step) if tensorboard else None
+        writer = _summary_writer() if tensorboard else None
+        self._lock = ExitStack()
+        self._lock.enter_context(locked(run / LOCK, "trains here"))
+        self.rows = [row for row in read_metrics(run) if row["step"] <= step] if step else []
+        self._board = None
+        if writer:
+            # What an earlier attempt wrote of steps that are now done again is purged.
+            with storage_errors(run):
+                self._board = writer(str(run), purge_step=step + 1 if step else None, flush_secs=10)
         self._warned: str | None = None
 
     def log(self, row: dict[str, Any]) -> None:
@@ -85,9 +93,10 @@ class RunLog:
         plot_losses(self.rows, self._run / LOSSES)
 
     def close(self) -> None:
-        """Let TensorBoard's file go."""
-        if self._board:
-            self._board.close()
+        """Let go of TensorBoard's file, and of the folder."""
+        with self._lock:
+            if self._board:
+                self._board.close()
 
     def _write(self) -> None:
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
@@ -134,13 +143,11 @@ def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _summary_writer(run: Path, step: int) -> "SummaryWriter":
+def _summary_writer() -> "type[SummaryWriter]":
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise SettingError(
             "TensorBoard is not installed; pip install 'flowercolor[tensorboard]', or leave it out"
         ) from error
-    # What an earlier attempt wrote of steps that are now done again is purged.
-    with storage_errors(run):
-        return SummaryWriter(str(run), purge_step=step + 1 if step else None, flush_secs=10)
+    return SummaryWriter

@@ -42,7 +42,7 @@ from tests.cli.helpers import (
 
 
 def test_train_leaves_a_complete_run(trained: Trained, archive: Path) -> None:
-    assert {path.name for path in trained.run.iterdir()} == {
+    assert {path.name for path in trained.run.glob("[!.]*")} == {
         "best.safetensors",
         "config.json",
         "last.safetensors",

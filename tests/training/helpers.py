@@ -92,7 +92,9 @@ def progress_of(checkpoint: Path) -> dict[str, Any]:
 
 
 def files(run: Path) -> list[str]:
-    return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+    """The files of a run but for its lock."""
+    found = (path for path in run.rglob("[!.]*") if path.is_file())
+    return sorted(path.relative_to(run).as_posix() for path in found)
 
 
 class Notes(Silent):

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +92,7 @@ def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:
     written = RunLog(tmp_path, Silent())
     for step in range(1, 6):
         written.log(row(step))
+    written.close()
     resumed = RunLog(tmp_path, Silent(), 3)
     resumed.log(row(4, loss_g=9))
     assert read_metrics(tmp_path) == [row(1), row(2), row(3), row(4, loss_g=9)]
@@ -275,3 +277,11 @@ def test_a_row_that_stands_for_a_lost_one_is_passed_over() -> None:
     lost = {"epoch": 1, "step": 4, "test_l1": 0.1}
     assert diagnose([*bad[:3], lost, *bad[3:]]) == diagnose(bad) is not None
     assert diagnose([*bad[1:], lost]) is None
+
+
+def test_a_folder_is_one_processs_at_a_time(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, Silent())
+    with pytest.raises(StorageError, match=rf": process {os.getpid()} trains here; wait for it"):
+        RunLog(tmp_path, Silent())
+    log.close()
+    RunLog(tmp_path, Silent()).close()
