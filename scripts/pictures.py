@@ -38,5 +38,5 @@ def write(name: str, gray: np.ndarray, real: np.ndarray) -> None:
 dahlia = np.asarray(Image.open(IMAGES / "dahlia_color.jpg"))
 write("dahlia.jpg", np.asarray(Image.open(IMAGES / "dahlia_gray.jpg")), dahlia)
 write("dahlia_old.jpg", degraded(dahlia), dahlia)
-cat = data.chelsea()
+cat = data.chelsea()  # type: ignore[no-untyped-call]
 write("cat.jpg", cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY), cat)
