@@ -38,6 +38,10 @@ if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by o
 Arrays = dict[str, npt.NDArray[Any]]
 
 VIVID = "vivid."
+MIN_COSINE = 0.3
+MIN_COMPARED = 1000
+"""Between the weights of a layer of two networks of one parent, in a layer with so many weights;
+the bundled ends have 0.999 and more, random ones 0 within 0.1."""
 
 _FORMAT = 1
 _HEADER_KEY = "flowercolor"
@@ -310,7 +314,8 @@ def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note:
         note: What else a reader of the file should know.
 
     Raises:
-        CheckpointError: One of them cannot be read, or their networks are not alike.
+        CheckpointError: One of them cannot be read, their networks are not alike, or they have
+            not learned from one parent.
         SettingError: The vividness is not within 0 to 1, or the file is there already.
         StorageError: The file cannot be written.
     """
@@ -326,6 +331,7 @@ def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note:
             f"{vivid}: holds another kind of network than {safe}; a vividness scale needs two of "
             "one kind, that learned from one parent"
         )
+    _check_one_parent(safe_generator, vivid_generator, vivid)
     if info.vividness is not None:  # its score is that of its own safe end, and this another
         info = replace(info, test_l1=None, best_l1=None, best_score=None)
     joined = replace(
@@ -342,6 +348,22 @@ def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note:
     }
     tensors = {**named(safe_generator, "generator."), **differing}
     save_checkpoint(output, joined, tensors, half=True)
+
+
+def _check_one_parent(safe: "UNet", vivid: "UNet", path: Path) -> None:
+    """Refuse networks that began at other random weights: those are as good as orthogonal."""
+    import torch  # noqa: PLC0415 - it is loaded by now
+
+    vivid_weights = vivid.state_dict()
+    for name, weight in safe.state_dict().items():
+        if weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
+            pair = weight.flatten(), vivid_weights[name].flatten()
+            if torch.cosine_similarity(*pair, dim=0) < MIN_COSINE:
+                raise CheckpointError(
+                    f"{path}: did not learn from the same parent as the other network, and nothing "
+                    "useful lies between two such; train the vivid one with --start-from the safe "
+                    "one"
+                )
 
 
 def named(module: "nn.Module", prefix: str) -> dict[str, "Tensor"]:

@@ -155,7 +155,7 @@ def ends(tmp_path: Path) -> tuple[Path, Path]:
     safe, vivid = tmp_path / "safe.safetensors", tmp_path / "vivid.safetensors"
     tensors = weights()
     save_checkpoint(safe, INFO, tensors)
-    save_checkpoint(vivid, INFO, {name: value + 1 for name, value in tensors.items()})
+    save_checkpoint(vivid, INFO, {name: value + 0.05 for name, value in tensors.items()})
     return safe, vivid
 
 
@@ -165,7 +165,7 @@ def test_a_vividness_scale_goes_from_one_end_to_the_other(
     joined = tmp_path / "joined.safetensors"
     join(*ends, joined, vividness=0.25, note="two ends")
     safe = load_generator(ends[0])[0].state_dict()
-    for vividness, moved in ((0.0, 0.0), (0.75, 0.75), (1.0, 1.0), (None, 0.25)):
+    for vividness, moved in ((0.0, 0.0), (0.75, 0.0375), (1.0, 0.05), (None, 0.0125)):
         generator, info = load_generator(joined, vividness=vividness)
         assert (info.vividness, info.note, info.test_l1) == (0.25, "two ends", INFO.test_l1)
         for name, value in generator.state_dict().items():
@@ -247,6 +247,17 @@ def test_a_vividness_out_of_range_is_refused(
         load_generator(ends[0], vividness=vividness)
     with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
         join(*ends, tmp_path / "joined.safetensors", vividness=vividness)
+    assert not (tmp_path / "joined.safetensors").exists()
+
+
+def test_networks_of_two_beginnings_make_no_scale(ends: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    torch.manual_seed(1)
+    network = UNet(CONFIG.network)
+    save_checkpoint(other, INFO, {f"generator.{k}": v for k, v in network.state_dict().items()})
+    with pytest.raises(CheckpointError, match="did not learn from the same parent") as caught:
+        join(ends[0], other, tmp_path / "joined.safetensors")
+    assert str(caught.value).startswith(f"{other}: ")
     assert not (tmp_path / "joined.safetensors").exists()
 
 

@@ -13,10 +13,10 @@ from typer.core import TyperGroup
 from flowercolor._version import __version__
 from flowercolor.cli import console
 from flowercolor.cli.colorize import colorize
+from flowercolor.cli.doctor import doctor
 from flowercolor.cli.download import download
 from flowercolor.cli.evaluate import evaluate
-from flowercolor.cli.join import join
-from flowercolor.cli.models import models
+from flowercolor.cli.models import join, models
 from flowercolor.cli.train import train
 
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
@@ -84,6 +84,7 @@ app.command()(train)
 app.command("eval")(evaluate)
 app.command()(models)
 app.command()(join)
+app.command()(doctor)
 
 
 def main() -> None:

