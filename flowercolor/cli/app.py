@@ -16,7 +16,7 @@ from flowercolor.cli.colorize import colorize
 from flowercolor.cli.doctor import doctor
 from flowercolor.cli.download import download
 from flowercolor.cli.evaluate import evaluate
-from flowercolor.cli.models import join, models
+from flowercolor.cli.models import export, join, models
 from flowercolor.cli.train import train
 
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
@@ -85,6 +85,7 @@ app.command("eval")(evaluate)
 app.command()(models)
 app.command()(join)
 app.command()(doctor)
+app.command()(export)
 
 
 def main() -> None:

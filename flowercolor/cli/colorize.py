@@ -154,6 +154,7 @@ def colorize(
     it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
     torchrun, several processes or machines share the photos.
     """
+    _say_weights(checkpoint, at_start=True)
     from flowercolor.inference.batch import Writing, target_is_free
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.contact_sheet import load_variants, write_variants
@@ -211,7 +212,7 @@ def colorize(
             device=device,
             progress=progress,
         )
-        _say_weights(next(iter(colorizers.values())))
+        _say_weights(checkpoint, at_start=False)
         if write_variants(job.source, sheet, colorizers, variants, writing, progress=progress):
             print_result(str(sheet))
         return
@@ -224,7 +225,7 @@ def colorize(
         device=device,
         progress=progress,
     )
-    _say_weights(colorizer)
+    _say_weights(checkpoint, at_start=False)
     if to_bytes:
         source = None if from_stdin else jobs[0].source
         _color_stream(source, target, result_format, colorizer, writing)
@@ -232,9 +233,13 @@ def colorize(
         _color_photos(jobs, colorizer, writing, progress, json_lines=json_lines)
 
 
-def _say_weights(colorizer: "Colorizer") -> None:
-    if ranks().leads:
-        say(f"Using the weights of {colorizer.name}.")
+def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
+    """A line before all that takes time to load; on a pipe only once nothing was refused."""
+    from flowercolor.runs import find_checkpoint, name_of
+
+    if ranks().leads and at_start == sys.stderr.isatty():
+        name = name_of(find_checkpoint(checkpoint))
+        say("Using the bundled weights." if name == "bundled" else f"Using the weights of {name}.")
 
 
 def _refuse_clashes(

@@ -35,6 +35,8 @@ Device = Annotated[
 ]
 """The option that several commands have."""
 
+_NOT_IN_LIGHT = ("torch", "torchvision", "requests", "matplotlib")
+
 # Set by the application's own --debug, before any command runs.
 debug = False
 
@@ -71,8 +73,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if debug:
                 raise
+            missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             if isinstance(error, FlowercolorError):
                 say(f"Error: {error}")
+            elif missing in _NOT_IN_LIGHT:
+                say(
+                    f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
+                    "run `pip install flowercolor`"
+                )
             else:
                 say(
                     f"Error: unexpected {type(error).__name__}: {one_line(error)}; "
@@ -131,6 +139,12 @@ def progress_of_leader() -> Progress:
 def command_line(*words: str) -> str:
     """A command as the person's shell takes it."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+
+
+def say_at_start(message: str) -> None:
+    """Say it on a terminal, before what takes time to load; on a pipe nobody waits."""
+    if ranks().leads and sys.stderr.isatty():
+        say(message)
 
 
 def print_result(line: str) -> None:

@@ -12,6 +12,7 @@ from flowercolor.cli.console import (
     print_table,
     progress_of_leader,
     say,
+    say_at_start,
 )
 from flowercolor.torchrun import ranks
 
@@ -116,6 +117,7 @@ def evaluate(
     beside it, and below it what the gray photo itself and mere median colors score. Under
     torchrun, several processes or machines share the photos.
     """
+    say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.data.dataset import with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import joined

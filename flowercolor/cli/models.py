@@ -1,4 +1,4 @@
-"""`flowercolor models` and `flowercolor join`: what weights there are, and two made into one."""
+"""`flowercolor models`, `join` and `export`: what is done with checkpoints."""
 
 import json
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercolor.cli.console import command, print_result, print_table, say
+from flowercolor.cli.console import command, print_result, print_table, say, say_at_start
 
 if TYPE_CHECKING:
     from flowercolor.checkpoint import CheckpointInfo
@@ -106,3 +106,41 @@ def join(
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
     checkpoint.join(*ends, output, vividness=vividness, note=note)
     print_result(str(output))
+
+
+@command
+def export(
+    target: Annotated[
+        Path, typer.Argument(help="The file to write, such as model.onnx.", metavar="MODEL.onnx")
+    ],
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",  # as in `colorize`
+            help="Weights to export: bundled, a run's name, or a path. "
+            "[dim]\\[default: bundled][/dim]",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    vividness: Annotated[
+        float | None,
+        typer.Option(
+            help="From 0, the safest guess, to 1, the liveliest colors. "
+            "[dim]\\[default: as the weights say][/dim]",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a generator as one ONNX file, for other programs.
+
+    It is checked against torch before it is kept. Its metadata say what goes in and out.
+    """
+    say_at_start("Loading torch, which takes some seconds.")
+    from flowercolor.inference.export import export_onnx
+    from flowercolor.runs import find_checkpoint
+
+    export_onnx(find_checkpoint(checkpoint), target, vividness=vividness)
+    print_result(str(target))

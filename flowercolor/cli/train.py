@@ -13,6 +13,7 @@ from flowercolor.cli.console import (
     print_result,
     progress_of_leader,
     say,
+    say_at_start,
     stop_on_interrupt,
 )
 from flowercolor.cli.settings import option, with_settings
@@ -119,6 +120,7 @@ def train(
     --resume goes on exactly there. Under torchrun, several processes or
     machines share every batch.
     """
+    say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.config import CONTINUING
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, joined

@@ -92,20 +92,27 @@ class OnnxBackend:
         return session
 
 
-def onnx_model(config: NetworkConfig, weights: Mapping[str, Array]) -> bytes:
+def onnx_model(
+    config: NetworkConfig, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> bytes:
     """The ONNX model of a generator, self-contained: the graph and the folded weights.
 
     Args:
         config: The generator's settings.
         weights: Its state, by torch's names.
+        metadata: What the model is to say of itself.
 
     Returns:
         A serialized `ModelProto`, of input `gray` and output `predicted`.
     """
     folder = resources.files("flowercolor.networks") / "skeletons"
     graph = b"".join(_initializer(*item) for item in fold_batch_norm(config, weights).items())
+    entries = b"".join(
+        _field(14, _field(1, key.encode()) + _field(2, value.encode()))
+        for key, value in (metadata or {}).items()
+    )
     # Protocol buffers that follow each other are merged: this adds the weights to the graph.
-    return (folder / f"{config.encoder}.onnx").read_bytes() + _field(7, graph)
+    return (folder / f"{config.encoder}.onnx").read_bytes() + _field(7, graph) + entries
 
 
 def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict[str, Array]:

@@ -345,3 +345,36 @@ def test_progress_draws_bars_on_a_terminal_only(
         assert words in plain(text)
     for line in (long, "said", "result.png"):
         assert line in plain(text).splitlines(), "above the bars, and not broken to their width"
+
+
+@pytest.mark.parametrize(
+    ("args", "missing"),
+    [
+        (["train", "--data", "x"], "torch"),
+        (["eval"], "torch"),
+        (["download"], "requests"),
+        (["export", "x.onnx"], "torch"),
+    ],
+)
+def test_the_light_distribution_says_what_to_install(args: list[str], missing: str) -> None:
+    """Where flowercolor-light is installed there is no torch."""
+    script = f"""
+import sys
+class Absent:
+    def find_spec(self, name, *_):
+        if name == {missing!r}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent())
+from flowercolor.cli import main
+sys.argv = ["flowercolor", *{args!r}]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
+        "run `pip install flowercolor`\n"
+    )

@@ -433,3 +433,22 @@ def test_a_photo_that_fails_does_not_end_the_other_process(
     assert last_line(told[0][2]) == "Process 1 of 2: 1 done, 0 skipped, 1 failed."
     assert last_line(told[1][2]) == "Process 2 of 2: 2 done, 0 skipped, 0 failed."
     assert len(list(here.glob("*_color.png"))) == 3
+
+
+def test_coloring_on_a_cpu_does_not_load_torch(weights: Path, here: Path) -> None:
+    """Which takes longer than all the rest."""
+    gray_photo(here / "a.png")
+    script = (
+        "import sys; from flowercolor.cli.app import app\n"
+        f"app(['colorize', 'a.png', '--checkpoint', {str(weights)!r}], standalone_mode=False)\n"
+        "print({'torch', 'torchvision', 'matplotlib', 'requests'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["a_color.png", "set()"]

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from flowercolor.checkpoint import CheckpointInfo, named, save_checkpoint
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.inference import export
+from flowercolor.inference.backends import load_backend
+from flowercolor.inference.export import export_onnx
+from flowercolor.networks.unet import UNet
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path, config = tmp_path / "rose.safetensors", NetworkConfig(3, "chroma")
+    save_checkpoint(path, CheckpointInfo(TrainConfig(config)), named(UNet(config), "generator."))
+    return path
+
+
+def test_the_file_stands_alone_and_says_what_it_is(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "rose.onnx"
+    export_onnx(checkpoint, target)
+    model = onnx.load(str(target))
+    onnx.checker.check_model(model, full_check=True)
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    assert about["network"] == '{"base_channels": 3, "output": "chroma", "encoder": "plain"}'
+    assert "multiples of 16" in about["how_to_use"]
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    for shape in ((1, 1, 16, 48), (3, 1, 64, 32)):
+        gray = np.random.default_rng(1).random(shape, dtype=np.float32)
+        (chroma,) = session.run(["predicted"], {"gray": gray})
+        expected = load_backend(checkpoint, backend="torch", device="cpu", precision="float32")
+        np.testing.assert_allclose(chroma, expected(gray), atol=1e-5)
+
+
+def test_what_disagrees_with_torch_is_not_kept(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    with pytest.raises(CheckpointError, match="nothing was written"):
+        export_onnx(checkpoint, tmp_path / "rose.onnx")
+    assert not (tmp_path / "rose.onnx").exists()
+
+
+@pytest.mark.parametrize(("name", "said"), [("rose.txt", "named .onnx"), ("a.onnx", "is there")])
+def test_a_file_that_is_there_or_named_otherwise_is_refused(
+    checkpoint: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "a.onnx").write_text("mine")
+    with pytest.raises(SettingError, match=said):
+        export_onnx(checkpoint, tmp_path / name)
+    assert (tmp_path / "a.onnx").read_text() == "mine"
