@@ -122,7 +122,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().splitlines() if is_file(path) else []
     rows = []
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             rows.append(json.loads(line))
     return [
         row
@@ -137,10 +137,12 @@ def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
 
     None where no `config.json` tells, or there were none.
     """
+    if not is_file(run / CONFIG):
+        return None
     try:
         about = json.loads((run / CONFIG).read_text(encoding="utf-8"))
         return Path(about["data"][what])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

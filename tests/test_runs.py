@@ -14,10 +14,11 @@ from flowercolor.files import write_text
 from flowercolor.paths import archive_path
 from flowercolor.runs import (
     BEST,
+    CONFIG,
     LAST,
+    METRICS,
     find_checkpoint,
     find_run,
-    find_source,
     list_runs,
     name_of,
     read_metrics,
@@ -175,3 +176,22 @@ def test_a_run_without_files_has_no_metrics_and_no_source(tmp_path: Path) -> Non
 def test_a_foreign_config_tells_no_source(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     assert read_source(tmp_path) is None
+
+
+def test_a_record_of_absurd_depth_costs_its_line_only() -> None:
+    run = add_run("mine", LAST)
+    (run / METRICS).write_text('{"epoch": 1, "step": 2}\n' + "[" * 100_000 + "\n")
+    (run / CONFIG).write_text("[" * 100_000)
+    assert read_metrics(run) == [{"epoch": 1, "step": 2}]
+    assert read_source(run) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+def test_a_pipe_in_place_of_a_record_is_not_waited_for() -> None:
+    run = add_run("mine")
+    for name in (METRICS, CONFIG, LAST):
+        os.mkfifo(run / name)
+    assert read_metrics(run) == []
+    assert read_source(run) is None
+    with pytest.raises(CheckpointError, match=r"^mine: no such checkpoint"):
+        find_checkpoint("mine")

@@ -158,7 +158,7 @@ def evaluate(
         for note in photos.notes if leads else ():
             say(note)
         tables = write_results(
-            {name: one.generator for name, one in loaded.items()},
+            {name: item.generator for name, item in loaded.items()},
             test_set,
             results,
             about={

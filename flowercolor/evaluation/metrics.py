@@ -107,14 +107,14 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     return torch.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), dim=1)
 
 
-def ciede2000(one: Tensor, other: Tensor) -> Tensor:
+def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
     """The color difference CIEDE2000 (Sharma, Wu and Dalal 2005), [B, H, W].
 
     Args:
-        one: CIELAB [B, 3, H, W].
-        other: CIELAB [B, 3, H, W].
+        lab1: CIELAB [B, 3, H, W].
+        lab2: CIELAB [B, 3, H, W].
     """
-    (l1, a1, b1), (l2, a2, b2) = one.unbind(1), other.unbind(1)
+    (l1, a1, b1), (l2, a2, b2) = lab1.unbind(1), lab2.unbind(1)
     c7 = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7
     stretch = 1.5 - 0.5 * (c7 / (c7 + 25**7)).sqrt()
     a1, a2 = a1 * stretch, a2 * stretch

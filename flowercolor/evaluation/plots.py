@@ -110,10 +110,10 @@ def plot_trade(
     rising = sorted(points, key=lambda name: points[name][1])
     on_curve = [name for name in rising if name in joined]
     others = [name for name in rising if name not in joined]
-    # A dial goes up to the right: names on its left stay clear of it.
+    # Along a vividness scale they go up to the right: names on its left stay clear of it.
     for names, x_pt, side in ((on_curve, -7, "right"), (others, 7, "left")):
-        own_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in names]
-        for name, y_pt in zip(names, _apart(own_pt, _NAME_PT), strict=True):
+        heights_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in names]
+        for name, y_pt in zip(names, _apart(heights_pt, _NAME_PT), strict=True):
             text = axes.annotate(
                 name,
                 points[name],
@@ -128,16 +128,16 @@ def plot_trade(
     _save_figure(figure, path)
 
 
-def _apart(places: list[float], least: float) -> list[float]:
-    """How far to move rising places, so that each is at least so far above the one before.
+def _apart(positions: list[float], least: float) -> list[float]:
+    """How far to move rising positions, so that each is at least so far above the one before.
 
     In the mean they stay where they are.
     """
     moves: list[float] = []
     highest = -math.inf
-    for place in places:
-        highest = max(place, highest + least)
-        moves.append(highest - place)
+    for position in positions:
+        highest = max(position, highest + least)
+        moves.append(highest - position)
     return [move - statistics.fmean(moves) for move in moves]
 
 

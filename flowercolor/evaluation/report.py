@@ -35,7 +35,7 @@ from flowercolor.evaluation.scoring import (
     picture_files,
     summarize,
 )
-from flowercolor.files import storage_errors, write_text
+from flowercolor.files import is_file, storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.runs import LOSSES
@@ -248,7 +248,7 @@ def _begin(results: Path, names: list[str], kinds: Sequence[str]) -> None:
     scores, pictures = results / SCORES, results / "pictures"
     kind_names = sorted(set(kinds))
     try:
-        earlier = json.loads(scores.read_bytes())
+        earlier = json.loads(scores.read_bytes()) if is_file(scores) else {}
         files = picture_files([image["name"] for image in earlier["images"]], pictures)
         files += [results / name for name in FILES if name in earlier.get("files", ())]
         files += _kind_sheets(results, earlier.get("kind_names", ()))

@@ -125,7 +125,7 @@ def common_size_px(loaded: Mapping[str, Loaded], size_px: int | None = None) -> 
         if size_px < STRIDE or size_px % STRIDE:
             raise SettingError(f"size is {size_px}; expected a multiple of {STRIDE}, such as 128")
         return size_px
-    sizes_px = {name: one.info.config.size_px for name, one in loaded.items()}
+    sizes_px = {name: item.info.config.size_px for name, item in loaded.items()}
     if len(set(sizes_px.values())) > 1:
         found = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
         raise SettingError(f"trained at different sizes: {found}; judge them at one by --size")
@@ -196,8 +196,8 @@ def _other_training_set(
 
 def _known_already(loaded: Mapping[str, Loaded], fingerprint: str, part: Part) -> Iterator[str]:
     """A line for each candidate that may know the photos it is judged on."""
-    for name, one in loaded.items():
-        info = one.info
+    for name, item in loaded.items():
+        info = item.info
         same = info.data.get("fingerprint") == fingerprint
         if part == "validation" and same and not info.config.validation:
             yield f"{name} has learned from the validation part; it may know it by heart."

@@ -1,0 +1,93 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flowercolor.checkpoint import CheckpointInfo
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.data.dataset import get_data
+from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.evaluation.setup import (
+    Candidate,
+    Loaded,
+    Part,
+    choose_candidates,
+    choose_photos,
+    common_size_px,
+)
+from flowercolor.networks.unet import UNet
+
+INFO = CheckpointInfo(TrainConfig(NetworkConfig(1), size_px=16))
+
+
+def loaded(run: Path, info: CheckpointInfo = INFO) -> dict[str, Loaded]:
+    return {"mine": Loaded(Candidate(run / "best.safetensors"), UNet(info.config.network), info)}
+
+
+def test_candidates_are_named_as_a_person_calls_them(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("rose.safetensors", "daisy.safetensors")]
+    for file in files:
+        file.touch()
+    rose, daisy = map(str, files)
+    assert choose_candidates(rose, [daisy]) == {
+        "rose": Candidate(files[0]),
+        "daisy": Candidate(files[1]),
+    }
+    assert list(choose_candidates(None, [daisy, rose])) == ["daisy", "rose"]
+    assert list(choose_candidates(None, [rose])) == ["bundled", "rose"]
+    assert choose_candidates(rose, vividness=[0, 0.5]) == {
+        "rose 0": Candidate(files[0], 0),
+        "rose 0.5": Candidate(files[0], 0.5),
+    }
+    with pytest.raises(SettingError, match="leave out --compare"):
+        choose_candidates(rose, [daisy], [0.5])
+    with pytest.raises(CheckpointError, match=r"^tulip: no such checkpoint"):
+        choose_candidates("tulip")
+
+
+def test_the_size_is_the_one_given_or_that_of_all(tmp_path: Path) -> None:
+    one = loaded(tmp_path)
+    larger = replace(INFO, config=replace(INFO.config, size_px=32))
+    both = {**one, "larger": loaded(tmp_path, larger)["mine"]}
+    assert common_size_px(one) == 16
+    assert common_size_px(one, 48) == common_size_px(both, 48) == 48
+    with pytest.raises(SettingError, match="mine 16 px, larger 32 px; judge them at one by --size"):
+        common_size_px(both)
+    for size_px in (0, 8, 24):
+        with pytest.raises(SettingError, match=f"size is {size_px}; expected a multiple of 16"):
+            common_size_px(one, size_px)
+
+
+def test_the_photos_are_the_part_that_is_asked_for(archive: Path, tmp_path: Path) -> None:
+    train_set, test_set = get_data(archive, 16)
+    test = choose_photos(loaded(tmp_path), 16, source=archive)
+    assert test.test_set.names == test_set.names
+    assert test.train_set is not None
+    assert test.train_set.names == train_set.names
+    assert test.notes == ()
+    whole = choose_photos(loaded(tmp_path), 16, source=archive, part="whole")
+    assert len(whole.test_set) == 12
+    assert whole.train_set is None
+    assert whole.notes[0].startswith("No chroma medians")
+
+
+@pytest.mark.parametrize("part", ["validation", "whole"])
+def test_what_a_network_may_know_by_heart_is_noted(
+    folder: Path, tmp_path: Path, part: Part
+) -> None:
+    _, test_set = get_data(folder, 16)
+    same = replace(INFO, data={"fingerprint": test_set.photos.fingerprint})
+    photos = choose_photos(loaded(tmp_path, same), 16, source=folder, part=part)
+    assert any("by heart" in note for note in photos.notes)
+    other = replace(INFO, data={"fingerprint": "other", "name": "roses"})
+    notes = choose_photos(loaded(tmp_path, other), 16, source=folder).notes
+    assert notes == ("mine learned from other data, roses; it may have seen some of these.",)
+
+
+def test_results_among_the_photos_are_refused_before_these_are_read(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError, match="lies among the photos"):
+        choose_photos(loaded(tmp_path), 16, source=folder, results=folder / "results")
+    assert not (Path(os.environ["FLOWERCOLOR_CACHE_DIR"]) / "photos").exists()
