@@ -19,6 +19,7 @@ from flowercolor.runs import (
     METRICS,
     find_checkpoint,
     find_run,
+    find_source,
     list_runs,
     name_of,
     read_metrics,
