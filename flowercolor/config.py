@@ -162,12 +162,19 @@ class TrainConfig:
         "Show another crop of a photo in each epoch, of at least this share of its area; 1 shows "
         "it whole.",
     )
+    aspect: float = _setting(
+        1.0,
+        "data",
+        "RATIO",
+        "Stretch the crops at random, by up to this ratio of their sides either way, as photos "
+        "are at coloring; 1 keeps their shape.",
+    )
     degrade: float = _setting(
         0.0,
         "data",
         "SHARE",
-        "Show this share of the photos, 0 to 1, as old ones: grainy, faded, soft, on another "
-        "film. The colors to learn stay the photo's own.",
+        "Show this share of the photos, 0 to 1, as old ones: grainy, faded, soft, printed, on "
+        "another film. The colors to learn stay the photo's own.",
     )
     ema: float = _setting(
         0.0,
@@ -180,8 +187,8 @@ class TrainConfig:
         "l1",
         "schedule",
         "NAME",
-        "What the best epoch is chosen by: l1, the test L1, which likes dull colors, or vivid, "
-        "plus a thousandth of the distance in mean colorfulness from the true photos.",
+        "What the best epoch is chosen by: l1, the test L1, or vivid, which adds a thousandth of "
+        "the distance in mean colorfulness from the true photos.",
     )
     patience: int = _setting(
         0, "schedule", "N", "Stop after so many epochs without a new best; 0 never does."
@@ -209,6 +216,8 @@ class TrainConfig:
             raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")
         if not 0 < self.crop <= 1:
             raise SettingError(f"crop is {self.crop}; expected more than 0 and at most 1")
+        if not 1 <= self.aspect <= 4:
+            raise SettingError(f"aspect is {self.aspect}; expected 1 to 4")
         if not 0 <= self.degrade <= 1:
             raise SettingError(f"degrade is {self.degrade}; expected 0 to 1")
         if not 0 <= self.ema < 1:

@@ -25,24 +25,37 @@ from flowercolor.torchrun import ranks
 @with_settings
 def train(
     data: Annotated[
-        Path | None,
+        list[str] | None,
         option(
             "data",
-            "Learn from this archive (.tgz) or folder of photos instead of the Oxford 102 flowers, "
-            "which are downloaded where missing.",
+            "Learn from this archive (tar) or folder instead of the Oxford 102 flowers, which are "
+            "downloaded where missing. May be repeated (oxford102 for those); PATH:0.3 lets that "
+            "share of an epoch's photos come from it.",
             "PATH",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        option("data", "CSV table with the columns file and class, for --lambda-class.", "PATH"),
+        option(
+            "data",
+            "CSV table with the columns file and class, for --lambda-class; may leave photos out.",
+            "PATH",
+        ),
+    ] = None,
+    by: Annotated[
+        Path | None,
+        option(
+            "data",
+            "CSV table with the columns file and kind: score each kind of the test photos apart.",
+            "PATH",
+        ),
     ] = None,
     twins: Annotated[
         Path | None,
         option(
             "data",
-            "Leave out the training photos that have a near copy in the test split; a text file "
-            "of two names a line, a tab between them.",
+            "Leave out training photos with a near copy in the test split; a text file of two "
+            "names a line, a tab between them.",
             "PATH",
         ),
     ] = None,
@@ -50,10 +63,9 @@ def train(
         str | None,
         option(
             "schedule",
-            "Settings in place of the defaults here, which single options still change: faithful "
-            "(the design), chroma (two color differences, L1 alone), pretrained (the same on an "
-            "encoder from ImageNet, the lowest error), vivid (a short run to --start-from a "
-            "chroma run, for livelier colors). [dim]\\[default: faithful][/dim]",
+            "Other defaults: faithful (the design), chroma (two color differences, L1 alone), "
+            "pretrained (the same on an encoder from ImageNet, the lowest error), vivid (a short "
+            "run to --start-from a chroma run, livelier). [dim]\\[default: faithful][/dim]",
             "NAME",
         ),
     ] = None,
@@ -95,8 +107,8 @@ def train(
         bool,
         option(
             "run",
-            "Compile the networks first: takes half a minute on a GPU, minutes on a CPU, and a C++ "
-            "compiler, and makes long runs on a GPU faster.",
+            "Compile the networks first, in a minute or more and with a C++ compiler; makes long "
+            "runs on a GPU faster.",
             None,
             "--compile",
         ),
@@ -122,11 +134,12 @@ def train(
     """
     say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.config import CONTINUING
+    from flowercolor.data.sources import parse_source
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, joined
     from flowercolor.runs import BEST
     from flowercolor.training.loop import train as run_training
-    from flowercolor.training.setup import new_run_folder, plan_run, read_run_data
+    from flowercolor.training.planning import new_run_folder, plan_run, read_run_data
 
     place = ranks()
     progress = progress_of_leader()
@@ -136,8 +149,9 @@ def train(
         out=out,
         start_from=start_from,
         resume=resume,
-        data=data,
+        sources=[parse_source(text) for text in data or ()],
         labels=labels,
+        by=by,
     )
     if recipe in CONTINUING and not plan.start_from and place.leads:
         say(
@@ -145,7 +159,7 @@ def train(
             "without --start-from it begins with random weights"
         )
     with joined(pick_device(device)):
-        train_set, test_set, left_out = read_run_data(plan, twins, progress)
+        train_set, test_set, left_out, shares = read_run_data(plan, twins, progress)
         run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
             say(
@@ -162,6 +176,8 @@ def train(
                 start_from=plan.start_from,
                 left_out=left_out,
                 labels=plan.labels,
+                shares=shares,
+                by=plan.by,
                 device=device,
                 precision=precision,
                 compiled=compiled,
@@ -182,7 +198,8 @@ def train(
     unit = "epoch" if result.epoch == 1 else "epochs"
     say(
         f"{result.epoch} {unit} done. Test L1 {_score(result.test_l1)} at the end, "
-        f"{_score(result.best_l1)} at its best ({run / BEST}). Use the result with:"
+        f"{_score(result.best_l1)} at its best ({run / BEST}), {_score(result.gray_l1)} for "
+        "leaving the photos gray. Use the result with:"
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     print_result(command_line(*colorize, _short(run), "-o", "colored.jpg"))

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -23,21 +24,31 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
     """Pairs of gray and true picture, with the photo's original size.
 
     Args:
-        photos: The decoded photos.
-        indices: Which of them belong to this set, in this order; all by default.
-        rgb: The pictures as a tensor, such as a copy on a GPU; those of `photos` by default.
+        photos: The decoded photos, of one source or of several.
+        indices: Which of them belong to this set, in this order, counted through all sources; all
+            by default.
+        rgb: All their pictures as one tensor, such as a copy on a GPU; those of `photos` by
+            default.
+
+    Attributes:
+        sources: The decoded photos of each source.
+        indices: int64 [N], which of them belong to this set.
     """
 
     def __init__(
         self,
-        photos: Photos,
+        photos: Photos | Sequence[Photos],
         indices: Sequence[int] | Tensor | None = None,
         rgb: Tensor | None = None,
     ) -> None:
-        self.photos = photos
-        self.indices = torch.as_tensor(range(len(photos.names)) if indices is None else indices)
-        self._rgb = torch.from_numpy(photos.rgb) if rgb is None else rgb
-        self._places = self.indices.to(self._rgb.device)
+        self.sources = (photos,) if isinstance(photos, Photos) else tuple(photos)
+        *starts, count = accumulate((len(source.names) for source in self.sources), initial=0)
+        self.indices = torch.as_tensor(range(count) if indices is None else indices)
+        self._starts = torch.tensor(starts)
+        self._rgb = [torch.from_numpy(source.rgb) for source in self.sources]
+        if rgb is not None:
+            self._rgb = [rgb]
+        self._places = self.indices.to(self.device)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -45,19 +56,30 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Gray float [1, S, S], RGB float [3, S, S], both in 0 to 1, and (height, width)."""
         gray, real = self.batch([range(len(self))[index]])
-        height, width = self.photos.sizes_px[self.indices[index]]
+        source = int(self.source_numbers[index])
+        height, width = self.sources[source].sizes_px[self.indices[index] - self._starts[source]]
         return gray[0], real[0], (int(height), int(width))
+
+    @property
+    def photos(self) -> Photos:
+        """The decoded photos of the first source, which mostly is the only one."""
+        return self.sources[0]
+
+    @property
+    def source_numbers(self) -> Tensor:
+        """int64 [N], which source each photo of this set comes from, from 0."""
+        return torch.bucketize(self.indices, self._starts, right=True) - 1
 
     @property
     def names(self) -> list[str]:
         """The photos' names, in the order of this set."""
-        return [self.photos.names[index] for index in self.indices]
+        names = [name for source in self.sources for name in source.names]
+        return [names[index] for index in self.indices]
 
     def subset(self, positions: Sequence[int] | Tensor) -> "FlowerDataset":
         """The pictures at these positions of this set, as another set."""
-        return FlowerDataset(
-            self.photos, self.indices[torch.as_tensor(positions, dtype=torch.long)], self._rgb
-        )
+        indices = self.indices[torch.as_tensor(positions, dtype=torch.long)]
+        return FlowerDataset(self.sources, indices, self._rgb[0] if len(self._rgb) == 1 else None)
 
     def without(self, names: Collection[str]) -> "FlowerDataset":
         """This set without the photos of these names."""
@@ -65,12 +87,20 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
 
     def pixels(self, positions: Sequence[int] | Tensor) -> Tensor:
         """The pictures as they are stored, uint8 RGB [B, S, S, 3]."""
-        return self._rgb[self._places[torch.as_tensor(positions)]]
+        indices = self._places[torch.as_tensor(positions)]
+        if len(self._rgb) == 1:
+            return self._rgb[0][indices]
+        pixels = torch.empty(len(indices), *self._rgb[0].shape[1:], dtype=torch.uint8)
+        numbers = torch.bucketize(indices, self._starts, right=True) - 1
+        for number, (start, rgb) in enumerate(zip(self._starts, self._rgb, strict=True)):
+            chosen = numbers == number
+            pixels[chosen] = rgb[indices[chosen] - start]
+        return pixels
 
     @property
     def device(self) -> torch.device:
         """Where the pictures lie. Positions that lie elsewhere make a GPU wait for them."""
-        return self._rgb.device
+        return self._rgb[0].device
 
     def batch(self, positions: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Gray [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
@@ -91,18 +121,17 @@ def to_pairs(
     Args:
         rgb: uint8 RGB [B, S, S, 3].
         flips: bool [B], which of them to mirror.
-        crops: float [B, 3] in 0 to 1, what to enlarge to the whole: the side of a square, as
-            a share of the picture's, and where between left and right, and top and bottom,
-            it lies.
+        crops: float [B, 4] in 0 to 1, what to enlarge to the whole: its width and height, as
+            shares of the picture's, and where between left and right, and top and bottom, it
+            lies.
     """
     rgb = rgb.permute(0, 3, 1, 2)
     if flips is not None:
         rgb = torch.where(flips[:, None, None, None], rgb.flip(-1), rgb)
     if crops is not None:
-        side, *place = crops.unbind(1)
-        theta = torch.diag_embed(torch.stack((side, side), dim=1))
-        shift = torch.stack(place, dim=1) * 2 - 1
-        theta = torch.cat((theta, (shift * (1 - side[:, None]))[:, :, None]), dim=2)
+        extent, place = crops[:, :2], crops[:, 2:]
+        shift = (place * 2 - 1) * (1 - extent)
+        theta = torch.cat((torch.diag_embed(extent), shift[:, :, None]), dim=2)
         grid = F.affine_grid(theta, list(rgb.shape), align_corners=False)
         # To the outermost pixels' middles: the padding "border", which MPS lacks before torch 2.13.
         grid = grid.clamp(1 / rgb.shape[-1] - 1, 1 - 1 / rgb.shape[-1])
@@ -149,39 +178,56 @@ def get_data(
     return FlowerDataset(photos, train.indices), FlowerDataset(photos, test.indices)
 
 
-def read_labels(path: Path, photos: Photos) -> Tensor:
+def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
     """The class of each photo, int64 [N]: the place of its name among the sorted ones.
 
     Args:
-        path: A CSV file with a header and, among others, the columns `file`, the photo's name,
-            and `class`, any text. Rows of other photos do not matter.
-        photos: The N photos, each of which must have a class.
+        path: A CSV file with a header and, among others, the columns `file` or `name`, the
+            photo's name, and `class`, any text. Rows of other photos do not matter.
+        photos: The N photos of one source or of several.
+        partly: Let photos without a class be -1; else each must have one.
 
     Raises:
         DataError: The file cannot be read, is no such table, or leaves photos without a class.
+    """
+    classes = read_column(path, "class")
+    names = [name for source in photos for name in source.names]
+    missing = [name for name in names if not classes.get(name)]
+    if len(missing) == len(names) or (missing and not partly):
+        raise DataError(
+            f"{path}: names no class for {len(missing):,} of the {len(names):,} photos of "
+            f"{photos[0].source}, such as {missing[0]}; expected one for each, by that name; the "
+            f"table begins with {next(iter(classes), None)}"
+        )
+    texts = sorted({classes[name] for name in names if classes.get(name)})
+    number = {text: place for place, text in enumerate(texts)}
+    return torch.tensor([number.get(classes.get(name, ""), -1) for name in names])
+
+
+def read_column(path: Path, column: str) -> dict[str, str]:
+    """By photo, what a table has in a column.
+
+    Args:
+        path: A CSV file with a header, whose column `file` or `name` has the photos' names.
+        column: The column.
+
+    Raises:
+        DataError: The file cannot be read, or is no such table.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)
             columns = table.fieldnames or ()
-            classes = {row.get("file"): row.get("class") for row in table}
+            key = "file" if "file" in columns else "name"
+            values = {row.get(key) or "": row.get(column) or "" for row in table}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
-    if not {"file", "class"} <= set(columns):
+    if not {key, column} <= set(columns):
         raise DataError(
-            f"{path}: expected a CSV table with the columns file and class, the name and the "
-            f"class of a photo on each line; its first line has {', '.join(columns) or 'nothing'}"
+            f"{path}: expected a CSV table with the columns file (or name) and {column}, of a "
+            f"photo on each line; its first line has {', '.join(columns) or 'nothing'}"
         )
-    missing = [name for name in photos.names if not classes.get(name)]
-    if missing:
-        raise DataError(
-            f"{path}: names no class for {len(missing):,} of the {len(photos.names):,} photos of "
-            f"{photos.source}, such as {missing[0]}; expected one for each, by that name; the "
-            f"table begins with {next(iter(classes), None)}"
-        )
-    texts = [classes[name] or "" for name in photos.names]
-    number = {text: place for place, text in enumerate(sorted(set(texts)))}
-    return torch.tensor([number[text] for text in texts])
+    return values
 
 
 def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> list[str]:

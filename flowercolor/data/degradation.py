@@ -6,6 +6,8 @@ no input of the network, are the way of blind restoration (Wang et al. 2021, Rea
 3).
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -15,6 +17,9 @@ FADED_TO = 0.25
 CLIPPED_BY = 0.15
 SHARPENED_BY = 0.5
 GRAIN = 0.08
+SCREEN = 0.3
+SCREEN_PX = (2.0, 5.0)
+JPEG_STEP = 0.12
 
 NEUTRAL = {
     "degraded": 1.0,
@@ -26,8 +31,12 @@ NEUTRAL = {
     "gamma": 0.5,
     "black": CLIPPED_BY / (FADED_TO + CLIPPED_BY),
     "white": CLIPPED_BY / (FADED_TO + CLIPPED_BY),
+    "screen": 0.0,
+    "period": 0.5,
+    "angle": 0.5,
     "grain": 0.0,
     "clumped": 0.0,
+    "jpeg": 0.0,
 }
 """The random numbers of a photo, in this order, each with the value that changes nothing."""
 
@@ -41,7 +50,8 @@ def degrade(gray: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
 
     In this order: another response to the three colors, as that of film or behind a filter;
     a softer focus, or sharpening by a scanner; another gamma; blacks and whites that have
-    faded or are clipped; grain, fine or in clumps.
+    faded or are clipped; the screen of dots of a print; grain, fine or in clumps; the blocks of
+    a strongly compressed JPEG. Of degraded photos half have no screen, and half no blocks.
 
     Args:
         gray: Float [B, 1, S, S] in 0 to 1.
@@ -54,7 +64,8 @@ def degrade(gray: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
         Float [B, 1, S, S] in 0 to 1.
     """
     chance = draws[:, :, None, None, None].unbind(1)
-    degraded, mixed, *film, focus, gamma, black, white, coarse, clumped = chance
+    degraded, mixed, *film, focus, gamma, black, white = chance[:9]
+    *screen, coarse, clumped, jpeg = chance[9:]
     # Minus the logarithms, over their sum, are spread evenly over all weights that add up to 1.
     weights = -torch.cat(film, dim=1).clamp(1e-6, 1 - 1e-6).log()
     response = (weights * rgb).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
@@ -64,8 +75,10 @@ def degrade(gray: Tensor, rgb: Tensor, draws: Tensor, grain: Tensor) -> Tensor:
     low = (FADED_TO + CLIPPED_BY) * black - CLIPPED_BY
     high = 1 + CLIPPED_BY - (FADED_TO + CLIPPED_BY) * white
     picture = torch.lerp(low, high, picture)
+    picture = _printed(picture, *screen)
     grain = torch.lerp(grain, _soft(grain) / _SOFT_STD, clumped)
     picture = (picture + GRAIN * coarse**2 * grain).clamp(0, 1)
+    picture = _compressed(picture, (2 * jpeg - 1).clamp(min=0))
     return torch.where(degraded > 0, picture, gray)
 
 
@@ -75,3 +88,32 @@ def _soft(picture: Tensor) -> Tensor:
     for _ in range(4):  # no kernel, which a GPU would have to wait for
         soft = F.avg_pool2d(soft, 2, stride=1)
     return soft
+
+
+def _printed(picture: Tensor, screen: Tensor, period: Tensor, angle: Tensor) -> Tensor:
+    """With the dots of a print screen, which are strongest in the middle tones."""
+    side = torch.arange(picture.shape[-1], device=picture.device)
+    shortest_px, longest_px = SCREEN_PX
+    wave = 2 * math.pi / (shortest_px + (longest_px - shortest_px) * period)
+    turned = math.pi / 2 * angle
+    across = side * turned.cos() + side[:, None] * turned.sin()
+    along = side[:, None] * turned.cos() - side * turned.sin()
+    dots = (wave * across).cos() * (wave * along).cos()
+    strength = SCREEN * (2 * screen - 1).clamp(min=0)
+    return (picture + strength * dots * 4 * picture * (1 - picture)).clamp(0, 1)
+
+
+def _compressed(picture: Tensor, strength: Tensor) -> Tensor:
+    """Rounded in blocks of 8x8 as JPEG does: coarser, the finer the detail."""
+    place = torch.arange(8, device=picture.device)
+    cosine = (math.pi / 8 * (place + 0.5) * place[:, None]).cos() / 2
+    cosine = torch.where(place[:, None] == 0, cosine / math.sqrt(2), cosine)
+    count, _, height, width = picture.shape
+    blocks = picture.reshape(count, height // 8, 8, width // 8, 8).transpose(2, 3)
+    detail = cosine @ (blocks - 0.5) @ cosine.T
+    # The steps of the standard's table grow about so, from 16 to 99 of 255.
+    step = JPEG_STEP * (1 + 0.4 * (place + place[:, None])) * strength[..., None]
+    rounded = torch.where(step > 0, (detail / step.clamp(min=1e-6)).round() * step, detail)
+    blocks = cosine.T @ rounded @ cosine + 0.5
+    result = blocks.transpose(2, 3).reshape(picture.shape).clamp(0, 1)
+    return torch.where(strength > 0, result, picture)

@@ -11,6 +11,7 @@ from torch import Tensor
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS, degrade
+from flowercolor.data.sources import Pool, draw
 from flowercolor.torchrun import ranks
 
 AHEAD = 2
@@ -21,10 +22,11 @@ class EpochPlan(NamedTuple):
 
     Attributes:
         order: int64 [N], the photos in the order of their turn.
-        flips: bool [N], by photo, which are mirrored; None where none are.
-        crops: float32 [N, 3], by photo, as `dataset.to_pairs` takes them; None for whole ones.
-        degradations: float32 [N, DRAWS], by photo, as `degradation.degrade` takes them; None for
-            photos as they are.
+        flips: bool [N], in that order, which are mirrored; None where none are.
+        crops: float32 [N, 4], in that order, as `dataset.to_pairs` takes them; None for whole
+            ones.
+        degradations: float32 [N, DRAWS], in that order, as `degradation.degrade` takes them; None
+            for photos as they are.
         grain_seed: What the grain of the epoch follows from.
     """
 
@@ -43,23 +45,43 @@ class EpochPlan(NamedTuple):
         return EpochPlan(self.order.to(device), flips, crops, degradations, self.grain_seed)
 
 
-def draw_epoch(config: TrainConfig, count: int, epoch: int) -> EpochPlan:
+def draw_epoch(
+    config: TrainConfig, count: int, epoch: int, pools: Sequence[Pool] = ()
+) -> EpochPlan:
     """What the seed and the number of the epoch give, and nothing else does.
 
     So a resumed run needs no random state to see the same pictures again.
+
+    Args:
+        config: The settings of the run.
+        count: How many photos there are.
+        epoch: The number of the epoch.
+        pools: How many photos to draw from where; none for each photo once.
     """
     seed = config.seed + 1_000_003 * epoch
     rng = torch.Generator().manual_seed(seed)
-    order = torch.randperm(count, generator=rng)
-    flips = torch.rand(count, generator=rng) < 0.5 if config.flip else None
+    order = draw(pools, rng) if pools else torch.randperm(count, generator=rng)
+    count = len(order)
+    # By photo where each comes once: so a photo's draws do not depend on its turn.
+    turns = torch.arange(count) if pools else order
+    flips = (torch.rand(count, generator=rng) < 0.5)[turns] if config.flip else None
     crops = None
-    if config.crop < 1:
-        crops = torch.rand(count, 3, generator=rng)
-        crops[:, 0] = (config.crop + (1 - config.crop) * crops[:, 0]).sqrt()
+    if config.crop < 1 or config.aspect > 1:
+        side, *place = torch.rand(count, 3, generator=rng).unbind(1)
+        side = (config.crop + (1 - config.crop) * side).sqrt()
+        width = height = side
+        if config.aspect > 1:
+            # Its logarithm is uniform between those of 1 / aspect and aspect.
+            root = config.aspect ** (torch.rand(count, generator=rng) - 0.5)
+            width, height = side * root, side / root
+            excess = torch.maximum(width, height).clamp(min=1)
+            width, height = width / excess, height / excess
+        crops = torch.stack((width, height, *place), dim=1)[turns]
     degradations = None
     if config.degrade:
         degradations = torch.rand(count, DRAWS, generator=rng)
         degradations[:, 0] = (degradations[:, 0] < config.degrade).float()
+        degradations = degradations[turns]
     return EpochPlan(order, flips, crops, degradations, seed)
 
 
@@ -91,15 +113,22 @@ def to_device(device: torch.device, *datasets: FlowerDataset) -> list[FlowerData
     """
     if device.type != "cuda":
         return list(datasets)
-    moved: dict[int, Tensor] = {}
-    for photos in {id(dataset.photos): dataset.photos for dataset in datasets}.values():
+    moved: dict[tuple[int, ...], Tensor] = {}
+    for sources in {_key(dataset): dataset.sources for dataset in datasets}.values():
         free_bytes, _ = torch.cuda.mem_get_info(device)
-        if photos.rgb.nbytes <= free_bytes // 2:
-            moved[id(photos)] = torch.from_numpy(photos.rgb).to(device)
+        # Several are joined there, so for a moment they are there twice.
+        needed_bytes = sum(photos.rgb.nbytes for photos in sources) * min(len(sources), 2)
+        if needed_bytes <= free_bytes // 2:
+            parts = [torch.from_numpy(photos.rgb).to(device) for photos in sources]
+            moved[tuple(map(id, sources))] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return [
-        FlowerDataset(dataset.photos, dataset.indices, moved.get(id(dataset.photos)))
+        FlowerDataset(dataset.sources, dataset.indices, moved.get(_key(dataset)))
         for dataset in datasets
     ]
+
+
+def _key(dataset: FlowerDataset) -> tuple[int, ...]:
+    return tuple(map(id, dataset.sources))
 
 
 def batches(
@@ -124,20 +153,21 @@ def batches(
     place = ranks()
     plan = plan.to(dataset.device)
     classes = None if classes is None else classes.to(dataset.device)
-    shared = plan.order.split(batch_size)[skip:]
-    counts = [len(positions[place.rank :: place.size]) for positions in shared]
+    shared = torch.arange(len(plan.order), device=dataset.device).split(batch_size)[skip:]
+    counts = [len(turns[place.rank :: place.size]) for turns in shared]
     # Who gets no photo of a small last batch has to take part nonetheless: with one that
     # counts for nothing, but in batch norm's statistics where those are of the joined batch.
     parts = [slice(place.rank, None, place.size) if count else slice(1) for count in counts]
-    local = [positions[part] for positions, part in zip(shared, parts, strict=True)]
+    local = [turns[part] for turns, part in zip(shared, parts, strict=True)]
+    chosen = [plan.order[turns] for turns in local]
     rng = torch.Generator(device)
     # What CUDA is sent it takes a copy of first; MPS may read it once it is gone (pytorch 189690).
     ahead = device.type == "cuda"
     streams = device.type == "cuda" and dataset.device.type == "cpu"
-    pixels = _streamed(dataset, local, device) if streams else map(dataset.pixels, local)
-    for step, (positions, rgb, count) in enumerate(zip(local, pixels, counts, strict=True)):
+    pixels = _streamed(dataset, chosen, device) if streams else map(dataset.pixels, chosen)
+    for step, (turns, rgb, count) in enumerate(zip(local, pixels, counts, strict=True)):
         flips, crops, degradations = (
-            None if values is None else values[positions].to(device, non_blocking=ahead)
+            None if values is None else values[turns].to(device, non_blocking=ahead)
             for values in (plan.flips, plan.crops, plan.degradations)
         )
         luma, real = to_pairs(rgb.to(device), flips, crops)
@@ -147,7 +177,7 @@ def batches(
             # Drawn for the whole batch: whose share a photo is does not change its grain.
             grain = torch.randn(len(shared[step]), *luma.shape[1:], device=device, generator=rng)
             gray = degrade(luma, real, degradations, grain[parts[step]])
-        labels = None if classes is None else classes[positions].to(device, non_blocking=ahead)
+        labels = None if classes is None else classes[chosen[step]].to(device, non_blocking=ahead)
         weight = place.size * count / len(shared[step])
         yield Batch(gray, luma, real, labels, count, weight)
 

@@ -31,7 +31,11 @@ from flowercolor.training.building import (
     forward_passes,
 )
 from flowercolor.training.cuda_graphs import CudaGraphs
-from flowercolor.training.losses import adversarial_loss, discriminator_loss
+from flowercolor.training.losses import (
+    adversarial_loss,
+    classification_loss,
+    discriminator_loss,
+)
 from flowercolor.training.state import load_state, state_tensors
 
 
@@ -178,9 +182,8 @@ class GAN:
         if config.lambda_class:
             assert class_logits is not None  # what `Supervised` gives
             assert batch.classes is not None  # what `train` has made sure of
-            loss_class = F.cross_entropy(class_logits.float(), batch.classes)
-            is_right = class_logits.argmax(dim=1) == batch.classes
-            metrics |= {"loss_class": loss_class, "class_accuracy": is_right.float().mean()}
+            loss_class, accuracy = classification_loss(class_logits.float(), batch.classes)
+            metrics |= {"loss_class": loss_class, "class_accuracy": accuracy}
             loss_g = loss_g + config.lambda_class * loss_class
         self._optimizer_g.zero_grad(set_to_none=True)
         (batch.weight * loss_g).backward()

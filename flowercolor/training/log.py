@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
+from flowercolor.evaluation.scoring import Scores
 from flowercolor.files import locked, storage_errors, write_text
 from flowercolor.progress import Progress
 from flowercolor.runs import LOCK, LOSSES, METRICS, SAMPLES, read_metrics
@@ -69,14 +71,14 @@ class RunLog:
         self._warned = kind
 
     def close_epoch(
-        self, epoch: int, step: int, tested: dict[str, float], sheet: tuple[Tensor, Tensor, Tensor]
+        self, epoch: int, step: int, tested: dict[str, Any], sheet: tuple[Tensor, Tensor, Tensor]
     ) -> None:
         """Add the figures of the test to the epoch's last row, and write the sheet of samples.
 
         Args:
             epoch: Its number.
             step: That of its last step, counted from the run's beginning.
-            tested: The figures, by name.
+            tested: The figures, by name; also dicts of them, by group.
             sheet: The samples as `plots.save_grid` takes them: gray, generated, true.
         """
         if not self.rows or self.rows[-1]["step"] != step:  # it was lost while the run was stopped
@@ -104,8 +106,11 @@ class RunLog:
 
     def _draw_scalars(self, step: int, figures: dict[str, Any]) -> None:
         if self._board:
-            for name in figures.keys() - {"epoch", "step", "seconds"}:
-                self._board.add_scalar(name, figures[name], step)
+            for name, value in figures.items():
+                if isinstance(value, dict):
+                    self._draw_scalars(step, {f"{name}/{key}": value[key] for key in value})
+                elif name not in {"epoch", "step", "seconds"}:
+                    self._board.add_scalar(name, value, step)
 
 
 def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -141,6 +146,54 @@ def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
             "with another --seed"
         )
     return None
+
+
+def score_metrics(scores: Scores) -> dict[str, float]:
+    """The figures of a test, by their names in `metrics.jsonl`."""
+    return {
+        "test_l1": scores.mean_l1,
+        "colorfulness": scores.mean_colorfulness,
+        "test_gray_l1": scores.mean_gray_l1,
+        "worse_than_gray": (scores.l1 > scores.gray_l1).double().mean().item(),
+    }
+
+
+def grouped_metrics(
+    scores: Scores, groups: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The figures of each group of photos apart.
+
+    Args:
+        scores: Of N photos.
+        groups: By the name of the grouping, the group of each of the N, "" for none.
+
+    Returns:
+        By grouping and group: `photos`, their count; `l1`; `l1_of_gray`, its share of the gray
+        photos' L1; `worse_than_gray`, the share of photos whose L1 is larger than their gray's.
+    """
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for grouping, names in groups.items():
+        result[grouping] = {}
+        for group in sorted(set(names) - {""}):
+            members = torch.tensor([name == group for name in names])
+            l1, gray_l1 = scores.l1[members].double(), scores.gray_l1[members].double()
+            result[grouping][group] = {
+                "photos": len(l1),
+                "l1": l1.mean().item(),
+                "l1_of_gray": (l1.mean() / gray_l1.mean().clamp(min=1e-12)).item(),
+                "worse_than_gray": (l1 > gray_l1).double().mean().item(),
+            }
+    return result
+
+
+def epoch_line(epoch: int, metrics: Mapping[str, float]) -> str:
+    """What a person reads of an epoch's test."""
+    l1, gray_l1 = metrics["test_l1"], metrics["test_gray_l1"]
+    than = "better" if l1 < gray_l1 else "worse"
+    return (
+        f"Epoch {epoch}: test L1 {l1:.4f}, {than} than leaving them gray ({gray_l1:.4f}); "
+        f"{metrics['worse_than_gray']:.0%} of the photos are worse than gray"
+    )
 
 
 def _summary_writer() -> "type[SummaryWriter]":

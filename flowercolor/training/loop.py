@@ -31,13 +31,14 @@ from flowercolor.progress import Progress, Silent
 from flowercolor.runs import LAST, SAMPLES
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
-from flowercolor.training.log import RunLog
+from flowercolor.training.log import RunLog, epoch_line, grouped_metrics, score_metrics
 from flowercolor.training.setup import (
     RunData,
     knows_test_photos,
     load_first_weights,
     prepare,
     restore_run,
+    score_groups,
     write_config,
 )
 from flowercolor.training.state import RunState, Saver
@@ -57,6 +58,7 @@ class TrainResult:
         epoch: Epochs done.
         test_l1: The test score after the last of them; None before the first.
         best_l1: The test score of the best epoch.
+        gray_l1: What leaving the photos gray would score; None where no epoch was tested.
     """
 
     run: Path
@@ -64,6 +66,7 @@ class TrainResult:
     epoch: int
     test_l1: float | None
     best_l1: float | None
+    gray_l1: float | None = None
 
 
 @memory_errors("training", "--batch-size, then --base-channels, then --size")
@@ -77,6 +80,8 @@ def train(
     start_from: Path | None = None,
     left_out: Sequence[str] = (),
     labels: Path | None = None,
+    shares: Sequence[float | None] = (),
+    by: Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     compiled: bool = False,
@@ -102,6 +107,10 @@ def train(
         left_out: Photos that were taken out of the training set, for the record.
         labels: The table of the photos' classes, as for `dataset.read_labels`, which
             `lambda_class` needs.
+        shares: The share of each source in an epoch, as for `sources.epoch_pools`; none for each
+            photo once.
+        by: A table of the photos' kinds, as for `dataset.read_column` with the column `kind`, to
+            score each kind of the test photos apart.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto" trains in bfloat16 where the device is made for it.
         compiled: Let `torch.compile` make the networks faster, at the price of a slow start.
@@ -134,11 +143,12 @@ def train(
     check_joined()
 
     # The photos, and whether all goes together.
-    data = RunData(train_set, test_set, left_out)
-    header, classes, class_count = prepare(
+    data = RunData(train_set, test_set, left_out, shares)
+    header, classes, class_count, pools, epoch_photos = prepare(
         config, data, run, resume=resume, start_from=start_from, labels=labels
     )
-    steps = -(-len(train_set) // config.batch_size)
+    groups = score_groups(test_set, by)
+    steps = -(-epoch_photos // config.batch_size)
 
     # The networks and their optimizers, from the seed; then where the run begins.
     gan = GAN(config, target, precision, compiled, class_count)
@@ -157,10 +167,10 @@ def train(
     if leads:
         for folder in (run, run / SAMPLES):
             remove_leftovers(folder)
-        sources = {"source": train_set.photos.source, "labels": labels}
+        sources = [photos.source for photos in train_set.sources]
         name = torch.cuda.get_device_name(target) if target.type == "cuda" else target.type
         how = {"device": name, "precision": precision, "compiled": compiled}
-        write_config(run, header, sources, how)
+        write_config(run, header, sources, {"labels": labels, "by": by}, how)
 
     def save() -> None:
         tensors = gan.state()
@@ -177,6 +187,7 @@ def train(
             "What this run began with has learned from the validation part: the test score, which "
             "is taken there, will be too good"
         )
+    gray_l1 = None
     began_s = time.monotonic()
     with (
         closing(log) if log else nullcontext(),
@@ -193,7 +204,7 @@ def train(
                 )
                 break
 
-            plan = draw_epoch(config, len(train_set), epoch)
+            plan = draw_epoch(config, len(train_set), epoch, pools)
             epoch_batches = batches(
                 train_set, plan, config.batch_size, target, skip=state.step, classes=classes
             )
@@ -216,22 +227,26 @@ def train(
                     gan.sync_buffers()
                     save()
                     any_rank(True)  # who ends first has `torchrun` end the one that still writes
-                    return TrainResult(run, False, state.epoch, state.test_l1, state.best_l1)
+                    return TrainResult(
+                        run, False, state.epoch, state.test_l1, state.best_l1, gray_l1
+                    )
 
             gan.recalibrate(train_set, plan.order[:RECALIBRATION_PHOTOS].tolist())
             gan.sync_buffers()
             scores = score(gan.evaluated, test_set, config.test_batch_size, progress)
-            metrics = {"test_l1": scores.mean_l1, "colorfulness": scores.mean_colorfulness}
+            metrics, gray_l1 = score_metrics(scores), scores.mean_gray_l1
             state.check_finite(run, config.lr, metrics.values())
             if state.finish_epoch(scores.mean_l1, _criterion(config, scores)):
                 saver.keep_best(state, gan.evaluated)
             if log:
                 fake = generate(gan.evaluated, samples[0].to(target)).cpu()
-                log.close_epoch(epoch, done, metrics, (samples[0].cpu(), fake, samples[1].cpu()))
+                sheet = (samples[0].cpu(), fake, samples[1].cpu())
+                log.close_epoch(epoch, done, metrics | grouped_metrics(scores, groups), sheet)
+                progress.note(epoch_line(epoch, metrics))
             is_last = epoch == config.epochs or state.out_of_patience(config)
             if is_last or any_rank(saver.is_due):
                 save()
-    return TrainResult(run, True, state.epoch, state.test_l1, state.best_l1)
+    return TrainResult(run, True, state.epoch, state.test_l1, state.best_l1, gray_l1)
 
 
 def _lr(config: TrainConfig, done: float) -> float:

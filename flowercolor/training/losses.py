@@ -1,4 +1,4 @@
-"""The adversarial losses of both networks (Goodfellow et al. 2014, section 3).
+"""The losses beside L1: adversarial (Goodfellow et al. 2014, section 3) and of classes.
 
 All of them take logits: `sigmoid` and binary cross-entropy in one step give the same value
 and do not overflow under autocast.
@@ -23,3 +23,17 @@ def adversarial_loss(logits_fake: Tensor) -> Tensor:
     attached to the generator, or nothing is learned from this term.
     """
     return F.binary_cross_entropy_with_logits(logits_fake, torch.ones_like(logits_fake))
+
+
+def classification_loss(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and accuracy over the photos that have a class, both scalars.
+
+    Args:
+        logits: Float [B, C].
+        classes: int64 [B]; -1 for a photo without a class. Where all are, both results are 0.
+    """
+    known = classes >= 0
+    count = known.sum().clamp(min=1)
+    loss = F.cross_entropy(logits, classes, ignore_index=-1, reduction="sum") / count
+    accuracy = ((logits.argmax(dim=1) == classes) & known).sum() / count
+    return loss, accuracy

@@ -1,9 +1,9 @@
-"""What a run needs before its first step: settings, photos, a folder, first weights, and checks."""
+"""What a run needs before its first step: checks, labels, a header, first weights."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -11,113 +11,25 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors, read_info
-from flowercolor.config import STRIDE, NetworkConfig, TrainConfig, recipe
+from flowercolor.config import STRIDE, NetworkConfig, TrainConfig
 from flowercolor.data.dataset import (
     FlowerDataset,
-    get_data,
+    read_column,
     read_labels,
-    split_validation,
-    with_twins,
 )
-from flowercolor.data.oxford102 import download_archive
 from flowercolor.data.photo_cache import check_outside
-from flowercolor.distributed import check_alike, in_turn
+from flowercolor.data.sources import Pool, epoch_pools
+from flowercolor.distributed import check_alike
 from flowercolor.errors import CheckpointError, DataError, SettingError
-from flowercolor.files import is_there, storage_errors, write_text
+from flowercolor.files import is_there, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import UNet
-from flowercolor.progress import Progress
-from flowercolor.runs import BEST, CONFIG, LAST, find_checkpoint, find_run, find_source, name_of
+from flowercolor.runs import BEST, CONFIG, LAST, name_of
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
 from flowercolor.training.state import RunState
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What is to be trained, from what and where.
-
-    Attributes:
-        config: The settings.
-        run: The run's folder; None for a new one.
-        resume: Whether it goes on from what is there.
-        start_from: The checkpoint whose generator it begins with.
-        data: The archive or folder of photos; None for the Oxford 102 flowers.
-        labels: The table of the photos' classes.
-        left_out: Photos to take out of the training set.
-    """
-
-    config: TrainConfig
-    run: Path | None = None
-    resume: bool = False
-    start_from: Path | None = None
-    data: Path | None = None
-    labels: Path | None = None
-    left_out: Sequence[str] = ()
-
-
-def plan_run(
-    *,
-    recipe_name: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    out: Path | None = None,
-    start_from: str | None = None,
-    resume: str | None = None,
-    data: Path | None = None,
-    labels: Path | None = None,
-) -> RunPlan:
-    """The run that a person means, checked as far as can be before any photo is read.
-
-    Args:
-        recipe_name: The recipe that the settings change; None for "faithful".
-        settings: Settings by name, the network's among them.
-        out: The run's folder; None for a new one in the data directory.
-        start_from: A checkpoint as for `runs.find_checkpoint`; the run's network is like it.
-        resume: The run to go on with, as for `runs.find_run`, with its own settings and photos.
-        data: The archive or folder of photos; None for the resumed run's, or the Oxford 102.
-        labels: The table of the photos' classes; None for the resumed run's, or none.
-
-    Raises:
-        SettingError: The options contradict each other, a value is out of range, or `out` holds a
-            run or lies among the photos.
-        CheckpointError: There is no such run or checkpoint, or its network is another.
-        DataError: The resumed run does not say where its photos are.
-    """
-    if resume is not None:
-        if any(given is not None for given in (out, start_from, recipe_name)):
-            raise SettingError(
-                "--resume goes on in the run's own folder, with its own settings; leave out "
-                "--out, --start-from and --recipe"
-            )
-        plan = _resumed_plan(find_run(resume), data, labels)
-    else:
-        if out:
-            check_folder(out, data)
-        origin = None if start_from is None else find_checkpoint(start_from)
-        config = recipe("faithful" if recipe_name is None else recipe_name)
-        if origin:
-            config = replace(config, network=read_info(origin).config.network)
-        plan = RunPlan(config, out, False, origin, data, labels)
-    plan = replace(plan, config=plan.config.changed(**(settings or {})))
-    check_labels(plan.config, plan.labels)
-    if not plan.resume:
-        check_beginning(plan.config, plan.start_from)
-    return plan
-
-
-def _resumed_plan(run: Path, data: Path | None, labels: Path | None) -> RunPlan:
-    info = read_info(run / LAST)
-    data = data or find_source(run)
-    if not data and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
-        raise DataError(
-            f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
-            "--data"
-        )
-    labels = labels or find_source(run, "labels")
-    return RunPlan(info.config, run, True, None, data, labels, info.data.get("left_out", []))
 
 
 class RunData(NamedTuple):
@@ -127,55 +39,13 @@ class RunData(NamedTuple):
         train: Those to learn from.
         test: Those to score on after each epoch.
         left_out: The names of those that were taken out of the training set.
+        shares: The share of each source in an epoch; none where each photo comes once.
     """
 
     train: FlowerDataset
     test: FlowerDataset
-    left_out: Sequence[str]
-
-
-def read_run_data(
-    plan: RunPlan, twins: Path | None = None, progress: Progress | None = None
-) -> RunData:
-    """Read the photos of a run, fetching the Oxford 102 flowers where those are meant and missing.
-
-    Args:
-        plan: Which photos, at which size, and whether the validation part takes the test's place.
-        twins: A list of pairs as for `dataset.with_twins`, in place of what the plan leaves out.
-        progress: Told of each photo.
-
-    Raises:
-        DataError: The photos cannot be read, or are too few.
-        DownloadError: The flowers cannot be fetched.
-    """
-    with in_turn():
-        source = plan.data or download_archive(progress=progress).path
-        train_set, test_set = get_data(source, plan.config.size_px, progress)
-    left_out = with_twins(twins, train_set, test_set) if twins else plan.left_out
-    train_set = train_set.without(left_out)
-    if plan.config.validation:
-        train_set, test_set = split_validation(train_set)
-    return RunData(train_set, test_set, left_out)
-
-
-def new_run_folder(now: datetime | None = None) -> Path:
-    """Make a folder named by the time, and by a number where another run began this second.
-
-    Raises:
-        StorageError: It cannot be made.
-    """
-    name = (now or datetime.now()).strftime("%Y-%m-%d-%H%M%S")
-    first = run = paths.runs_dir() / name
-    number = 1
-    with storage_errors(first):
-        first.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                run.mkdir()
-                return run
-            except FileExistsError:
-                number += 1
-                run = first.with_name(f"{first.name}-{number}")
+    left_out: Sequence[str] = ()
+    shares: Sequence[float | None] = ()
 
 
 class Beginning(NamedTuple):
@@ -183,13 +53,17 @@ class Beginning(NamedTuple):
 
     Attributes:
         header: What its checkpoints are to say of themselves.
-        classes: int64 [N], the class of each training photo; None without labels.
+        classes: int64 [N], the class of each training photo, -1 for none; None without labels.
         class_count: How many classes there are.
+        pools: How many photos of each source an epoch has; none for each photo once.
+        epoch_photos: Photos of an epoch.
     """
 
     header: CheckpointInfo
     classes: Tensor | None
     class_count: int
+    pools: Sequence[Pool]
+    epoch_photos: int
 
 
 def prepare(
@@ -207,29 +81,102 @@ def prepare(
         SettingError, DataError, CheckpointError: As `loop.train` says.
     """
     train_set = data.train
-    _check_photos(config, data)
+    sources = [photos.source for photos in train_set.sources]
+    pools = epoch_pools(train_set, data.shares)
+    epoch_photos = sum(pool.drawn for pool in pools) or len(train_set)
+    _check_photos(config, data, epoch_photos)
     check_labels(config, labels)
     if not resume:
-        check_folder(run, train_set.photos.source)
+        check_folder(run, sources)
         check_beginning(config, start_from)
     elif start_from:
         raise SettingError(f"{run}: a run is resumed or begun from a checkpoint, not both")
-    classes = read_labels(labels, train_set.photos)[train_set.indices] if labels else None
+    classes = None
+    if labels:
+        classes = read_labels(labels, *train_set.sources, partly=True)[train_set.indices]
     header = CheckpointInfo(
         config,
         data={
-            "name": train_set.photos.source.resolve().name,
-            "fingerprint": train_set.photos.fingerprint,
+            "name": " + ".join(source.resolve().name for source in sources),
+            "fingerprint": _joint_fingerprint(train_set),
             "train_photos": len(train_set),
             "test_photos": len(data.test),
             "photos_crc32": _crc32_of(train_set, data.test),
             "left_out": list(data.left_out),
             **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
+            **({"sources": _described_sources(data)} if len(sources) > 1 else {}),
         },
         note=_origin(config, start_from),
     )
-    check_alike(json.dumps({**header.data, "name": ""}), train_set.photos.source)
-    return Beginning(header, classes, 0 if classes is None else int(classes.max()) + 1)
+    check_alike(json.dumps(_comparable(header.data)), sources[0])
+    class_count = 0 if classes is None else int(classes.max()) + 1
+    return Beginning(header, classes, class_count, pools, epoch_photos)
+
+
+def _joint_fingerprint(dataset: FlowerDataset) -> str:
+    fingerprints = [photos.fingerprint for photos in dataset.sources]
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.blake2b("\0".join(fingerprints).encode(), digest_size=12).hexdigest()
+
+
+def _described_sources(data: RunData) -> list[dict[str, Any]]:
+    counts = [
+        torch.bincount(part.source_numbers, minlength=len(part.sources)).tolist()
+        for part in (data.train, data.test)
+    ]
+    shares = data.shares or [None] * len(data.train.sources)
+    return [
+        {
+            "name": photos.source.resolve().name,
+            "fingerprint": photos.fingerprint,
+            "share": share,
+            "train_photos": train_photos,
+            "test_photos": test_photos,
+        }
+        for photos, share, train_photos, test_photos in zip(
+            data.train.sources, shares, *counts, strict=True
+        )
+    ]
+
+
+def _comparable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells photos from others: all but their names, as they may be moved."""
+    unnamed = {**data, "name": ""}
+    if "sources" in data:
+        unnamed["sources"] = [{**source, "name": ""} for source in data["sources"]]
+    return unnamed
+
+
+def score_groups(test_set: FlowerDataset, by: Path | None = None) -> dict[str, list[str]]:
+    """The groups in which test photos are scored apart: by source, and by kind.
+
+    Args:
+        test_set: The N photos.
+        by: A table with the columns `file` or `name`, and `kind`.
+
+    Returns:
+        By the name of the grouping, the group of each of the N photos, "" for none.
+
+    Raises:
+        DataError: The table cannot be read, or names none of the photos.
+    """
+    groups = {}
+    if len(test_set.sources) > 1:
+        names: list[str] = []
+        for photos in test_set.sources:
+            name = photos.source.resolve().name
+            names.append(f"{name} ({len(names) + 1})" if name in names else name)
+        groups["by_source"] = [names[number] for number in test_set.source_numbers]
+    if by:
+        kinds = read_column(by, "kind")
+        groups["by_kind"] = [kinds.get(name, "") for name in test_set.names]
+        if not any(groups["by_kind"]):
+            raise DataError(
+                f"{by}: names no kind for any of the {len(test_set):,} test photos, such as "
+                f"{test_set.names[0]}; the table begins with {next(iter(kinds), None)}"
+            )
+    return groups
 
 
 def load_first_weights(generator: UNet, start_from: Path | None) -> None:
@@ -275,7 +222,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
             f"{path}: written with other settings than those given now: {others}; "
             "resume with the run's own, or start another run"
         )
-    if {**saved.data, "name": ""} != {**header.data, "name": ""}:
+    if _comparable(saved.data) != _comparable(header.data):
         raise CheckpointError(
             f"{path}: trained on other photos or classes than those given now; resume with the "
             "run's own --data, --labels and --twins, or start another run"
@@ -288,7 +235,8 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
 def write_config(
     run: Path,
     header: CheckpointInfo,
-    sources: Mapping[str, Path | None],
+    sources: Sequence[Path],
+    tables: Mapping[str, Path | None],
     how: Mapping[str, object],
 ) -> None:
     """Write a run's `config.json`.
@@ -296,13 +244,18 @@ def write_config(
     Args:
         run: The run's folder.
         header: What its checkpoints say of themselves.
-        sources: Where `source` and `labels` are.
+        sources: Where the photos are.
+        tables: Where the tables `labels` and `by` are.
         how: On which device, in which precision, and whether compiled.
     """
-    where = {name: str(path.resolve()) for name, path in sources.items() if path}
+    data: dict[str, Any] = {**header.data, "source": str(sources[0].resolve())}
+    data |= {name: str(path.resolve()) for name, path in tables.items() if path}
+    if len(sources) > 1:
+        data |= {"sources": [str(source.resolve()) for source in sources]}
+        data |= {"of_each": header.data["sources"]}
     about = {
         "config": asdict(header.config),
-        "data": {**header.data, **where},
+        "data": data,
         "note": header.note,
         **how,
         "processes": ranks().size,
@@ -325,18 +278,18 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
         )
 
 
-def check_folder(run: Path, source: Path | None = None) -> None:
+def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
     """Make sure that a new run may begin in this folder.
 
     Args:
         run: The folder.
-        source: The archive or folder of photos that it is to learn from, where that is known.
+        sources: The archives and folders that it is to learn from, as far as they are known.
 
     Raises:
         SettingError: It holds one already, whose best network would pass for the new one's; or
             it lies among the photos, for which its sheets and graphs would pass.
     """
-    if source:
+    for source in sources:
         check_outside(run, source)
     found = [name for name in (LAST, BEST) if is_there(run / name)]
     if found:
@@ -392,7 +345,7 @@ def knows_test_photos(header: CheckpointInfo, start_from: Path) -> bool:
     return header.config.validation and same_photos and not parent.config.validation
 
 
-def _check_photos(config: TrainConfig, data: RunData) -> None:
+def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None:
     """Make sure that the settings can learn from these photos."""
     count = len(data.train)
     if not (count and len(data.test)):
@@ -400,18 +353,18 @@ def _check_photos(config: TrainConfig, data: RunData) -> None:
             f"{data.train.photos.source}: leaves {count} photos to learn from and "
             f"{len(data.test)} to test on; expected one of each or more"
         )
-    for photos in (data.train.photos, data.test.photos):
+    for photos in (*data.train.sources, *data.test.sources):
         if (side_px := photos.rgb.shape[1]) != config.size_px:
             raise SettingError(
                 f"size_px is {config.size_px}, and the photos of {photos.source} were read at "
                 f"{side_px} px; read them at the size of the settings"
             )
-    sizes = {config.batch_size, count % config.batch_size} - {0}
+    sizes = {config.batch_size, epoch_photos % config.batch_size} - {0}
     if config.size_px == STRIDE and min(sizes) // ranks().size <= 1:
         # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
         shared = f" shared by {ranks().size} processes" if ranks().size > 1 else ""
         raise SettingError(
-            f"size_px is {STRIDE}, and {count} photos in batches of {config.batch_size}"
+            f"size_px is {STRIDE}, and {epoch_photos} photos in batches of {config.batch_size}"
             f"{shared} leave a batch of one, too little for batch norm; choose another size or "
             "batch size"
         )
@@ -419,5 +372,5 @@ def _check_photos(config: TrainConfig, data: RunData) -> None:
 
 def _crc32_of(train_set: FlowerDataset, test_set: FlowerDataset) -> int:
     """Which photos they are, and in which order."""
-    names = [[part.photos.fingerprint, *part.names] for part in (train_set, test_set)]
+    names = [[_joint_fingerprint(part), *part.names] for part in (train_set, test_set)]
     return crc32(json.dumps(names).encode())

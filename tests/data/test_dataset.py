@@ -104,7 +104,7 @@ def test_flips_mirror_the_chosen_pictures_and_their_gray(photos: Photos) -> None
 
 def test_a_crop_of_everything_changes_nothing(photos: Photos) -> None:
     pixels = FlowerDataset(photos).pixels([0, 1])
-    gray, real = to_pairs(pixels, crops=torch.tensor([[1, 0.3, 0.9], [1, 0, 1]]))
+    gray, real = to_pairs(pixels, crops=torch.tensor([[1, 1, 0.3, 0.9], [1, 1, 0, 1]]))
     assert torch.equal(real, to_pairs(pixels)[1])
     assert torch.equal(gray, to_pairs(pixels)[0])
 
@@ -114,7 +114,7 @@ def test_a_crop_of_everything_changes_nothing(photos: Photos) -> None:
 def test_a_crop_is_the_part_of_the_picture_it_names(photos: Photos, left: int, top: int) -> None:
     """Each corner of 8 px, enlarged to 16, as `interpolate` does it but at its rim."""
     pixels = FlowerDataset(photos).pixels([0])
-    gray, cropped = to_pairs(pixels, crops=torch.tensor([[0.5, left, top]]))
+    gray, cropped = to_pairs(pixels, crops=torch.tensor([[0.5, 0.5, left, top]]))
     part = pixels.permute(0, 3, 1, 2)[:, :, 8 * top : 8 * top + 8, 8 * left : 8 * left + 8]
     expected = nn.functional.interpolate(part / 255, scale_factor=2, mode="bilinear")
     inner = (..., slice(1, -1), slice(1, -1))

@@ -27,7 +27,7 @@ def noise(count: int = 1, side: int = 16) -> Tensor:
     return torch.randn(count, 1, side, side, generator=torch.Generator().manual_seed(1))
 
 
-def worn(**changed: float) -> Tensor:
+def degraded(**changed: float) -> Tensor:
     return degrade(*pictures(), draws(**changed), noise())
 
 
@@ -36,7 +36,7 @@ def test_as_many_numbers_as_there_are_things_to_decide() -> None:
 
 
 def test_neutral_draws_change_nothing() -> None:
-    torch.testing.assert_close(worn(), pictures()[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(degraded(), pictures()[0], atol=1e-5, rtol=0)
 
 
 @settings(deadline=None, max_examples=50)
@@ -48,7 +48,7 @@ def test_whatever_is_drawn_the_result_is_a_picture(drawn: list[float]) -> None:
     assert 0 <= result.min() <= result.max() <= 1
 
 
-def test_a_picture_that_is_not_worn_stays_bit_for_bit() -> None:
+def test_a_picture_that_is_not_degraded_stays_bit_for_bit() -> None:
     """Beside one that is, which its neighbor does not change."""
     gray, rgb = pictures(2)
     chance = torch.rand(2, DRAWS, generator=torch.Generator().manual_seed(2))
@@ -64,9 +64,9 @@ def test_a_picture_that_is_not_worn_stays_bit_for_bit() -> None:
 def test_film_sees_the_colors_by_other_weights(channel: int) -> None:
     """All of one of them here: of the others the logarithm is 0."""
     color = ("red", "green", "blue")[channel]
-    result = worn(mixed=1, **{color: 1 / math.e})
+    result = degraded(mixed=1, **{color: 1 / math.e})
     torch.testing.assert_close(result[:, 0], pictures()[1][:, channel], atol=1e-4, rtol=0)
-    half = worn(mixed=0.5, **{color: 1 / math.e})
+    half = degraded(mixed=0.5, **{color: 1 / math.e})
     torch.testing.assert_close(half, (result + pictures()[0]) / 2, atol=1e-4, rtol=0)
 
 
@@ -76,12 +76,12 @@ def test_the_focus_is_softer_or_sharpened(focus: float, share: float) -> None:
     gray = pictures()[0][0, 0].numpy()
     soft = cv2.sepFilter2D(gray, -1, tap, tap, borderType=cv2.BORDER_REPLICATE)
     expected = np.clip(gray + share * (soft - gray), 0, 1)
-    np.testing.assert_allclose(worn(focus=focus)[0, 0].numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(degraded(focus=focus)[0, 0].numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("gamma", "exponent"), [(0, 2**-0.8), (1, 2**0.8)])
 def test_the_gamma_is_lighter_or_darker(gamma: float, exponent: float) -> None:
-    torch.testing.assert_close(worn(gamma=gamma), pictures()[0] ** exponent, atol=1e-5, rtol=0)
+    torch.testing.assert_close(degraded(gamma=gamma), pictures()[0] ** exponent, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_blacks_and_whites_fade_or_are_clipped(
     black: float, white: float, low: float, high: float
 ) -> None:
     expected = (low + (high - low) * pictures()[0]).clamp(0, 1)
-    torch.testing.assert_close(worn(black=black, white=white), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(degraded(black=black, white=white), expected, atol=1e-5, rtol=0)
 
 
 def grain_on_gray(**changed: float) -> Tensor:
@@ -114,3 +114,30 @@ def test_clumped_grain_is_as_strong_and_alike_from_pixel_to_pixel() -> None:
         together = torch.stack((picture[..., :-1].flatten(), picture[..., 1:].flatten()))
         correlation = torch.corrcoef(together)[0, 1].item()
         assert correlation == pytest.approx(expected, abs=0.03)
+
+
+def test_a_print_screen_is_strongest_in_the_middle_tones() -> None:
+    for tone, strongest in ((0.0, 0.0), (0.5, 0.3), (1.0, 0.0)):
+        gray = torch.full((1, 1, 64, 64), tone)
+        result = degrade(gray, gray.expand(1, 3, 64, 64), draws(screen=1), noise(side=64)) - gray
+        assert result.abs().max().item() == pytest.approx(strongest, abs=0.02)
+        assert abs(result.mean()) < 0.01
+
+
+def test_of_degraded_photos_half_have_no_screen_and_half_no_blocks() -> None:
+    torch.testing.assert_close(degraded(screen=0.5, jpeg=0.5), pictures()[0], atol=1e-5, rtol=0)
+
+
+def test_compression_leaves_blocks_of_8_and_their_means_nearly() -> None:
+    """Of detail that is finer than its steps nothing is left."""
+    gray, rgb = pictures()
+    result = degrade(0.5 + 0.05 * (gray - 0.5), rgb, draws(jpeg=1), noise())
+    blocks = result.unfold(2, 8, 8).unfold(3, 8, 8)
+    assert (blocks - blocks.mean(dim=(4, 5), keepdim=True)).abs().max() < 1e-4
+    means = degrade(gray, rgb, draws(jpeg=1), noise()).unfold(2, 8, 8).unfold(3, 8, 8)
+    expected = gray.unfold(2, 8, 8).unfold(3, 8, 8).mean(dim=(4, 5))
+    assert (means.mean(dim=(4, 5)) - expected).abs().max() < 0.05
+
+
+def test_weak_compression_changes_little() -> None:
+    assert 0 < (degraded(jpeg=0.51) - pictures()[0]).abs().max() < 0.02

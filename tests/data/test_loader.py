@@ -12,6 +12,7 @@ from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS
 from flowercolor.data.loader import Batch, EpochPlan, batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
+from flowercolor.data.sources import Pool
 
 CONFIG = TrainConfig(flip=True, crop=0.5, degrade=0.5)
 CPU = torch.device("cpu")
@@ -66,13 +67,41 @@ def test_each_photo_has_its_turn_and_half_are_mirrored() -> None:
 def test_a_crop_keeps_at_least_its_share_of_the_area(crop: float, seed: int) -> None:
     crops = draw_epoch(replace(CONFIG, crop=crop, seed=seed), 100, 1).crops
     assert crops is not None
+    assert torch.equal(crops[:, 0], crops[:, 1])
     area = crops[:, 0].double() ** 2
     assert area.min() > crop - 1e-5
     assert area.max() <= 1
-    assert crops[:, 1:].min() >= 0
-    assert crops[:, 1:].max() <= 1
+    assert crops[:, 2:].min() >= 0
+    assert crops[:, 2:].max() <= 1
     # Areas are uniform between the share and all: so is their mean, within 5 sigma.
     assert abs(area.mean() - (1 + crop) / 2) < 5 * (1 - crop) / 12**0.5 / 10
+
+
+def test_crops_are_stretched_by_up_to_the_aspect_either_way() -> None:
+    for crop in (0.5, 1):
+        crops = draw_epoch(replace(CONFIG, crop=crop, aspect=2), 2000, 1).crops
+        assert crops is not None
+        width, height = crops[:, 0].double(), crops[:, 1].double()
+        assert crops[:, :2].max() <= 1
+        octaves = (width / height).log2()
+        assert 0.95 < octaves.abs().max() <= 1
+        # Uniform from -1 to 1: so are its mean and its spread, within 5 sigma.
+        assert abs(octaves.mean()) < 5 * 0.58 / 2000**0.5
+        assert octaves.abs().mean() == pytest.approx(0.5, abs=5 * 0.29 / 2000**0.5)
+
+
+def test_photos_drawn_by_shares_come_in_turns_of_their_own(photos: Photos) -> None:
+    """One that comes twice is cropped twice, each time in another way."""
+    pools = [Pool(torch.arange(2), 10), Pool(torch.arange(2, 12), 5)]
+    plan = draw_epoch(replace(CONFIG, degrade=0), 12, 1, pools)
+    assert len(plan.order) == 15
+    assert (plan.order < 2).sum() == 10
+    assert plan.crops is not None
+    assert len(plan.crops.unique(dim=0)) == 15
+    shown = list(batches(FlowerDataset(photos), plan, 4, CPU))
+    assert [batch.photos for batch in shown] == [4, 4, 4, 3]
+    again = draw_epoch(replace(CONFIG, degrade=0), 12, 1, pools)
+    assert torch.equal(plan.order, again.order)
 
 
 def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
@@ -80,8 +109,8 @@ def test_a_batch_is_its_photos_as_drawn(photos: Photos) -> None:
     assert plan.flips is not None
     assert plan.crops is not None
     second = fed(photos, 5)[1]
-    of = plan.order[5:10]
-    luma, real = to_pairs(torch.from_numpy(photos.rgb)[of], plan.flips[of], plan.crops[of])
+    pixels = torch.from_numpy(photos.rgb)[plan.order[5:10]]
+    luma, real = to_pairs(pixels, plan.flips[5:10], plan.crops[5:10])
     assert torch.equal(second.luma, luma)
     assert torch.equal(second.real, real)
     assert second.classes is None
@@ -101,7 +130,7 @@ def test_only_what_the_generator_sees_is_worn(photos: Photos) -> None:
     fed_batches = fed(photos, 5)
     changed = torch.cat([(batch.gray != batch.luma).flatten(1).any(1) for batch in fed_batches])
     assert 0 < changed.sum() < 12
-    assert torch.equal(changed, plan.degradations[plan.order, 0] > 0)
+    assert torch.equal(changed, plan.degradations[:, 0] > 0)
     plain = draw_epoch(replace(CONFIG, degrade=0), 12, 1)
     for batch, clean in zip(
         fed_batches, batches(FlowerDataset(photos), plain, 5, CPU), strict=True

@@ -11,11 +11,19 @@ import torch
 from torch import Tensor
 
 from flowercolor.errors import SettingError, StorageError
+from flowercolor.evaluation.scoring import Scores
 from flowercolor.files import write_text
 from flowercolor.progress import Silent
 from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
 from flowercolor.training import log
-from flowercolor.training.log import DIAGNOSED_ROWS, RunLog, diagnose
+from flowercolor.training.log import (
+    DIAGNOSED_ROWS,
+    RunLog,
+    diagnose,
+    epoch_line,
+    grouped_metrics,
+    score_metrics,
+)
 from tests.training.helpers import Notes
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
@@ -279,9 +287,46 @@ def test_a_row_that_stands_for_a_lost_one_is_passed_over() -> None:
     assert diagnose([*bad[1:], lost]) is None
 
 
+<<<<<<< HEAD
 def test_a_folder_is_one_processs_at_a_time(tmp_path: Path) -> None:
     log = RunLog(tmp_path, Silent())
     with pytest.raises(StorageError, match=rf": process {os.getpid()} trains here; wait for it"):
         RunLog(tmp_path, Silent())
     log.close()
     RunLog(tmp_path, Silent()).close()
+=======
+# The test
+
+
+def four_scores() -> Scores:
+    l1, gray_l1 = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.2, 0.2, 0.2, 0.2])
+    return Scores(list("abcd"), l1, gray_l1, torch.full((4,), 30.0), torch.full((4,), 50.0))
+
+
+def test_a_test_tells_how_it_compares_with_leaving_the_photos_gray() -> None:
+    metrics = score_metrics(four_scores())
+    assert metrics == pytest.approx(
+        {"test_l1": 0.25, "colorfulness": 30, "test_gray_l1": 0.2, "worse_than_gray": 0.5}
+    )
+    said = "Epoch 3: test L1 0.2500, worse than leaving them gray (0.2000); 50% of the photos are "
+    assert epoch_line(3, metrics) == said + "worse than gray"
+    assert "better than leaving" in epoch_line(3, {**metrics, "test_l1": 0.1})
+
+
+def test_groups_of_photos_are_scored_apart() -> None:
+    groups = {"by_kind": ["bed", "", "rose", "bed"]}
+    scored = grouped_metrics(four_scores(), groups)
+    assert scored.keys() == {"by_kind"}
+    assert scored["by_kind"].keys() == {"bed", "rose"}
+    bed = {"photos": 2, "l1": 0.25, "l1_of_gray": 1.25, "worse_than_gray": 0.5}
+    assert scored["by_kind"]["bed"] == pytest.approx(bed)
+    assert scored["by_kind"]["rose"]["worse_than_gray"] == 1
+
+
+def test_tensorboard_gets_the_groups_too(tmp_path: Path, board: type[Board]) -> None:
+    written = RunLog(tmp_path, Silent(), tensorboard=True)
+    written.log(row(2))
+    scored = {"test_l1": 0.2, "by_kind": {"bed": {"l1": 0.3}}}
+    written.close_epoch(1, 2, scored, SHEET)
+    assert ("by_kind/bed/l1", 0.3, 2) in board.made[0].scalars
+>>>>>>> effec79 (Training on several sources, with shares and scores of each)

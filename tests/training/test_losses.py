@@ -5,8 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
-from flowercolor.training.losses import adversarial_loss, discriminator_loss
+from flowercolor.training.losses import (
+    adversarial_loss,
+    classification_loss,
+    discriminator_loss,
+)
 
 
 @settings(deadline=None, max_examples=25)
@@ -47,3 +52,24 @@ def test_the_generator_learns_most_where_it_is_seen_through() -> None:
     (grad,) = torch.autograd.grad(loss, fake)
     assert loss.item() == pytest.approx((80 + math.log(2)) / 3)
     torch.testing.assert_close(grad, torch.tensor([-1 / 3, -1 / 6, 0]))
+
+
+def test_photos_without_a_class_do_not_count() -> None:
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    classes = torch.tensor([0, 1, 2, 0, 1, 2])
+    whole, accuracy = classification_loss(logits, classes)
+    assert torch.equal(whole, F.cross_entropy(logits, classes))
+    torch.testing.assert_close(accuracy, (logits.argmax(1) == classes).float().mean())
+    partly, accuracy = classification_loss(logits, torch.tensor([0, -1, 2, -1, -1, -1]))
+    torch.testing.assert_close(partly, F.cross_entropy(logits[[0, 2]], classes[[0, 2]]))
+    expected = (logits.argmax(1) == classes)[[0, 2]].float().mean()
+    torch.testing.assert_close(accuracy, expected)
+
+
+def test_a_batch_without_any_class_teaches_nothing() -> None:
+    logits = torch.randn(4, 3).requires_grad_()
+    loss, accuracy = classification_loss(logits, torch.full((4,), -1))
+    loss.backward()
+    assert loss == accuracy == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from flowercolor.errors import (
 from flowercolor.evaluation import plots
 from flowercolor.runs import BEST, LAST
 from flowercolor.training.loop import train
-from flowercolor.training.setup import new_run_folder
 from tests.training.helpers import (
     CONFIG,
     Notes,
@@ -225,12 +223,6 @@ def test_freezing_random_weights_is_refused(sets: Sets, run: Path, uninterrupted
         go(config, sets, run)
     assert not run.exists()
     assert go(config, sets, run, start_from=uninterrupted / BEST).finished
-
-
-def test_runs_that_begin_together_keep_apart() -> None:
-    now = datetime(2026, 5, 1, 12, 30, 59)
-    runs = [new_run_folder(now).name for _ in range(3)]
-    assert runs == ["2026-05-01-123059", "2026-05-01-123059-2", "2026-05-01-123059-3"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 9])

@@ -1,0 +1,128 @@
+"""Photos of several sources: which, with which share, split each by its own and merged."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowercolor.data.dataset import FlowerDataset
+from flowercolor.errors import SettingError
+from flowercolor.files import is_there
+
+_SHARED = re.compile(r"(?P<path>.+):(?P<share>\d*\.?\d+)", re.DOTALL)
+
+
+class Source(NamedTuple):
+    """An archive or folder of photos.
+
+    Attributes:
+        path: Where it is.
+        share: The share of each epoch's photos that come from it, more than 0 and at most 1; None
+            for each of its photos once an epoch.
+    """
+
+    path: Path
+    share: float | None = None
+
+
+class Pool(NamedTuple):
+    """Photos to draw from in an epoch.
+
+    Attributes:
+        positions: int64 [N], where they are in the dataset.
+        drawn: How many to draw; all of them in turn before any comes again.
+    """
+
+    positions: Tensor
+    drawn: int
+
+
+def parse_source(text: str) -> Source:
+    """The source that a person names as PATH or PATH:SHARE.
+
+    A colon may belong to the path itself, as that of a drive: only a trailing number counts, and
+    only where nothing of the whole name exists.
+
+    Raises:
+        SettingError: The share is not more than 0 and at most 1.
+    """
+    match = _SHARED.fullmatch(text)
+    if not match or is_there(Path(text)):
+        return Source(Path(text))
+    share = float(match["share"])
+    if not 0 < share <= 1:
+        raise SettingError(
+            f"{text}: the share is {match['share']}; expected more than 0 and at most 1"
+        )
+    return Source(Path(match["path"]), share)
+
+
+def check_shares(sources: Sequence[Source]) -> None:
+    """Make sure that the shares leave room for one another.
+
+    Raises:
+        SettingError: They add up to more than there is, or, where all have one, not to 1.
+    """
+    shares = [source.share for source in sources if source.share is not None]
+    total = sum(shares)
+    if len(shares) == len(sources) and shares and abs(total - 1) > 1e-6:
+        raise SettingError(
+            f"the shares of --data add up to {total:g}; expected 1, or a source without a share"
+        )
+    if len(shares) < len(sources) and total >= 1:
+        raise SettingError(
+            f"the shares of --data add up to {total:g}, which leaves nothing for the sources "
+            "without one; expected less than 1"
+        )
+
+
+def merge(datasets: Sequence[FlowerDataset]) -> FlowerDataset:
+    """Datasets of one source each, one after the other, as one."""
+    if len(datasets) == 1:
+        return datasets[0]
+    photos = [dataset.photos for dataset in datasets]
+    starts = [sum(len(before.names) for before in photos[:at]) for at in range(len(photos))]
+    indices = [dataset.indices + start for dataset, start in zip(datasets, starts, strict=True)]
+    return FlowerDataset(photos, torch.cat(indices))
+
+
+def epoch_pools(dataset: FlowerDataset, shares: Sequence[float | None]) -> list[Pool]:
+    """How many photos of each source an epoch has.
+
+    An epoch is as long as brings each photo of the sources without a share in once; where all
+    sources have one, as there are photos in all.
+
+    Args:
+        dataset: The photos.
+        shares: Of each source.
+
+    Returns:
+        A pool for each source; none where no source has a share: then each photo comes once.
+    """
+    given = [share for share in shares if share is not None]
+    if not given or len(shares) == 1:
+        return []
+    positions = [
+        (dataset.source_numbers == number).nonzero()[:, 0] for number in range(len(shares))
+    ]
+    whole = sum(len(p) for p, share in zip(positions, shares, strict=True) if share is None)
+    total = whole / (1 - sum(given)) if whole else len(dataset)
+    return [
+        Pool(where, len(where) if share is None else max(1, round(share * total)))
+        for where, share in zip(positions, shares, strict=True)
+        if len(where)
+    ]
+
+
+def draw(pools: Sequence[Pool], rng: torch.Generator) -> Tensor:
+    """The positions of an epoch's photos in a random order, int64 [sum of drawn]."""
+    parts = []
+    for positions, drawn in pools:
+        rounds = -(-drawn // len(positions))
+        shuffled = [torch.randperm(len(positions), generator=rng) for _ in range(rounds)]
+        parts.append(positions[torch.cat(shuffled)[:drawn]])
+    order = torch.cat(parts)
+    return order[torch.randperm(len(order), generator=rng)]

@@ -1,0 +1,204 @@
+"""Which run is meant: its settings, photos, folder and beginning, from what a person says."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flowercolor import paths
+from flowercolor.checkpoint import CheckpointInfo, read_info
+from flowercolor.config import TrainConfig, recipe
+from flowercolor.data.dataset import (
+    get_data,
+    split_validation,
+    with_twins,
+)
+from flowercolor.data.oxford102 import download_archive
+from flowercolor.data.sources import Source, check_shares, merge
+from flowercolor.distributed import in_turn
+from flowercolor.errors import DataError, SettingError
+from flowercolor.files import is_there, storage_errors
+from flowercolor.progress import Progress
+from flowercolor.runs import CONFIG, LAST, find_checkpoint, find_run, find_source
+from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
+
+OXFORD = Path("oxford102")
+"""Names the downloaded Oxford 102 flowers among the sources, unless there is such a path."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What is to be trained, from what and where.
+
+    Attributes:
+        config: The settings.
+        run: The run's folder; None for a new one.
+        resume: Whether it goes on from what is there.
+        start_from: The checkpoint whose generator it begins with.
+        sources: The archives and folders of photos; none for the Oxford 102 flowers.
+        labels: The table of the photos' classes.
+        by: The table of the photos' kinds, to score each apart.
+        left_out: Photos to take out of the training set.
+    """
+
+    config: TrainConfig
+    run: Path | None = None
+    resume: bool = False
+    start_from: Path | None = None
+    sources: Sequence[Source] = ()
+    labels: Path | None = None
+    by: Path | None = None
+    left_out: Sequence[str] = ()
+
+
+def plan_run(
+    *,
+    recipe_name: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: Path | None = None,
+    start_from: str | None = None,
+    resume: str | None = None,
+    sources: Sequence[Source] = (),
+    labels: Path | None = None,
+    by: Path | None = None,
+) -> RunPlan:
+    """The run that a person means, checked as far as can be before any photo is read.
+
+    Args:
+        recipe_name: The recipe that the settings change; None for "faithful".
+        settings: Settings by name, the network's among them.
+        out: The run's folder; None for a new one in the data directory.
+        start_from: A checkpoint as for `runs.find_checkpoint`; the run's network is like it.
+        resume: The run to go on with, as for `runs.find_run`, with its own settings and photos.
+        sources: The archives and folders of photos; none for the resumed run's, or for the Oxford
+            102 flowers, whose name among others is `OXFORD`.
+        labels: The table of the photos' classes; None for the resumed run's, or none.
+        by: The table of the photos' kinds; likewise.
+
+    Raises:
+        SettingError: The options contradict each other, a value is out of range, or `out` holds a
+            run or lies among the photos.
+        CheckpointError: There is no such run or checkpoint, or its network is another.
+        DataError: The resumed run does not say where its photos are.
+    """
+    check_shares(sources)
+    if resume is not None:
+        if any(given is not None for given in (out, start_from, recipe_name)):
+            raise SettingError(
+                "--resume goes on in the run's own folder, with its own settings; leave out "
+                "--out, --start-from and --recipe"
+            )
+        plan = _resumed_plan(find_run(resume), sources, labels, by)
+    else:
+        if out:
+            check_folder(out, [source.path for source in sources])
+        origin = None if start_from is None else find_checkpoint(start_from)
+        config = recipe("faithful" if recipe_name is None else recipe_name)
+        if origin:
+            config = replace(config, network=read_info(origin).config.network)
+        plan = RunPlan(config, out, False, origin, sources, labels, by)
+    plan = replace(plan, config=plan.config.changed(**(settings or {})))
+    check_labels(plan.config, plan.labels)
+    if not plan.resume:
+        check_beginning(plan.config, plan.start_from)
+    return plan
+
+
+def _resumed_plan(
+    run: Path, sources: Sequence[Source], labels: Path | None, by: Path | None
+) -> RunPlan:
+    info = read_info(run / LAST)
+    sources = sources or _sources_of(run, info)
+    if not sources and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
+        raise DataError(
+            f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
+            "--data"
+        )
+    labels = labels or find_source(run, "labels")
+    by = by or _recorded(run).get("by")
+    left_out = info.data.get("left_out", [])
+    return RunPlan(info.config, run, True, None, sources, labels, by and Path(by), left_out)
+
+
+def _recorded(run: Path) -> Mapping[str, Any]:
+    """What a run's `config.json` says of its data; nothing where it cannot be read."""
+    try:
+        data = json.loads((run / CONFIG).read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _sources_of(run: Path, info: CheckpointInfo) -> Sequence[Source]:
+    """The sources of a run, which have to be there still, but for the archive in the cache."""
+    recorded = _recorded(run).get("sources")
+    if not recorded:
+        path = find_source(run)
+        return [Source(path)] if path else []
+    shares = [source["share"] for source in info.data["sources"]]
+    found = [Source(Path(path), share) for path, share in zip(recorded, shares, strict=True)]
+    for number, source in enumerate(found):
+        if not is_there(source.path):
+            if source.path.name != paths.ARCHIVE_NAME:
+                raise DataError(
+                    f"{source.path}: is there no more, and {run} learned from it; say by --data "
+                    "where it is now, and give its other sources too"
+                )
+            found[number] = Source(OXFORD, source.share)
+    return found
+
+
+def read_run_data(
+    plan: RunPlan, twins: Path | None = None, progress: Progress | None = None
+) -> RunData:
+    """Read the photos of a run, fetching the Oxford 102 flowers where those are meant and missing.
+
+    Each source is split by its own, 90 to 10, and with `validation` once more.
+
+    Args:
+        plan: Which photos, at which size, and whether the validation part takes the test's place.
+        twins: A list of pairs as for `dataset.with_twins`, in place of what the plan leaves out.
+        progress: Told of each photo.
+
+    Raises:
+        DataError: The photos cannot be read, or are too few.
+        DownloadError: The flowers cannot be fetched.
+    """
+    splits = []
+    with in_turn():
+        for source in plan.sources or [Source(OXFORD)]:
+            path = source.path
+            if path == OXFORD and not is_there(path):
+                path = download_archive(progress=progress).path
+            splits.append(get_data(path, plan.config.size_px, progress))
+    left_out = plan.left_out
+    if twins:
+        left_out = with_twins(twins, *(merge(parts) for parts in zip(*splits, strict=True)))
+    splits = [(train_set.without(left_out), test_set) for train_set, test_set in splits]
+    if plan.config.validation:
+        splits = [split_validation(train_set) for train_set, _ in splits]
+    train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
+    shares = [source.share for source in plan.sources] if len(plan.sources) > 1 else []
+    return RunData(train_set, test_set, left_out, shares)
+
+
+def new_run_folder(now: datetime | None = None) -> Path:
+    """Make a folder named by the time, and by a number where another run began this second.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    name = (now or datetime.now()).strftime("%Y-%m-%d-%H%M%S")
+    first = run = paths.runs_dir() / name
+    number = 1
+    with storage_errors(first):
+        first.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                run.mkdir()
+                return run
+            except FileExistsError:
+                number += 1
+                run = first.with_name(f"{first.name}-{number}")

@@ -1,0 +1,102 @@
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowercolor.data.sources import Source
+from flowercolor.errors import DataError, SettingError
+from flowercolor.runs import read_metrics
+from flowercolor.training.loop import train
+from flowercolor.training.planning import new_run_folder, plan_run, read_run_data
+from tests.pictures import tar_of
+from tests.training.helpers import after, assert_same_run
+
+
+def test_runs_that_begin_together_keep_apart() -> None:
+    now = datetime(2026, 5, 1, 12, 30, 59)
+    runs = [new_run_folder(now).name for _ in range(3)]
+    assert runs == ["2026-05-01-123059", "2026-05-01-123059-2", "2026-05-01-123059-3"]
+
+
+@pytest.fixture
+def garden(pictures: dict[str, bytes], tmp_path: Path) -> Path:
+    """A plain tar of six more photos, two of each kind."""
+    contents = {
+        f"garden/{number}.jpg": pictures[name] for number, name in enumerate([*pictures][:6])
+    }
+    return tar_of(contents, tmp_path / "garden.tar")
+
+
+SETTINGS = {"base_channels": 2, "size_px": 16, "batch_size": 4, "epochs": 2}
+
+
+def test_each_source_is_split_by_its_own_and_shares_make_the_epoch(
+    archive: Path, garden: Path
+) -> None:
+    plan = plan_run(sources=[Source(archive), Source(garden, 0.5)], settings=SETTINGS)
+    data = read_run_data(plan)
+    assert [len(data.train), len(data.test)] == [10 + 5, 2 + 1]
+    alone = read_run_data(plan_run(sources=[Source(archive)], settings=SETTINGS))
+    assert data.train.names[:10] == alone.train.names
+    assert data.test.names[:2] == alone.test.names
+    assert data.test.source_numbers.tolist() == [0, 0, 1]
+    for position in range(15):
+        number = data.train.source_numbers[position]
+        source = data.train.sources[number]
+        photo = source.rgb[source.names.index(data.train.names[position])]
+        assert torch.equal(data.train.pixels([position])[0], torch.from_numpy(photo))
+    assert data.shares == [None, 0.5]
+
+
+def test_a_run_of_several_sources_tells_of_each_and_goes_on_with_them(
+    archive: Path, garden: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "kinds.csv"
+    table.write_text("name,kind\n" + "".join(f"garden/{n}.jpg,bed\n" for n in range(6)))
+    sources = [Source(archive, 0.75), Source(garden, 0.25)]
+    runs = [tmp_path / "straight", tmp_path / "parts"]
+    for run in runs:
+        plan = plan_run(sources=sources, settings=SETTINGS, out=run, by=table)
+        train_set, test_set, left_out, shares = read_run_data(plan)
+        stop = after(3) if run == runs[1] else after(-1)
+        train(
+            plan.config, train_set, test_set, run, left_out=left_out, shares=shares, by=plan.by,
+            device="cpu", precision="float32", should_stop=stop, save_every_s=0,
+        )  # fmt: skip
+    plan = plan_run(resume=str(runs[1]))
+    assert list(plan.sources) == [Source(archive.resolve(), 0.75), Source(garden.resolve(), 0.25)]
+    assert plan.by == table
+    train_set, test_set, left_out, shares = read_run_data(plan)
+    train(
+        plan.config, train_set, test_set, runs[1], left_out=left_out, shares=shares, by=plan.by,
+        resume=True, device="cpu", precision="float32",
+    )  # fmt: skip
+    assert_same_run(*runs)
+    row = read_metrics(runs[0])[-1]
+    assert row["step"] == 2 * 4, "fifteen photos an epoch, in batches of 4"
+    assert row["by_source"].keys() == {archive.name, "garden.tar"}
+    assert [row["by_source"][name]["photos"] for name in (archive.name, "garden.tar")] == [2, 1]
+    assert row["by_kind"] == {"bed": row["by_source"]["garden.tar"]}
+    told = json.loads((runs[0] / "config.json").read_text())["data"]
+    assert told["name"] == "flowers.tgz + garden.tar"
+    assert [source["share"] for source in told["of_each"]] == [0.75, 0.25]
+    garden.unlink()
+    with pytest.raises(DataError, match=r"garden\.tar: is there no more, .* by --data where"):
+        plan_run(resume=str(runs[1]))
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.5, 0.6), "add up to 1.1; expected 1"),
+        ((None, 1.0), "leaves nothing"),
+        ((0.5, 0.2), "0.7"),
+    ],
+)
+def test_shares_that_do_not_go_together_are_refused_before_anything_is_read(
+    shares: tuple[float | None, ...], said: str
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        plan_run(sources=[Source(Path("nowhere"), share) for share in shares])
