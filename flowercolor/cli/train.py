@@ -46,7 +46,7 @@ def train(
         Path | None,
         option(
             "data",
-            "CSV table with the columns file and kind: score each kind of the test photos apart.",
+            "CSV table with the columns file and kind: score each kind apart.",
             "PATH",
         ),
     ] = None,

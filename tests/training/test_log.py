@@ -287,14 +287,14 @@ def test_a_row_that_stands_for_a_lost_one_is_passed_over() -> None:
     assert diagnose([*bad[1:], lost]) is None
 
 
-<<<<<<< HEAD
 def test_a_folder_is_one_processs_at_a_time(tmp_path: Path) -> None:
     log = RunLog(tmp_path, Silent())
     with pytest.raises(StorageError, match=rf": process {os.getpid()} trains here; wait for it"):
         RunLog(tmp_path, Silent())
     log.close()
     RunLog(tmp_path, Silent()).close()
-=======
+
+
 # The test
 
 
@@ -329,4 +329,3 @@ def test_tensorboard_gets_the_groups_too(tmp_path: Path, board: type[Board]) -> 
     scored = {"test_l1": 0.2, "by_kind": {"bed": {"l1": 0.3}}}
     written.close_epoch(1, 2, scored, SHEET)
     assert ("by_kind/bed/l1", 0.3, 2) in board.made[0].scalars
->>>>>>> effec79 (Training on several sources, with shares and scores of each)
