@@ -191,7 +191,7 @@ def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
         DataError: The file cannot be read, is no such table, or leaves photos without a class.
     """
     classes = read_column(path, "class")
-    names = [name for source in photos for name in source.names]
+    names = [plain_name(name) for source in photos for name in source.names]
     missing = [name for name in names if not classes.get(name)]
     if len(missing) == len(names) or (missing and not partly):
         raise DataError(
@@ -205,7 +205,7 @@ def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
 
 
 def read_column(path: Path, column: str) -> dict[str, str]:
-    """By photo, what a table has in a column.
+    """By photo, with its `plain_name`, what a table has in a column.
 
     Args:
         path: A CSV file with a header, whose column `file` or `name` has the photos' names.
@@ -219,7 +219,7 @@ def read_column(path: Path, column: str) -> dict[str, str]:
             table = csv.DictReader(file)
             columns = table.fieldnames or ()
             key = "file" if "file" in columns else "name"
-            values = {row.get(key) or "": row.get(column) or "" for row in table}
+            values = {plain_name(row.get(key) or ""): row.get(column) or "" for row in table}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
     if not {key, column} <= set(columns):
@@ -228,6 +228,11 @@ def read_column(path: Path, column: str) -> dict[str, str]:
             f"photo on each line; its first line has {', '.join(columns) or 'nothing'}"
         )
     return values
+
+
+def plain_name(name: str) -> str:
+    """A photo's name as tables have it: `tar` may begin those of its members with `./`."""
+    return name.removeprefix("./")
 
 
 def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> list[str]:

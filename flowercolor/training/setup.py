@@ -16,6 +16,7 @@ from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors,
 from flowercolor.config import STRIDE, NetworkConfig, TrainConfig
 from flowercolor.data.dataset import (
     FlowerDataset,
+    plain_name,
     read_column,
     read_labels,
 )
@@ -170,7 +171,7 @@ def score_groups(test_set: FlowerDataset, by: Path | None = None) -> dict[str, l
         groups["by_source"] = [names[number] for number in test_set.source_numbers]
     if by:
         kinds = read_column(by, "kind")
-        groups["by_kind"] = [kinds.get(name, "") for name in test_set.names]
+        groups["by_kind"] = [kinds.get(plain_name(name), "") for name in test_set.names]
         if not any(groups["by_kind"]):
             raise DataError(
                 f"{by}: names no kind for any of the {len(test_set):,} test photos, such as "
