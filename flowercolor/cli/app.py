@@ -92,6 +92,9 @@ def main() -> None:
     """Run the command line."""
     # OpenCV, imported later, would tell of every tag of a TIFF that it does not know.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    # Torch, imported later: threads that wait for each other in a busy loop make training several
+    # times slower than with one thread on a machine that has other work to do.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # where the caller closed it
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115

@@ -359,7 +359,7 @@ def test_what_going_on_needs_to_be_told_again_is_printed(
 ) -> None:
     monkeypatch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
     options = [*TINY[:-2], "--out", "my run", "--precision", "float32", "--tensorboard"]
-    monkeypatch.setattr("flowercolor.training.log._summary_writer", lambda _run, _step: None)
+    monkeypatch.setattr("flowercolor.training.log._summary_writer", lambda: None)
     stopped = flowercolor("train", "--data", archive, *options)
     assert stopped.stdout == (
         "flowercolor train --resume 'my run' --precision float32 --tensorboard\n"
