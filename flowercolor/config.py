@@ -25,6 +25,7 @@ PANELS = ("data", "network", "losses", "schedule", "run")
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
 
+MAX_MEGAPIXELS = 300
 RENDER_SIZE_PX = 128
 """At how many pixels squared the network sees a photo where nobody says otherwise."""
 

@@ -1,7 +1,6 @@
 """`flowercolor colorize`."""
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from flowercolor.cli.console import (
     EXIT_INTERRUPTED,
     Device,
     command,
+    is_stdin,
     print_result,
     progress_of_leader,
     say,
@@ -23,6 +23,7 @@ from flowercolor.cli.console import (
     write_result,
 )
 from flowercolor.config import (
+    MAX_MEGAPIXELS,
     MAX_STRENGTH,
     MAX_VARIANTS,
     QUALITY,
@@ -31,7 +32,7 @@ from flowercolor.config import (
     BackendName,
     Subsampling,
 )
-from flowercolor.errors import SettingError
+from flowercolor.errors import SettingError, printable
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -119,9 +120,29 @@ def colorize(
             help="Replace earlier results, or skip their photos.",
         ),
     ] = False,
-    skip_colored: Annotated[
-        bool, typer.Option("--skip-colored", help="Leave photos alone that are in color.")
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave out files and folders of such names, such as '*_proof.*'; may be repeated.",
+            metavar="PATTERN",
+            show_default=False,
+        ),
+    ] = None,
+    recolor: Annotated[
+        bool, typer.Option("--recolor", help="Color photos anew that are in color already.")
     ] = False,
+    keep_date: Annotated[
+        bool, typer.Option("--keep-date", help="Give results the dates of their photos' files.")
+    ] = False,
+    max_megapixels: Annotated[
+        int,
+        typer.Option(
+            help="Refuse larger photos, or of half that with 16-bit color or opacity: some 10 MB "
+            "of memory each.",
+            min=1,
+            metavar="N",
+        ),
+    ] = MAX_MEGAPIXELS,
     file_format: Annotated[
         Format | None,
         typer.Option(
@@ -151,8 +172,8 @@ def colorize(
     """Color photos, at their own size and with their own luma, pixel for pixel.
 
     A photo whose result is there already is skipped, so an interrupted batch goes on where
-    it stopped. Inputs are never overwritten. The exit code is 1 if any photo failed. Under
-    torchrun, several processes or machines share the photos.
+    it stopped, and so is one that is in color. Inputs are never overwritten. The exit code is
+    1 if any photo failed. Under torchrun, several processes or machines share the photos.
     """
     _say_weights(checkpoint, at_start=True)
     from flowercolor.inference.batch import Writing, target_is_free
@@ -162,14 +183,17 @@ def colorize(
     from flowercolor.photos.formats import SUFFIXES, output_format
 
     progress = progress_of_leader()
-    writing = Writing(quality, subsampling, overwrite=overwrite, skip_colored=skip_colored)
+    writing = Writing(
+        quality, subsampling, overwrite=overwrite, recolor=recolor, keep_date=keep_date
+    )
+    max_pixels = max_megapixels * 1_000_000
     _refuse_clashes(
         photos,
         output,
         file_format=file_format,
         sheet=variants is not None,
         render_size=render_size,
-        skip_colored=skip_colored,
+        keep_date=keep_date,
         json_lines=json_lines,
     )
 
@@ -179,21 +203,26 @@ def colorize(
     to_bytes = from_stdin or output == "-"
     jobs = []
     if not from_stdin:
-        folder_or_file = None if output == "-" else output
-        jobs = plan(photos, folder_or_file, recursive=recursive, ending=ending, progress=progress)
+        jobs = plan(
+            photos,
+            None if output == "-" else output,
+            recursive=recursive,
+            exclude=exclude or (),
+            ending=ending,
+            progress=progress,
+        )
     if (to_bytes or variants is not None) and not ranks().leads:
         return  # one result, which the leader makes
-    if from_stdin and target and _is_stdin(target):
+    if from_stdin and target and is_stdin(target):
         raise SettingError(f"-o {target}: is the photo itself; choose another output")
     if to_bytes and target and not target_is_free(target, writing, progress):
         return
     format_named = Path(f"photo{ending}") if ending else target
     result_format = output_format(format_named) if to_bytes and format_named else None
     if not (from_stdin or jobs):
-        where = f"{', '.join(photos)}: no pictures there"
-        if recursive:
-            raise SettingError(f"{where} or below; expected {', '.join(sorted(SUFFIXES))} files")
-        raise SettingError(f"{where}; --recursive looks deeper")
+        expected = f" or below; expected {', '.join(sorted(SUFFIXES))} files"
+        remedy = expected if recursive else "; --recursive looks deeper"
+        raise SettingError(f"{', '.join(photos)}: no pictures there{remedy}")
     if len(jobs) > 1 and (variants is not None or output == "-"):
         option = "-o - (standard output)" if output == "-" else "--variants"
         raise SettingError(f"{option} takes one photo; {len(jobs)} were given")
@@ -213,7 +242,15 @@ def colorize(
             progress=progress,
         )
         _say_weights(checkpoint, at_start=False)
-        if write_variants(job.source, sheet, colorizers, variants, writing, progress=progress):
+        if write_variants(
+            job.source,
+            sheet,
+            colorizers,
+            variants,
+            writing,
+            max_pixels=max_pixels,
+            progress=progress,
+        ):
             print_result(str(sheet))
         return
     colorizer = Colorizer.from_checkpoint(
@@ -228,9 +265,11 @@ def colorize(
     _say_weights(checkpoint, at_start=False)
     if to_bytes:
         source = None if from_stdin else jobs[0].source
-        _color_stream(source, target, result_format, colorizer, writing)
+        _color_stream(source, target, result_format, colorizer, writing, max_pixels)
     else:
-        _color_photos(jobs, colorizer, writing, progress, json_lines=json_lines)
+        _color_photos(
+            jobs, colorizer, writing, progress, max_pixels=max_pixels, json_lines=json_lines
+        )
 
 
 def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
@@ -249,7 +288,7 @@ def _refuse_clashes(
     file_format: Format | None,
     sheet: bool,
     render_size: int | None,
-    skip_colored: bool,
+    keep_date: bool,
     json_lines: bool,
 ) -> None:
     """Refuse arguments of which each is good and some do not go together."""
@@ -281,8 +320,8 @@ def _refuse_clashes(
             "--variants takes a photo by its path and writes a file; leave out -",
         ),
         (
-            to_bytes and (skip_colored or json_lines),
-            f"{'--skip-colored' if skip_colored else '--json'} is for photos by their paths, into "
+            to_bytes and (keep_date or json_lines),
+            f"{'--keep-date' if keep_date else '--json'} is for photos by their paths, into "
             "files; leave out - or it",
         ),
         (
@@ -290,8 +329,8 @@ def _refuse_clashes(
             "--variants shows several working sizes; leave out --render-size, or --variants",
         ),
         (
-            sheet and (json_lines or skip_colored or file_format is not None),
-            "--variants writes one sheet; leave out --json, --skip-colored and --format, or it",
+            sheet and (json_lines or keep_date or file_format is not None),
+            "--variants writes one sheet; leave out --json, --keep-date and --format, or it",
         ),
         (
             to_bytes and into_folder,
@@ -303,27 +342,20 @@ def _refuse_clashes(
             raise SettingError(message)
 
 
-def _is_stdin(path: Path) -> bool:
-    """Whether standard input is read from this file."""
-    try:
-        return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
-    except (OSError, ValueError):  # there is no such file, or none behind standard input
-        return False
-
-
 def _color_stream(
     photo: Path | None,
     target: Path | None,
     file_format: str | None,
     colorizer: "Colorizer",
     writing: "Writing",
+    max_pixels: int,
 ) -> None:
     """Color one photo, None being that of standard input; a target of None is standard output."""
     from flowercolor.files import write_bytes
     from flowercolor.inference.batch import convert, remarks
     from flowercolor.photos.reader import read_photo
 
-    read = read_photo(photo or sys.stdin.buffer.read())
+    read = read_photo(photo or sys.stdin.buffer.read(), max_pixels=max_pixels)
     colored = convert(read, colorizer, file_format, writing)
     if remark := remarks(read):
         say(f"{photo or 'The photo'}: {remark}")
@@ -354,6 +386,7 @@ def _color_photos(
     writing: "Writing",
     progress: "Progress",
     *,
+    max_pixels: int,
     json_lines: bool,
 ) -> None:
     """Color this process's share of the photos, and tell of each."""
@@ -362,22 +395,43 @@ def _color_photos(
 
     mine = shard_of(jobs)
     count: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    failures: list[str] = []
     with (
         _process_group(),
         stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
-        closing(run(mine, colorizer, writing, progress, among=jobs, should_stop=stop)) as outcomes,
+        closing(
+            run(
+                mine,
+                colorizer,
+                writing,
+                progress,
+                among=jobs,
+                should_stop=stop,
+                max_pixels=max_pixels,
+            )
+        ) as outcomes,
     ):
         for outcome in outcomes:
             count[outcome.status] += 1
-            if outcome.status == "done":
-                if outcome.message:
-                    say(f"{outcome.job.source}: {outcome.message}")
-            else:
-                say(f"{outcome.status.capitalize()}: {outcome.message}")
+            if outcome.reason and len(jobs) > 1:  # one line for all of them, at the end
+                reasons[outcome.reason] += 1
+            elif outcome.status != "done":
+                say(printable(f"{outcome.status.capitalize()}: {outcome.message}"))
+            elif outcome.message:
+                say(printable(f"{outcome.job.source}: {outcome.message}"))
+            if outcome.status == "failed":
+                failures.append(outcome.message)
             if json_lines:
                 print_result(json.dumps(outcome.record()))
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
+    for reason, remedy in (("there already", "--overwrite"), ("in color", "--recolor")):
+        if reasons[reason]:
+            say(f"Skipped: {reasons[reason]} {reason}; {remedy} colors them anew")
+    if failures and len(mine) > 20:  # the first may be out of sight
+        lines = (printable(f"Failed: {failure}") for failure in failures)
+        say("\n".join((f"Failed, again: {len(failures)} of {len(mine)} photos", *lines)))
     stopped = stop() and count.total() < len(mine)
     if stopped:
         again = (

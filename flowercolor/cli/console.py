@@ -75,7 +75,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 raise
             missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             if isinstance(error, FlowercolorError):
-                say(f"Error: {error}")
+                say(printable(f"Error: {error}"))
             elif missing in _NOT_IN_LIGHT:
                 say(
                     f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
@@ -147,11 +147,21 @@ def say_at_start(message: str) -> None:
         say(message)
 
 
+def is_stdin(path: Path) -> bool:
+    """Whether standard input is read from this file."""
+    try:
+        return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
+    except (OSError, ValueError):  # there is no such file, or none behind standard input
+        return False
+
+
 def print_result(line: str) -> None:
     """Put a line of the result on stdout, unadorned; above the bars, where both are drawn."""
     if _bars and sys.stdout.isatty():
-        _bars.note(line)
+        _bars.note(printable(line))
         return
+    if sys.stdout.isatty():
+        line = printable(line)
     # As bytes: a path may hold what the encoding of stdout does not.
     write_result(os.fsencode(line + "\n"))
 

@@ -13,15 +13,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor._version import __version__
 from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import is_there
+from flowercolor.files import is_there, storage_errors
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
 from flowercolor.photos.formats import WRITABLE, is_original, probe
-from flowercolor.photos.reader import Photo, read_photo
+from flowercolor.photos.reader import MAX_PIXELS, Photo, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
 
@@ -41,6 +40,7 @@ class Outcome:
         message: Why it was skipped or failed; a remark where it was done; may be empty.
         width_px: Width of the photo; 0 unless done.
         height_px: Height of the photo; 0 unless done.
+        reason: Of a kind of skipping that many photos share: "there already", "in color"; or "".
     """
 
     job: Job
@@ -48,6 +48,7 @@ class Outcome:
     message: str = ""
     width_px: int = 0
     height_px: int = 0
+    reason: Literal["", "there already", "in color"] = ""
 
     def record(self) -> dict[str, str | int]:
         """The same as plain values, such as for JSON."""
@@ -69,13 +70,15 @@ class Writing:
         quality: 1 to 100, for JPEG, WebP and AVIF.
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
         overwrite: Replace earlier results; otherwise their photos are skipped.
-        skip_colored: Leave photos alone that are in color already.
+        recolor: Color photos anew that are in color; otherwise they are skipped.
+        keep_date: Give each result the date of its photo's file.
     """
 
     quality: int = QUALITY
     subsampling: str = "4:4:4"
     overwrite: bool = False
-    skip_colored: bool = False
+    recolor: bool = False
+    keep_date: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -91,6 +94,7 @@ def run(
     *,
     among: Sequence[Job] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    max_pixels: int = MAX_PIXELS,
     workers: int = WORKERS,
     chunk_pixels: int = CHUNK_PIXELS,
     pixels_in_flight: int = PIXELS_IN_FLIGHT,
@@ -110,6 +114,7 @@ def run(
         progress: Told of each photo.
         among: The jobs of all, where these are one process's share of them.
         should_stop: Asked before each photo; when it says True, no other is begun.
+        max_pixels: Larger photos are refused; see `read_photo`.
         workers: Threads, each of which takes up to `CHUNK_PHOTOS` photos all the way.
         chunk_pixels: Most pixels of those photos together; a larger one goes alone.
         pixels_in_flight: Most pixels of all photos begun and not finished.
@@ -140,12 +145,13 @@ def run(
             if stopped():
                 break
             with failing(job):
-                if remark := _reason_to_skip(job, sources, results, writing):
-                    outcomes[job] = Outcome(job, "skipped", remark)
+                if skipped := _skipped(job, sources, results, writing, colorizer.software):
+                    outcomes[job] = skipped
                     continue
-                photo = read_photo(job.source)
-                if photo.colored and writing.skip_colored:
-                    outcomes[job] = Outcome(job, "skipped", f"{job.source} is in color already")
+                photo = read_photo(job.source, max_pixels=max_pixels)
+                if photo.colored and not writing.recolor:
+                    message = f"{job.source} is in color already; --recolor colors it anew"
+                    outcomes[job] = Outcome(job, "skipped", message, reason="in color")
                     continue
                 small = colorizer.shrink(photo.luma)
                 same_size[small.shape].append(_Opened(job, photo, small))
@@ -200,6 +206,11 @@ def check_target(target: Path) -> None:
     Raises:
         ImageError: flowercolor did not write it.
     """
+    if target.suffix.lower() == ".bmp":
+        raise ImageError(
+            f"{target}: is a BMP, which does not say what made it; choose another output, or "
+            "delete it first"
+        )
     if is_original(target, probe(target)):
         raise ImageError(
             f"{target}: holds what flowercolor did not make; choose another output, or delete it "
@@ -215,7 +226,7 @@ def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
     """
     if is_there(target):
         if not writing.overwrite:
-            progress.note(f"Skipped: {target} is there already")
+            progress.note(f"Skipped: {target} is there already; --overwrite replaces it")
             return False
         check_target(target)
     return True
@@ -234,6 +245,8 @@ def convert(
     colorizer: Colorizer,
     file_format: str | None,
     writing: Writing,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> bytes:
     """A photo's file, colored, as the content of another.
 
@@ -243,12 +256,13 @@ def convert(
         file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
             be written, and takes PNG elsewhere.
         writing: How to write.
+        max_pixels: Larger photos are refused; see `read_photo`.
 
     Raises:
         ImageError: It cannot be read, is no photo, or cannot be written so.
         DeviceError: There is too little memory.
     """
-    photo = source if isinstance(source, Photo) else read_photo(source)
+    photo = source if isinstance(source, Photo) else read_photo(source, max_pixels=max_pixels)
     source_format = photo.metadata.file_format
     return encode_photo(
         colorizer.render(photo.luma),
@@ -292,24 +306,43 @@ def _identity(path: Path) -> _Identity | None:
     return stat.st_dev, stat.st_ino
 
 
-def _reason_to_skip(
-    job: Job, sources: set[_Identity | None], results: set[_Identity | None], writing: Writing
-) -> str:
+def _skipped(
+    job: Job,
+    sources: set[_Identity | None],
+    results: set[_Identity | None],
+    writing: Writing,
+    software: str,
+) -> Outcome | None:
+    """What keeps a job from being begun; None where nothing does.
+
+    Raises:
+        ImageError: It would write over a photo, or over what flowercolor did not make.
+    """
     source, target = _identity(job.source), _identity(job.target)
     if target is not None:
         if target == source or (writing.overwrite and target in sources):
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
-        if not writing.overwrite:
-            result = probe(job.target)
-            if is_original(job.target, result):
-                return f"{job.target} is there already, and flowercolor did not make it"
-            if job.header and job.header.pixels != (result.pixels if result else 0):
-                return f"{job.target} is there already, of a photo of another size"
-            return f"{job.target} is there already"
-        check_target(job.target)
+        if writing.overwrite:
+            check_target(job.target)
+        else:
+            return _there_already(job, software)
     if source in results and not is_original(job.source, job.header):
-        return f"{job.source} is another photo's result already"
-    return ""
+        return Outcome(job, "skipped", f"{job.source} is another photo's result already")
+    return None
+
+
+def _there_already(job: Job, software: str) -> Outcome:
+    result = probe(job.target)
+    there = f"{job.target} is there already"
+    if is_original(job.target, result):
+        return Outcome(job, "skipped", f"{there}, and flowercolor did not make it")
+    if job.header and job.header.pixels != (result.pixels if result else 0):
+        return Outcome(job, "skipped", f"{there}, of a photo of another size")
+    if result and result.made_here and result.software != software:
+        _, _, settings = result.software.partition(", ")
+        message = f"{there}, made with other settings ({settings}); --overwrite colors it anew"
+        return Outcome(job, "skipped", message)
+    return Outcome(job, "skipped", f"{there}; --overwrite colors it anew", reason="there already")
 
 
 def _finish(
@@ -318,6 +351,10 @@ def _finish(
     photo = opened.photo
     rgb = render(photo.luma, opened.small, chroma, strength=colorizer.strength)
     write_photo(opened.job.target, rgb, **_options(photo, colorizer, writing))
+    if writing.keep_date:
+        with storage_errors(opened.job.target):
+            dates = opened.job.source.stat()
+            os.utime(opened.job.target, ns=(dates.st_atime_ns, dates.st_mtime_ns))
     height, width = photo.luma.shape
     return Outcome(opened.job, "done", remarks(photo), width, height)
 
@@ -326,7 +363,7 @@ def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, 
     return {
         "alpha": photo.alpha,
         "metadata": photo.metadata,
-        "software": f"flowercolor {__version__}, colorized by the model {colorizer.name}",
+        "software": colorizer.software,
         "quality": writing.quality,
         "subsampling": writing.subsampling,
     }

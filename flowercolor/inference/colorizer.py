@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from flowercolor._version import __version__
 from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, BackendName, Precision
 from flowercolor.errors import CheckpointError, ImageError, SettingError
 from flowercolor.inference.backends import Backend, load_backend
@@ -40,6 +41,7 @@ class Colorizer:
 
     Attributes:
         name: What the weights are called, for the record in the pictures' metadata.
+        vividness: Where between the ends of a dial, if it was chosen.
 
     Raises:
         SettingError: A setting is out of range.
@@ -69,6 +71,7 @@ class Colorizer:
             network = TorchBackend(generator, device=device, precision=precision, progress=progress)
         self._network: Backend = network
         self.name = "of the caller"
+        self.vividness: float | None = None
 
     @classmethod
     def from_checkpoint(
@@ -113,7 +116,20 @@ class Colorizer:
         )
         colorizer = cls(network, render_size_px=render_size_px, strength=strength)
         colorizer.name = name_of(path)
+        colorizer.vividness = vividness
         return colorizer
+
+    @property
+    def software(self) -> str:
+        """What its pictures say that made them: version, weights, settings that were chosen."""
+        settings = [f"colorized by the model {self.name}"]
+        if self.vividness is not None:
+            settings.append(f"vividness {self.vividness:g}")
+        if self.strength != 1:
+            settings.append(f"strength {self.strength:g}")
+        if self.render_size_px != RENDER_SIZE_PX:
+            settings.append(f"render size {self.render_size_px}")
+        return f"flowercolor {__version__}, {', '.join(settings)}"
 
     def __repr__(self) -> str:
         return (
@@ -147,8 +163,12 @@ class Colorizer:
         self, height_px: int, width_px: int, render_size_px: int | None = None
     ) -> tuple[int, int]:
         """Height and width at which the network sees a photo of this height and width."""
-        scale = (render_size_px or self.render_size_px) / (height_px * width_px) ** 0.5
-        return max(1, round(height_px * scale)), max(1, round(width_px * scale))
+        size_px = render_size_px or self.render_size_px
+        scale = size_px / (height_px * width_px) ** 0.5
+        # A side of a few pixels is padded to STRIDE: the other must not grow without bounds.
+        longest_px = 4 * size_px**2 // STRIDE
+        height, width = (round(side * scale) for side in (height_px, width_px))
+        return min(max(1, height), longest_px), min(max(1, width), longest_px)
 
     @memory_errors("coloring", "--render-size")
     def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:

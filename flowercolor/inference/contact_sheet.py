@@ -122,6 +122,7 @@ def write_variants(
     count: int,
     writing: Writing,
     *,
+    max_pixels: int,
     progress: Progress,
 ) -> bool:
     """Write the sheet of a photo's `variants` to a file; False if one is there to be kept.
@@ -135,7 +136,7 @@ def write_variants(
         raise SettingError(f"{sheet}: is the photo itself; choose another output")
     if not target_is_free(sheet, writing, progress):
         return False
-    photo = read_photo(source)
+    photo = read_photo(source, max_pixels=max_pixels)
     if remark := remarks(photo):
         progress.note(f"{source}: {remark}")
     rgb = variants(photo.luma, colorizers, count)

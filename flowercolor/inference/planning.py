@@ -4,19 +4,19 @@ Targets are decided on before anything is colored, so that no two photos get the
 no photo is overwritten.
 """
 
-import glob
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from flowercolor.errors import ImageError, SettingError
-from flowercolor.files import alike, is_file, is_folder, is_there
-from flowercolor.photos.formats import WRITABLE, Header, is_picture, output_format, probe
-from flowercolor.progress import Progress
+from flowercolor.errors import SettingError
+from flowercolor.files import alike, is_folder, is_there
+from flowercolor.inference.finding import Finder
+from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
+from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks, shard
 
 SUFFIX = "_color"
@@ -43,6 +43,7 @@ def plan(
     output: str | Path | None = None,
     *,
     recursive: bool = False,
+    exclude: Sequence[str] = (),
     ending: str | None = None,
     progress: Progress | None = None,
 ) -> list[Job]:
@@ -59,9 +60,10 @@ def plan(
             in any case. None writes beside the photo, with "_color" in the name, and for a folder
             into one beside it.
         recursive: Look into the folders of folders.
+        exclude: Patterns of names, or of paths below the folders, to leave out.
         ending: The ending of all targets, such as ".png"; None keeps each photo's own where
             it can be written, and takes PNG elsewhere.
-        progress: Told how many earlier results were left out, and of an output folder that was.
+        progress: Told what was left out, a line for each kind.
 
     Raises:
         ImageError: A folder cannot be read.
@@ -73,27 +75,32 @@ def plan(
         output_format(Path(f"photo{ending}"))
     can_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
     output = None if output is None else Path(output)
+    finder = Finder(recursive=recursive, exclude=exclude)
     found: dict[Path, _Place] = {}
     left_out: Path | None = None
-    for given in _expanded(inputs):
+    for given in finder.expand(inputs):
         if is_folder(given):
             folder = output or _folder_beside(given)
-            if folder.resolve() == given.resolve():
+            if _resolved(folder) == _resolved(given):
                 left_out = given
                 continue
             places = [
-                _Place(source, folder, given.resolve(), source.relative_to(given))
-                for source in _pictures_in(given, recursive, without=folder)
+                _Place(source, folder, _resolved(given), source.relative_to(given))
+                for source in finder.pictures_in(given, without=folder)
             ]
-        else:
+        elif not (exclude and finder.is_excluded(given)):
             name = f"{given.stem}{SUFFIX}{given.suffix}" if output is None else given.name
             parent = given.parent
-            places = [_Place(given, output or parent, parent.resolve(), Path(name))]
+            places = [_Place(given, output or parent, _resolved(parent), Path(name))]
+        else:
+            continue
         for place in places:
             spot = _spot(place.source)
             if spot not in found:
                 found[spot] = place._replace(header=probe(place.source))
 
+    for line in finder.notes():
+        (progress or Silent()).note(line)
     if left_out and not found:
         raise SettingError(f"{left_out}: is its own output folder; choose another output")
     if left_out and progress:  # the second time that a pattern is given, it finds it too
@@ -148,52 +155,18 @@ class _Place(NamedTuple):
 
 
 def _folder_beside(given: Path) -> Path:
-    named = given if given.name not in ("", "..") else given.resolve()
+    named = given if given.name not in ("", "..") else _resolved(given)
     return named.parent / f"{named.name}{SUFFIX}"
+
+
+def _resolved(path: Path) -> Path:
+    """Like `Path.resolve`, which raises at a loop of links."""
+    return Path(os.path.realpath(path))
 
 
 def _spot(path: Path) -> Path:
     """The path in its one full spelling; a link stands for itself."""
-    return path.parent.resolve() / path.name
-
-
-def _expanded(inputs: Iterable[str | Path]) -> Iterator[Path]:
-    for given in inputs:
-        path = Path(given)
-        if is_there(path):
-            yield path
-            continue
-        # The shell has done this already, but for quoted patterns and on Windows. Brackets may be
-        # those of a folder's name.
-        for pattern in (str(given), str(given).replace("[", "[[]")):
-            if matches := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - any root
-                break
-        yield from map(Path, matches or [str(given)])
-
-
-def _pictures_in(folder: Path, recursive: bool, without: Path) -> list[Path]:
-    """Its pictures, sorted, without what is hidden or lies in the output folder `without`.
-
-    A folder below it that cannot be read is there too, and so is a link that leads nowhere:
-    reading it as a photo says why.
-    """
-    left_out = without.resolve()
-    found: list[Path] = []
-
-    def unreadable(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise ImageError(f"{folder}: cannot be read: {error.strerror}") from error
-        found.append(Path(error.filename))
-
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
-        pictures = [path for name in names if is_picture(path := Path(parent, name))]
-        found += [path for path in pictures if is_file(path) or not is_there(path)]
-        folders[:] = [
-            name
-            for name in folders
-            if recursive and not name.startswith(".") and Path(parent, name).resolve() != left_out
-        ]
-    return sorted(found)
+    return _resolved(path.parent) / path.name
 
 
 def _with_ending(name: Path, ending: str | None) -> Path:

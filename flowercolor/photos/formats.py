@@ -37,6 +37,16 @@ WRITABLE = {
 SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 """The endings that photos have, in lower case."""
 
+UNREAD = frozenset(
+    """
+    .jp2 .j2k .jpx .jxl .jxr .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw
+    .3fr .iiq .x3f .erf .mrw .psd .psb .xcf .tga .ppm .pgm .pbm .pnm .exr .hdr .pcx .dcm
+    """.split()  # noqa: SIM905
+)
+"""Endings of pictures that are not read."""
+SIDECARS = frozenset({".xmp", ".aae", ".thm", ".pp3", ".dop"})
+"""Endings of what programs put beside photos."""
+
 # How files of formats begin that Pillow does not know any more where they are damaged: what,
 # and from which byte on.
 BEGINNINGS = (
@@ -87,12 +97,17 @@ class Header:
     Attributes:
         width_px: Its width as stored.
         height_px: Its height as stored.
-        made_here: The file says that flowercolor colored it. BMP has no room to say so.
+        software: What EXIF, or a PNG's text, says that made it; "" if nothing.
     """
 
     width_px: int
     height_px: int
-    made_here: bool
+    software: str = ""
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the file says that flowercolor colored it. BMP has no room to say so."""
+        return self.software.startswith("flowercolor ")
 
     @property
     def pixels(self) -> int:
@@ -115,7 +130,7 @@ def probe(path: Path) -> Header | None:
                 software = None
                 with suppress(Exception):  # which damaged EXIF raises
                     software = image.getexif().get(ExifTags.Base.Software)
-            return Header(image.width, image.height, str(software).startswith("flowercolor "))
+            return Header(image.width, image.height, str(software or ""))
     except Exception:  # whatever is wrong with it, `read_photo` says it better
         return None
 

@@ -6,6 +6,7 @@ channel, EXIF and DPI. Pillow reads; OpenCV does what Pillow cannot: 16-bit RGB.
 """
 
 import io
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.errors import ImageError, one_line
 from flowercolor.photos import icc, tiff
 from flowercolor.photos.color_space import profile_of
@@ -31,8 +33,8 @@ from flowercolor.photos.integrity import (
 )
 from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
 
-MAX_PIXELS = 500_000_000
-"""Larger photos are refused. Reading takes 5 bytes of memory a pixel, 16-bit RGB about 18."""
+MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
+"""Larger photos are refused, of two bytes a channel or with opacity those of half as many."""
 
 _RAW = (
     "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
@@ -73,23 +75,33 @@ class Photo:
     pages: int = 1
 
 
-def read_photo(source: Path | str | bytes) -> Photo:
+def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """The photo in the file or the bytes `source`. Safe to call from several threads.
 
     The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A color
     profile is converted to sRGB first, at 16 bits, where Pillow converts no colors, by its
     tone curve and primaries; of one that is made of tables, by the tone curve alone, which is
     exact for grays. A broken profile counts as none. 16 bits a channel stay 16 bits, except in
-    CMYK and with premultiplied alpha. Of several frames or pages the first is read.
+    CMYK and with premultiplied alpha. Of several frames or pages the first is read, but no
+    thumbnail. What the format lets one check of the file is checked.
+
+    Args:
+        source: A regular file, or the content of one.
+        max_pixels: Larger photos are refused from what their header says; 16 bits a channel of
+            RGB, and opacity, make each pixel count as two.
 
     Raises:
         ImageError: There is no such file, it is no photo, it is damaged, it has more than
-            `MAX_PIXELS`, or its kind of pixels is not supported.
+            `max_pixels`, or its kind of pixels is not supported.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     try:
+        if not isinstance(source, bytes) and not _is_regular(Path(source)):
+            raise ImageError(
+                f"{name}: is a pipe or a device; expected a file; - reads standard input"
+            )
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-            return _read(file if file.seekable() else io.BytesIO(file.read()), name)
+            return _read(file, name, max_pixels)
     except FileNotFoundError as error:
         raise ImageError(
             f"{name}: there is no such file; expected a photo, a folder, or a pattern of some"
@@ -98,7 +110,7 @@ def read_photo(source: Path | str | bytes) -> Photo:
         raise ImageError(f"{name}: cannot be opened: {error.strerror or error}") from error
 
 
-def _read(file: IO[bytes], name: str) -> Photo:
+def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
     head = file.read(12)
     if not head:
         raise ImageError(f"{name}: is empty; expected a photo")
@@ -112,7 +124,7 @@ def _read(file: IO[bytes], name: str) -> Photo:
         with image:
             kind = str(image.format)
             pages = _select_page(image, file)
-            _check_supported(image)
+            _check_supported(image, max_pixels)
             check_whole(image, file)
             return _decode(image, file, pages)
     except UnidentifiedImageError as error:
@@ -146,10 +158,19 @@ def _read(file: IO[bytes], name: str) -> Photo:
         if kind in ("JPEG", "MPO") and (unusual := unusual_jpeg(file)):
             raise ImageError(f"{name}: {_unusual_jpeg(unusual)}") from error
         if kind in ("JPEG", "MPO") and (completed := complete_jpeg(file)):
-            return _read(io.BytesIO(completed), name)
+            return _read(io.BytesIO(completed), name, max_pixels)
         raise ImageError(
             f"{name}: is a damaged {kind}: {one_line(error)}; expected a whole one"
         ) from error
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a file can be opened without waiting for somebody to write it, as far as known."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # opening it says why
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _unusual_jpeg(unusual: str) -> str:
@@ -180,12 +201,16 @@ def _select_page(image: Image.Image, file: IO[bytes]) -> int:
     return max(1, len(whole))
 
 
-def _check_supported(image: Image.Image) -> None:
+def _check_supported(image: Image.Image, max_pixels: int) -> None:
     megapixels = image.width * image.height / 1e6
-    if megapixels > MAX_PIXELS / 1e6:
+    most = max_pixels / 1e6
+    deep = _rawmode(image).startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16"))
+    if deep or image.has_transparency_data:
+        most /= 2
+    if megapixels > most:
         raise ImageError(
-            f"has {megapixels:.0f} megapixels; expected at most {MAX_PIXELS / 1e6:.0f}; "
-            "reduce it first"
+            f"has {megapixels:.0f} megapixels; expected at most {most:.0f} of its kind; reduce it "
+            "first, or raise --max-megapixels where there is memory enough"
         )
     if image.mode in ("I", "F"):
         raise ImageError(
@@ -247,7 +272,7 @@ def _decode(image: Image.Image, file: IO[bytes], pages: int) -> Photo:
             tones = icc.with_primaries(tones, primaries)
         if channels >= 3:
             luma[rows] = cv2.cvtColor(tones, cv2.COLOR_RGB2GRAY)
-            samples.append(_reduced(tones, min(image.size) // _SAMPLE_SIDE_PX))
+            samples.append(_reduced(tones, image.size))
         else:
             luma[rows] = tones
     assert luma is not None
@@ -365,11 +390,18 @@ def _upright(pixels: Pixels, orientation: Any) -> Pixels:
     return turn(pixels) if turn else pixels
 
 
-def _reduced(rgb: Pixels, factor: int) -> Pixels:
-    """The block as uint8 [N, 1, 3], averaged over squares: noise and JPEG blocks are gone."""
-    factor = max(1, min(factor, *rgb.shape[:2]))
-    height, width = rgb.shape[0] // factor, rgb.shape[1] // factor
-    whole = rgb[: height * factor, : width * factor]  # OpenCV takes four times as long for parts
+def _reduced(rgb: Pixels, size: tuple[int, int]) -> Pixels:
+    """The block as uint8 [N, 1, 3], averaged over squares: noise and JPEG blocks are gone.
+
+    Of a picture that is too narrow for squares the averages are longer, so that the sample of
+    the whole, of this width and height, stays below some 2 million.
+    """
+    side = max(1, min(min(size) // _SAMPLE_SIDE_PX, *rgb.shape[:2]))
+    length = max(side, size[0] * size[1] // (side * _BLOCK_PIXELS))
+    down, across = (side, length) if size[0] > size[1] else (length, side)
+    down, across = min(down, rgb.shape[0]), min(across, rgb.shape[1])
+    height, width = rgb.shape[0] // down, rgb.shape[1] // across
+    whole = rgb[: height * down, : width * across]  # OpenCV takes four times as long for parts
     small = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
     return with_depth(small, np.uint8).reshape(-1, 1, 3)
 

@@ -154,7 +154,7 @@ def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colors_go(
     content = (here / "a.png").read_bytes()
     told = "was in color; colored anew from its luma"
     for args, name in (
-        (["a.png", "-o", "b.png"], "a.png"),
+        (["a.png", "-o", "b.png", "--recolor"], "a.png"),
         (["a.png", "-o", "-"], "a.png"),
         (["-"], "The photo"),
         (["a.png", "--variants", "2"], "a.png"),
@@ -204,8 +204,9 @@ def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
     told = sorted(result.stdout_bytes.splitlines())
     assert told == [b"out/:rose:.png", b"out/[b]x.png", b"out/bl\xfcte.png"]
     again = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
-    assert "out/:rose:.png is there already" in again.stderr
-    assert "out/[b]x.png is there already" in again.stderr
+    assert "Skipped: 3 there already; --overwrite colors them anew" in again.stderr
+    alone = succeed("colorize", "[b]x.png", "-o", "out", "--checkpoint", weights)
+    assert "out/[b]x.png is there already" in alone.stderr
 
 
 def test_options_reach_the_coloring(weights: Path, here: Path) -> None:
@@ -226,11 +227,11 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
     Image.fromarray(noise).save("a.png")
     sizes = []
     for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
-        args = ["-o", "b.jpg", "--overwrite", *options]
+        args = ["-o", "b.jpg", "--overwrite", "--recolor", *options]
         succeed("colorize", "a.png", *args, "--checkpoint", weights)
         sizes.append((here / "b.jpg").stat().st_size)
     assert sizes[0] > sizes[1] > sizes[2]
-    skipped = succeed("colorize", "a.png", "--skip-colored", "--checkpoint", weights)
+    skipped = succeed("colorize", "a.png", "--checkpoint", weights)
     assert skipped.stdout == ""
     assert "Skipped: a.png is in color already" in skipped.stderr
     again = succeed("colorize", "a.png", "-o", "b.jpg", "--checkpoint", weights)
@@ -452,3 +453,21 @@ def test_coloring_on_a_cpu_does_not_load_torch(weights: Path, here: Path) -> Non
         timeout=60,
     )
     assert done.stdout.splitlines() == ["a_color.png", "set()"]
+
+
+def test_what_failed_in_a_large_batch_is_said_again_at_the_end(weights: Path, here: Path) -> None:
+    for number in range(21):
+        gray_photo(here / "box" / f"{number:02}.png", number)
+    (here / "box" / "00.png").write_bytes(b"no photo")
+    result = flowercolor("colorize", "box", "--checkpoint", weights)
+    lines = result.stderr.splitlines()
+    assert lines[-3] == "Failed, again: 1 of 21 photos"
+    assert lines[-2].startswith("Failed: box")
+    assert lines.count(lines[-2]) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names on Windows")
+def test_control_characters_of_a_name_are_shown_as_escapes(weights: Path, here: Path) -> None:
+    (here / "a\n\x1b[2J.png").write_bytes(b"no photo")
+    result = flowercolor("colorize", ".", "-o", "out", "--checkpoint", weights)
+    assert "Failed: a\\n\\x1b[2J.png: is no photo" in result.stderr

@@ -1,6 +1,7 @@
 import errno
 import io
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -183,7 +184,8 @@ def test_the_file_says_what_colored_it_and_what_its_source_said(
         tags = image.getexif()
         assert image.info["dpi"] == (300, 300)
     software = tags[ExifTags.Base.Software]
-    assert software == f"flowercolor {__version__}, colorized by the model {colorizer.name}"
+    model = f"colorized by the model {colorizer.name}"
+    assert software == f"flowercolor {__version__}, {model}, render size 32"
     assert tags[ExifTags.Base.Artist] == "Grandmother"
 
 
@@ -362,7 +364,10 @@ def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     save(here / "1962" / "rose.png")
     save(here / "1971" / "rose.png", gray(seed=1)[:-4])
     list(run(plan("1962", "colored"), colorizer))
-    for year, end in (("1962", "there already"), ("1971", "already, of a photo of another size")):
+    for year, end in (
+        ("1962", "there already; --overwrite colors it anew"),
+        ("1971", "already, of a photo of another size"),
+    ):
         [outcome] = run(plan(Path(year), "colored"), colorizer)
         assert outcome.status == "skipped"
         assert outcome.message.endswith(end)
@@ -455,11 +460,11 @@ def test_overwriting_is_for_results_not_for_photos_of_the_same_name(
     other = save(here / "1971" / f"scan1{ending}", gray(seed=1))
     before = other.read_bytes()
     [outcome] = run(plan([photo], here / "1971"), colorizer, Writing(overwrite=True))
-    if ending == ".bmp":
-        assert outcome.status == "done"
-        return
     assert outcome.status == "failed"
-    assert f"{other}: holds what flowercolor did not make" in outcome.message
+    reason = (
+        "is a BMP, which does not say" if ending == ".bmp" else "holds what flowercolor did not"
+    )
+    assert f"{other}: {reason}" in outcome.message
     assert other.read_bytes() == before
 
 
@@ -491,10 +496,10 @@ def test_colored_photos_are_left_alone_or_said_to_be_colored_anew(
     plain = save(tmp_path / "b.png")
     sepia = save(tmp_path / "c.png", (gray()[..., None] * (1, 0.9, 0.75)).astype(np.uint8))
     jobs = plan([source, plain, sepia], tmp_path / "out")
-    skipping = list(run(jobs, colorizer, Writing(skip_colored=True)))
+    skipping = list(run(jobs, colorizer))
     assert statuses(skipping) == ["skipped", "done", "done"]
     assert "in color" in skipping[0].message
-    again = list(run(jobs, colorizer, Writing(overwrite=True)))
+    again = list(run(jobs, colorizer, Writing(overwrite=True, recolor=True)))
     assert ["colored anew" in outcome.message for outcome in again] == [True, False, False]
 
 
@@ -639,3 +644,35 @@ def test_a_photo_that_the_network_fails_on_costs_only_those_of_its_size(
     outcomes = list(run(plan([here / "a.png", here / "b.png"], here / "out"), odd))
     assert statuses(outcomes) == ["done", "failed"]
     assert "unexpected RuntimeError: made up" in outcomes[1].message
+
+
+def test_a_result_of_other_settings_is_told_from_one_of_these(
+    here: Path, colorizer: Colorizer
+) -> None:
+    jobs = plan([save(here / "a.png")])
+    list(run(jobs, colorizer))
+    [same] = run(jobs, colorizer)
+    assert same.reason == "there already"
+    stronger = Hooked(colorizer)
+    stronger.strength = 1.2
+    [other] = run(jobs, stronger)
+    assert (other.status, other.reason) == ("skipped", "")
+    assert "made with other settings (colorized by the model" in other.message
+    assert other.message.endswith("--overwrite colors it anew")
+
+
+def test_a_result_may_keep_the_date_of_its_photo(here: Path, colorizer: Colorizer) -> None:
+    photo = save(here / "a.png")
+    os.utime(photo, (10**9, 10**9))
+    [outcome] = run(plan([photo]), colorizer, Writing(keep_date=True))
+    assert outcome.job.target.stat().st_mtime == 10**9
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links take rights on Windows")
+def test_a_loop_of_links_costs_only_itself(here: Path, colorizer: Colorizer) -> None:
+    save(here / "a.png")
+    (here / "b.png").symlink_to("b.png")
+    (here / "loop").symlink_to("loop", target_is_directory=True)
+    outcomes = list(run(plan(["a.png", "b.png", "loop/c.png"], here / "out"), colorizer))
+    assert statuses(outcomes) == ["done", "failed", "failed"]
+    assert not any("unexpected" in outcome.message for outcome in outcomes)

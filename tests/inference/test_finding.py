@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from flowercolor.inference.finding import Finder
+from flowercolor.inference.planning import plan
+from tests.inference.helpers import Told, touch
+
+
+def test_what_a_nas_and_waste_bins_hold_is_no_photo(here: Path) -> None:
+    touch(
+        here,
+        "nas/1962/rose.jpg",
+        "nas/1962/@eaDir/rose.jpg/SYNOPHOTO_THUMB_M.jpg",
+        "nas/#recycle/deleted.jpg",
+        "nas/$RECYCLE.BIN/$RABC.jpg",
+        "nas/Garden.lrdata/preview.jpg",
+    )
+    for given in ("nas", "nas/**/*.jpg"):
+        jobs = plan([given], here / "out", recursive=True)
+        assert [job.source.as_posix() for job in jobs] == ["nas/1962/rose.jpg"]
+    [named] = plan(["nas/#recycle"], here / "out")
+    assert named.source.name == "deleted.jpg", "what is named is meant"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left"),
+    [
+        (["*_proof.*"], ["a.jpg", "b.jpg", "c.jpg"]),
+        (["PRIVATE"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
+        (["private/*", "deep"], ["a.jpg", "a_proof.jpg"]),
+        (["deep/b.jpg"], ["a.jpg", "a_proof.jpg", "c.jpg"]),
+    ],
+)
+def test_patterns_leave_out_files_and_folders(
+    here: Path, patterns: list[str], left: list[str]
+) -> None:
+    touch(here, "box/a.jpg", "box/a_proof.jpg", "box/deep/b.jpg", "box/private/c.jpg")
+    told = Told()
+    jobs = plan(["box"], here / "out", recursive=True, exclude=patterns, progress=told)
+    assert sorted(job.source.name for job in jobs) == left
+    assert any(note.startswith("Left out by --exclude: ") for note in told.notes)
+
+
+def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/b.jp2", "box/c.dng", "box/d.JXL", "box/e.psd", "box/a.xmp")
+    touch(here, "box/1/x.jpg", "box/1/y.jpg", "box/2/3/z.jpg", "box/2/notes.txt", "box/.h/w.jpg")
+    told = Told()
+    assert [job.source.name for job in plan(["box"], progress=told)] == ["a.jpg"]
+    assert told.notes == [
+        "3 photos in 2 subfolders not looked at: -r",
+        "4 files of kinds that are not read, left out: .dng, .jp2, .jxl, .psd",
+        "1 file of notes on photos, left out: .xmp",
+    ]
+    assert Finder().notes() == []
