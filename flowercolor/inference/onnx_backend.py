@@ -106,13 +106,18 @@ def onnx_model(
         A serialized `ModelProto`, of input `gray` and output `predicted`.
     """
     folder = resources.files("flowercolor.networks") / "skeletons"
-    graph = b"".join(_initializer(*item) for item in fold_batch_norm(config, weights).items())
+    initializers = [
+        part
+        for name, value in fold_batch_norm(config, weights).items()
+        for part in _initializer(name, np.ascontiguousarray(value, "<f4"))
+    ]
     entries = b"".join(
         _field(14, _field(1, key.encode()) + _field(2, value.encode()))
         for key, value in (metadata or {}).items()
     )
     # Protocol buffers that follow each other are merged: this adds the weights to the graph.
-    return (folder / f"{config.encoder}.onnx").read_bytes() + _field(7, graph) + entries
+    head = (folder / f"{config.encoder}.onnx").read_bytes() + entries
+    return b"".join([head, _head(7, sum(map(len, initializers))), *initializers])
 
 
 def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict[str, Array]:
@@ -137,18 +142,23 @@ def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict
     return folded
 
 
-def _initializer(name: str, value: Array) -> bytes:
-    """A `TensorProto` as field 5 of a `GraphProto`."""
+def _initializer(name: str, value: Array) -> tuple[bytes, memoryview]:
+    """A `TensorProto` as field 5 of a `GraphProto`: all but its values, and those, not copied."""
     dims = b"".join(_field(1, size) for size in value.shape)
-    raw = np.ascontiguousarray(value, "<f4").tobytes()
-    return _field(5, dims + _field(2, 1) + _field(8, name.encode()) + _field(9, raw))
+    about = dims + _field(2, 1) + _field(8, name.encode()) + _head(9, value.nbytes)
+    return _head(5, len(about) + value.nbytes) + about, value.reshape(-1).view(np.uint8).data
 
 
 def _field(number: int, value: int | bytes) -> bytes:
     """A field of a protocol buffer: a number, or bytes with their length before them."""
     if isinstance(value, int):
         return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+    return _head(number, len(value)) + value
+
+
+def _head(number: int, size_bytes: int) -> bytes:
+    """What stands before the bytes of a field."""
+    return _varint(number << 3 | 2) + _varint(size_bytes)
 
 
 def _varint(value: int) -> bytes:
