@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,15 +22,18 @@ from timing import compare, seconds
 from flowercolor.checkpoint import load_generator
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import RENDER_SIZE_PX, STRIDE
+from flowercolor.devices import has_fast_bf16
 from flowercolor.inference.batch import CHUNK_PHOTOS, WORKERS, Writing, run
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job, plan
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.networks.unet import UNet
+from flowercolor.photos.formats import is_picture
 from flowercolor.photos.reader import read_photo
 from flowercolor.photos.writer import write_photo
 from flowercolor.runs import bundled_checkpoint
 
+QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 JPEG = [
     cv2.IMWRITE_JPEG_QUALITY,
     95,
@@ -69,6 +73,20 @@ def twelve_megapixels(folder: Path) -> None:
     report("12 MP JPEG outside the network / OpenCV decode + encode", ours, reference)
 
 
+def colorizers() -> dict[str, Colorizer]:
+    """The bundled weights by each way to compute on a CPU; torch in bf16 where that is fast."""
+    ways: dict[str, dict[str, Any]] = {
+        "onnxruntime": {"backend": "onnxruntime"},
+        "torch float32": {"backend": "torch", "precision": "float32"},
+    }
+    if has_fast_bf16(torch.device("cpu")):
+        ways["torch bf16"] = {"backend": "torch", "precision": "bf16"}
+    return {
+        name: Colorizer.from_checkpoint("bundled", device="cpu", **way)
+        for name, way in ways.items()
+    }
+
+
 def folder_of_photos(folder: Path, count: int = 200) -> None:
     """A folder of 500-pixel photos, against a plain loop in float32, one at a time."""
     source, target, plainly = folder / "photos", folder / "colored", folder / "plain"
@@ -78,18 +96,33 @@ def folder_of_photos(folder: Path, count: int = 200) -> None:
         # The sizes of the data set: a short side of 500, either way round.
         size = (500, 667) if number % 3 else (667, 500)
         cv2.imwrite(str(source / f"{number:03}.jpg"), made_up_photo(*size, number))
-    colorizer = Colorizer.from_checkpoint("bundled", device="cpu")
     generator, _ = load_generator(bundled_checkpoint())
+    for name, colorizer in colorizers().items():
 
-    def ours() -> None:
-        for outcome in run(plan([source], target), colorizer, Writing(overwrite=True)):
-            assert outcome.status == "done", outcome
+        def ours(colorizer: Colorizer = colorizer) -> None:
+            for outcome in run(plan([source], target), colorizer, Writing(overwrite=True)):
+                assert outcome.status == "done", outcome
 
-    def reference() -> None:
-        for job in plan([source], plainly):
-            plain(job, generator, colorizer)
+        def reference(colorizer: Colorizer = colorizer) -> None:
+            for job in plan([source], plainly):
+                plain(job, generator, colorizer)
 
-    report(f"{count} photos of 500 px / a plain loop", ours, reference, rounds=3)
+        title = f"{count} photos of 500 px by {name} / a plain loop of torch"
+        report(title, ours, reference, rounds=3)
+
+
+def same_pictures(photos: Path) -> None:
+    """By how many levels of 255 onnxruntime's pictures differ from torch's in float32."""
+    by_way = colorizers()
+    worst = 0
+    sources = sorted(path for path in photos.iterdir() if is_picture(path))
+    for source in sources:
+        luma = read_photo(source).luma
+        one, other = (
+            by_way[name].render(luma).astype(int) for name in ("onnxruntime", "torch float32")
+        )
+        worst = max(worst, int(abs(one - other).max()))
+    sys.stdout.write(f"{len(sources)} photos, onnxruntime against torch float32: {worst} levels\n")
 
 
 def network_of_a_folder(_folder: Path, count: int = 64) -> None:
@@ -174,31 +207,37 @@ def hundred_megapixels(folder: Path) -> None:
     """The peak resident memory of the whole command on a photo of 100 megapixels."""
     source = folder / "100mp.jpg"
     # In a process of its own: a child's peak begins at the memory of the process it came from.
-    subprocess.run([sys.executable, __file__, str(source)], check=True)
-    command = [sys.executable, "-m", "flowercolor", "colorize", str(source)]
-    options = ["-o", str(folder / "100mp_out.jpg"), "--checkpoint", "bundled", "--device", "cpu"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    # In kilobytes, on macOS in bytes.
-    peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    sys.stdout.write(f"100 MP JPEG, peak resident memory: {peak_bytes / 1e9:.2f} GB\n")
+    subprocess.run([sys.executable, __file__, "--make", str(source)], check=True)
+    for backend in ("onnxruntime", "torch"):
+        options = ["--overwrite", "--backend", backend]
+        process = subprocess.Popen(command(source, folder / "out.jpg", *options), **QUIET)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+        # In kilobytes, on macOS in bytes.
+        peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        sys.stdout.write(f"100 MP JPEG by {backend}, peak memory: {peak_bytes / 1e9:.2f} GB\n")
 
 
 def start(folder: Path) -> None:
-    """A whole command on one small photo, against importing torch."""
-    source = folder / "small.jpg"
+    """A whole command on one small photo: by torch, and against importing NumPy and OpenCV."""
+    source, target = folder / "small.jpg", folder / "small_out.jpg"
     cv2.imwrite(str(source), made_up_photo(60, 80, 0))
-    command = [sys.executable, "-m", "flowercolor", "colorize", str(source), "--overwrite"]
-    options = ["-o", str(folder / "small_out.jpg"), "--checkpoint", "bundled", "--device", "cpu"]
 
-    def ours() -> None:
-        subprocess.run([*command, *options], check=True, capture_output=True)
+    def by(backend: str) -> Callable[[], object]:
+        options = ["--overwrite", "--backend", backend]
+        return lambda: subprocess.run(command(source, target, *options), check=True, **QUIET)
 
-    def reference() -> None:
-        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    def imports() -> None:
+        subprocess.run([sys.executable, "-c", "import numpy, cv2"], check=True)
 
-    report("colorize one small photo / python -c 'import torch'", ours, reference)
+    report("one small photo by onnxruntime / by torch", by("onnxruntime"), by("torch"))
+    report("one small photo by onnxruntime / import numpy, cv2", by("onnxruntime"), imports)
+
+
+def command(source: Path, target: Path, *options: str) -> list[str]:
+    """The command line that colors one photo with the bundled weights on the CPU."""
+    python = [sys.executable, "-m", "flowercolor", "colorize", str(source), "-o", str(target)]
+    return [*python, "--checkpoint", "bundled", "--device", "cpu", *options]
 
 
 def report(
@@ -209,10 +248,13 @@ def report(
     sys.stdout.write(f"{title}: {own:.3f} s / {other:.3f} s = {ratio:.2f}\n")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run all of it; with a folder of photos, compare the backends' pictures of those too."""
+    if sys.argv[1:2] == ["--make"]:
+        cv2.imwrite(sys.argv[2], made_up_photo(8660, 11548, 0), JPEG)
+        return
     if len(sys.argv) > 1:
-        cv2.imwrite(sys.argv[1], made_up_photo(8660, 11548, 0), JPEG)
-        sys.exit()
+        same_pictures(Path(sys.argv[1]))
     with tempfile.TemporaryDirectory() as name:
         for benchmark in (
             hundred_megapixels,
@@ -223,3 +265,7 @@ if __name__ == "__main__":
             stages_of_a_folder,
         ):
             benchmark(Path(name))
+
+
+if __name__ == "__main__":
+    main()
