@@ -16,6 +16,7 @@ from flowercolor.checkpoint import (
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.oxford102 import Archive, download_archive
 from flowercolor.networks.unet import UNet
+from tests.cli import helpers
 from tests.cli.helpers import (
     TINY,
     Trained,
@@ -76,3 +77,11 @@ def published(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
     published = Archive("http://127.0.0.1:9/none.tgz", "0" * 32, photos)
     monkeypatch.setitem(download_archive.__kwdefaults__ or {}, "archive", published)
     return published
+
+
+@pytest.fixture(params=["onnxruntime", "torch"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is promised of `colorize` is promised of both ways to compute."""
+    name: str = request.param
+    monkeypatch.setattr(helpers, "backend", name)
+    return name

@@ -19,14 +19,17 @@ from typer.testing import CliRunner
 from flowercolor.cli.app import app
 
 COMMANDS = ("colorize", "download", "train", "eval", "join", "models", "export", "doctor")
-
-
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
+
+
+backend: str | None = None
+"""What `colorize` is to compute with, where the fixture of that name asks for each in turn."""
 
 
 def flowercolor(*args: str | Path, stdin: bytes = b"") -> Any:
     """What the command line answers, in this process; stdout and stderr apart."""
-    return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+    more = ["--backend", backend] if backend and args[:1] == ("colorize",) else []
+    return CliRunner().invoke(app, [*(str(arg) for arg in args), *more], input=stdin)
 
 
 def succeed(*args: str | Path, stdin: bytes = b"") -> Any:

@@ -39,6 +39,8 @@ from tests.cli.helpers import (
     succeed,
 )
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 def test_ctrl_c_in_colorize_leaves_whole_photos_only(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
