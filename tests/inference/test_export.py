@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +13,9 @@ from flowercolor.inference import export
 from flowercolor.inference.backends import load_backend
 from flowercolor.inference.export import export_onnx
 from flowercolor.networks.unet import UNet
+from flowercolor.runs import bundled_checkpoint
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -54,3 +58,22 @@ def test_a_file_that_is_there_or_named_otherwise_is_refused(
     with pytest.raises(SettingError, match=said):
         export_onnx(checkpoint, tmp_path / name)
     assert (tmp_path / "a.onnx").read_text() == "mine"
+
+
+def test_the_example_in_the_docs_colors_a_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands there, with the bundled weights."""
+    page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    example = page.partition("## Other programs: ONNX")[2].split("```python\n")[1].split("```")[0]
+    assert len(example.splitlines()) <= 10
+    export_onnx(bundled_checkpoint(), tmp_path / "model.onnx")
+    gray = cv2.imread(str(ROOT / "docs/images/dahlia_gray.jpg"), cv2.IMREAD_GRAYSCALE)
+    assert gray is not None
+    cv2.imwrite(str(tmp_path / "photo.jpg"), gray)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "docs/library.md", "exec"), {})
+    colored = cv2.imread(str(tmp_path / "colored.png"))
+    assert colored is not None
+    assert colored.shape[:2] == gray.shape
+    assert np.ptp(colored.astype(int), axis=2).mean() > 10
