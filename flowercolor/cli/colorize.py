@@ -18,6 +18,7 @@ from flowercolor.cli.console import (
     is_stdin,
     print_result,
     progress_of_leader,
+    quiet_libraries,
     say,
     stop_on_interrupt,
     write_result,
@@ -399,6 +400,7 @@ def _color_photos(
     failures: list[str] = []
     with (
         _process_group(),
+        quiet_libraries(),
         stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
         closing(
             run(
@@ -434,11 +436,8 @@ def _color_photos(
         say("\n".join((f"Failed, again: {len(failures)} of {len(mine)} photos", *lines)))
     stopped = stop() and count.total() < len(mine)
     if stopped:
-        again = (
-            "begins anew, for --overwrite is given"
-            if writing.overwrite
-            else "goes on with the rest"
-        )
+        anew = "begins anew, for --overwrite is given"
+        again = anew if writing.overwrite else "goes on with the rest"
         say(f"Stopped; the same command {again}.")
     if len(jobs) > 1:
         place = ranks()

@@ -136,6 +136,37 @@ def progress_of_leader() -> Progress:
     return _bars
 
 
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep off stderr what C libraries log of damaged files; this program writes on.
+
+    libtiff and libpng write to the descriptor, in whichever thread they are.
+    """
+    ours = sys.stderr
+    try:
+        is_real = ours.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # closed, or of a test
+        is_real = False
+    if not is_real:
+        yield
+        return
+    ours.flush()
+    kept = os.dup(2)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.close(silence)
+    sys.stderr = os.fdopen(
+        kept, "w", buffering=1, encoding=ours.encoding, errors=ours.errors, closefd=False
+    )
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = ours
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def command_line(*words: str) -> str:
     """A command as the person's shell takes it."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)

@@ -473,3 +473,36 @@ def test_control_characters_of_a_name_are_shown_as_escapes(weights: Path, here: 
     (here / "a\n\x1b[2J.png").write_bytes(b"no photo")
     result = flowercolor("colorize", ".", "-o", "out", "--checkpoint", weights)
     assert "Failed: a\\n\\x1b[2J.png: is no photo" in result.stderr
+
+
+def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(weights: Path, here: Path) -> None:
+    """Libtiff's own line of a code that is not in its table, written to the descriptor."""
+    buffer = io.BytesIO()
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8))
+    picture.save(buffer, "TIFF", compression="tiff_lzw")
+    content = bytearray(buffer.getvalue())
+    content[200:240] = b"\xff" * 40
+    (here / "a.tif").write_bytes(content)
+    gray_photo(here / "b.png")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "flowercolor",
+            "colorize",
+            ".",
+            "-o",
+            "out",
+            "--checkpoint",
+            weights,
+        ],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[0].split(" ")[0] for line in lines] == ["Using", "Failed", "1"]
+    assert done.returncode == 1
