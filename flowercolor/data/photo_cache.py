@@ -166,11 +166,13 @@ def _readable(source: Path) -> BinaryIO:
 
 
 def _is_whole(pixels: Path, index: Path) -> bool:
+    if not (is_file(pixels) and is_file(index)):  # reading a pipe would never end
+        return False
     try:
         listing = json.loads(index.read_text(encoding="utf-8"))
         crc = _crc32_listed(listing["names"], listing["sizes_px"], _crc32(pixels))
         return bool(crc == listing["crc32"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -404,3 +405,20 @@ def test_a_cache_that_is_no_folder_is_told_of(
     monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path / "file"))
     with pytest.raises(StorageError, match="cannot be written"):
         read_data(archive, SIZE_PX)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+def test_a_pipe_in_place_of_a_cached_file_is_not_waited_for(archive: Path) -> None:
+    read_data(archive, 16)
+    [pixels] = (paths.cache_dir() / "photos").glob("*.u8")
+    pixels.unlink()
+    os.mkfifo(pixels)
+    with pytest.raises(StorageError, match="what is there is no file"):
+        read_data(archive, 16)
+
+
+def test_an_index_of_absurd_depth_is_made_anew(archive: Path) -> None:
+    photos = read_data(archive, 16)
+    [index] = (paths.cache_dir() / "photos").glob("*.json")
+    index.write_text("[" * 100_000)
+    assert read_data(archive, 16).names == photos.names
