@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -18,6 +19,8 @@ from flowercolor.progress import Progress
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.9
 VALIDATION_EVERY = 20
+COLORED_SPREAD = 16
+"""By how many of 255 levels the channels differ somewhere in a photo with colors."""
 
 
 class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
@@ -96,6 +99,14 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
             chosen = numbers == number
             pixels[chosen] = rgb[indices[chosen] - start]
         return pixels
+
+    def count_gray(self) -> int:
+        """How many photos have no color: in none of their pixels do the channels differ much."""
+        count = 0
+        for positions in torch.arange(len(self)).split(256):
+            spread = np.ptp(self.pixels(positions).cpu().numpy(), axis=-1)
+            count += int((spread.max(axis=(1, 2)) < COLORED_SPREAD).sum())
+        return count
 
     @property
     def device(self) -> torch.device:

@@ -4,13 +4,15 @@ In order, into one file of bytes in the cache, which later runs map into memory.
 """
 
 import hashlib
+import io
 import json
 import lzma
 import os
 import tarfile
+import zipfile
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,25 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from flowercolor import paths
 from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_file, is_folder, replacing, write_text
+from flowercolor.photos import icc
+from flowercolor.photos.color_space import profile_of
+from flowercolor.photos.formats import quiet_pillow
 from flowercolor.progress import Progress, Silent
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+_UNREAD = frozenset(
+    {
+        *(".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".j2k", ".jp2"),
+        *(".jxl", ".nef", ".orf", ".psd", ".raf", ".rw2"),
+    }
+)
+"""Endings of pictures that are not read for training."""
 
 _READER_VERSION = 1
 _CHUNK_BYTES = 1 << 22
@@ -76,7 +90,10 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
     if size_px < 1:
         raise SettingError(f"size_px is {size_px}; expected 1 or more")
     progress = progress or Silent()
-    pictures = _pictures_below(source) if is_folder(source) else None
+    pictures = None
+    if is_folder(source):
+        pictures, unread = _pictures_below(source)
+        _note_unread(source, unread, progress)
     fingerprint = _fingerprint(source, pictures)
     pixels = paths.cache_dir() / "photos" / f"{fingerprint}-{size_px}-v{_READER_VERSION}.u8"
     index = pixels.with_suffix(".json")
@@ -111,19 +128,31 @@ def check_outside(folder: Path, source: Path) -> None:
         )
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    """The paths of its picture files, relative to it and sorted."""
-    below = ((path, path.relative_to(folder)) for path in folder.rglob("*"))
-    return sorted(name for path, name in below if _is_picture(name) and is_file(path))
+def _pictures_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Its picture files, relative to it and sorted, and those of kinds that are not read."""
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    pictures = [name for name in names if _is_picture(name) and is_file(folder / name)]
+    unread = [name for name in names if _is_picture(name, _UNREAD) and is_file(folder / name)]
+    return pictures, unread
 
 
-def _is_picture(path: Path) -> bool:
-    """Whether a path within the source ends like that of a photo, and no part of it is hidden.
+def _note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> None:
+    if unread:
+        kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+        files = "file of a kind" if len(unread) == 1 else "files of kinds"
+        progress.note(
+            f"{source}: {len(unread):,} {files} not read for training ({kinds}), left out; save "
+            "them as JPEG"
+        )
 
-    OpenCV decodes fewer formats than `images.is_picture` knows.
+
+def _is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
+    """Whether a path within the source has one of the endings, and no part of it is hidden.
+
+    OpenCV decodes fewer formats than `formats.is_picture` knows.
     """
     hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in suffixes and not hidden
 
 
 def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
@@ -227,12 +256,14 @@ def _decode_all(
             crc = zlib.crc32(raw, crc)
             file.write(raw)
 
-        for name, content in _contents(source, pictures):
+        unread: list[Path] = []
+        for name, content in _contents(source, pictures, unread):
             waiting.append((name, pool.submit(_decode, content, size_px)))
             if len(waiting) > 8 * workers:
                 take()
         while waiting:
             take()
+        _note_unread(source, unread, progress)
         if not names:
             raise DataError(
                 f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files "
@@ -255,11 +286,28 @@ def _decode(content: bytes, size_px: int) -> _Decoded | None:
         return None
     height, width = bgr.shape[:2]
     square = cv2.cvtColor(cv2.resize(bgr, (size_px, size_px)), cv2.COLOR_BGR2RGB)
-    return square.astype(np.uint8, copy=False), (height, width)
+    return _to_srgb(square.astype(np.uint8, copy=False), content), (height, width)
 
 
-def _contents(source: Path, pictures: list[Path] | None) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each picture file, in order."""
+def _to_srgb(rgb: npt.NDArray[np.uint8], content: bytes) -> npt.NDArray[np.uint8]:
+    """Pixels of a photo in sRGB, as `colorize` reads it; OpenCV leaves color profiles aside."""
+    try:
+        with quiet_pillow(), io.BytesIO(content) as file, Image.open(file) as image:
+            profile = profile_of(image, image.getexif(), file)
+            if profile is None or image.mode not in ("RGB", "RGBA", "P"):
+                return rgb
+            _, transform = icc.to_srgb(image, profile, "RGB", deep=False)
+            if transform is None:
+                return rgb
+            return np.asarray(transform.apply(Image.fromarray(rgb)))
+    except Exception:
+        return rgb
+
+
+def _contents(
+    source: Path, pictures: list[Path] | None, unread: list[Path]
+) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each picture file, in order; others of an archive go into `unread`."""
     if pictures is not None:
         for picture in pictures:
             path = source / picture
@@ -272,6 +320,8 @@ def _contents(source: Path, pictures: list[Path] | None) -> Iterator[tuple[str, 
     try:
         with tarfile.open(source, "r:*") as archive:
             for member in archive:
+                if member.isfile() and _is_picture(Path(member.name), _UNREAD):
+                    unread.append(Path(member.name))
                 if member.isfile() and _is_picture(Path(member.name)):
                     file = archive.extractfile(member)
                     assert file is not None  # it is a file
@@ -282,6 +332,11 @@ def _contents(source: Path, pictures: list[Path] | None) -> Iterator[tuple[str, 
             while archive.fileobj.read(_CHUNK_BYTES):
                 pass
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if zipfile.is_zipfile(source):
+            raise DataError(
+                f"{source}: is a zip archive; expected a tar archive or a folder of photos: unpack "
+                "it and name the folder"
+            ) from error
         reason = str(error).partition("\n")[0].rstrip(":")
         raise DataError(
             f"{source}: not a whole tar archive ({reason}); expected a .tgz of photos: "

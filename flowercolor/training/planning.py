@@ -180,6 +180,11 @@ def read_run_data(
     if plan.config.validation:
         splits = [split_validation(train_set) for train_set, _ in splits]
     train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
+    if progress and (gray := train_set.count_gray()):
+        progress.note(
+            f"{gray:,} of the {len(train_set):,} photos to learn from have no color, and teach to "
+            "leave photos gray; take them out"
+        )
     shares = [source.share for source in plan.sources] if len(plan.sources) > 1 else []
     return RunData(train_set, test_set, left_out, shares)
 

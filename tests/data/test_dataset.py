@@ -200,3 +200,10 @@ def test_a_list_that_is_none_of_twins_is_refused(
         with_twins(listing, FlowerDataset(photos), FlowerDataset(photos))
     assert str(caught.value).startswith(f"{listing}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_photos_without_color_are_counted(photos: Photos) -> None:
+    gray = np.repeat(photos.rgb[:3, ..., :1], 3, axis=-1)
+    mixed = dataclasses.replace(photos, rgb=np.concatenate([gray, photos.rgb[3:]]))
+    assert FlowerDataset(mixed).count_gray() == 3
+    assert FlowerDataset(mixed, range(3, 12)).count_gray() == 0

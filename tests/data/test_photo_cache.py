@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
 from flowercolor import paths
 from flowercolor.data import photo_cache as reader
 from flowercolor.data.dataset import get_data
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, SettingError, StorageError
+from flowercolor.photos.icc import matrix_profile, srgb_profile
 from flowercolor.progress import Silent
-from tests.pictures import plainly_decoded, tar_of
+from tests.pictures import plainly_decoded, saved, smooth, tar_of
 
 SIZE_PX = 16
+P3 = matrix_profile(((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), (0.3127, 0.3290), None)
 
 
 class Notes(Silent):
@@ -422,3 +426,48 @@ def test_an_index_of_absurd_depth_is_made_anew(archive: Path) -> None:
     [index] = (paths.cache_dir() / "photos").glob("*.json")
     index.write_text("[" * 100_000)
     assert read_data(archive, 16).names == photos.names
+
+
+def test_a_color_profile_is_minded_as_at_coloring(tmp_path: Path) -> None:
+    """OpenCV leaves it aside: wide colors would be learned duller than they are."""
+    dull = (smooth(64, 64) // 2 + 64).astype(np.uint8)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(saved(dull, "PNG", icc_profile=P3))
+    (tmp_path / "photos" / "b.png").write_bytes(saved(dull, "PNG", icc_profile=b"broken"))
+    in_p3, in_srgb = read_data(tmp_path / "photos", SIZE_PX).rgb.astype(int)
+    assert np.array_equal(in_srgb, plainly_decoded(saved(dull, "PNG"), SIZE_PX))
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(P3)),
+        ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile())),
+        "RGB",
+        "RGB",
+    )
+    expected = ImageCms.applyTransform(Image.fromarray(in_srgb.astype(np.uint8)), transform)
+    assert np.abs(in_p3 - np.asarray(expected)).max() <= 2
+    assert np.abs(in_p3 - in_srgb).max() > 8
+
+
+def test_a_zip_is_refused_with_what_helps(tmp_path: Path, pictures: dict[str, bytes]) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in pictures.items():
+            archive.writestr(name, content)
+    assert_refused(path, "is a zip archive; .* unpack it and name the folder")
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_kinds_that_are_not_read_are_counted(
+    tmp_path: Path, pictures: dict[str, bytes], as_folder: bool
+) -> None:
+    names = ["a.HEIC", "b.dng", "c.heic", "notes.txt", ".hidden.heic"]
+    contents = {f"x/{name}": b"whatever" for name in names}
+    contents["x/d.jpg"] = next(iter(pictures.values()))
+    source = tar_of(contents, tmp_path / "x.tar")
+    if as_folder:
+        with tarfile.open(source) as archive:
+            archive.extractall(tmp_path, filter="data")
+        source = tmp_path / "x"
+    notes = Notes()
+    assert len(read_data(source, SIZE_PX, notes).names) == 1
+    said = "3 files of kinds not read for training (.dng, .heic), left out; save them as JPEG"
+    assert notes.notes == [f"{source}: {said}"]
