@@ -170,8 +170,7 @@ def check_alike(about: str, source: Path) -> None:
     if from_leader(lambda: about) != about:
         raise DataError(
             f"{source}: not the photos that rank 0 has, or not their classes; expected the same "
-            "archive or folder on each machine, copied with the times of its files, and the same "
-            "--twins and --labels"
+            "archive or folder on each machine, and the same --twins and --labels"
         )
 
 

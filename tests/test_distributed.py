@@ -253,7 +253,7 @@ def with_other_photos(photos: Photos, run: Path, of_classes: bool) -> str:
         lines = [f"{name},{at % count}" for at, name in enumerate(photos.names)]
         labels.write_text("\n".join(["file,class", *lines]))
     elif ranks().rank == 1:
-        photos = replace(photos, fingerprint="another")
+        photos = replace(photos, rgb=photos.rgb[::-1].copy())
     try:
         run_in(photos, config, [run, run], labels=labels)
     except FlowercolorError as error:

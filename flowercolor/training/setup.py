@@ -103,13 +103,14 @@ def prepare(
             "train_photos": len(train_set),
             "test_photos": len(data.test),
             "photos_crc32": _crc32_of(train_set, data.test),
+            "content_crc32": data.test.crc32(train_set.crc32()),
             "left_out": list(data.left_out),
             **({} if classes is None else {"classes_crc32": crc32(classes.numpy().tobytes())}),
             **({"sources": _described_sources(data)} if len(sources) > 1 else {}),
         },
         note=_origin(config, start_from),
     )
-    check_alike(json.dumps(_comparable(header.data)), sources[0])
+    check_alike(json.dumps(_content_of(header.data)), sources[0])
     class_count = 0 if classes is None else int(classes.max()) + 1
     return Beginning(header, classes, class_count, pools, epoch_photos)
 
@@ -141,12 +142,24 @@ def _described_sources(data: RunData) -> list[dict[str, Any]]:
     ]
 
 
-def _comparable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells photos from others: all but their names, as they may be moved."""
-    unnamed = {**data, "name": ""}
+def _same_photos(saved: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether two headers are of the same photos, wherever those lie and whatever their times."""
+    if "content_crc32" in saved:
+        return _content_of(saved) == _content_of(fresh)
+    # Versions before 0.1 knew only the times of a folder's files, or the bytes of an archive.
+    older = {name: value for name, value in fresh.items() if name != "content_crc32"}
+    return {**saved, "name": ""} == {**older, "name": ""}
+
+
+def _content_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a header says of its photos but where they are from and what they are called."""
+    kept = {k: v for k, v in data.items() if k not in ("name", "fingerprint", "photos_crc32")}
     if "sources" in data:
-        unnamed["sources"] = [{**source, "name": ""} for source in data["sources"]]
-    return unnamed
+        kept["sources"] = [
+            {k: v for k, v in source.items() if k not in ("name", "fingerprint")}
+            for source in data["sources"]
+        ]
+    return kept
 
 
 def score_groups(test_set: FlowerDataset, by: Path | None = None) -> dict[str, list[str]]:
@@ -223,7 +236,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
             f"{path}: written with other settings than those given now: {others}; "
             "resume with the run's own, or start another run"
         )
-    if _comparable(saved.data) != _comparable(header.data):
+    if not _same_photos(saved.data, header.data):
         raise CheckpointError(
             f"{path}: trained on other photos or classes than those given now; resume with the "
             "run's own --data, --labels and --twins, or start another run"

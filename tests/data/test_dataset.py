@@ -207,3 +207,12 @@ def test_photos_without_color_are_counted(photos: Photos) -> None:
     mixed = dataclasses.replace(photos, rgb=np.concatenate([gray, photos.rgb[3:]]))
     assert FlowerDataset(mixed).count_gray() == 3
     assert FlowerDataset(mixed, range(3, 12)).count_gray() == 0
+
+
+def test_a_checksum_is_of_the_pictures_and_their_order(photos: Photos) -> None:
+    flowers = FlowerDataset(photos, [4, 0, 11])
+    assert flowers.crc32() == FlowerDataset(photos, [4, 0, 11]).crc32()
+    others = [FlowerDataset(photos, [0, 4, 11]), FlowerDataset(photos, [4, 0])]
+    assert len({flowers.crc32(), flowers.crc32(1), *(other.crc32() for other in others)}) == 4
+    first, rest = flowers.subset([0]), flowers.subset([1, 2])
+    assert rest.crc32(first.crc32()) == flowers.crc32()

@@ -149,9 +149,31 @@ def test_going_on_with_other_settings_is_refused(
 
 
 def test_going_on_with_other_photos_is_refused(sets: Sets, uninterrupted: Path) -> None:
-    photos = dataclasses.replace(sets[0].photos, fingerprint="another")
+    photos = dataclasses.replace(sets[0].photos, rgb=sets[0].photos.rgb[::-1].copy())
     others = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
     assert_resume_refused(CONFIG, others, uninterrupted, "trained on other photos")
+
+
+def test_copied_photos_are_the_same(sets: Sets, run: Path) -> None:
+    """Their files have other times, by which a folder is known."""
+    go(CONFIG, sets, run, should_stop=after(1))
+    photos = dataclasses.replace(sets[0].photos, fingerprint="copy", source=Path("copy"))
+    copies = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+    assert go(CONFIG, copies, run, resume=True).finished
+
+
+def test_a_run_that_does_not_know_the_content_goes_by_the_fingerprint(
+    sets: Sets, run: Path
+) -> None:
+    """As older versions wrote it."""
+    go(CONFIG, sets, run, should_stop=after(1))
+    info, tensors = load_tensors(run / LAST)
+    data = {name: value for name, value in info.data.items() if name != "content_crc32"}
+    save_checkpoint(run / LAST, dataclasses.replace(info, data=data), tensors)
+    photos = dataclasses.replace(sets[0].photos, fingerprint="another")
+    others = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+    assert_resume_refused(CONFIG, others, run, "trained on other photos")
+    assert go(CONFIG, sets, run, resume=True).finished
 
 
 def test_photos_that_were_moved_are_the_same(sets: Sets, run: Path) -> None:
