@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowercolor import paths
-from flowercolor.data.transfer import Limits, discard, fetch, without_password
+from flowercolor.data.download import Limits, discard, fetch, without_password
 from flowercolor.errors import DownloadError, SettingError, StorageError, one_line
 from flowercolor.files import is_file, is_there, locked, replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent

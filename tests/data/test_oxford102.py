@@ -25,8 +25,8 @@ import requests
 import urllib3
 
 from flowercolor.data import oxford102, transfer
+from flowercolor.data.download import Limits
 from flowercolor.data.oxford102 import OXFORD_102, Archive, Downloaded
-from flowercolor.data.transfer import Limits
 from flowercolor.errors import DownloadError, SettingError, StorageError
 from flowercolor.progress import Task
 
