@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from flowercolor.errors import SettingError
 from flowercolor.files import alike, is_folder, is_there
-from flowercolor.inference.finding import Finder
+from flowercolor.inference.photo_search import Finder
 from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks, shard

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flowercolor.inference.finding import Finder
+from flowercolor.inference.photo_search import Finder
 from flowercolor.inference.planning import plan
 from tests.inference.helpers import Told, touch
 
