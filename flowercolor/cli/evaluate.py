@@ -123,7 +123,7 @@ def evaluate(
     from flowercolor.distributed import joined
     from flowercolor.errors import SettingError
     from flowercolor.evaluation import setup
-    from flowercolor.evaluation.kinds import read_kinds
+    from flowercolor.evaluation.by_kind import read_kinds
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
     from flowercolor.runs import read_metrics
 

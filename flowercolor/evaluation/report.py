@@ -14,7 +14,7 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import check_outside
 from flowercolor.distributed import check_alike
 from flowercolor.evaluation.baselines import baselines
-from flowercolor.evaluation.kinds import (
+from flowercolor.evaluation.by_kind import (
     FIGURES,
     KindScores,
     summarize_kinds,

@@ -5,7 +5,7 @@ import torch
 
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.errors import DataError
-from flowercolor.evaluation.kinds import ALL, FIGURES, read_kinds, summarize_kinds, worst_first
+from flowercolor.evaluation.by_kind import ALL, FIGURES, read_kinds, summarize_kinds, worst_first
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
 
 KINDS = ["b", "a", "b", "b"]
