@@ -36,7 +36,7 @@ from flowercolor.training.losses import (
     classification_loss,
     discriminator_loss,
 )
-from flowercolor.training.state import load_state, state_tensors
+from flowercolor.training.resume import load_state, state_tensors
 
 
 class GAN:

@@ -32,6 +32,7 @@ from flowercolor.runs import LAST, SAMPLES
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
 from flowercolor.training.log import RunLog, epoch_line, grouped_metrics, score_metrics
+from flowercolor.training.resume import RunState, Saver
 from flowercolor.training.setup import (
     RunData,
     knows_test_photos,
@@ -41,7 +42,6 @@ from flowercolor.training.setup import (
     score_groups,
     write_config,
 )
-from flowercolor.training.state import RunState, Saver
 
 SAMPLE_COUNT = 8
 RECALIBRATION_PHOTOS = 1024

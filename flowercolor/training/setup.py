@@ -30,7 +30,7 @@ from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST, CONFIG, LAST, name_of
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
-from flowercolor.training.state import RunState
+from flowercolor.training.resume import RunState
 
 
 class RunData(NamedTuple):
