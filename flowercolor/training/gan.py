@@ -22,7 +22,7 @@ from flowercolor.evaluation.metrics import colorfulness_per_image
 from flowercolor.networks.unet import Supervised
 from flowercolor.runs import LAST
 from flowercolor.torchrun import ranks, shard
-from flowercolor.training.building import (
+from flowercolor.training.build_networks import (
     MovingAverage,
     build_networks,
     build_optimizer,

@@ -1,7 +1,7 @@
 import pytest
 
 from flowercolor.errors import SettingError
-from flowercolor.training.building import compiler_errors
+from flowercolor.training.build_networks import compiler_errors
 
 
 def test_what_a_compiler_says_is_one_line() -> None:
