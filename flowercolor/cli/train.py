@@ -139,7 +139,7 @@ def train(
     from flowercolor.distributed import from_leader, joined
     from flowercolor.runs import BEST
     from flowercolor.training.loop import train as run_training
-    from flowercolor.training.planning import new_run_folder, plan_run, read_run_data
+    from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 
     place = ranks()
     progress = progress_of_leader()

@@ -310,7 +310,7 @@ def test_train_fetches_the_archive_where_it_is_missing(
         asked.append("archive")
         return Downloaded(archive, False, "md5", archive.stat().st_size)
 
-    monkeypatch.setattr("flowercolor.training.planning.download_archive", fetched)
+    monkeypatch.setattr("flowercolor.training.run_plan.download_archive", fetched)
     result = succeed("train", "--epochs", "1", *TINY)
     assert asked == ["archive"]
     assert "10 photos to learn from, 2 to test on" in result.stderr
@@ -318,7 +318,7 @@ def test_train_fetches_the_archive_where_it_is_missing(
     def refused(**_: object) -> Downloaded:
         raise DownloadError("no line")
 
-    monkeypatch.setattr("flowercolor.training.planning.download_archive", refused)
+    monkeypatch.setattr("flowercolor.training.run_plan.download_archive", refused)
     assert_one_line_of_error(flowercolor("train", *TINY), "no line")
 
 

@@ -9,7 +9,7 @@ from flowercolor.data.sources import Source
 from flowercolor.errors import DataError, SettingError
 from flowercolor.runs import read_metrics
 from flowercolor.training.loop import train
-from flowercolor.training.planning import new_run_folder, plan_run, read_run_data
+from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 from tests.pictures import tar_of
 from tests.training.helpers import after, assert_same_run
 
