@@ -24,7 +24,7 @@ from flowercolor.torchrun import ranks
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from flowercolor.cli.bars import Bars
+    from flowercolor.cli.progress_bars import Bars
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -130,7 +130,7 @@ def progress_of_leader() -> Progress:
         return Silent()
     if not sys.stderr.isatty():
         return _Notes()
-    from flowercolor.cli.bars import Bars
+    from flowercolor.cli.progress_bars import Bars
 
     _bars = Bars()
     return _bars
