@@ -32,7 +32,7 @@ from flowercolor.distributed import (
 from flowercolor.errors import DataError, FlowercolorError
 from flowercolor.runs import LAST, read_metrics
 from flowercolor.torchrun import ranks
-from flowercolor.training import log, state
+from flowercolor.training import log, resume
 from flowercolor.training import loop as training
 from flowercolor.training.gan import GAN
 from flowercolor.training.loop import TrainResult, train
@@ -232,7 +232,7 @@ def stop_and_look(photos: Photos, run: Path) -> bool:
         time.sleep(1)
         save_checkpoint(*args)
 
-    vars(state)["save_checkpoint"] = save
+    vars(resume)["save_checkpoint"] = save
     run_in(photos, CONFIG, [run, run], False, 1)
     return (run / LAST).exists()
 

@@ -24,7 +24,7 @@ import pytest
 import requests
 import urllib3
 
-from flowercolor.data import oxford102, transfer
+from flowercolor.data import download, oxford102
 from flowercolor.data.download import Limits
 from flowercolor.data.oxford102 import OXFORD_102, Archive, Downloaded
 from flowercolor.errors import DownloadError, SettingError, StorageError
@@ -33,7 +33,7 @@ from flowercolor.progress import Task
 CHUNK_BYTES = 1000
 BREAK_AT = 20 * CHUNK_BYTES
 FAST = Limits(retry_waits_s=(0.0, 0.0), chunk_bytes=CHUNK_BYTES)
-fetch = partial(transfer.fetch, limits=FAST)
+fetch = partial(download.fetch, limits=FAST)
 download_archive = partial(oxford102.download_archive, limits=FAST)
 
 
@@ -517,7 +517,7 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
         fetch(site.url, part, limits=replace(FAST, timeout_s=timeout_s, window_s=0.2))
     over.set()
     for thread in threading.enumerate():
-        if thread.name == transfer.ASKING:  # given up, and its socket is nobody's
+        if thread.name == download.ASKING:  # given up, and its socket is nobody's
             thread.join(5)
     gc.collect()
     said = {"headers": "no answer within 0.1 s", "content": "less than 1000 bytes a second"}

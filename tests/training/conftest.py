@@ -15,7 +15,7 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.evaluation.scoring import Scores
 from flowercolor.files import write_text
-from flowercolor.training import log, loop, state
+from flowercolor.training import log, loop, resume
 from tests.training.helpers import CONFIG, Sets, go
 
 
@@ -72,5 +72,5 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         names.append((path.name, info.epoch))
         save_checkpoint(path, info, tensors)
 
-    monkeypatch.setattr(state, "save_checkpoint", save)
+    monkeypatch.setattr(resume, "save_checkpoint", save)
     return names
