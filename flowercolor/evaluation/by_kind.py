@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.errors import DataError, one_line
-from flowercolor.evaluation.metrics import Interval, bootstrap
+from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
 
 ALL = "all photos"

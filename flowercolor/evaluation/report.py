@@ -20,7 +20,8 @@ from flowercolor.evaluation.by_kind import (
     summarize_kinds,
     worst_first,
 )
-from flowercolor.evaluation.metrics import SATURATED_CHROMA, STAIN_CHROMA, Interval
+from flowercolor.evaluation.intervals import Interval
+from flowercolor.evaluation.metrics import SATURATED_CHROMA, STAIN_CHROMA
 from flowercolor.evaluation.plots import plot_losses, plot_scores, plot_trade, save_grid
 from flowercolor.evaluation.scoring import (
     GRAY,

@@ -13,9 +13,8 @@ from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import deterministic, no_tf32
 from flowercolor.distributed import all_gather, shard
+from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.metrics import (
-    Interval,
-    bootstrap,
     colorfulness_per_image,
     l1_per_image,
     measure,

@@ -1,0 +1,51 @@
+"""Bootstrap intervals of scores."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK_RESAMPLES = 100
+
+
+class Interval(NamedTuple):
+    """A mean over pictures, and between what it lies in 95 % of the resamples."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    values: Tensor, resamples: int = 2000, of: Callable[[Tensor], Tensor] | None = None
+) -> list[Interval]:
+    """The mean of each column with its 95 % percentile interval (Efron and Tibshirani 1993).
+
+    Pictures are drawn with replacement, under a fixed seed and alike in every column. Values
+    that are NaN are left out; a column of nothing else has NaN for all three.
+
+    Args:
+        values: [N, M], M scores of N pictures.
+        resamples: How often N pictures are drawn.
+        of: From the means of the columns, [..., M], the figures to give instead, [..., K];
+            resamples where one is NaN do not count for it.
+    """
+    count = len(values)
+    exact = values.double().cpu()
+    known, is_known = exact.nan_to_num(0), (~exact.isnan()).double()
+    rng = np.random.default_rng(0)
+    blocks = []
+    for start in range(0, resamples, BLOCK_RESAMPLES):  # all at once would fill the memory
+        drawn = rng.integers(max(1, count), size=(min(BLOCK_RESAMPLES, resamples - start), count))
+        times = torch.zeros(drawn.shape, dtype=torch.float64)
+        times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
+        blocks.append((times @ known) / (times @ is_known))
+    means = torch.cat(blocks)
+    mean = exact.nanmean(dim=0)
+    if of:
+        mean, means = of(mean), of(means)
+    bounds = means.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    figures = torch.stack((mean, *bounds), dim=1)
+    return [Interval(*row) for row in figures.tolist()]
