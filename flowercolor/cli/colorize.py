@@ -46,6 +46,7 @@ Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
 
 
 @command
+@quiet_libraries()
 def colorize(
     photos: Annotated[
         list[str],
@@ -400,7 +401,6 @@ def _color_photos(
     failures: list[str] = []
     with (
         _process_group(),
-        quiet_libraries(),
         stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
         closing(
             run(

@@ -138,7 +138,7 @@ def progress_of_leader() -> Progress:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep off stderr what C libraries log of damaged files; this program writes on.
+    """Keep off stderr what C libraries log of damaged files, but with --debug.
 
     libtiff and libpng write to the descriptor, in whichever thread they are.
     """
@@ -147,7 +147,7 @@ def quiet_libraries() -> Iterator[None]:
         is_real = ours.fileno() == 2
     except (AttributeError, OSError, ValueError):  # closed, or of a test
         is_real = False
-    if not is_real:
+    if not is_real or debug:
         yield
         return
     ours.flush()

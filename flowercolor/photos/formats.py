@@ -1,6 +1,7 @@
 """Which formats of photos there are: their endings, their plugins, what their headers say."""
 
 import importlib
+import logging
 import os
 import threading
 import warnings
@@ -157,7 +158,9 @@ def load_plugins() -> None:
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
     with suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
-    if "OPENCV_LOG_LEVEL" not in os.environ:  # what it has to say, an error says in one line
+    # What the libraries have to say, an error says in one line.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, Unidentif
 
 from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.errors import ImageError, one_line
-from flowercolor.photos import icc, tiff
+from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import BEGINNINGS, quiet_pillow, readable, tiff_tag, with_depth
 from flowercolor.photos.icc import Pixels
@@ -119,6 +119,8 @@ def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
     # Pillow's plugins raise whatever their parsing trips over: SyntaxError, struct.error,
     # ValueError, OverflowError, and more with each release.
     try:
+        if known == "WEBP" and (still := webp.first_frame(file)):
+            file = io.BytesIO(still)
         with quiet_pillow():
             image = Image.open(file, formats=readable())
         with image:
@@ -368,7 +370,10 @@ def _deep_blocks(
         found, decoded = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
         bgr = decoded[0] if found else None
     if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
-        raise ImageError("has 16-bit channels in a layout that is not supported")
+        raise ImageError(
+            "has 16-bit channels in a layout that is not read; expected RGB or RGBA; save it so "
+            "first"
+        )
     code = cv2.COLOR_BGRA2RGBA if bgr.shape[2] == 4 else cv2.COLOR_BGR2RGB
     for rows in _row_blocks(*image.size):
         block = cv2.cvtColor(bgr[rows], code)

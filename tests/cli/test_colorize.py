@@ -475,7 +475,17 @@ def test_control_characters_of_a_name_are_shown_as_escapes(weights: Path, here: 
     assert "Failed: a\\n\\x1b[2J.png: is no photo" in result.stderr
 
 
-def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(weights: Path, here: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        ((".", "-o", "out"), "1 done"),
+        (("-", "-o", "-"), "Error:"),
+        (("a.tif", "--variants", "2"), "Error:"),
+    ],
+)
+def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(
+    words: tuple[str, ...], last: str, weights: Path, here: Path
+) -> None:
     """Libtiff's own line of a code that is not in its table, written to the descriptor."""
     buffer = io.BytesIO()
     rng = np.random.default_rng(0)
@@ -486,23 +496,16 @@ def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(weights: Path, h
     (here / "a.tif").write_bytes(content)
     gray_photo(here / "b.png")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "flowercolor",
-            "colorize",
-            ".",
-            "-o",
-            "out",
-            "--checkpoint",
-            weights,
-        ],
+        [sys.executable, "-m", "flowercolor", "colorize", *words, "--checkpoint", weights],
+        input=bytes(content),
         capture_output=True,
-        text=True,
         env=environment(),
         check=False,
         timeout=60,
     )
-    lines = done.stderr.splitlines()
-    assert [line.split(":")[0].split(" ")[0] for line in lines] == ["Using", "Failed", "1"]
+    first, *failed, end = done.stderr.decode().splitlines()
+    assert first.startswith("Using the weights")
+    assert end.startswith(last)
+    assert all(line.startswith("Failed: a.tif: is a damaged TIFF") for line in failed)
+    assert len(failed) == (last == "1 done")
     assert done.returncode == 1
