@@ -116,8 +116,9 @@ def run(
         should_stop: Asked before each photo; when it says True, no other is begun.
         max_pixels: Larger photos are refused; see `read_photo`.
         workers: Threads, each of which takes up to `CHUNK_PHOTOS` photos all the way.
-        chunk_pixels: Most pixels of those photos together; a larger one goes alone.
-        pixels_in_flight: Most pixels of all photos begun and not finished.
+        chunk_pixels: Most pixels of those photos together, of which those of 16-bit color or
+            with opacity count twice; a larger one goes alone.
+        pixels_in_flight: Most pixels, counted so, of all photos begun and not finished.
 
     Yields:
         An outcome for each job; once stopped, for each that was begun.
@@ -284,7 +285,7 @@ def _chunks(
     chunk: list[Job] = []
     pixels = 0
     for job in jobs:
-        size = job.header.pixels if job.header else 0
+        size = job.header.usual_pixels if job.header else 0
         if chunk and (len(chunk) == most_photos or pixels + size > most_pixels):
             yield chunk, pixels
             chunk, pixels = [], 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from flowercolor import files
 from flowercolor.errors import SettingError
@@ -99,11 +99,13 @@ class Header:
         width_px: Its width as stored.
         height_px: Its height as stored.
         software: What EXIF, or a PNG's text, says that made it; "" if nothing.
+        counts_twice: See the function of that name.
     """
 
     width_px: int
     height_px: int
     software: str = ""
+    counts_twice: bool = False
 
     @property
     def made_here(self) -> bool:
@@ -114,6 +116,11 @@ class Header:
     def pixels(self) -> int:
         """How many pixels it has."""
         return self.width_px * self.height_px
+
+    @property
+    def usual_pixels(self) -> int:
+        """How many pixels of 8 bits, without opacity, take as much memory."""
+        return self.pixels * (2 if self.counts_twice else 1)
 
 
 def probe(path: Path) -> Header | None:
@@ -131,7 +138,7 @@ def probe(path: Path) -> Header | None:
                 software = None
                 with suppress(Exception):  # which damaged EXIF raises
                     software = image.getexif().get(ExifTags.Base.Software)
-            return Header(image.width, image.height, str(software or ""))
+            return Header(image.width, image.height, str(software or ""), counts_twice(image))
     except Exception:  # whatever is wrong with it, `read_photo` says it better
         return None
 
@@ -175,6 +182,21 @@ def tiff_tag(image: Image.Image, tag: int, default: Any) -> Any:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return image.tag_v2.get(tag, default)
     return default
+
+
+def deep_rawmode(image: Image.Image) -> str:
+    """How the file stores 16 bits a channel, in Pillow's words: "RGB;16B"; "" where it has 8.
+
+    Nor does 16-bit gray count, which Pillow keeps.
+    """
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    rawmode = str(args[0] if isinstance(args, tuple) else args)
+    return rawmode if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")) else ""
+
+
+def counts_twice(image: Image.Image) -> bool:
+    """Whether each pixel takes twice the usual memory: 16 bits of RGB, or opacity."""
+    return bool(deep_rawmode(image)) or image.has_transparency_data
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
+from flowercolor.photos import avif
+
 _PIECE_BYTES = 1 << 20
 _ZEROS = 32  # at the end of what an arithmetic coder wrote
 _DEFLATE = (8, 32946)
@@ -36,6 +38,8 @@ def check_whole(image: Image.Image, file: IO[bytes]) -> None:
             _check_jpeg(file)
         elif isinstance(image, TiffImagePlugin.TiffImageFile):
             _check_tiff(image, file)
+        elif image.format == "AVIF":
+            avif.check_size(file, image.width * image.height)
     finally:
         file.seek(at)
 

@@ -16,13 +16,21 @@ from typing import IO, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.errors import ImageError, one_line
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
-from flowercolor.photos.formats import BEGINNINGS, quiet_pillow, readable, tiff_tag, with_depth
+from flowercolor.photos.formats import (
+    BEGINNINGS,
+    counts_twice,
+    deep_rawmode,
+    quiet_pillow,
+    readable,
+    tiff_tag,
+    with_depth,
+)
 from flowercolor.photos.icc import Pixels
 from flowercolor.photos.integrity import (
     bare_png,
@@ -206,8 +214,7 @@ def _select_page(image: Image.Image, file: IO[bytes]) -> int:
 def _check_supported(image: Image.Image, max_pixels: int) -> None:
     megapixels = image.width * image.height / 1e6
     most = max_pixels / 1e6
-    deep = _rawmode(image).startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16"))
-    if deep or image.has_transparency_data:
+    if counts_twice(image):
         most /= 2
     if megapixels > most:
         raise ImageError(
@@ -226,7 +233,7 @@ def _check_supported(image: Image.Image, max_pixels: int) -> None:
 
 
 def _decode(image: Image.Image, file: IO[bytes], pages: int) -> Photo:
-    rawmode = _rawmode(image)
+    deep = deep_rawmode(image)
     page = image.tell()
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
     _allow_long_texts(image)
@@ -250,9 +257,10 @@ def _decode(image: Image.Image, file: IO[bytes], pages: int) -> Photo:
     alpha: Pixels | None = None
     samples = []
     primaries: NDArray[np.float32] | None = None
-    if rawmode.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")):
+    if deep:
         # Pillow has kept the upper 8 bits only, but its decoding has shown the file whole.
-        opacity = not rawmode.startswith("RGBX")
+        opacity = not deep.startswith("RGBX")
+        image.im = Image.new(image.mode, (1, 1)).im  # gives back the memory of those
         blocks = _deep_blocks(image, file, page, opacity=opacity)
         curve, _ = icc.to_srgb(image, icc_profile, "RGB", deep=True)
         primaries = icc.primaries_to_srgb(icc_profile)
@@ -302,12 +310,6 @@ def _allow_long_texts(image: Image.Image) -> None:
     if chunks := getattr(image, "png", None):
         for name in ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt"):
             setattr(chunks, name, allowing(getattr(chunks, name)))
-
-
-def _rawmode(image: Image.Image) -> str:
-    """How the file stores its pixels, in Pillow's words: "RGB;16B" for 16 bits a channel."""
-    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    return str(args[0] if isinstance(args, tuple) else args)
 
 
 def _working_mode(image: Image.Image) -> str:

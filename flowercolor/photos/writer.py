@@ -1,15 +1,16 @@
 """Writing colored photos: RGB to the content of a file.
 
-Pillow writes; OpenCV writes PNG three times as fast, and TIFF of 16-bit RGB is put together
-here. No path ever reaches OpenCV, which cannot open every name on Windows.
+Pillow writes, but for PNG and TIFF: those are put together here, block by block, so that a
+large scan needs no second copy. It takes a third of Pillow's time, and TIFF has 16-bit RGB.
 """
 
 import io
 import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
@@ -22,6 +23,10 @@ from flowercolor.photos.formats import WRITABLE, output_format, with_depth
 from flowercolor.photos.icc import Pixels
 from flowercolor.photos.metadata import Metadata, output_exif
 
+SOFTWARE = f"flowercolor {__version__}"
+
+_BLOCK_PIXELS = 1 << 20
+
 
 def encode_photo(
     rgb: Pixels,
@@ -29,7 +34,7 @@ def encode_photo(
     *,
     alpha: Pixels | None = None,
     metadata: Metadata | None = None,
-    software: str = f"flowercolor {__version__}",
+    software: str = SOFTWARE,
     quality: int = QUALITY,
     subsampling: str = "4:4:4",
 ) -> bytes:
@@ -50,6 +55,50 @@ def encode_photo(
         ImageError: The pixels are of another kind, or the format cannot hold them or is none
             of these.
     """
+    return b"".join(
+        _parts(
+            rgb,
+            file_format,
+            alpha=alpha,
+            metadata=metadata,
+            software=software,
+            quality=quality,
+            subsampling=subsampling,
+        )
+    )
+
+
+def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
+    """Write what `encode_photo` gives, with its options, to `path`, whole or not at all.
+
+    The ending of `path` says the format unless `file_format` does.
+
+    Raises:
+        SettingError: The ending cannot be written.
+        ImageError: The format cannot hold the pixels.
+        StorageError: The disk is full or writing is not allowed.
+    """
+    try:
+        parts = _parts(rgb, file_format or output_format(path), **options)
+        first = next(parts)
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(first)
+            file.writelines(parts)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def _parts(
+    rgb: Pixels,
+    file_format: str,
+    *,
+    alpha: Pixels | None = None,
+    metadata: Metadata | None = None,
+    software: str = SOFTWARE,
+    quality: int = QUALITY,
+    subsampling: str = "4:4:4",
+) -> Iterator[bytes | memoryview]:
+    """What `encode_photo` gives, piece by piece; what is wrong is raised ahead of the first."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"
@@ -65,13 +114,8 @@ def encode_photo(
         known = ", ".join(sorted(set(WRITABLE.values())))
         raise ImageError(f"the format is {file_format!r}; expected one of {known}")
     metadata = metadata or Metadata()
-    depth = rgb.dtype if file_format in ("PNG", "TIFF") else np.dtype(np.uint8)
-    pixels = with_depth(rgb, depth)
-    if alpha is not None:
-        alpha = with_depth(alpha, depth)
-        on_paper = file_format in ("JPEG", "BMP")
-        pixels = _on_white(pixels, alpha) if on_paper else np.dstack((pixels, alpha))
-
+    deep = rgb.dtype == np.uint16 and file_format in ("PNG", "TIFF")
+    blocks = _Blocks(rgb, alpha, deep=deep, on_paper=file_format in ("JPEG", "BMP"))
     options: dict[str, Any] = {
         "icc_profile": icc.srgb_profile(),
         "exif": output_exif(
@@ -88,14 +132,15 @@ def encode_photo(
         options["speed"] = 8  # 3 s for 12 megapixels; Pillow's 6 takes 10 s to save 2 %
     try:
         if file_format == "PNG":
-            return _encode_png(pixels, software, options)
-        if file_format == "TIFF":
-            return _encode_tiff(pixels, options)
-        # Never straight into the file: where the disk is nearly full, Pillow takes a JPEG of
-        # which only a part was written for a whole one.
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, file_format, **options)
-        return buffer.getvalue()
+            yield from _png_parts(blocks, software, options)
+        elif file_format == "TIFF":
+            yield from _tiff_parts(blocks, options)
+        else:
+            # Never straight into the file: where the disk is nearly full, Pillow takes a JPEG
+            # of which only a part was written for a whole one.
+            buffer = io.BytesIO()
+            Image.fromarray(blocks.joined()).save(buffer, file_format, **options)
+            yield buffer.getbuffer()
     except Exception as error:
         raise ImageError(
             f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
@@ -103,22 +148,42 @@ def encode_photo(
         ) from error
 
 
-def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
-    """Write what `encode_photo` gives, with its options, to `path`, whole or not at all.
+class _Blocks:
+    """The rows of a picture, uint8 or uint16 [n, W, 3], or [n, W, 4] with its opacity.
 
-    The ending of `path` says the format unless `file_format` does.
-
-    Raises:
-        SettingError: The ending cannot be written.
-        ImageError: The format cannot hold the pixels.
-        StorageError: The disk is full or writing is not allowed.
+    Args:
+        rgb: uint8 or uint16 [H, W, 3].
+        alpha: uint8 or uint16 [H, W].
+        deep: Rows of uint16 are wanted, else of uint8.
+        on_paper: The picture is laid on white where it is not opaque.
     """
-    file_format = file_format or output_format(path)
-    try:
-        content = encode_photo(rgb, file_format, **options)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-    files.write_bytes(path, content)
+
+    def __init__(self, rgb: Pixels, alpha: Pixels | None, *, deep: bool, on_paper: bool) -> None:
+        channels = 4 if alpha is not None and not on_paper else 3
+        self.shape = (*rgb.shape[:2], channels)
+        self.dtype = np.dtype(np.uint16 if deep else np.uint8)
+        self._rgb, self._alpha = rgb, alpha
+
+    def __iter__(self) -> Iterator[Pixels]:
+        rows = max(1, _BLOCK_PIXELS // self.shape[1])
+        for top in range(0, self.shape[0], rows):
+            block = with_depth(self._rgb[top : top + rows], self.dtype)
+            if self._alpha is not None:
+                alpha = with_depth(self._alpha[top : top + rows], self.dtype)
+                on_paper = self.shape[2] == 3
+                block = _on_white(block, alpha) if on_paper else np.dstack((block, alpha))
+            yield block
+
+    def joined(self) -> Pixels:
+        """The whole picture."""
+        if self._alpha is None and self._rgb.dtype == self.dtype:
+            return self._rgb
+        pixels = np.empty(self.shape, self.dtype)
+        top = 0
+        for block in self:
+            pixels[top : top + len(block)] = block
+            top += len(block)
+        return pixels
 
 
 def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
@@ -126,45 +191,66 @@ def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
     return ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
-def _encode_png(pixels: Pixels, software: str, options: dict[str, Any]) -> bytes:
-    """OpenCV's PNG with Pillow's metadata chunks set in behind the header."""
-    code = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    done, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, code))
-    if not done:
-        raise ImageError("OpenCV refuses it")
+def _png_parts(blocks: _Blocks, software: str, options: dict[str, Any]) -> Iterator[bytes]:
+    """A PNG whose rows say how each pixel differs from the one before (PNG 3, filter 1)."""
+    height, width, channels = blocks.shape
+    bits = 8 * blocks.dtype.itemsize
+    color_type = 6 if channels == 4 else 2
+    yield b"\x89PNG\r\n\x1a\n"
+    yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color_type, 0, 0, 0))
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", software)
     stub = Image.new("RGB", (1, 1))
-    chunks = b"".join(
-        struct.pack(">I", len(data)) + kind + data + checksum
-        for kind, data, checksum in PngImagePlugin.getchunks(stub, pnginfo=text, **options)
-        if kind not in (b"IHDR", b"IDAT", b"IEND")
+    for kind, data, _ in PngImagePlugin.getchunks(stub, pnginfo=text, **options):
+        if kind not in (b"IHDR", b"IDAT", b"IEND"):
+            yield _chunk(kind, data)
+    step = channels * blocks.dtype.itemsize
+    # Of noise, which all photos have, other ways of packing make less by a seventh at most, and
+    # at 16 bits take twice the time.
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    for block in blocks:
+        stored = block.astype(block.dtype.newbyteorder(">")).view(np.uint8)
+        row_bytes = stored.reshape(len(block), -1)
+        rows = np.empty((len(block), 1 + row_bytes.shape[1]), np.uint8)
+        rows[:, 0] = 1
+        rows[:, 1 : 1 + step] = row_bytes[:, :step]
+        np.subtract(row_bytes[:, step:], row_bytes[:, :-step], out=rows[:, 1 + step :])
+        if packed := packer.compress(rows.data):
+            yield _chunk(b"IDAT", packed)
+    yield _chunk(b"IDAT", packer.flush())
+    yield _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return (
+        struct.pack(">I4s", len(data), kind)
+        + data
+        + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
     )
-    header = 8 + 25  # the signature and IHDR
-    return b"".join((encoded[:header].tobytes(), chunks, encoded[header:].data))
 
 
-def _encode_tiff(pixels: Pixels, options: dict[str, Any]) -> bytes:
+def _tiff_parts(blocks: _Blocks, options: dict[str, Any]) -> Iterator[bytes]:
     """An uncompressed TIFF: Pillow has no 16-bit RGB, and OpenCV writes no EXIF or profile."""
-    height, width, channels = pixels.shape
-    content = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    height, width, channels = blocks.shape
+    itemsize = blocks.dtype.itemsize
     ifd = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in options["exif"].items():
         ifd[tag] = value
     ifd[TiffImagePlugin.IMAGEWIDTH] = width
     ifd[TiffImagePlugin.IMAGELENGTH] = height
-    ifd[TiffImagePlugin.BITSPERSAMPLE] = (8 * pixels.itemsize,) * channels
+    ifd[TiffImagePlugin.BITSPERSAMPLE] = (8 * itemsize,) * channels
     ifd[TiffImagePlugin.COMPRESSION] = 1
     ifd[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2
     ifd[TiffImagePlugin.STRIPOFFSETS] = 0  # `save` adds where the directory ends
     ifd[TiffImagePlugin.SAMPLESPERPIXEL] = channels
     ifd[TiffImagePlugin.ROWSPERSTRIP] = height
-    ifd[TiffImagePlugin.STRIPBYTECOUNTS] = len(content)
+    ifd[TiffImagePlugin.STRIPBYTECOUNTS] = height * width * channels * itemsize
     ifd[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
     ifd[TiffImagePlugin.ICCPROFILE] = options["icc_profile"]
     if channels == 4:
         ifd[TiffImagePlugin.EXTRASAMPLES] = 2  # opacity that is not multiplied in
     buffer = io.BytesIO()
     ifd.save(buffer)
-    buffer.write(content)
-    return buffer.getvalue()
+    yield buffer.getvalue()
+    for block in blocks:
+        yield block.astype(block.dtype.newbyteorder("<")).tobytes()

@@ -37,7 +37,7 @@ MOST_MEMORY_MB = 1200
 """Beyond what the process had: what a photo takes that is as large as the largest claim."""
 
 WIDTH_PX, HEIGHT_PX = 80, 64
-CLAIMS_PX = ((1, 16_000), (16_000, 1), (3_000, 3_000), (16_000, 16_000))
+CLAIMS_PX = ((1, 16_000), (16_000, 1), (2_000, 2_000), (16_000, 16_000))
 
 EXTREMES = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 CHECKED = ("png", "deflate.tif")

@@ -1,0 +1,32 @@
+import io
+import struct
+
+import pytest
+from PIL import Image
+
+from flowercolor.errors import ImageError
+from flowercolor.photos.avif import check_size
+from flowercolor.photos.reader import read_photo
+from tests.pictures import saved, smooth
+
+pytestmark = pytest.mark.skipif("AVIF" not in Image.SAVE, reason="Pillow was built without AVIF")
+
+
+@pytest.mark.parametrize("size", [(64, 80), (1, 1), (33, 1000)])
+def test_a_picture_of_the_size_that_it_claims_passes(size: tuple[int, int]) -> None:
+    content = saved(smooth(*size), "AVIF")
+    assert read_photo(content).luma.shape == size
+    with pytest.raises(ValueError, match=f"has {size[1]}x{size[0]} pixels"):
+        check_size(io.BytesIO(content), 5 * size[0] * size[1])
+
+
+def test_a_small_picture_that_claims_to_be_large_is_refused() -> None:
+    content = saved(smooth(64, 80), "AVIF")
+    claiming = content.replace(struct.pack(">II", 80, 64), struct.pack(">II", 16000, 16000))
+    with pytest.raises(ImageError, match="is a damaged AVIF: its picture has 80x64 pixels"):
+        read_photo(claiming)
+
+
+@pytest.mark.parametrize("content", [b"", b"no AVIF", b"\x12\x00\x0a\x09\x00" + bytes(20)])
+def test_what_cannot_be_known_passes(content: bytes) -> None:
+    check_size(io.BytesIO(content), 10**9)
