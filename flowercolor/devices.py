@@ -13,7 +13,7 @@ from flowercolor.torchrun import ranks
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" takes CUDA, then MPS, then the CPU.
+    """The device of that name, such as "cuda:1"; "auto" takes CUDA, then MPS, then the CPU.
 
     Of several processes that `torchrun` started, each gets a GPU of its own.
 
@@ -28,22 +28,26 @@ def pick_device(name: str = "auto") -> torch.device:
     }
     if name == "auto":
         name = next(kind for kind, found in there.items() if found)
-    if name not in there:
+    kind, _, number = name.partition(":")
+    if kind not in there or (":" in name and not number.isdecimal()):
         raise SettingError(f"device is {name!r}; expected one of {', '.join(get_args(DeviceName))}")
-    if not there[name]:
+    if not there[kind]:
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise DeviceError(
             f"device {name}: torch {torch.__version__} finds none on this machine; it finds "
-            f"{found}: use --device {found.split(', ')[0]}, or install a torch built for {name}"
+            f"{found}: use --device {found.split(', ')[0]}, or install a torch built for {kind}"
         )
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if number and int(number) >= count:
+        raise DeviceError(f"device {name}: there are {count} of the kind, counted from 0")
     if name == "cuda" and ranks().size > 1:
-        number, count = ranks().local_rank, torch.cuda.device_count()
-        if number >= count:
+        rank = ranks().local_rank
+        if rank >= count:
             raise DeviceError(
-                f"device cuda: this is process {number + 1} on a machine with {count} of them; "
+                f"device cuda: this is process {rank + 1} on a machine with {count} of them; "
                 f"start no more than --nproc-per-node {count}, or use --device cpu"
             )
-        return torch.device(name, number)
+        return torch.device(name, rank)
     return torch.device(name)
 
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from flowercolor._version import __version__
 from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, BackendName, Precision
-from flowercolor.errors import CheckpointError, ImageError, SettingError
+from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.memory import memory_errors
+from flowercolor.photos.pictures import Array, Picture, luma_of
 from flowercolor.progress import Progress
 from flowercolor.runs import find_checkpoint, name_of
 
 if TYPE_CHECKING:
-    from flowercolor.networks.unet import UNet
+    import torch
 
-Array = npt.NDArray[Any]
+    from flowercolor.networks.unet import UNet
 
 
 class Colorizer:
@@ -35,13 +35,13 @@ class Colorizer:
         render_size_px: The network sees each photo at about this many pixels squared, its
             aspect kept. Larger sees finer things, smaller sees more of the whole.
         strength: Factor of the chroma, 0 (gray) to 1.5.
-        device: Of a generator: "auto", "cpu", "cuda" or "mps".
+        device: Of a generator: "auto", "cpu", "cuda", such as "cuda:1", "mps", or a torch device.
         precision: Of a generator: "auto" computes in bfloat16 where the device is made for it.
         progress: Told where memory runs short.
 
     Attributes:
         name: What the weights are called, for the record in the pictures' metadata.
-        vividness: Where between the ends of a dial, if it was chosen.
+        vividness: Where on the vividness scale, if it was chosen.
 
     Raises:
         SettingError: A setting is out of range.
@@ -54,7 +54,7 @@ class Colorizer:
         *,
         render_size_px: int = RENDER_SIZE_PX,
         strength: float = 1.0,
-        device: str = "auto",
+        device: "str | torch.device" = "auto",
         precision: Precision = "auto",
         progress: Progress | None = None,
     ) -> None:
@@ -68,7 +68,9 @@ class Colorizer:
             from flowercolor.inference.torch_backend import TorchBackend  # noqa: PLC0415
 
             generator = cast("UNet", network)
-            network = TorchBackend(generator, device=device, precision=precision, progress=progress)
+            network = TorchBackend(
+                generator, device=str(device), precision=precision, progress=progress
+            )
         self._network: Backend = network
         self.name = "of the caller"
         self.vividness: float | None = None
@@ -82,26 +84,25 @@ class Colorizer:
         render_size_px: int = RENDER_SIZE_PX,
         strength: float = 1.0,
         backend: BackendName = "auto",
-        device: str = "auto",
+        device: "str | torch.device" = "auto",
         precision: Precision = "auto",
         progress: Progress | None = None,
     ) -> Self:
         """A colorizer with the weights of a checkpoint.
 
         Args:
-            checkpoint: "bundled", a run's name or a path; None means the newest trained run,
-                else the bundled weights.
-            vividness: Of a checkpoint that is a dial, such as the bundled one, where between
-                its ends: 0 is the safest guess, 1 the liveliest. None means its own default.
+            checkpoint: "bundled", "last", a run's name or a path; None means the bundled weights.
+            vividness: Where on the vividness scale of a checkpoint that has one, such as the
+                bundled one: 0 is the safest guess, 1 the liveliest. None means its own default.
             render_size_px: As for the class, and so are those below.
             strength: Factor of the chroma.
             backend: "auto", "onnxruntime" or "torch"; see `backends.load_backend`.
-            device: Where to compute: "auto", "cpu", "cuda" or "mps".
+            device: Where to compute: "auto", "cpu", "cuda", such as "cuda:1", or "mps".
             precision: What to compute in.
             progress: Told where memory runs short.
 
         Raises:
-            CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
+            CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
             SettingError: A setting is out of range.
             DeviceError: The device is not there.
         """
@@ -110,7 +111,7 @@ class Colorizer:
             path,
             vividness=vividness,
             backend=backend,
-            device=device,
+            device=str(device),
             precision=precision,
             progress=progress,
         )
@@ -138,16 +139,23 @@ class Colorizer:
         )
 
     @overload
-    def __call__(self, image: Image.Image) -> Image.Image: ...
+    def __call__(self, image: str | Path) -> Image.Image: ...
 
     @overload
-    def __call__(self, image: Array) -> Array: ...
+    def __call__(self, image: Picture) -> Picture: ...
 
-    def __call__(self, image: Array | Image.Image) -> Array | Image.Image:
+    @overload
+    def __call__(self, image: list[str] | list[Path]) -> list[Image.Image]: ...
+
+    @overload
+    def __call__(self, image: list[Picture]) -> list[Picture]: ...
+
+    def __call__(self, image: Any) -> Any:
         """The image in color, at its own size and with its own luma; see `colorize`."""
-        if isinstance(image, Image.Image):
-            return Image.fromarray(self.render(_luma(_pixels(image))))
-        return self.render(_luma(image))
+        if isinstance(image, (list, tuple)):
+            return [self(one) for one in image]
+        luma, picture_of = luma_of(image)
+        return picture_of(self.render(luma))
 
     def render(self, luma: Array, *, render_size_px: int | None = None) -> Array:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
@@ -210,63 +218,89 @@ class Colorizer:
 
 @overload
 def colorize(
-    image: Image.Image,
+    image: str | Path,
     *,
     checkpoint: str | Path | None = None,
     render_size_px: int = RENDER_SIZE_PX,
     strength: float = 1.0,
     vividness: float | None = None,
-    device: str = "auto",
+    device: "str | torch.device" = "auto",
 ) -> Image.Image: ...
 
 
 @overload
 def colorize(
-    image: Array,
+    image: Picture,
     *,
     checkpoint: str | Path | None = None,
     render_size_px: int = RENDER_SIZE_PX,
     strength: float = 1.0,
     vividness: float | None = None,
-    device: str = "auto",
-) -> Array: ...
+    device: "str | torch.device" = "auto",
+) -> Picture: ...
+
+
+@overload
+def colorize(
+    image: list[str] | list[Path],
+    *,
+    checkpoint: str | Path | None = None,
+    render_size_px: int = RENDER_SIZE_PX,
+    strength: float = 1.0,
+    vividness: float | None = None,
+    device: "str | torch.device" = "auto",
+) -> list[Image.Image]: ...
+
+
+@overload
+def colorize(
+    image: list[Picture],
+    *,
+    checkpoint: str | Path | None = None,
+    render_size_px: int = RENDER_SIZE_PX,
+    strength: float = 1.0,
+    vividness: float | None = None,
+    device: "str | torch.device" = "auto",
+) -> list[Picture]: ...
 
 
 def colorize(
-    image: Array | Image.Image,
+    image: Any,
     *,
     checkpoint: str | Path | None = None,
     render_size_px: int = RENDER_SIZE_PX,
     strength: float = 1.0,
     vividness: float | None = None,
-    device: str = "auto",
-) -> Array | Image.Image:
+    device: "str | torch.device" = "auto",
+) -> Any:
     """The image in color: same kind, same size, same luma at every pixel within one level.
 
     The weights are loaded at the first call and kept for the next ones with the same settings.
 
     Args:
-        image: A Pillow image, or an array, uint8 or uint16: gray [H, W] or RGB [H, W, 3].
-            A color image is colored anew from its luma.
-        checkpoint: "bundled", a run's name or a path; None means the newest trained run,
-            else the bundled weights.
+        image: A Pillow image or the path of a photo; an array, gray [H, W] or RGB [H, W, 3],
+            uint8 or uint16; a torch tensor, [H, W], [1, H, W] or [3, H, W], uint8 or float from
+            0 to 1; or a list of such. A color image is colored anew from its luma.
+        checkpoint: "bundled", "last", a run's name or a path; None means the bundled weights.
         render_size_px: See `Colorizer`.
         strength: Factor of the chroma, 0 (gray) to 1.5.
         vividness: See `Colorizer.from_checkpoint`.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda", one of several GPUs, such as "cuda:1", "mps", or a torch
+            device.
 
     Returns:
-        A Pillow image of mode RGB for a Pillow image, else an RGB array [H, W, 3] of the
-        dtype that came in.
+        For a Pillow image or a path, a Pillow image of mode RGB, upright and in sRGB, with the
+        EXIF and DPI in its `info`; for an array, RGB [H, W, 3], and for a tensor, RGB [3, H, W],
+        of the dtype that came in; of a list, a list.
 
     Raises:
-        ImageError: The image is of another shape or depth, or empty.
-        CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
+        ImageError: The image is of another shape or depth, empty, or cannot be read.
+        CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
         SettingError: A setting is out of range.
         DeviceError: The device is not there, or there is too little memory.
     """
     path = find_checkpoint(None if checkpoint is None else str(checkpoint))
-    settings = (render_size_px, strength, vividness, device)
+    settings = (render_size_px, strength, vividness, str(device))
     return _loaded(path, path.stat().st_mtime_ns, *settings)(image)
 
 
@@ -285,44 +319,6 @@ def _loaded(
         render_size_px=render_size_px,
         strength=strength,
         device=device,
-    )
-
-
-def _pixels(image: Image.Image) -> Array:
-    """uint8, gray [H, W] or RGB [H, W, 3], of a Pillow image."""
-    if image.mode in ("I", "F"):
-        raise ImageError(
-            f"image: a Pillow image of mode {image.mode}; expected 8 or 16 bits a channel"
-        )
-    if image.mode.startswith("I;16"):  # which `convert` would clip to 255
-        return (np.asarray(image) / 257).round().astype(np.uint8)
-    try:
-        return np.asarray(image.convert("RGB"))
-    except ValueError as error:  # Pillow converts its rarer modes into few others
-        raise ImageError(
-            f"image: a Pillow image of mode {image.mode}; expected one that converts to RGB"
-        ) from error
-    except OSError as error:  # it reads the file when it has to
-        raise ImageError(f"image: {error}; expected a whole picture") from error
-
-
-def _luma(image: Array) -> Array:
-    if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f"image: a {type(image).__name__}; expected a NumPy array or a Pillow image, as "
-            "`Image.open` gives it for a file"
-        )
-    if image.dtype not in (np.uint8, np.uint16) or image.size == 0:
-        raise ImageError(
-            f"image: an array of {image.size} values of {image.dtype}; expected uint8 or uint16"
-        )
-    if image.ndim == 2:
-        return image
-    if image.ndim == 3 and image.shape[2] == 3:
-        luma: Array = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return luma
-    raise ImageError(
-        f"image: an array of shape {image.shape}; expected gray [H, W] or RGB [H, W, 3]"
     )
 
 

@@ -1,6 +1,6 @@
 """A sheet of renderings of one photo to choose from.
 
-What differs honestly is where a dial stands between its ends, and the size at which the network
+What differs honestly is the place on the vividness scale, and the size at which the network
 sees the photo: small, it goes by the whole, large, by the parts. Each tile is labeled with the
 options that give it at full size.
 """
@@ -80,20 +80,20 @@ def load_variants(
 ) -> dict[str, Colorizer]:
     """The colorizers for a sheet, by the options that choose them.
 
-    Of a checkpoint that is a dial, those of its two ends, and of its middle where the sheet has
-    room; but one alone where `vividness` says where between them.
+    Of a checkpoint with a vividness scale, those of its two ends, and of its middle where the
+    sheet has room; but one alone where `vividness` says where.
 
     Args:
         checkpoint: As for `Colorizer.from_checkpoint`, and so are the others.
         count: How many renderings the sheet has.
-        vividness: Where between the dial's ends; None shows several.
+        vividness: Where on the scale; None shows several.
         strength: Factor of the chroma.
         backend: What computes; see `backends.load_backend`.
         device: Where to compute.
         progress: Told where memory runs short.
 
     Raises:
-        CheckpointError: There is no such checkpoint, it is damaged, or is no dial.
+        CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
         SettingError: A setting is out of range.
         DeviceError: The device is not there.
     """

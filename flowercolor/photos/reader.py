@@ -232,15 +232,25 @@ def _check_supported(image: Image.Image, max_pixels: int) -> None:
         raise ImageError("keeps 16-bit channels apart; expected them interleaved; save it so first")
 
 
-def _decode(image: Image.Image, file: IO[bytes], pages: int) -> Photo:
-    deep = deep_rawmode(image)
+def photo_of(image: Image.Image) -> Photo:
+    """The photo in a Pillow image, at the depth that Pillow has: 8 bits, or 16 of gray.
+
+    Raises:
+        OSError: Its file is damaged; and whatever else Pillow raises then.
+    """
+    return _decode(image, None, 1)
+
+
+def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
+    deep = deep_rawmode(image) if file else ""
     page = image.tell()
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
     _allow_long_texts(image)
     # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
     with quiet_pillow() if image.format == "TIFF" else nullcontext():
         image.load()
-    check_decoded(image, file)
+    if file:
+        check_decoded(image, file)
     with quiet_pillow():
         exif = image.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
@@ -250,14 +260,15 @@ def _decode(image: Image.Image, file: IO[bytes], pages: int) -> Photo:
             exif=kept_exif(exif)[1],
             dpi=dpi_of(image, exif, turned=(stored or orientation) in (5, 6, 7, 8)),
         )
-        icc_profile = profile_of(image, exif, file)
+        embedded = image.info.get("icc_profile")
+        icc_profile = profile_of(image, exif, file) if file else embedded
 
     # Block by block, so that nothing but the luma is ever there at full size twice.
     luma: Pixels | None = None
     alpha: Pixels | None = None
     samples = []
     primaries: NDArray[np.float32] | None = None
-    if deep:
+    if file and deep:
         # Pillow has kept the upper 8 bits only, but its decoding has shown the file whole.
         opacity = not deep.startswith("RGBX")
         image.im = Image.new(image.mode, (1, 1)).im  # gives back the memory of those

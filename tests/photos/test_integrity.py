@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from flowercolor.errors import ImageError
-from flowercolor.photos.avif import check_size
+from flowercolor.photos.integrity import check_avif_size
 from flowercolor.photos.reader import read_photo
 from tests.pictures import saved, smooth
 
@@ -17,7 +17,7 @@ def test_a_picture_of_the_size_that_it_claims_passes(size: tuple[int, int]) -> N
     content = saved(smooth(*size), "AVIF")
     assert read_photo(content).luma.shape == size
     with pytest.raises(ValueError, match=f"has {size[1]}x{size[0]} pixels"):
-        check_size(io.BytesIO(content), 5 * size[0] * size[1])
+        check_avif_size(io.BytesIO(content), 5 * size[0] * size[1])
 
 
 def test_a_small_picture_that_claims_to_be_large_is_refused() -> None:
@@ -29,4 +29,4 @@ def test_a_small_picture_that_claims_to_be_large_is_refused() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no AVIF", b"\x12\x00\x0a\x09\x00" + bytes(20)])
 def test_what_cannot_be_known_passes(content: bytes) -> None:
-    check_size(io.BytesIO(content), 10**9)
+    check_avif_size(io.BytesIO(content), 10**9)
