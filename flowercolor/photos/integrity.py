@@ -48,8 +48,8 @@ def check_whole(image: Image.Image, file: IO[bytes]) -> None:
 def _check_plausible(image: Image.Image, length: int) -> None:
     """That so few bytes can hold so many pixels at all, before memory is given to them."""
     # The densest codes: Deflate makes 1032 bytes of one, a JPEG has 2 bits a block at least,
-    # which stand for 16x16 pixels.
-    most = {"JPEG": 1024, "MPO": 1024, "PNG": 8 * 1040}.get(str(image.format))
+    # which stand for 16x16 pixels, and 12 bits of a GIF for 4096.
+    most = {"JPEG": 1024, "MPO": 1024, "PNG": 8 * 1040, "GIF": 2731}.get(str(image.format))
     if most and image.width * image.height > most * length:
         raise ValueError(f"{length} bytes cannot hold {image.width}x{image.height} pixels")
 

@@ -304,16 +304,16 @@ def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) ->
     assert_one_line_of_error(flowercolor(*args, "a.png", "b.png"), "2 were given", code=2)
 
 
-def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
+def test_vividness_reaches_the_weights(weights: Path, here: Path) -> None:
     """Here toward blue: the vivid end has that much more of it and less of red."""
     info, tensors = load_tensors(weights)
     tensors["generator.head.bias"] = tensors["generator.head.bias"] + torch.tensor([-0.1, 0, 0.1])
     save_checkpoint(here / "blue.safetensors", info, tensors)
-    succeed("join", weights, "blue.safetensors", "-o", "dial.safetensors")
+    succeed("join", weights, "blue.safetensors", "-o", "both.safetensors")
     gray_photo(here / "a.png")
     redness = []
     for share in ("0", "0.5", "1"):
-        options = ["--vividness", share, "--checkpoint", "dial.safetensors"]
+        options = ["--vividness", share, "--checkpoint", "both.safetensors"]
         succeed("colorize", "a.png", "-o", f"{share}.png", *options)
         with Image.open(f"{share}.png") as image:
             red, _, blue = np.asarray(image, int).reshape(-1, 3).mean(axis=0)
@@ -335,7 +335,7 @@ def test_vividness_turns_the_dial(weights: Path, here: Path) -> None:
         (6, ["--vividness", "1", "--strength", "0.5"], ["--vividness 1 --strength 0.5"]),
     ],
 )
-def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
+def test_a_sheet_shows_the_ends_and_the_middle_of_the_vividness_scale(
     weights: Path,
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -346,7 +346,7 @@ def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
 ) -> None:
     """Each tile labeled with all the options that give it."""
     gray_photo(here / "a.png")
-    succeed("join", weights, weights, "-o", "dial.safetensors")
+    succeed("join", weights, weights, "-o", "both.safetensors")
     shown: list[str] = []
 
     def sheet(luma: Any, colorizers: dict[str, Any], count: int) -> Any:
@@ -354,7 +354,7 @@ def test_a_sheet_of_a_dial_shows_its_ends_and_its_middle(
         return variants(luma, colorizers, count)
 
     monkeypatch.setattr("flowercolor.inference.contact_sheet.variants", sheet)
-    args = ["--variants", str(count), "--checkpoint", "dial.safetensors", *options]
+    args = ["--variants", str(count), "--checkpoint", "both.safetensors", *options]
     succeed("colorize", "a.png", *args)
     assert shown == labels
     columns = len(labels) if len(labels) > 1 else math.ceil(math.sqrt(count))

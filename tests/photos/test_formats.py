@@ -7,7 +7,7 @@ import pytest
 from flowercolor.errors import SettingError
 from flowercolor.photos.formats import Header, is_original, is_picture, output_format, probe
 from flowercolor.photos.writer import write_photo
-from tests.pictures import FORMATS, no_photos, saved, smooth
+from tests.pictures import FORMATS, Array, deep_png, no_photos, noise, saved, smooth
 
 
 @pytest.mark.parametrize("file_format", [*FORMATS, "TIFF", "BMP"])
@@ -59,3 +59,22 @@ def test_the_size_is_known_from_the_header_alone(tmp_path: Path) -> None:
 def test_pictures_are_told_by_their_ending() -> None:
     names = ["a.jpg", "B.JPEG", "c.d.Tiff", "x.heic", ".hidden.jpg", "._a.jpg", "a.txt", "jpg"]
     assert [name for name in names if is_picture(Path(name))] == names[:4]
+
+
+@pytest.mark.parametrize(
+    ("picture", "twice"),
+    [
+        (noise(4, 5, 3), False),
+        (noise(4, 5, 4), True),
+        (noise(4, 5, dtype=np.uint16), False),
+        (noise(4, 5, 3, dtype=np.uint16), True),
+    ],
+)
+def test_deep_colors_and_opacity_count_twice(picture: Array, twice: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(deep_png(picture.reshape(4, 5, -1)) if picture.dtype == np.uint16 else b"")
+    if picture.dtype == np.uint8:
+        path.write_bytes(saved(picture, "PNG"))
+    header = probe(path)
+    assert header
+    assert (header.counts_twice, header.usual_pixels) == (twice, 40 if twice else 20)

@@ -30,3 +30,15 @@ def test_a_small_picture_that_claims_to_be_large_is_refused() -> None:
 @pytest.mark.parametrize("content", [b"", b"no AVIF", b"\x12\x00\x0a\x09\x00" + bytes(20)])
 def test_what_cannot_be_known_passes(content: bytes) -> None:
     check_avif_size(io.BytesIO(content), 10**9)
+
+
+@pytest.mark.parametrize(("side_px", "refused"), [(2000, False), (16_000, True)])
+def test_a_gif_of_few_bytes_promises_few_pixels(side_px: int, refused: bool) -> None:
+    content = saved(Image.new("L", (side_px // 10, side_px // 10)), "GIF") + bytes(2000)
+    size = (side_px // 10).to_bytes(2, "little") * 2
+    claiming = content.replace(size, side_px.to_bytes(2, "little") * 2, 1)  # of the screen
+    if refused:
+        with pytest.raises(ImageError, match="bytes cannot hold 16000x16000 pixels"):
+            read_photo(claiming)
+    else:
+        assert read_photo(claiming).luma.shape == (side_px, side_px)

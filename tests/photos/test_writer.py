@@ -151,3 +151,18 @@ def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
             encode_photo(noise(6, 4, 3), "PNG", alpha=alpha)
     with pytest.raises(ImageError, match="the format is 'GIF'; expected one of AVIF, BMP, JPEG, "):
         encode_photo(noise(6, 4, 3), "GIF")
+
+
+@pytest.mark.parametrize(("file_format", "channels"), [("PNG", 3), ("PNG", 4), ("TIFF", 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_picture_of_several_blocks_is_written_whole(
+    file_format: str, channels: int, dtype: Any, tmp_path: Path
+) -> None:
+    picture = noise(400, 3000, channels, dtype=dtype)
+    rgb, alpha = picture[..., :3], picture[..., 3] if channels == 4 else None
+    content = encode_photo(rgb, file_format, alpha=alpha)
+    bgra = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert bgra is not None
+    np.testing.assert_array_equal(bgra[..., [2, 1, 0, 3][:channels]], picture)
+    write_photo(tmp_path / "a", rgb, file_format=file_format, alpha=alpha)
+    assert (tmp_path / "a").read_bytes() == content
