@@ -77,9 +77,12 @@ def test_what_a_network_may_know_by_heart_is_noted(
     folder: Path, tmp_path: Path, part: Part
 ) -> None:
     _, test_set = get_data(folder, 16)
-    same = replace(INFO, data={"fingerprint": test_set.photos.fingerprint})
-    photos = choose_photos(loaded(tmp_path, same), 16, source=folder, part=part)
-    assert any("by heart" in note for note in photos.notes)
+    fingerprint = test_set.photos.fingerprint
+    of_several = {"fingerprint": "of both", "sources": [{}, {"fingerprint": fingerprint}]}
+    for data in ({"fingerprint": fingerprint}, of_several):
+        same = replace(INFO, data=data)
+        photos = choose_photos(loaded(tmp_path, same), 16, source=folder, part=part)
+        assert any("by heart" in note for note in photos.notes)
     other = replace(INFO, data={"fingerprint": "other", "name": "roses"})
     notes = choose_photos(loaded(tmp_path, other), 16, source=folder).notes
     assert notes == ("mine learned from other data, roses; it may have seen some of these.",)
