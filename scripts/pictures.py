@@ -40,3 +40,5 @@ write("dahlia.jpg", np.asarray(Image.open(IMAGES / "dahlia_gray.jpg")), dahlia)
 write("dahlia_old.jpg", degraded(dahlia), dahlia)
 cat = data.chelsea()  # type: ignore[no-untyped-call]
 write("cat.jpg", cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY), cat)
+cup = data.coffee()  # type: ignore[no-untyped-call]
+write("cup.jpg", cv2.cvtColor(cup, cv2.COLOR_RGB2GRAY), cup)
