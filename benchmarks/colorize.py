@@ -100,7 +100,7 @@ def folder_of_photos(folder: Path, count: int = 200) -> None:
     for name, colorizer in colorizers().items():
 
         def ours(colorizer: Colorizer = colorizer) -> None:
-            for outcome in run(plan([source], target), colorizer, Writing(overwrite=True)):
+            for outcome in run(plan([source], target), colorizer, Writing(overwrite=True, recolor=True)):
                 assert outcome.status == "done", outcome
 
         def reference(colorizer: Colorizer = colorizer) -> None:
@@ -209,7 +209,7 @@ def hundred_megapixels(folder: Path) -> None:
     # In a process of its own: a child's peak begins at the memory of the process it came from.
     subprocess.run([sys.executable, __file__, "--make", str(source)], check=True)
     for backend in ("onnxruntime", "torch"):
-        options = ["--overwrite", "--backend", backend]
+        options = ["--overwrite", "--recolor", "--backend", backend]
         process = subprocess.Popen(command(source, folder / "out.jpg", *options), **QUIET)
         _, status, usage = os.wait4(process.pid, 0)
         assert status == 0
@@ -224,7 +224,7 @@ def start(folder: Path) -> None:
     cv2.imwrite(str(source), made_up_photo(60, 80, 0))
 
     def by(backend: str) -> Callable[[], object]:
-        options = ["--overwrite", "--backend", backend]
+        options = ["--overwrite", "--recolor", "--backend", backend]
         return lambda: subprocess.run(command(source, target, *options), check=True, **QUIET)
 
     def imports() -> None:
