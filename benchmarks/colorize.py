@@ -100,7 +100,9 @@ def folder_of_photos(folder: Path, count: int = 200) -> None:
     for name, colorizer in colorizers().items():
 
         def ours(colorizer: Colorizer = colorizer) -> None:
-            for outcome in run(plan([source], target), colorizer, Writing(overwrite=True, recolor=True)):
+            for outcome in run(
+                plan([source], target), colorizer, Writing(overwrite=True, recolor=True)
+            ):
                 assert outcome.status == "done", outcome
 
         def reference(colorizer: Colorizer = colorizer) -> None:
