@@ -236,6 +236,34 @@ def start(folder: Path) -> None:
     report("one small photo by onnxruntime / import numpy, cv2", by("onnxruntime"), imports)
 
 
+STAGES = """
+import sys, time
+def stage(name):
+    print(f"{name} {time.process_time() - stage.before:.2f} s", end=", ")
+    stage.before = time.process_time()
+stage.before = 0
+stage("Python")
+import numpy, cv2; stage("NumPy and OpenCV")
+import flowercolor.cli.app; stage("the command line")
+import flowercolor.inference.batch, flowercolor.photos.writer; stage("the library")
+import onnxruntime; stage("onnxruntime")
+from flowercolor.runs import bundled_checkpoint
+from flowercolor.checkpoint import read_weights
+info, weights = read_weights(bundled_checkpoint()); stage("checking and reading the weights")
+from flowercolor.inference.onnx_backend import OnnxBackend
+network = OnnxBackend(info.config.network, weights); stage("folding them, a session")
+network(numpy.zeros((1, 1, 112, 144), "f4")); stage("the network")
+"""
+
+
+def stages_of_a_start(_folder: Path) -> None:
+    """Where the processor time of one small photo goes, by onnxruntime."""
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES], capture_output=True, text=True, check=True
+    )
+    sys.stdout.write(f"one small photo, processor time: {done.stdout.rstrip(', ')}\n")
+
+
 def command(source: Path, target: Path, *options: str) -> list[str]:
     """The command line that colors one photo with the bundled weights on the CPU."""
     python = [sys.executable, "-m", "flowercolor", "colorize", str(source), "-o", str(target)]
@@ -261,6 +289,7 @@ def main() -> None:
         for benchmark in (
             hundred_megapixels,
             start,
+            stages_of_a_start,
             twelve_megapixels,
             folder_of_photos,
             network_of_a_folder,
