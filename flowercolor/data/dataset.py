@@ -242,8 +242,8 @@ def read_column(path: Path, column: str) -> dict[str, str]:
         raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
     if not {key, column} <= set(columns):
         raise DataError(
-            f"{path}: expected a CSV table with the columns file (or name) and {column}, of a "
-            f"photo on each line; its first line has {', '.join(columns) or 'nothing'}"
+            f"{path}: expected a CSV table with the columns file and {column} (file may be called "
+            f"name), a photo on each line; its first line has {', '.join(columns) or 'nothing'}"
         )
     return values
 

@@ -1,6 +1,5 @@
 """Scores by kind of photo: how much better or worse than leaving it gray, and how colorful."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowercolor.data.dataset import FlowerDataset
-from flowercolor.errors import DataError, one_line
+from flowercolor.data.dataset import FlowerDataset, plain_name, read_column
+from flowercolor.errors import DataError
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
 
@@ -53,27 +52,16 @@ def read_kinds(path: Path, dataset: FlowerDataset) -> list[str]:
     Raises:
         DataError: The file cannot be read, is no such table, or leaves photos without a kind.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns = table.fieldnames or ()
-            name_column = "file" if "file" in columns else "name"
-            kinds = {row.get(name_column): (row.get("kind") or "").strip() for row in table}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
-    if not {name_column, "kind"} <= set(columns):
-        raise DataError(
-            f"{path}: expected a CSV table with the columns kind and file or name, a photo on "
-            f"each line; its first line has {', '.join(columns) or 'nothing'}"
-        )
-    missing = [name for name in dataset.names if kinds.get(name, ALL) in ("", ALL)]
+    kinds = {name: kind.strip() for name, kind in read_column(path, "kind").items()}
+    names = [plain_name(name) for name in dataset.names]
+    missing = [name for name in names if kinds.get(name, ALL) in ("", ALL)]
     if missing:
         raise DataError(
             f"{path}: names no kind for {len(missing):,} of the {len(dataset):,} photos of "
             f"{dataset.photos.source}, such as {missing[0]}; expected one for each, by that name, "
             f"and none called {ALL}; the table begins with {next(iter(kinds), None)}"
         )
-    return [kinds[name] for name in dataset.names]
+    return [kinds[name] for name in names]
 
 
 def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, KindScores]:

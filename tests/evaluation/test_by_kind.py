@@ -69,7 +69,10 @@ def test_kinds_are_read_by_name(flowers: FlowerDataset, tmp_path: Path, column: 
     ("text", "reason"),
     [
         ("", "its first line has nothing"),
-        ("file,class\na,b\n", "expected a CSV table with the columns kind and file or name"),
+        (
+            "file,class\na,b\n",
+            "expected a CSV table with the columns file and kind .file may be called name",
+        ),
         ("file,kind\na,b\n", "names no kind for 5 of the 5 photos of .*; the table begins with a$"),
         ("file,kind\n\0,b\n", "names no kind|cannot be read"),
         ("\xff", "cannot be read as a CSV table"),

@@ -109,7 +109,7 @@ def test_a_photo_has_the_class_that_stands_beside_its_name(photos: Photos, tmp_p
         (None, "cannot be read"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"", "its first line has nothing"),
-        (b"photo,class\n", r"file \(or name\) and class.*its first line has photo, class"),
+        (b"photo,class\n", "the columns file and class.*its first line has photo, class"),
         (b"file,class\n", "names no class for 12 of the 12 photos of .*flowers.tgz"),
         (b"file,class\n1.jpg,7\n", "no class for 12 of the 12 .* such as jpg/image_00001.jpg"),
         (b"file,class\njpg/image_00001.jpg,7\n", "for 11 of the 12 .*such as jpg/image_00002.jpg"),
