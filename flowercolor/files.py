@@ -23,6 +23,15 @@ is_file = os.path.isfile
 is_folder = os.path.isdir
 
 
+def can_be_read(path: Path) -> bool:
+    """Whether opening it does not wait for others, as a pipe does; True where opening says why."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
 def alike(path: PurePath) -> str:
     """What two paths share that are one file on some system, whatever the case of their letters."""
     return unicodedata.normalize("NFC", str(path).casefold())

@@ -1,14 +1,63 @@
-"""What becomes of a lack of memory."""
+"""How much memory a photo may ask for, from what is known before it is read, and a lack of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import cv2
+from flowercolor.config import MAX_MEGAPIXELS
+from flowercolor.errors import DeviceError, ImageError, one_line
 
-from flowercolor.errors import DeviceError, one_line
+MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
+"""Larger photos are refused, of two bytes a channel or with opacity those of half as many."""
+
+_BYTES_PER_PIXEL = 4
+_METADATA_BYTES = 64 << 20
 
 # What those say that have no class of their own for it: torch on a CPU, onnxruntime.
 _WORDS = ("DefaultCPUAllocator: ", "bad allocation", "bad_alloc", "Failed to allocate memory")
+_OPENCV_NO_MEMORY = -4
+
+
+def check_pixels(pixels: int, max_pixels: int, *, counts_twice: bool) -> None:
+    """Refuse a photo for what its header says of its size.
+
+    Raises:
+        ImageError: It has more than `max_pixels`, or than half of them if each counts twice.
+    """
+    most = max_pixels / (2 if counts_twice else 1)
+    if pixels > most:
+        raise ImageError(
+            f"has {pixels / 1e6:.0f} megapixels; expected at most {most / 1e6:.0f} of its kind; "
+            "reduce it first, or raise --max-megapixels where there is memory enough"
+        )
+
+
+def check_file_bytes(size_bytes: int, max_pixels: int) -> None:
+    """Refuse what is to be read whole, for its size: no photo of so many pixels takes so much.
+
+    Raises:
+        ImageError: It has more bytes than the pixels uncompressed, and 64 MB.
+    """
+    most = max_file_bytes(max_pixels)
+    if size_bytes > most:
+        raise ImageError(
+            f"has {size_bytes / 1e6:,.0f} MB; expected at most {most / 1e6:,.0f}, which "
+            f"{max_pixels / 1e6:.0f} megapixels take; reduce it first, or raise --max-megapixels"
+        )
+
+
+def max_file_bytes(max_pixels: int) -> int:
+    """The size of the largest file that is read whole for a photo of so many pixels."""
+    return _BYTES_PER_PIXEL * max_pixels + _METADATA_BYTES
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error, of whichever library, is one of too little memory."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's, which need not be loaded
+        or getattr(error, "code", None) == _OPENCV_NO_MEMORY
+        or any(word in str(error) for word in _WORDS)
+    )
 
 
 @contextmanager
@@ -17,16 +66,9 @@ def memory_errors(doing: str, smaller: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = one_line(error)
-        lacking = (
-            isinstance(error, MemoryError)
-            or type(error).__name__ == "OutOfMemoryError"  # torch's, which need not be loaded
-            or getattr(error, "code", None) == cv2.Error.StsNoMem
-            or any(word in text for word in _WORDS)
-        )
-        if not lacking:
+        if not lacks_memory(error):
             raise
-        reason = text.rpartition(_WORDS[0])[2].partition(". ")[0]
+        reason = one_line(error).rpartition(_WORDS[0])[2].partition(". ")[0]
         raise DeviceError(
             f"out of memory while {doing}: {reason}; give a smaller {smaller}"
         ) from error

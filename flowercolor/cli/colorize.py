@@ -13,6 +13,7 @@ import typer
 from flowercolor.cli.console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    MAX_MEGAPIXELS_HELP,
     Device,
     command,
     is_stdin,
@@ -138,12 +139,7 @@ def colorize(
     ] = False,
     max_megapixels: Annotated[
         int,
-        typer.Option(
-            help="Refuse larger photos, or of half that with 16-bit color or opacity: some 10 MB "
-            "of memory each.",
-            min=1,
-            metavar="N",
-        ),
+        typer.Option(help=MAX_MEGAPIXELS_HELP, min=1, metavar="N"),
     ] = MAX_MEGAPIXELS,
     file_format: Annotated[
         Format | None,
@@ -355,9 +351,11 @@ def _color_stream(
     """Color one photo, None being that of standard input; a target of None is standard output."""
     from flowercolor.files import write_bytes
     from flowercolor.inference.batch import convert, remarks
+    from flowercolor.memory import max_file_bytes
     from flowercolor.photos.reader import read_photo
 
-    read = read_photo(photo or sys.stdin.buffer.read(), max_pixels=max_pixels)
+    content = photo or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
+    read = read_photo(content, max_pixels=max_pixels)
     colored = convert(read, colorizer, file_format, writing)
     if remark := remarks(read):
         say(f"{photo or 'The photo'}: {remark}")

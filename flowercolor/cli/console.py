@@ -35,6 +35,10 @@ Device = Annotated[
 ]
 """The option that several commands have."""
 
+MAX_MEGAPIXELS_HELP = (
+    "Refuse larger photos, or of half that with 16-bit color or opacity: some 10 MB of memory each."
+)
+
 _NOT_IN_LIGHT = ("torch", "torchvision", "requests", "matplotlib")
 
 # Set by the application's own --debug, before any command runs.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercolor.cli.console import (
+    MAX_MEGAPIXELS_HELP,
     Device,
     command,
     print_result,
@@ -14,6 +15,7 @@ from flowercolor.cli.console import (
     say,
     say_at_start,
 )
+from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -108,6 +110,9 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option(help="Photos per step; changes the speed, not the scores.", min=1)
     ] = 1,
+    max_megapixels: Annotated[
+        int, typer.Option(help=MAX_MEGAPIXELS_HELP, min=1, metavar="N")
+    ] = MAX_MEGAPIXELS,
     device: Device = "auto",
 ) -> None:
     """Score a checkpoint on the test split, and write every test picture.
@@ -150,6 +155,7 @@ def evaluate(
             source=data,
             part="whole" if whole else "validation" if validation else "test",
             results=results,
+            max_pixels=max_megapixels * 1_000_000,
             progress=progress,
         )
         test_set, train_set = photos.test_set, photos.train_set

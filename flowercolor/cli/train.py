@@ -8,6 +8,7 @@ import typer
 from flowercolor import paths
 from flowercolor.cli.console import (
     EXIT_INTERRUPTED,
+    MAX_MEGAPIXELS_HELP,
     command,
     command_line,
     print_result,
@@ -17,7 +18,7 @@ from flowercolor.cli.console import (
     stop_on_interrupt,
 )
 from flowercolor.cli.settings import option, with_settings
-from flowercolor.config import DeviceName, Precision
+from flowercolor.config import MAX_MEGAPIXELS, DeviceName, Precision
 from flowercolor.torchrun import ranks
 
 
@@ -59,6 +60,9 @@ def train(
             "PATH",
         ),
     ] = None,
+    max_megapixels: Annotated[
+        int, typer.Option(help=MAX_MEGAPIXELS_HELP, min=1, metavar="N", rich_help_panel="Data")
+    ] = MAX_MEGAPIXELS,
     recipe: Annotated[
         str | None,
         option(
@@ -159,7 +163,9 @@ def train(
             "without --start-from it begins with random weights"
         )
     with joined(pick_device(device)):
-        train_set, test_set, left_out, shares = read_run_data(plan, twins, progress)
+        train_set, test_set, left_out, shares = read_run_data(
+            plan, twins, progress, max_pixels=max_megapixels * 1_000_000
+        )
         run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
             say(
@@ -192,6 +198,8 @@ def train(
         # What the run's folder does not bring back.
         how = [] if device == "auto" else ["--device", device]
         how += [] if precision == "auto" else ["--precision", precision]
+        if max_megapixels != MAX_MEGAPIXELS:
+            how += ["--max-megapixels", str(max_megapixels)]
         how += ["--compile"] * compiled + ["--tensorboard"] * tensorboard
         print_result(command_line("flowercolor", "train", "--resume", _short(run), *how))
         raise typer.Exit(EXIT_INTERRUPTED)

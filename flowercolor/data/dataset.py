@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, random_split
 from flowercolor.color import luma_u8
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, one_line
+from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
 
 SPLIT_SEED = 42
@@ -176,17 +177,23 @@ def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDat
 
 
 def get_data(
-    source: Path, size_px: int = 128, progress: Progress | None = None
+    source: Path,
+    size_px: int = 128,
+    progress: Progress | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[FlowerDataset, FlowerDataset]:
     """The training and the test set of an archive or folder: 90 and 10 percent.
 
     The split is `random_split` under manual seed 42 over the photos in archive order, so
     that scores compare with those that others got from the same split.
 
+    `read_data` says what the arguments do.
+
     Raises:
         DataError: There are no two photos to be had from `source`.
     """
-    photos = read_data(source, size_px, progress)
+    photos = read_data(source, size_px, progress, max_pixels=max_pixels)
     count = len(photos.names)
     if count < 2:
         raise DataError(f"{source}: found {count} photo; a training and a test set need 2 or more")

@@ -7,12 +7,9 @@ The photos: Nilsback and Zisserman, "Automated flower classification over a larg
 classes", 2008.
 """
 
-import gzip
 import hashlib
-import io
 import json
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,8 +19,9 @@ from pathlib import Path
 from typing import Literal
 
 from flowercolor import paths
+from flowercolor.data.archive import members
 from flowercolor.data.download import Limits, discard, fetch, without_password
-from flowercolor.errors import DownloadError, SettingError, StorageError, one_line
+from flowercolor.errors import DownloadError, SettingError, StorageError
 from flowercolor.files import is_file, is_there, locked, replacing, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
@@ -217,57 +215,18 @@ def _verify(
 
 
 def _members(path: Path, shown: str) -> Iterator[tuple[str, bytes]]:
-    """Name and SHA-256 of all in a `.tgz` but folders; read in one pass, nothing extracted."""
+    """Name and SHA-256 of all in a `.tgz` but folders; a link has no content, and no SHA-256."""
     try:
-        with (
-            gzip.open(path) as unpacked,
-            _Bounded(unpacked) as bounded,
-            tarfile.open(fileobj=bounded, mode="r|") as tar,
-        ):
-            for member in tar:
-                bounded.next_member()
-                # Else all headers are kept, however many there are.
-                tar.members.clear()  # type: ignore[attr-defined]
-                if not member.isdir():
-                    # A link has no content; an empty digest is like no photo's.
-                    content = tar.extractfile(member) if member.isreg() else None
-                    digest = b""
-                    if content:  # a BufferedReader, which typeshed does not know
-                        digest = hashlib.file_digest(content, "sha256").digest()  # type: ignore[arg-type]
-                    yield member.name.removeprefix("./"), digest
-            bounded.next_member()
-            while bounded.read(1 << 20):  # tar stops before the checksum that ends a gzip file
-                pass
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        for member, read in members(path, max_unpacked_bytes=MAX_UNPACKED_BYTES):
+            if member.size > MAX_MEMBER_BYTES:
+                raise tarfile.ReadError(f"a member has more than {MAX_MEMBER_BYTES >> 20} MB")
+            if not member.isdir():
+                digest = hashlib.sha256(read()).digest() if member.isreg() else b""
+                yield member.name.removeprefix("./"), digest
+    except tarfile.ReadError as error:
         raise DownloadError(
-            f"{shown}: is not a whole .tgz archive: {one_line(error)}; damaged or cut short, get "
-            "it again"
+            f"{shown}: is not a whole .tgz archive: {error}; damaged or cut short, get it again"
         ) from error
-
-
-class _Bounded(io.BufferedIOBase):
-    """A file that refuses to give more than photos and their headers may take.
-
-    tarfile reads a header of any length into memory, and some lead on to gigabytes.
-    """
-
-    def __init__(self, file: gzip.GzipFile) -> None:
-        self._file = file
-        self._left_bytes = MAX_MEMBER_BYTES
-        self._unpacked_bytes = 0
-
-    def next_member(self) -> None:
-        self._left_bytes = MAX_MEMBER_BYTES
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = self._file.read(size or -1)
-        self._left_bytes -= len(content)
-        self._unpacked_bytes += len(content)
-        if self._left_bytes < 0:
-            raise tarfile.ReadError(f"a member has more than {MAX_MEMBER_BYTES >> 20} MB")
-        if self._unpacked_bytes > MAX_UNPACKED_BYTES:
-            raise tarfile.ReadError(f"it unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB")
-        return content
 
 
 def _seal(path: Path, archive: Archive) -> dict[str, str | int]:

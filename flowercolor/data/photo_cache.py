@@ -4,19 +4,20 @@ In order, into one file of bytes in the cache, which later runs map into memory.
 """
 
 import hashlib
-import io
 import json
-import lzma
 import os
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import cv2
 import numpy as np
@@ -24,25 +25,28 @@ import numpy.typing as npt
 from PIL import Image
 
 from flowercolor import paths
-from flowercolor.errors import DataError, SettingError
-from flowercolor.files import is_file, is_folder, replacing, write_text
-from flowercolor.photos import icc
+from flowercolor.data.archive import is_packed, members
+from flowercolor.errors import DataError, ImageError, SettingError
+from flowercolor.files import can_be_read, is_file, is_folder, is_there, replacing, write_text
+from flowercolor.memory import MAX_PIXELS, check_file_bytes
+from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow
+from flowercolor.photos.integrity import check_decoded
+from flowercolor.photos.reader import decode_bgr, decode_with
 from flowercolor.progress import Progress, Silent
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_DECODED = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
 
-_UNREAD = frozenset(
-    {
-        *(".arw", ".avif", ".cr2", ".cr3", ".dng", ".gif", ".heic", ".heif", ".j2k", ".jp2"),
-        *(".jxl", ".nef", ".orf", ".psd", ".raf", ".rw2"),
-    }
-)
+_UNREAD = formats.UNREAD | formats.SUFFIXES - SUFFIXES
 """Endings of pictures that are not read for training."""
 
 _READER_VERSION = 1
 _CHUNK_BYTES = 1 << 22
+_WAITING_BYTES = 1 << 28  # of files that are read and not decoded yet
+_LARGE_PIXELS = 24_000_000
+_one_large = threading.Lock()  # of which some at a time would fill the memory
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,17 @@ class Photos:
         return np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self.rgb])
 
 
-def read_data(source: Path, size_px: int = 128, progress: Progress | None = None) -> Photos:
+def read_data(
+    source: Path,
+    size_px: int = 128,
+    progress: Progress | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Photos:
     """The photos of an archive (tar, compressed or not) or of a folder and those below it.
 
-    Hidden files and folders in it, whose names begin with a dot, are passed over.
+    Passed over in it are hidden files and folders, whose names begin with a dot, and waste bins and
+    previews. A photo that cannot be read, or asks for too much memory, is left out.
 
     The first call decodes them with OpenCV into the cache; later ones map that file and take
     well under a second. A cached file that was cut or altered is noticed and made anew.
@@ -81,6 +92,8 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
         source: The archive or folder. Folders are read in the order of their sorted paths.
         size_px: Side of the square that each photo is resized to, by `cv2.resize`.
         progress: Told of each photo, and of photos that are broken and left out.
+        max_pixels: Photos are left out that have more, or half of that where each takes twice the
+            memory.
 
     Raises:
         SettingError: `size_px` is less than 1.
@@ -92,13 +105,24 @@ def read_data(source: Path, size_px: int = 128, progress: Progress | None = None
     progress = progress or Silent()
     pictures = None
     if is_folder(source):
-        pictures, unread = _pictures_below(source)
+        pictures, unread = _pictures_below(source, progress)
         _note_unread(source, unread, progress)
     fingerprint = _fingerprint(source, pictures)
-    pixels = paths.cache_dir() / "photos" / f"{fingerprint}-{size_px}-v{_READER_VERSION}.u8"
+    name = f"{fingerprint}-{size_px}-v{_READER_VERSION}"
+    if max_pixels != MAX_PIXELS:  # then they may be others
+        name += f"-{max_pixels}"
+    pixels = paths.cache_dir() / "photos" / f"{name}.u8"
     index = pixels.with_suffix(".json")
     if not _is_whole(pixels, index):
-        _decode_all(source, pictures, size_px, pixels, index, progress=progress)
+        _decode_all(
+            source,
+            pictures,
+            pixels,
+            index,
+            size_px=size_px,
+            max_pixels=max_pixels,
+            progress=progress,
+        )
     listing = json.loads(index.read_text(encoding="utf-8"))
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
@@ -128,12 +152,22 @@ def check_outside(folder: Path, source: Path) -> None:
         )
 
 
-def _pictures_below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Its picture files, relative to it and sorted, and those of kinds that are not read."""
-    names = sorted(path.relative_to(folder) for path in folder.rglob("*"))
-    pictures = [name for name in names if _is_picture(name) and is_file(folder / name)]
-    unread = [name for name in names if _is_picture(name, _UNREAD) and is_file(folder / name)]
-    return pictures, unread
+def _pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[Path]]:
+    """Its picture files, relative to it and sorted, and those of kinds that are not read.
+
+    What cannot be opened is among them: reading it says why.
+    """
+
+    def unreadable(error: OSError) -> None:
+        progress.note(f"{error.filename}: cannot be read: {error.strerror}; left out")
+
+    names = [
+        Path(parent, name).relative_to(folder)
+        for parent, _, files in os.walk(folder, onerror=unreadable)
+        for name in files
+    ]
+    pictures = sorted(name for name in names if _is_picture(name))
+    return pictures, [name for name in names if _is_picture(name, _UNREAD)]
 
 
 def _note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> None:
@@ -147,12 +181,15 @@ def _note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> No
 
 
 def _is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
-    """Whether a path within the source has one of the endings, and no part of it is hidden.
+    """Whether a path within the source has one of the endings, and no part of it is passed over.
 
     OpenCV decodes fewer formats than `formats.is_picture` knows.
     """
-    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-    return path.suffix.lower() in suffixes and not hidden
+    passed_over = any(
+        (part.startswith(".") and part != "..") or formats.holds_no_photos(part)
+        for part in path.parts
+    )
+    return path.suffix.lower() in suffixes and not passed_over
 
 
 def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
@@ -163,12 +200,13 @@ def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
     digest = hashlib.blake2b(digest_size=12)
     if pictures is not None:
         for picture in pictures:
-            stat = (source / picture).stat()
-            name = picture.as_posix()
-            digest.update(os.fsencode(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0"))
+            digest.update(os.fsencode(f"{picture.as_posix()}\0"))
+            with suppress(OSError):  # a link that leads nowhere
+                stat = (source / picture).stat()
+                digest.update(f"{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
     elif is_file(source):
         with _readable(source) as file:
-            compressed = file.read(4).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zX"))
+            compressed = is_packed(file.read(6))
             size = file.seek(0, os.SEEK_END)
             # The ends of a compressed archive hold its first photos and its checksum. A plain one
             # has no checksum.
@@ -220,10 +258,11 @@ def _crc32_listed(names: list[str], sizes_px: list[tuple[int, int]], crc: int) -
 def _decode_all(
     source: Path,
     pictures: list[Path] | None,
-    size_px: int,
     pixels: Path,
     index: Path,
     *,
+    size_px: int,
+    max_pixels: int,
     progress: Progress,
 ) -> None:
     names: list[str] = []
@@ -233,7 +272,8 @@ def _decode_all(
     workers = os.cpu_count() or 1
     # OpenCV decodes outside the interpreter's lock, so threads are as good as processes
     # here and need no copies. A short queue keeps the memory small.
-    waiting: deque[tuple[str, Future[_Decoded | None]]] = deque()
+    waiting: deque[tuple[str, int, Future[_Decoded | ImageError]]] = deque()
+    waiting_bytes = 0
     with (
         ThreadPoolExecutor(workers) as pool,
         progress.task(f"Reading {source.name}", count, "photos") as task,
@@ -242,12 +282,13 @@ def _decode_all(
     ):
 
         def take() -> None:
-            nonlocal crc
-            name, future = waiting.popleft()
+            nonlocal crc, waiting_bytes
+            name, size_bytes, future = waiting.popleft()
             decoded = future.result()
+            waiting_bytes -= size_bytes
             task.advance()
-            if decoded is None:
-                progress.note(f"{source}: {name} is not a readable picture; left out")
+            if isinstance(decoded, ImageError):
+                progress.note(f"{source}: {decoded}; left out")
                 return
             square, size = decoded
             names.append(name)
@@ -257,9 +298,13 @@ def _decode_all(
             file.write(raw)
 
         unread: list[Path] = []
-        for name, content in _contents(source, pictures, unread):
-            waiting.append((name, pool.submit(_decode, content, size_px)))
-            if len(waiting) > 8 * workers:
+        for name, content in _contents(source, pictures, max_pixels, unread):
+            size_bytes = len(content) if isinstance(content, bytes) else 0
+            future = pool.submit(_decode, content, name, size_px, max_pixels)
+            waiting.append((name, size_bytes, future))
+            waiting_bytes += size_bytes
+            del content
+            while len(waiting) > 8 * workers or (waiting and waiting_bytes > _WAITING_BYTES):
                 take()
         while waiting:
             take()
@@ -276,69 +321,97 @@ def _decode_all(
 _Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]
 
 
-def _decode(content: bytes, size_px: int) -> _Decoded | None:
-    """RGB uint8 [S, S, 3] and the height and width before; None for what is no picture."""
+def _decode(
+    content: bytes | ImageError, name: str, size_px: int, max_pixels: int
+) -> _Decoded | ImageError:
+    """RGB uint8 [S, S, 3] and the height and width before; or why there is no photo."""
+    if isinstance(content, ImageError):
+        return content
     try:
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    if bgr is None:
-        return None
-    height, width = bgr.shape[:2]
-    square = cv2.cvtColor(cv2.resize(bgr, (size_px, size_px)), cv2.COLOR_BGR2RGB)
-    return _to_srgb(square.astype(np.uint8, copy=False), content), (height, width)
+        decode = partial(_square, size_px=size_px)
+        return decode_with(decode, content, name, max_pixels=max_pixels)
+    except ImageError as error:
+        return error
 
 
-def _to_srgb(rgb: npt.NDArray[np.uint8], content: bytes) -> npt.NDArray[np.uint8]:
+def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -> _Decoded:
+    if image.format not in _DECODED:
+        raise ImageError(
+            f"is a picture of the kind {image.format}; expected one of "
+            f"{', '.join(_DECODED)}; save it as JPEG"
+        )
+    check_decoded(image, file)
+    large = image.width * image.height > _LARGE_PIXELS
+    with _one_large if large else nullcontext():
+        file.seek(0)
+        bgr = decode_bgr(file.read(), image.tell(), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise ValueError("its pixels cannot be decoded")
+        height, width = bgr.shape[:2]
+        square = cv2.resize(bgr, (size_px, size_px))
+    rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return _to_srgb(rgb, image, file), (height, width)
+
+
+def _to_srgb(
+    rgb: npt.NDArray[np.uint8], image: Image.Image, file: IO[bytes]
+) -> npt.NDArray[np.uint8]:
     """Pixels of a photo in sRGB, as `colorize` reads it; OpenCV leaves color profiles aside."""
+    if image.mode not in ("RGB", "RGBA", "P"):
+        return rgb
     try:
-        with quiet_pillow(), io.BytesIO(content) as file, Image.open(file) as image:
+        with quiet_pillow():
             profile = profile_of(image, image.getexif(), file)
-            if profile is None or image.mode not in ("RGB", "RGBA", "P"):
-                return rgb
-            _, transform = icc.to_srgb(image, profile, "RGB", deep=False)
-            if transform is None:
-                return rgb
-            return np.asarray(transform.apply(Image.fromarray(rgb)))
-    except Exception:
+        _, transform = icc.to_srgb(image, profile, "RGB", deep=False)
+        return rgb if transform is None else np.asarray(transform.apply(Image.fromarray(rgb)))
+    except ImageError:
+        raise
+    except Exception:  # a broken one counts as none
         return rgb
 
 
 def _contents(
-    source: Path, pictures: list[Path] | None, unread: list[Path]
-) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each picture file, in order; others of an archive go into `unread`."""
+    source: Path, pictures: list[Path] | None, max_pixels: int, unread: list[Path]
+) -> Iterator[tuple[str, bytes | ImageError]]:
+    """Name and bytes of each picture file, in order, or why there are none.
+
+    Others of an archive go into `unread`.
+    """
     if pictures is not None:
         for picture in pictures:
-            path = source / picture
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-            yield picture.as_posix(), content
+            path, name = source / picture, picture.as_posix()
+            if can_be_read(path):
+                size_bytes = path.stat().st_size if is_there(path) else 0
+                yield name, _content(name, size_bytes, path.read_bytes, max_pixels)
+            else:
+                yield name, ImageError(f"{name}: is a pipe or a device; expected a file")
         return
     try:
-        with tarfile.open(source, "r:*") as archive:
-            for member in archive:
-                if member.isfile() and _is_picture(Path(member.name), _UNREAD):
-                    unread.append(Path(member.name))
-                if member.isfile() and _is_picture(Path(member.name)):
-                    file = archive.extractfile(member)
-                    assert file is not None  # it is a file
-                    yield member.name, file.read()
-            # Tar takes a damaged header for its end. The checksum of what is packed does
-            # not, and it is compared once all has been read.
-            assert archive.fileobj is not None  # it is open
-            while archive.fileobj.read(_CHUNK_BYTES):
-                pass
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        for member, read in members(source):
+            path = Path(member.name)
+            if member.isreg() and _is_picture(path):
+                yield member.name, _content(member.name, member.size, read, max_pixels)
+            elif member.isreg() and _is_picture(path, _UNREAD):
+                unread.append(path)
+    except tarfile.ReadError as error:
         if zipfile.is_zipfile(source):
             raise DataError(
                 f"{source}: is a zip archive; expected a tar archive or a folder of photos: unpack "
                 "it and name the folder"
             ) from error
-        reason = str(error).partition("\n")[0].rstrip(":")
         raise DataError(
-            f"{source}: not a whole tar archive ({reason}); expected a .tgz of photos: "
-            "copy or download it again"
+            f"{source}: not a whole tar archive ({error}); expected a .tgz of photos: copy or "
+            "download it again"
         ) from error
+
+
+def _content(
+    name: str, size_bytes: int, read: Callable[[], bytes], max_pixels: int
+) -> bytes | ImageError:
+    try:
+        check_file_bytes(size_bytes, max_pixels)
+        return read()
+    except OSError as error:
+        return ImageError(f"{name}: cannot be read: {error.strerror or error}")
+    except ImageError as error:
+        return ImageError(f"{name}: {error}")

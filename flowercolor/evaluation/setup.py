@@ -19,6 +19,7 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
 from flowercolor.files import is_there
+from flowercolor.memory import MAX_PIXELS
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.runs import BEST, LAST, find_checkpoint, find_source, name_of, read_source
@@ -139,6 +140,7 @@ def choose_photos(
     source: Path | None = None,
     part: Part = "test",
     results: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> EvaluationPhotos:
     """The photos to judge on.
@@ -150,6 +152,7 @@ def choose_photos(
             downloaded archive.
         part: Which of them.
         results: Where pictures will be written, which must not come to lie among the photos.
+        max_pixels: As for `read_data`.
         progress: Told of each photo read.
 
     Raises:
@@ -165,14 +168,14 @@ def choose_photos(
             check_outside(results, source)  # before the photos are read, and a classifier learns
         train_set: FlowerDataset | None
         if part == "whole":
-            test_set = FlowerDataset(read_data(source, size_px, progress))
+            test_set = FlowerDataset(read_data(source, size_px, progress, max_pixels=max_pixels))
             train_set = _other_training_set(loaded, run, test_set, progress)
             if train_set is None:
                 notes.append(
                     "No chroma medians: no training split is known apart from these photos."
                 )
         else:
-            train_set, test_set = get_data(source, size_px, progress)
+            train_set, test_set = get_data(source, size_px, progress, max_pixels=max_pixels)
             if part == "validation":
                 train_set, test_set = split_validation(train_set)
     notes += _known_already(loaded, test_set.photos.fingerprint, part)

@@ -19,8 +19,9 @@ from flowercolor.files import is_there, storage_errors
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
+from flowercolor.memory import MAX_PIXELS
 from flowercolor.photos.formats import WRITABLE, is_original, probe
-from flowercolor.photos.reader import MAX_PIXELS, Photo, read_photo
+from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
 

@@ -9,24 +9,8 @@ from pathlib import Path
 
 from flowercolor.errors import ImageError
 from flowercolor.files import is_file, is_there
-from flowercolor.photos.formats import SIDECARS, UNREAD, is_picture
+from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
 
-# Of NAS, waste bins, archives and photo programs. Hidden folders are passed over anyway.
-_NO_PHOTOS = frozenset(
-    {
-        "@eadir",
-        "@recycle",
-        "#recycle",
-        "#snapshot",
-        "@recently-snapshot",
-        "$recycle.bin",
-        "recycler",
-        "system volume information",
-        "lost+found",
-        "__macosx",
-    }
-)
-_PREVIEWS = (".lrdata", ".cocatalogdb")
 _HIDDEN_ON_WINDOWS = 2
 
 
@@ -62,7 +46,7 @@ class Finder:
             named = {part.lower() for part in path.parts}
             for match in map(Path, matches or [str(given)]):
                 if not any(
-                    part.lower() not in named and _holds_no_photos(part) for part in match.parts
+                    part.lower() not in named and holds_no_photos(part) for part in match.parts
                 ):
                     yield match
 
@@ -115,7 +99,7 @@ class Finder:
             folders[:] = [
                 name
                 for name in folders
-                if not _holds_no_photos(name)
+                if not holds_no_photos(name)
                 and not _is_hidden(Path(parent, name))
                 and os.path.realpath(Path(parent, name)) != output
                 and not (self._exclude and self.is_excluded(Path(parent, name).relative_to(folder)))
@@ -144,11 +128,6 @@ class Finder:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _holds_no_photos(name: str) -> bool:
-    """Whether a folder of this name holds waste or previews."""
-    return name.lower() in _NO_PHOTOS or name.lower().endswith(_PREVIEWS)
 
 
 def _is_hidden(folder: Path) -> bool:

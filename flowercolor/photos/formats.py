@@ -48,6 +48,23 @@ UNREAD = frozenset(
 SIDECARS = frozenset({".xmp", ".aae", ".thm", ".pp3", ".dop"})
 """Endings of what programs put beside photos."""
 
+# Of NAS, waste bins, archives and photo programs. Hidden folders are passed over anyway.
+_NO_PHOTOS = frozenset(
+    {
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "#snapshot",
+        "@recently-snapshot",
+        "$recycle.bin",
+        "recycler",
+        "system volume information",
+        "lost+found",
+        "__macosx",
+    }
+)
+_PREVIEWS = (".lrdata", ".cocatalogdb")
+
 # How files of formats begin that Pillow does not know any more where they are damaged: what,
 # and from which byte on.
 BEGINNINGS = (
@@ -72,6 +89,12 @@ _PNG_TEXT_BYTES = 1 << 26  # of a text, XMP or color profile, unpacked
 def is_picture(path: Path) -> bool:
     """Whether the name ends like a photo's. Hidden files, such as macOS's `._a.jpg`, do not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def holds_no_photos(folder_name: str) -> bool:
+    """Whether a folder of this name holds waste or previews."""
+    name = folder_name.lower()
+    return name in _NO_PHOTOS or name.endswith(_PREVIEWS)
 
 
 def output_format(path: Path) -> str:

@@ -116,9 +116,10 @@ def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
     if image.format != "WEBP":
         return
     file.seek(-min(_ZEROS, file.seek(0, io.SEEK_END)), io.SEEK_END)
+    if any(file.read()):
+        return
     bottom = image.crop((0, max(0, image.height - 8), image.width, image.height)).convert("RGB")
-    plain = np.ptp(np.asarray(bottom), axis=(0, 1)).max() <= 2
-    if not any(file.read()) and not plain:
+    if np.ptp(np.asarray(bottom), axis=(0, 1)).max() > 2:
         raise ValueError("it ends in zeros")
 
 
@@ -221,7 +222,15 @@ def complete_jpeg(file: IO[bytes]) -> bytes | None:
 
 
 def unusual_jpeg(file: IO[bytes]) -> str:
-    """In which way a JPEG is of a kind that decoders lack; empty where in none."""
+    """That a JPEG is of a kind that decoders lack, in words; empty where it is not."""
+    kind = _unusual_kind(file)
+    return kind and (
+        f"is a JPEG {kind}, which is not read; expected the usual kind, of 8 bits; save it as "
+        "such anew"
+    )
+
+
+def _unusual_kind(file: IO[bytes]) -> str:
     file.seek(0)
     for marker, body in _segments(file.read()):
         if marker in _FRAMES and body:

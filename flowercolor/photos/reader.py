@@ -6,20 +6,20 @@ channel, EXIF and DPI. Pillow reads; OpenCV does what Pillow cannot: 16-bit RGB.
 """
 
 import io
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.errors import ImageError, one_line
+from flowercolor.files import can_be_read
+from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import (
@@ -41,9 +41,6 @@ from flowercolor.photos.integrity import (
 )
 from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
 
-MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
-"""Larger photos are refused, of two bytes a channel or with opacity those of half as many."""
-
 _RAW = (
     "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
     "developed photo; save it as TIFF or JPEG first"
@@ -60,6 +57,10 @@ Of 1,500 photos of flowers 1.3 % stay below; sepia prints and cyanotypes reach 1
 
 _BLOCK_PIXELS = 2**20
 _SAMPLE_SIDE_PX = 128
+
+Decoded = TypeVar("Decoded")
+Decode = Callable[[Image.Image, IO[bytes], int], Decoded]
+"""Of an image at the page that is the photo, the file it is of, and how many pages there are."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,34 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
             `max_pixels`, or its kind of pixels is not supported.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
+    return decode_with(_decode, source, name, max_pixels=max_pixels)
+
+
+def decode_with(
+    decode: Decode[Decoded],
+    source: Path | str | bytes,
+    name: str,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded:
+    """What `decode` makes of a photo that has been checked, of which no pixel is decoded yet.
+
+    Args:
+        decode: What it raises is taken for damage.
+        source: A regular file, or the content of one.
+        name: What errors call it.
+        max_pixels: As for `read_photo`.
+
+    Raises:
+        ImageError: As for `read_photo`.
+    """
     try:
-        if not isinstance(source, bytes) and not _is_regular(Path(source)):
+        if not isinstance(source, bytes) and not can_be_read(Path(source)):
             raise ImageError(
                 f"{name}: is a pipe or a device; expected a file; - reads standard input"
             )
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-            return _read(file, name, max_pixels)
+            return _read(decode, file, name, max_pixels)
     except FileNotFoundError as error:
         raise ImageError(
             f"{name}: there is no such file; expected a photo, a folder, or a pattern of some"
@@ -118,15 +140,19 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
         raise ImageError(f"{name}: cannot be opened: {error.strerror or error}") from error
 
 
-def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
+def _read(decode: Decode[Decoded], file: IO[bytes], name: str, max_pixels: int) -> Decoded:
     head = file.read(12)
     if not head:
         raise ImageError(f"{name}: is empty; expected a photo")
     known = next((kind for start, at, kind in BEGINNINGS if head[at:].startswith(start)), "")
     kind = known or "photo"
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(0)
     # Pillow's plugins raise whatever their parsing trips over: SyntaxError, struct.error,
     # ValueError, OverflowError, and more with each release.
     try:
+        if known != "TIFF":  # of whose pages one alone is read
+            check_file_bytes(size_bytes, max_pixels)
         if known == "WEBP" and (still := webp.first_frame(file)):
             file = io.BytesIO(still)
         with quiet_pillow():
@@ -136,7 +162,7 @@ def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
             pages = _select_page(image, file)
             _check_supported(image, max_pixels)
             check_whole(image, file)
-            return _decode(image, file, pages)
+            return decode(image, file, pages)
     except UnidentifiedImageError as error:
         if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
             raise ImageError(
@@ -144,7 +170,7 @@ def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
                 "or RGB of 8 or 16 bits; save it as such anew"
             ) from error
         if known == "JPEG" and (unusual := unusual_jpeg(file)):
-            raise ImageError(f"{name}: {_unusual_jpeg(unusual)}") from error
+            raise ImageError(f"{name}: {unusual}") from error
         if known in readable():
             raise ImageError(f"{name}: is a damaged {known}; expected a whole one") from error
         if known == "HEIF":
@@ -161,33 +187,17 @@ def _read(file: IO[bytes], name: str, max_pixels: int) -> Photo:
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, not Pillow's
             raise ImageError(f"{name}: cannot be read: {error.strerror}") from error
-        if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+        if lacks_memory(error):
             raise ImageError(
                 f"{name}: takes more memory than there is; reduce it first, or close something"
             ) from error
         if kind in ("JPEG", "MPO") and (unusual := unusual_jpeg(file)):
-            raise ImageError(f"{name}: {_unusual_jpeg(unusual)}") from error
+            raise ImageError(f"{name}: {unusual}") from error
         if kind in ("JPEG", "MPO") and (completed := complete_jpeg(file)):
-            return _read(io.BytesIO(completed), name, max_pixels)
+            return _read(decode, io.BytesIO(completed), name, max_pixels)
         raise ImageError(
             f"{name}: is a damaged {kind}: {one_line(error)}; expected a whole one"
         ) from error
-
-
-def _is_regular(path: Path) -> bool:
-    """Whether a file can be opened without waiting for somebody to write it, as far as known."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:  # opening it says why
-        return True
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-def _unusual_jpeg(unusual: str) -> str:
-    return (
-        f"is a JPEG {unusual}, which is not read; expected the usual kind, of 8 bits; save it as "
-        "such anew"
-    )
 
 
 def _select_page(image: Image.Image, file: IO[bytes]) -> int:
@@ -212,15 +222,7 @@ def _select_page(image: Image.Image, file: IO[bytes]) -> int:
 
 
 def _check_supported(image: Image.Image, max_pixels: int) -> None:
-    megapixels = image.width * image.height / 1e6
-    most = max_pixels / 1e6
-    if counts_twice(image):
-        most /= 2
-    if megapixels > most:
-        raise ImageError(
-            f"has {megapixels:.0f} megapixels; expected at most {most:.0f} of its kind; reduce it "
-            "first, or raise --max-megapixels where there is memory enough"
-        )
+    check_pixels(image.width * image.height, max_pixels, counts_twice=counts_twice(image))
     if image.mode in ("I", "F"):
         raise ImageError(
             "has signed or 32-bit pixels; expected 8 or 16 bits a channel, from 0 up; save it as "
@@ -373,15 +375,10 @@ def _deep_blocks(
             f"has 16-bit channels compressed by {compression}, which is read at 8 bits alone; save "
             "it uncompressed or with LZW first"
         )
+    check_file_bytes(file.seek(0, io.SEEK_END), max(MAX_PIXELS, 2 * image.width * image.height))
     file.seek(0)
-    content = np.frombuffer(bare_png(file) if image.format == "PNG" else file.read(), np.uint8)
-    # UNCHANGED turns a TIFF upright, as Pillow does, and nothing else.
-    bgr: Any = None
-    if page == 0:
-        bgr = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    else:
-        found, decoded = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
-        bgr = decoded[0] if found else None
+    content = bare_png(file) if image.format == "PNG" else file.read()
+    bgr = decode_bgr(content, page, cv2.IMREAD_UNCHANGED)  # upright, as Pillow has a TIFF
     if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
         raise ImageError(
             "has 16-bit channels in a layout that is not read; expected RGB or RGBA; save it so "
@@ -391,6 +388,15 @@ def _deep_blocks(
     for rows in _row_blocks(*image.size):
         block = cv2.cvtColor(bgr[rows], code)
         yield rows, block if opacity else block[..., :3]
+
+
+def decode_bgr(content: bytes, page: int, flags: int) -> Any:
+    """The pixels of a page of a photo's file as OpenCV gives them; None where it cannot."""
+    encoded = np.frombuffer(content, np.uint8)
+    if page == 0:
+        return cv2.imdecode(encoded, flags)
+    found, decoded = cv2.imdecodemulti(encoded, flags, range=(page, page + 1))
+    return decoded[0] if found else None
 
 
 def _upright(pixels: Pixels, orientation: Any) -> Pixels:

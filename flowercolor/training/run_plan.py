@@ -20,6 +20,7 @@ from flowercolor.data.sources import Source, check_shares, merge
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_there, storage_errors
+from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
 from flowercolor.runs import CONFIG, LAST, find_checkpoint, find_run, find_source
 from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
@@ -151,7 +152,11 @@ def _sources_of(run: Path, info: CheckpointInfo) -> Sequence[Source]:
 
 
 def read_run_data(
-    plan: RunPlan, twins: Path | None = None, progress: Progress | None = None
+    plan: RunPlan,
+    twins: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> RunData:
     """Read the photos of a run, fetching the Oxford 102 flowers where those are meant and missing.
 
@@ -161,6 +166,7 @@ def read_run_data(
         plan: Which photos, at which size, and whether the validation part takes the test's place.
         twins: A list of pairs as for `dataset.with_twins`, in place of what the plan leaves out.
         progress: Told of each photo.
+        max_pixels: As for `read_data`.
 
     Raises:
         DataError: The photos cannot be read, or are too few.
@@ -172,7 +178,7 @@ def read_run_data(
             path = source.path
             if path == OXFORD and not is_there(path):
                 path = download_archive(progress=progress).path
-            splits.append(get_data(path, plan.config.size_px, progress))
+            splits.append(get_data(path, plan.config.size_px, progress, max_pixels=max_pixels))
     left_out = plan.left_out
     if twins:
         left_out = with_twins(twins, *(merge(parts) for parts in zip(*splits, strict=True)))

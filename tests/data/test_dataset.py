@@ -41,7 +41,7 @@ def test_the_split_is_the_usual_one(
         rgb=np.zeros((count, 1, 1, 3), np.uint8),
         sizes_px=np.ones((count, 2), np.int32),
     )
-    monkeypatch.setattr(dataset, "read_data", lambda *_: many)
+    monkeypatch.setattr(dataset, "read_data", lambda *_, **__: many)
     before = torch.get_rng_state()
     train_set, test_set = get_data(Path("flowers.tgz"))
     assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers were used"

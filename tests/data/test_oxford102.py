@@ -948,23 +948,13 @@ def test_shipped_list_is_the_published_one() -> None:
     assert "photos" not in repr(OXFORD_102)
 
 
-@pytest.mark.parametrize("kind", ["member", "header", "long name"])
 def test_an_archive_that_would_fill_the_memory_is_refused(
-    archive: Archive, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    archive: Archive, path: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(oxford102, "MAX_MEMBER_BYTES", 100_000)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+    with tarfile.open(tmp_path / "bomb.tgz", "w:gz") as tar:
         member = tarfile.TarInfo("jpg/image_00001.jpg")
-        if kind == "member":
-            member.size = 200_000
-        elif kind == "header":
-            member.pax_headers = {"comment": "x" * 200_000}
-        else:
-            tar.format = tarfile.GNU_FORMAT
-            member.name = "x" * 200_000
+        member.size = oxford102.MAX_MEMBER_BYTES + 1
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    (tmp_path / "bomb.tgz").write_bytes(buffer.getvalue())
     with pytest.raises(
         DownloadError, match=r"is not a whole \.tgz archive: a member has more than"
     ):

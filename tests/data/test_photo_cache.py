@@ -5,6 +5,7 @@ import io
 import json
 import lzma
 import os
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos.icc import matrix_profile, srgb_profile
 from flowercolor.progress import Silent
-from tests.pictures import plainly_decoded, saved, smooth, tar_of
+from tests.pictures import noise, plainly_decoded, saved, smooth, tar_of
 
 SIZE_PX = 16
 P3 = matrix_profile(((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), (0.3127, 0.3290), None)
@@ -45,9 +46,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     decode = reader._decode
 
-    def watched(content: bytes, size_px: int) -> object:
+    def watched(content: bytes, name: str, size_px: int, max_pixels: int) -> object:
         sizes.append(size_px)
-        return decode(content, size_px)
+        return decode(content, name, size_px, max_pixels)
 
     monkeypatch.setattr(reader, "_decode", watched)
     return sizes
@@ -149,15 +150,25 @@ def test_photos_in_upper_case_and_deeper_folders_are_found(folder: Path) -> None
     assert read_data(folder, SIZE_PX).names[0] == "a/B.JPG"
 
 
-@pytest.mark.parametrize("broken", [b"", b"no picture", b"\xff\xd8\xff\xe0 cut off"])
-def test_a_broken_photo_is_left_out_with_a_note(folder: Path, broken: bytes) -> None:
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (b"", "is empty; expected a photo"),
+        (b"no picture", "is no photo that can be read, it begins with b'no picture'; expected one"),
+        (b"\xff\xd8\xff\xe0 cut off", "is a damaged JPEG"),
+    ],
+)
+def test_a_broken_photo_is_left_out_with_the_reason(
+    folder: Path, broken: bytes, reason: str
+) -> None:
     (folder / "jpg" / "image_00003.jpg").write_bytes(broken)
     notes = Notes()
     photos = read_data(folder, SIZE_PX, notes)
     assert len(photos.names) == len(photos.rgb) == len(photos.sizes_px) == 11
     assert "jpg/image_00003.jpg" not in photos.names
-    expected = f"{folder}: jpg/image_00003.jpg is not a readable picture; left out"
-    assert notes.notes == [expected]
+    [note] = notes.notes
+    assert note.startswith(f"{folder}: jpg/image_00003.jpg: {reason}")
+    assert note.endswith("; left out")
 
 
 def test_a_photo_that_came_by_half_is_left_out(folder: Path) -> None:
@@ -376,15 +387,34 @@ def test_photos_that_are_all_broken_are_refused(folder: Path) -> None:
     assert_refused(folder, "no photos found; expected .*jpg")
 
 
-def test_a_photo_that_may_not_be_read_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+def hang(path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("the system has no such files")
+    os.mkfifo(path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DataError, match=r"image_00001\.jpg: cannot be read: Permission denied"):
-        read_data(folder, SIZE_PX)
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (hang, "is a pipe or a device; expected a file"),
+        (lambda path: path.symlink_to("nowhere"), "cannot be read: No such file"),
+        (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels"),
+        (lambda path: os.truncate(path, 5 * 10**9), "has 5,000 MB; expected at most 1,267"),
+    ],
+    ids=["a pipe", "a link to nowhere", "a loop of links", "5 GB"],
+)
+def test_what_cannot_be_read_costs_only_itself(
+    folder: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    path = folder / "jpg" / "image_00003.jpg"
+    path.unlink()
+    if reason.startswith("has"):
+        path.write_bytes(b"")
+    make(path)
+    notes = Notes()
+    assert len(read_data(folder, SIZE_PX, notes).names) == 11
+    [note] = notes.notes
+    assert note.startswith(f"{folder}: jpg/image_00003.jpg: {reason}")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
@@ -471,3 +501,51 @@ def test_kinds_that_are_not_read_are_counted(
     assert len(read_data(source, SIZE_PX, notes).names) == 1
     said = "3 files of kinds not read for training (.dng, .heic), left out; save them as JPEG"
     assert notes.notes == [f"{source}: {said}"]
+
+
+def test_photos_are_opened_as_at_coloring(tmp_path: Path) -> None:
+    """What is no photo there is none here, and what is one is read."""
+    rgb = smooth(64, 96)
+    pages = [Image.fromarray(noise(8, 12, 3)), Image.fromarray(rgb)]
+    small_first = saved(
+        pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo={254: 1, 269: "a rose"}
+    )
+    at = small_first.index(struct.pack("<HHI", 254, 4, 1), small_first.index(b"a rose"))
+    jpeg = saved(rgb, "JPEG")
+    (tmp_path / "photos" / "@eaDir").mkdir(parents=True)
+    for name, content in {
+        "@eaDir/a.jpg": jpeg,
+        "a.tif": small_first[: at + 8] + bytes(4) + small_first[at + 12 :],
+        "b.jpg": jpeg[:-2],
+        "raw.tif": saved(noise(8, 12), "TIFF", tiffinfo={50706: b"\1\4\0\0"}),
+        "zeros.webp": saved(noise(64, 64, 3), "WEBP")[:-64] + bytes(64),
+    }.items():
+        (tmp_path / "photos" / name).write_bytes(content)
+    notes = Notes()
+    photos = read_data(tmp_path / "photos", SIZE_PX, notes)
+    assert photos.names == ("a.tif", "b.jpg")
+    assert np.array_equal(photos.rgb[0], plainly_decoded(saved(rgb, "PNG"), SIZE_PX))
+    assert np.array_equal(photos.rgb[1], plainly_decoded(jpeg, SIZE_PX))
+    said = [note.partition("photos: ")[2] for note in notes.notes]
+    assert said[0].startswith("raw.tif: is the raw file of a camera")
+    assert said[1].startswith("zeros.webp: is a damaged WEBP")
+
+
+@pytest.mark.parametrize("as_folder", [True, False])
+def test_a_photo_beyond_the_budget_is_left_out_before_it_is_decoded(
+    tmp_path: Path, pictures: dict[str, bytes], as_folder: bool
+) -> None:
+    """Where the budget is raised, the photo is there, whatever the cache has of before."""
+    contents = {"a.jpg": next(iter(pictures.values())), "b.png": saved(smooth(200, 300), "PNG")}
+    source = tar_of(contents, tmp_path / "x.tar")
+    if as_folder:
+        source = tmp_path / "x"
+        source.mkdir()
+        for name, content in contents.items():
+            (source / name).write_bytes(content)
+    notes = Notes()
+    photos = read_data(source, SIZE_PX, notes, max_pixels=50_000)
+    assert photos.names == ("a.jpg",)
+    [note] = notes.notes
+    assert "b.png: has 0 megapixels; expected at most 0 of its kind" in note
+    assert read_data(source, SIZE_PX).names == ("a.jpg", "b.png")
