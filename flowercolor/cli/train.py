@@ -8,7 +8,6 @@ import typer
 from flowercolor import paths
 from flowercolor.cli.console import (
     EXIT_INTERRUPTED,
-    MAX_MEGAPIXELS_HELP,
     command,
     command_line,
     print_result,
@@ -60,9 +59,7 @@ def train(
             "PATH",
         ),
     ] = None,
-    max_megapixels: Annotated[
-        int, typer.Option(help=MAX_MEGAPIXELS_HELP, min=1, metavar="N", rich_help_panel="Data")
-    ] = MAX_MEGAPIXELS,
+    max_megapixels: Annotated[int, option("run", "Leave out larger photos.", "N")] = MAX_MEGAPIXELS,
     recipe: Annotated[
         str | None,
         option(
@@ -77,8 +74,8 @@ def train(
         str | None,
         option(
             "run",
-            "Begin with the generator of this checkpoint (bundled, a run, a path) instead of "
-            "random weights, and with a network like it.",
+            "Begin with the generator of this checkpoint (bundled, a run, a path), and a network "
+            "like it.",
             "CHECKPOINT",
         ),
     ] = None,
