@@ -238,12 +238,11 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
     """
     if vividness is not None:
         _check_vividness(vividness)
-    info, arrays = _read(path, prefixes=("generator.", VIVID), framework="numpy")
+    info, stored = read_ends(path)
     arrays = {
         name: value.astype(np.float32) if value.dtype.kind == "f" else value
-        for name, value in arrays.items()
+        for name, value in stored.items()
     }
-    _check_weights(path, arrays)
     if info.vividness is not None:
         _interpolate(arrays, info.vividness if vividness is None else vividness)
     elif vividness is not None:
@@ -257,6 +256,19 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
         for name, value in arrays.items()
         if name.startswith(prefix)
     }
+
+
+def read_ends(path: Path) -> tuple[CheckpointInfo, Arrays]:
+    """What the file says, and its generator as it is stored, by the names in the file.
+
+    With a vividness scale that is its safe end, and what is another at the vivid one.
+
+    Raises:
+        CheckpointError: As for `read_weights`.
+    """
+    info, arrays = _read(path, prefixes=("generator.", VIVID), framework="numpy")
+    _check_weights(path, arrays)
+    return info, arrays
 
 
 def _check_weights(path: Path, arrays: Arrays) -> None:

@@ -65,6 +65,8 @@ def skeleton(encoder: Encoder) -> onnx.ModelProto:
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     del model.graph.value_info[:]  # shapes of one width
+    for output in model.graph.output:  # of RGB there are three, and onnxruntime-web minds
+        output.type.tensor_type.shape.dim[1].dim_param = "channels"
     for part in (model, model.graph, *model.graph.input, *model.graph.output):
         part.ClearField("metadata_props")
     return model

@@ -13,7 +13,7 @@ import flowercolor
 PACKAGE = Path(flowercolor.__file__).parent
 FLOORS = (
     ("__main__", "cli"),
-    ("training", "doctor"),
+    ("training", "doctor", "page"),
     ("inference", "evaluation"),
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),

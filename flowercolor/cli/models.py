@@ -111,7 +111,12 @@ def join(
 @command
 def export(
     target: Annotated[
-        Path, typer.Argument(help="The file to write, such as model.onnx.", metavar="MODEL.onnx")
+        Path,
+        typer.Argument(
+            help="What to write: model.onnx; page.html, a page that colors photos in any browser; "
+            "or another name, a folder of that page for a web server.",
+            metavar="TARGET",
+        ),
     ],
     checkpoint: Annotated[
         str | None,
@@ -134,13 +139,21 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a generator as one ONNX file, for other programs.
+    """Write a generator as one file that stands alone: ONNX, or a page that colors photos.
 
-    It is checked against torch before it is kept. Its metadata say what goes in and out.
+    The page works from disk and without a network. ONNX, for other programs, is checked against
+    torch before it is kept; its metadata say what goes in and out.
     """
-    say_at_start("Loading torch, which takes some seconds.")
-    from flowercolor.inference.export import export_onnx
     from flowercolor.runs import find_checkpoint
 
-    export_onnx(find_checkpoint(checkpoint), target, vividness=vividness)
+    path = find_checkpoint(checkpoint)
+    if target.suffix.lower() == ".onnx":
+        say_at_start("Loading torch, which takes some seconds.")
+        from flowercolor.inference.export import export_onnx
+
+        export_onnx(path, target, vividness=vividness)
+    else:
+        from flowercolor.page.build import export_page
+
+        export_page(path, target, vividness=vividness)
     print_result(str(target))

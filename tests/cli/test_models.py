@@ -13,6 +13,8 @@ from flowercolor.checkpoint import (
 )
 from tests.cli.helpers import (
     Trained,
+    assert_one_line_of_error,
+    flowercolor,
     metrics,
     succeed,
 )
@@ -72,3 +74,11 @@ def test_a_bad_run_hides_no_other(trained: Trained, weights: Path) -> None:
     assert "\x1b[2J" not in result.stdout
     left_out = [line for line in result.stderr.splitlines() if line.startswith("Left out: ")]
     assert len(left_out) == 2
+
+
+def test_export_writes_a_page_as_a_file_or_a_folder(weights: Path, here: Path) -> None:
+    for target in ("page.html", "site"):
+        assert succeed("export", target, "--checkpoint", weights).stdout == f"{target}\n"
+    assert (here / "page.html").read_bytes().startswith(b"<!doctype html>")
+    assert (here / "site" / "index.html").is_file()
+    assert_one_line_of_error(flowercolor("export", "page.html"), "is there already", code=2)

@@ -1,0 +1,193 @@
+"""The page put together: what lies in `static`, the graph, and the weights of a checkpoint.
+
+As a folder it is those files. As one file they all stand in its HTML, what is no text as base64:
+a browser that opens a file from disk lets it load no other.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from safetensors.numpy import save
+
+from flowercolor._version import __version__
+from flowercolor.checkpoint import read_ends, read_weights
+from flowercolor.errors import SettingError
+from flowercolor.files import is_file, is_there, write_bytes
+from flowercolor.inference.onnx_backend import OnnxBackend
+from flowercolor.runs import name_of
+
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
+"""With them a browser computes with several threads."""
+
+_ASSETS = ("worker.js", "onnxruntime.mjs", "onnxruntime.wasm.gz", "skeleton.onnx")
+_WEIGHTS = "weights.safetensors"
+_FOLDER_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
+    "connect-src 'self'; style-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'"
+)
+_NOTICE = (
+    "flowercolor, MIT and Apache-2.0 licenses; onnxruntime-web, Copyright (c) Microsoft "
+    "Corporation, MIT license"
+)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
+
+
+def export_page(checkpoint: Path, target: Path, *, vividness: float | None = None) -> None:
+    """Write the page with the weights of a checkpoint.
+
+    Args:
+        checkpoint: The file of weights.
+        target: A file named .html, or a folder, whose name has no ending; not there, or empty.
+        vividness: Where the page begins on the vividness scale, 0 to 1; None means the
+            checkpoint's default.
+
+    Raises:
+        CheckpointError: It cannot be read, does not fit its network, or has no vividness scale.
+        SettingError: The target is there or named otherwise, or the vividness is out of range.
+        StorageError: The page cannot be written.
+    """
+    ending = target.suffix.lower()
+    if ending not in ("", ".html"):
+        raise SettingError(
+            f"{target}: has another ending; expected a file named .html, a folder, whose name has "
+            "no ending, or a file named .onnx"
+        )
+    if is_there(target) and (is_file(target) or any(target.iterdir())):
+        raise SettingError(f"{target}: is there already; expected the name of a new page")
+    files = page_files(checkpoint, vividness=vividness)
+    if ending:
+        write_bytes(target, single_file(files))
+        return
+    # As Netlify and Cloudflare take them.
+    lines = ["/*", *(f"  {name}: {value}" for name, value in HEADERS.items())]
+    files["_headers"] = "\n".join([*lines, ""]).encode()
+    for name, content in files.items():
+        write_bytes(target / name, content)
+
+
+def page_files(
+    checkpoint: Path, *, vividness: float | None = None, served: bool = False
+) -> dict[str, bytes]:
+    """The page as files by name, of which "index.html" is the one to open.
+
+    Args:
+        checkpoint: The file of weights.
+        vividness: Where it begins on the vividness scale; None means the checkpoint's default.
+        served: A server of `flowercolor.page.server` stands behind it.
+
+    Raises:
+        CheckpointError: As for `export_page`.
+        SettingError: The vividness is out of range.
+    """
+    info, weights = read_weights(checkpoint, vividness=vividness)
+    network = info.config.network
+    OnnxBackend(network, weights, threads=1, name=str(checkpoint))  # refuses what does not fit
+    static = resources.files("flowercolor.page") / "static"
+    files = {
+        item.name: item.read_bytes()
+        for folder in (static, static / "vendor")
+        for item in folder.iterdir()
+        if item.is_file()
+    }
+    skeletons = resources.files("flowercolor.networks") / "skeletons"
+    files["skeleton.onnx"] = _skeleton(skeletons, network.encoder).read_bytes()
+    _, ends = read_ends(checkpoint)
+    files[_WEIGHTS] = save({key: value for key, value in ends.items() if value.dtype.kind == "f"})
+    about = {
+        "name": name_of(checkpoint),
+        "version": __version__,
+        "encoder": network.encoder,
+        "output": network.output,
+        "vividness": info.vividness if vividness is None else vividness,
+        "served": served,
+    }
+    # Where it stands, no "</script>" of a name may end it.
+    text = json.dumps(about).replace("<", "\\u003c")
+    html = files["index.html"].decode().replace(">{}</script>", f">{text}</script>")
+    files["index.html"] = _with_policy(html, _FOLDER_POLICY).encode()
+    return files
+
+
+def single_file(files: Mapping[str, bytes]) -> bytes:
+    """The page as one file of HTML, from the files of `page_files`."""
+    script = _bundled(files, "page.js")
+    style = files["page.css"].decode()
+    assets = {**files, "worker.js": _bundled(files, "worker.js").encode()}
+    blocks = (
+        f'<script type="application/octet-stream" id="asset-{name}">'
+        f"{base64.b64encode(assets[name]).decode()}</script>"
+        for name in (*_ASSETS, _WEIGHTS)
+    )
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}' blob: 'wasm-unsafe-eval'; "
+        f"worker-src blob:; style-src '{_hash(style)}'; img-src blob: data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    html = files["index.html"].decode().replace(_policy_tag(_FOLDER_POLICY), _policy_tag(policy))
+    for tag, inside in (
+        ("<!doctype html>\n", f"<!doctype html>\n<!-- {_NOTICE} -->\n"),
+        ('<link rel="stylesheet" href="page.css">', f"<style>{style}</style>"),
+        (
+            '<script type="module" src="page.js"></script>',
+            "\n".join((f'<script type="module">{script}</script>', *blocks)),
+        ),
+    ):
+        before, found, after = html.partition(tag)
+        assert found, tag
+        html = before + inside + after
+    return html.encode()
+
+
+def _skeleton(folder: Traversable, encoder: str) -> Traversable:
+    return folder / f"{encoder}.onnx"
+
+
+def _with_policy(html: str, policy: str) -> str:
+    return html.replace(
+        '<meta charset="utf-8">\n', f'<meta charset="utf-8">\n{_policy_tag(policy)}'
+    )
+
+
+def _policy_tag(policy: str) -> str:
+    """What has the browser itself refuse the page any request beyond these."""
+    return f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _bundled(files: Mapping[str, bytes], entry: str) -> str:
+    """A JavaScript module and all that it imports, as one script; each keeps its own names."""
+    done: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        source = files[name].decode()
+        for _, imported in _IMPORT.findall(source):
+            if imported not in done:
+                add(imported)
+        source = _IMPORT.sub(
+            lambda found: f"const {{{found[1]}}} = {_variable(found[2])};\n", source
+        )
+        exported = ", ".join(kind_and_name[1] for kind_and_name in _EXPORT.findall(source))
+        body = _EXPORT.sub(r"\1", source)
+        done[name] = f"const {_variable(name)} = (() => {{\n{body}return {{{exported}}};\n}})();\n"
+
+    add(entry)
+    script = "".join(done.values())
+    assert "</script" not in script.lower()
+    return script
+
+
+def _variable(name: str) -> str:
+    return "module_" + re.sub(r"\W", "_", name)

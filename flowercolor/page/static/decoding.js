@@ -1,0 +1,161 @@
+// Files to lumas, with the browser's own decoders, and what those cannot read in plain words.
+
+import { lumaOf } from "./upsampling.js";
+
+const MAX_PIXELS = 64e6; // some 500 MB of memory while one is open
+const STRIP_PIXELS = 1 << 20;
+const SAMPLE_PX = 256;
+const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py
+
+const COMMAND = "the command flowercolor colorize reads it, and so does flowercolor web";
+const UNREADABLE = [
+  [/^(II\*\0|MM\0\*|II\+\0|MM\0\+)/, `is a TIFF or a raw photo, which browsers do not read. Save it as PNG first; of a TIFF, ${COMMAND}.`],
+  [/^....ftyp(heic|heix|hevc|mif1|msf1)/s, `is a HEIC photo, which this browser does not read. Save it as JPEG first; ${COMMAND}.`],
+  [/^%PDF/, "is a PDF. Take the pictures out of it first, as JPEG or PNG."],
+  [/^(8BPS|\0\0\0\x0cJXL |\xff\x0a|\0\0\0\x0cjP  )/, "is of a kind that browsers do not read. Save it as PNG or JPEG first."],
+];
+
+/** What a person should know of a file that could not be opened. */
+export class PhotoError extends Error {}
+
+/** The luma, uint8, of a file, upright, with its size, opacity and remarks.
+ * @throws PhotoError */
+export async function decode(file) {
+  let head;
+  try {
+    head = new Uint8Array(await file.slice(0, 1 << 18).arrayBuffer());
+  } catch {
+    throw new PhotoError("cannot be opened any more. Was it moved or changed?");
+  }
+  if (!head.length) throw new PhotoError("is empty.");
+  const start = String.fromCharCode(...head.subarray(0, 32));
+  const stated = statedSize(head);
+  if (stated && stated.width * stated.height > MAX_PIXELS) throw tooLarge(stated);
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    const known = UNREADABLE.find(([pattern]) => pattern.test(start));
+    throw new PhotoError(known?.[1] ?? "is damaged, or is no picture that this browser reads. Expected JPEG, PNG or WebP.");
+  }
+  try {
+    if (bitmap.width * bitmap.height > MAX_PIXELS) throw tooLarge(bitmap);
+    const photo = readPixels(bitmap);
+    if (stated?.bits === 16) {
+      photo.remarks.push("This photo has 16 bits; the page saves 8. The command flowercolor colorize keeps 16.");
+    }
+    return photo;
+  } finally {
+    bitmap.close();
+  }
+}
+
+function tooLarge({ width, height }) {
+  const megapixels = Math.round((width * height) / 1e6);
+  return new PhotoError(`has ${megapixels} megapixels, more than the ${MAX_PIXELS / 1e6} that a page has room for. Reduce it first, or use the command flowercolor colorize.`);
+}
+
+/** Strip by strip: nothing but the luma is there at full size beside the browser's own bitmap. */
+function readPixels(bitmap) {
+  const { width, height } = bitmap;
+  const luma = new Uint8Array(width * height);
+  let alpha = null;
+  const rows = Math.max(1, Math.floor(STRIP_PIXELS / width));
+  const canvas = new OffscreenCanvas(width, Math.min(rows, height));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  for (let top = 0; top < height; top += rows) {
+    const count = Math.min(rows, height - top);
+    context.clearRect(0, 0, width, count);
+    context.drawImage(bitmap, 0, -top);
+    const rgba = context.getImageData(0, 0, width, count).data;
+    lumaOf(rgba, luma, top * width);
+    for (let k = 3, at = top * width; k < rgba.length; k += 4, at++) {
+      if (rgba[k] === 255 && !alpha) continue;
+      alpha ??= new Uint8Array(width * height).fill(255);
+      alpha[at] = rgba[k];
+    }
+  }
+  const remarks = [];
+  if (isColored(sample(bitmap))) {
+    remarks.push("This photo is in color already; here it is colored anew from its gray version.");
+  }
+  return { size: { width, height }, luma, alpha, remarks };
+}
+
+function sample(bitmap) {
+  const scale = Math.min(1, SAMPLE_PX / Math.max(bitmap.width, bitmap.height));
+  const width = Math.max(1, Math.round(bitmap.width * scale));
+  const height = Math.max(1, Math.round(bitmap.height * scale));
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height).data;
+}
+
+/** Whether the chroma strays, in more than 1 % of the pixels, from the quadratic function of the
+ * luma that fits it best: sepia and yellowed paper are no colors. */
+function isColored(rgba) {
+  const pixels = rgba.length / 4;
+  const luma = new Float64Array(pixels);
+  const planes = [new Float64Array(pixels), new Float64Array(pixels)];
+  for (let k = 0; k < pixels; k++) {
+    const [red, green, blue] = rgba.subarray(4 * k, 4 * k + 3);
+    const level = 0.299 * red + 0.587 * green + 0.114 * blue;
+    luma[k] = level / 255;
+    planes[0][k] = (red - level) * 0.713;
+    planes[1][k] = (blue - level) * 0.564;
+  }
+  const strays = new Float64Array(pixels);
+  for (const plane of planes) {
+    const toning = quadraticFit(luma, plane);
+    plane.forEach((value, k) => {
+      strays[k] += (value - toning[0] - luma[k] * (toning[1] + luma[k] * toning[2])) ** 2;
+    });
+  }
+  return strays.filter((stray) => stray > COLORED_CHROMA ** 2).length > 0.01 * pixels;
+}
+
+function quadraticFit(xs, ys) {
+  const rows = [0, 1, 2].map(() => [0, 0, 0, 0]);
+  xs.forEach((x, k) => {
+    const powers = [1, x, x * x];
+    powers.forEach((power, i) => {
+      powers.forEach((other, j) => (rows[i][j] += power * other));
+      rows[i][3] += power * ys[k];
+    });
+  });
+  rows.forEach((row, i) => (row[i] += 1e-9 * xs.length)); // one tone alone fits many functions
+  for (let i = 0; i < 3; i++) {
+    for (let j = 0; j < 3; j++) {
+      if (i === j) continue;
+      const share = rows[j][i] / rows[i][i];
+      rows[j] = rows[j].map((value, k) => value - share * rows[i][k]);
+    }
+  }
+  return rows.map((row, i) => row[3] / row[i]);
+}
+
+/** Width, height and bits that the head of a JPEG, PNG or WebP states; null if it does not. */
+function statedSize(head) {
+  const view = new DataView(head.buffer);
+  const text = (at, length) => String.fromCharCode(...head.subarray(at, at + length));
+  try {
+    if (text(1, 3) === "PNG") {
+      return { width: view.getUint32(16), height: view.getUint32(20), bits: view.getUint8(24) };
+    }
+    if (text(8, 8) === "WEBPVP8X") {
+      const side = (at) => 1 + (view.getUint32(at, true) & 0xffffff);
+      return { width: side(24), height: side(27) };
+    }
+    for (let at = 2; view.getUint16(0) === 0xffd8; ) {
+      const marker = view.getUint16(at);
+      if (marker >= 0xffc0 && marker <= 0xffcf && ![0xffc4, 0xffc8, 0xffcc].includes(marker)) {
+        return { width: view.getUint16(at + 7), height: view.getUint16(at + 5) };
+      }
+      at += 2 + view.getUint16(at + 2);
+    }
+  } catch {
+    // The head is longer than what was read; the decoded picture has its size.
+  }
+  return null;
+}

@@ -1,0 +1,339 @@
+// The page: what a person does, and what is shown then. Long work is the worker's.
+
+import { Compute } from "./compute.js";
+import { Photo, Progress, Row } from "./queue.js";
+import { Saver, download } from "./saving.js";
+import { Stage } from "./stage.js";
+import { Zip } from "./zip.js";
+
+const byId = (id) => document.getElementById(id);
+const about = JSON.parse(byId("about").textContent);
+const compute = new Compute(about);
+const saver = new Saver(compute, about);
+const progress = new Progress();
+const photos = [];
+let shown = null;
+let selected = -1; // which spot of the photo shown
+
+const stage = new Stage({
+  add(place) {
+    changeHints((hints) => [...hints, { ...place, color: "#b3468c" }]);
+    select(shown.history.draft.hints.length - 1);
+  },
+  select,
+  move(index, place, steps) {
+    const hints = shown.history.draft.hints.map((hint, k) => {
+      if (k !== index) return hint;
+      const [right, down] = steps ?? [0, 0];
+      const { x, y } = place ?? { x: hint.x + right, y: hint.y + down };
+      const share = (value) => Math.min(Math.max(value, 0), 1);
+      return { ...hint, x: share(x), y: share(y) };
+    });
+    shown.history.preview({ hints });
+    refresh();
+  },
+  moved: () => commit(),
+  remove: removeSpot,
+});
+const row = new Row(show);
+
+// Adding photos
+
+const queue = [];
+let working = false;
+
+function addFiles(files) {
+  if (!files.length) return;
+  const last = shown?.history.draft;
+  for (const file of files) {
+    const edit = {
+      vividness: last ? last.vividness : about.vividness,
+      strength: last ? last.strength : 1,
+      hints: [],
+    };
+    const photo = new Photo(photos.length, file, edit, compute);
+    photos.push(photo);
+    queue.push(photo);
+    row.add(photo);
+  }
+  byId("welcome").hidden = true;
+  byId("workplace").hidden = byId("add").hidden = false;
+  if (!shown) show(queue[0]);
+  workThrough();
+}
+
+async function workThrough() {
+  if (working) return;
+  working = true;
+  try {
+    await compute.started;
+    while (queue.length) {
+      const items = queue.splice(0);
+      // Those dropped meanwhile join the run that is under way.
+      const finished = await progress.forEach("Coloring", items, async (photo) => {
+        await openPhoto(photo);
+        items.push(...queue.splice(0));
+      });
+      if (!finished) {
+        for (const photo of items.filter(({ state }) => state === "waiting")) {
+          photo.state = "failed";
+          photo.message = "was not colored: you stopped. Drop it again to go on.";
+          row.label(photo);
+        }
+      }
+    }
+  } catch (error) {
+    say(`The page cannot compute here: ${error.message}`, true);
+  } finally {
+    working = false;
+    updateControls();
+  }
+}
+
+async function openPhoto(photo) {
+  row.label(photo);
+  photo.state = "working";
+  row.label(photo);
+  await photo.open((preview) => {
+    if (photo === shown) showGray(photo, preview);
+  });
+  row.label(photo);
+  if (photo.state === "failed") {
+    if (photo === shown) show(photo);
+    say(`${photo.file.name} ${photo.message}`);
+    return;
+  }
+  if (photo === shown) await refresh();
+  await row.showThumbnail(photo);
+  row.label(photo);
+  say(`${photo.file.name} is in color.`);
+}
+
+// Showing one
+
+async function show(photo) {
+  shown = photo;
+  selected = -1;
+  row.mark(photo, photos);
+  const failed = photo.state === "failed";
+  byId("frame").hidden = !photo.previewSize;
+  showCaption(photo);
+  updateControls();
+  if (failed || photo.state === "waiting" || photo.state === "working") return;
+  const gray = await compute.call("gray", { number: photo.number });
+  if (photo !== shown) return;
+  showGray(photo, gray);
+  await refresh();
+}
+
+function showGray(photo, preview) {
+  byId("frame").hidden = false;
+  stage.open(photo.previewSize, photo.size.width);
+  stage.showBefore(preview);
+  stage.showAfter(preview);
+  showCaption(photo);
+}
+
+function showCaption(photo) {
+  byId("name").textContent = photo.file.name;
+  byId("size").textContent = photo.size ? `${photo.size.width} × ${photo.size.height}` : "";
+  const failed = photo.state === "failed";
+  byId("caption").classList.toggle("failed", failed);
+  byId("remarks").textContent = failed ? photo.message : photo.remarks.join(" ");
+}
+
+let refreshing = false;
+let stale = false;
+
+/** Show the draft of the photo shown; while one is under way, only the newest waits. */
+async function refresh() {
+  updateControls();
+  stale = true;
+  if (refreshing) return;
+  refreshing = true;
+  try {
+    while (stale) {
+      stale = false;
+      const photo = shown;
+      if (photo.state === "failed" || !photo.previewSize) continue;
+      const pixels = await photo.render();
+      if (photo === shown) stage.showAfter(pixels);
+    }
+    updateControls();
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    refreshing = false;
+  }
+}
+
+function updateControls() {
+  const ready = shown?.state === "ready";
+  const draft = shown?.history.draft;
+  for (const id of ["vividness", "strength", "save", "print", "for-all"]) byId(id).disabled = !ready;
+  byId("undo").disabled = !ready || !shown.history.canUndo;
+  byId("redo").disabled = !ready || !shown.history.canRedo;
+  const readyCount = photos.filter(({ state }) => state === "ready").length;
+  byId("for-all").hidden = byId("save-all").hidden = photos.length < 2;
+  byId("save-all").disabled = !readyCount;
+  if (!draft) return;
+  byId("vividness-row").hidden = draft.vividness === null;
+  byId("vividness").value = draft.vividness;
+  byId("vividness-value").textContent = percent(draft.vividness);
+  byId("strength").value = draft.strength;
+  byId("strength-value").textContent = percent(draft.strength);
+  showHints(ready);
+}
+
+function percent(share) {
+  return `${Math.round(100 * share)} %`;
+}
+
+// Changing
+
+function commit(changes) {
+  shown.history.commit(changes);
+  refresh().then(() => row.showThumbnail(shown));
+}
+
+for (const name of ["vividness", "strength"]) {
+  const slider = byId(name);
+  slider.addEventListener("input", () => {
+    shown.history.preview({ [name]: slider.valueAsNumber });
+    refresh();
+  });
+  slider.addEventListener("change", () => commit({ [name]: slider.valueAsNumber }));
+}
+
+byId("for-all").addEventListener("click", () => {
+  const { vividness, strength } = shown.history.draft;
+  for (const photo of photos.filter(({ state }) => state === "ready")) {
+    photo.history.commit({ vividness, strength });
+  }
+  say("All photos have these settings now.");
+});
+
+function step(direction) {
+  if (shown?.state !== "ready") return;
+  shown.history[direction]();
+  selected = Math.min(selected, shown.history.draft.hints.length - 1);
+  refresh().then(() => row.showThumbnail(shown));
+}
+byId("undo").addEventListener("click", () => step("undo"));
+byId("redo").addEventListener("click", () => step("redo"));
+document.addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+  const key = event.key.toLowerCase();
+  const direction = key === "y" || (key === "z" && event.shiftKey) ? "redo" : "undo";
+  if (key !== "z" && key !== "y") return;
+  event.preventDefault();
+  step(direction);
+});
+
+// Hints
+
+function changeHints(change) {
+  commit({ hints: change(shown.history.draft.hints) });
+}
+
+function select(index) {
+  selected = index;
+  updateControls();
+}
+
+function removeSpot(index) {
+  selected = -1;
+  changeHints((hints) => hints.filter((_, k) => k !== index));
+  byId("add-spot").focus();
+}
+
+function showHints(ready) {
+  const { hints } = shown.history.draft;
+  stage.takesHints = ready && shown.takesHints;
+  byId("hints").hidden = !shown.takesHints;
+  byId("color").hidden = selected < 0;
+  stage.showSpots(shown.takesHints ? hints : [], selected);
+  if (selected >= 0) byId("field").value = hints[selected].color ?? "#808080";
+}
+
+function setColor(color, keep) {
+  const hints = shown.history.draft.hints.map((hint, k) => (k === selected ? { ...hint, color } : hint));
+  if (keep) {
+    commit({ hints });
+  } else {
+    shown.history.preview({ hints });
+    refresh();
+  }
+}
+
+byId("field").addEventListener("input", (event) => setColor(event.target.value, false));
+byId("field").addEventListener("change", (event) => setColor(event.target.value, true));
+byId("no-color").addEventListener("click", () => setColor(null, true));
+byId("remove").addEventListener("click", () => removeSpot(selected));
+byId("add-spot").addEventListener("click", () => {
+  stage.on.add({ x: 0.5, y: 0.5 });
+  stage.focusSpot(selected);
+});
+
+// Saving
+
+byId("save").addEventListener("click", async () => {
+  byId("save").disabled = true;
+  say("Saving.");
+  try {
+    const { name, blob } = await saver.fileOf(shown, byId("format").value);
+    download(name, blob);
+    say(`${name} is saved.`);
+  } catch (error) {
+    say(`${shown.file.name} ${error.message}`, true);
+  } finally {
+    updateControls();
+  }
+});
+
+byId("save-all").addEventListener("click", async () => {
+  const zip = new Zip();
+  const failures = [];
+  const ready = photos.filter(({ state }) => state === "ready");
+  byId("save-all").disabled = true;
+  const finished = await progress.forEach("Saving", ready, async (photo) => {
+    try {
+      const { name, blob } = await saver.fileOf(photo, byId("format").value);
+      await zip.add(name, blob);
+    } catch (error) {
+      failures.push(`${photo.file.name} ${error.message}`);
+    }
+  });
+  if (finished) download("flowercolor.zip", zip.blob());
+  const saved = finished ? "The photos are saved in flowercolor.zip." : "Stopped; nothing is saved.";
+  say([saved, ...failures].join(" "), failures.length > 0);
+  updateControls();
+});
+
+byId("print").addEventListener("click", () => window.print());
+
+// What is said: to readers of the screen always, and to all where something went wrong.
+
+function say(message, wrong = false) {
+  byId("status").textContent = message;
+  if (wrong && shown) byId("remarks").textContent = message;
+}
+
+// Choosing and dropping
+
+for (const id of ["choose", "add"]) byId(id).addEventListener("click", () => byId("files").click());
+byId("files").addEventListener("change", ({ target }) => {
+  addFiles([...target.files]);
+  target.value = "";
+});
+let depth = 0;
+document.addEventListener("dragenter", () => document.body.classList.toggle("dropping", ++depth > 0));
+document.addEventListener("dragleave", () => document.body.classList.toggle("dropping", --depth > 0));
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  depth = 0;
+  document.body.classList.remove("dropping");
+  addFiles([...event.dataTransfer.files]);
+});
+document.addEventListener("paste", (event) => addFiles([...event.clipboardData.files]));

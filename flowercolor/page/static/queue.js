@@ -1,0 +1,139 @@
+// All photos of a visit, in a row of small pictures; those that wait are colored one by one.
+
+import { History } from "./history.js";
+
+const byId = (id) => document.getElementById(id);
+
+/** A photo from file to color. `state` is "waiting", "working", "ready" or "failed". */
+export class Photo {
+  state = "waiting";
+  message = "";
+  remarks = [];
+  size = null;
+  previewSize = null;
+  takesHints = false;
+  #predictedAt;
+
+  constructor(number, file, edit, compute) {
+    this.number = number;
+    this.file = file;
+    this.history = new History(edit);
+    this.compute = compute;
+  }
+
+  /** Read the file and ask for its colors; `onGray` is called with the gray preview between. */
+  async open(onGray) {
+    this.state = "working";
+    try {
+      const { size, remarks, preview } = await this.compute.call("open", {
+        number: this.number,
+        file: this.file,
+      });
+      this.previewSize = { width: preview.width, height: preview.height };
+      Object.assign(this, { size, remarks });
+      onGray(preview);
+      await this.predictAt(this.history.draft.vividness);
+      this.state = "ready";
+    } catch (error) {
+      this.state = "failed";
+      this.message = error.message;
+    }
+  }
+
+  async predictAt(vividness) {
+    if (this.#predictedAt === vividness) return;
+    const { number } = this;
+    const { takesHints } = await this.compute.call("predict", { number, vividness });
+    this.#predictedAt = vividness;
+    this.takesHints = takesHints;
+  }
+
+  /** The preview in color. */
+  async render() {
+    const { number } = this;
+    const edit = this.history.draft;
+    await this.predictAt(edit.vividness);
+    return this.compute.call("render", { number, edit });
+  }
+
+  async thumbnail() {
+    const { number } = this;
+    return this.compute.call("thumbnail", { number, edit: this.history.draft });
+  }
+}
+
+/** The row of small pictures. */
+export class Row {
+  #list = byId("photos");
+
+  constructor(onChoose) {
+    this.onChoose = onChoose;
+  }
+
+  add(photo) {
+    const item = document.createElement("li");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.addEventListener("click", () => this.onChoose(photo));
+    item.append(button);
+    this.#list.append(item);
+    photo.button = button;
+    this.label(photo);
+  }
+
+  /** Say how far a photo is. */
+  label(photo) {
+    const words = { waiting: "waits", working: "is being colored", ready: "", failed: photo.message };
+    const { button, file, state } = photo;
+    button.setAttribute("aria-label", `${file.name} ${words[state]}`.trim());
+    button.title = file.name;
+    button.classList.toggle("failed", state === "failed");
+    if (!button.querySelector("img")) {
+      button.textContent = { waiting: "waits", working: "…", ready: "", failed: "not read" }[state];
+    }
+  }
+
+  async showThumbnail(photo) {
+    const blob = await photo.thumbnail();
+    const image = document.createElement("img");
+    image.alt = "";
+    image.src = URL.createObjectURL(blob);
+    const before = photo.button.querySelector("img");
+    if (before) URL.revokeObjectURL(before.src);
+    photo.button.replaceChildren(image);
+  }
+
+  mark(photo, photos) {
+    byId("photos").hidden = photos.length < 2;
+    for (const other of photos) {
+      if (other === photo) other.button.setAttribute("aria-current", "true");
+      else other.button.removeAttribute("aria-current");
+    }
+    photo.button.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+}
+
+/** The line that says how far many photos are, with a button to stop. */
+export class Progress {
+  #stopped = false;
+
+  constructor() {
+    byId("stop").addEventListener("click", () => (this.#stopped = true));
+  }
+
+  /** Do something for each; false once it was stopped. `items` may grow meanwhile. */
+  async forEach(label, items, work) {
+    this.#stopped = false;
+    for (let done = 0; done < items.length; done++) {
+      if (items.length > 1) {
+        byId("progress").hidden = false;
+        byId("progress-text").textContent = `${label} ${done + 1} of ${items.length}`;
+        byId("bar").value = done / items.length;
+      }
+      await work(items[done]);
+      if (this.#stopped) break;
+    }
+    byId("progress").hidden = true;
+    return !this.#stopped;
+  }
+}

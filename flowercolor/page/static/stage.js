@@ -1,0 +1,135 @@
+// The photo shown: gray and colored under one divider, with the spots where a person said a color.
+
+const byId = (id) => document.getElementById(id);
+const STEP = 0.01; // of the photo's sides, for a spot moved by the keyboard
+
+/** Shows pictures; calls back with what a person does to the spots. */
+export class Stage {
+  #frame = byId("frame");
+  #split = byId("split");
+  #spots = byId("spots");
+  takesHints = false;
+
+  /** @param on What is called: add(place), select(index), move(index, place), moved(),
+   * remove(index). A place is {x, y}, shares of the photo's sides. */
+  constructor(on) {
+    this.on = on;
+    this.#split.addEventListener("input", () => this.#showSplit());
+    const divider = byId("divider");
+    divider.addEventListener("pointerdown", (event) => {
+      event.stopPropagation();
+      divider.setPointerCapture(event.pointerId);
+    });
+    divider.addEventListener("pointermove", (event) => {
+      if (!divider.hasPointerCapture(event.pointerId)) return;
+      this.#split.value = 100 * this.#placeOf(event).x;
+      this.#showSplit();
+    });
+    divider.addEventListener("click", (event) => event.stopPropagation());
+    this.#frame.addEventListener("click", (event) => {
+      if (this.takesHints && event.target !== this.#split) on.add(this.#placeOf(event));
+    });
+    this.#frame.addEventListener("contextmenu", (event) => {
+      if (this.takesHints) event.preventDefault();
+    });
+  }
+
+  /** Make room for a photo, of its preview's size. */
+  open({ width, height }, shownWidth) {
+    this.#frame.style.setProperty("--ratio", width / height);
+    this.#frame.style.setProperty("--widest", `${Math.max(shownWidth, 320) * 2}px`);
+  }
+
+  showBefore(pixels) {
+    paint(byId("before"), pixels);
+  }
+
+  showAfter(pixels) {
+    paint(byId("after"), pixels);
+  }
+
+  #showSplit() {
+    this.#frame.style.setProperty("--split", `${this.#split.value}%`);
+  }
+
+  #placeOf({ clientX, clientY }) {
+    const { left, top, width, height } = this.#frame.getBoundingClientRect();
+    const share = (value) => Math.min(Math.max(value, 0), 1);
+    return { x: share((clientX - left) / width), y: share((clientY - top) / height) };
+  }
+
+  /** Show the spots; one of them, or none (-1), is selected. */
+  showSpots(hints, selected) {
+    this.#frame.classList.toggle("takes-hints", this.takesHints);
+    while (this.#spots.children.length > hints.length) this.#spots.lastChild.remove();
+    hints.forEach((hint, index) => {
+      const spot = this.#spots.children[index] ?? this.#spots.appendChild(this.#makeSpot());
+      spot.style.left = `${100 * hint.x}%`;
+      spot.style.top = `${100 * hint.y}%`;
+      spot.style.setProperty("--color", hint.color ?? "#999");
+      spot.classList.toggle("no-color", hint.color === null);
+      spot.setAttribute("aria-pressed", index === selected);
+      spot.setAttribute(
+        "aria-label",
+        `Spot ${index + 1}, ${hint.color ?? "no color"}; arrow keys move it, Delete removes it`,
+      );
+    });
+  }
+
+  focusSpot(index) {
+    this.#spots.children[index]?.focus();
+  }
+
+  #makeSpot() {
+    const spot = document.createElement("button");
+    spot.type = "button";
+    spot.className = "spot";
+    const index = () => [...this.#spots.children].indexOf(spot);
+    let moved = false;
+    spot.addEventListener("pointerdown", (event) => {
+      if (event.button === 0) spot.setPointerCapture(event.pointerId);
+      moved = false;
+      this.on.select(index());
+    });
+    spot.addEventListener("pointermove", (event) => {
+      if (!spot.hasPointerCapture(event.pointerId)) return;
+      moved = true;
+      this.on.move(index(), this.#placeOf(event));
+    });
+    spot.addEventListener("pointerup", () => moved && this.on.moved());
+    spot.addEventListener("click", (event) => {
+      event.stopPropagation();
+      this.on.select(index());
+    });
+    spot.addEventListener("contextmenu", (event) => {
+      event.preventDefault();
+      this.on.remove(index());
+    });
+    spot.addEventListener("keydown", (event) => this.#key(event, index()));
+    return spot;
+  }
+
+  #key(event, index) {
+    const step = event.shiftKey ? 5 * STEP : STEP;
+    const steps = {
+      ArrowLeft: [-step, 0],
+      ArrowRight: [step, 0],
+      ArrowUp: [0, -step],
+      ArrowDown: [0, step],
+    }[event.key];
+    if (steps) {
+      event.preventDefault();
+      this.on.move(index, null, steps);
+      this.on.moved();
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      event.preventDefault();
+      this.on.remove(index);
+    }
+  }
+}
+
+function paint(canvas, pixels) {
+  canvas.width = pixels.width;
+  canvas.height = pixels.height;
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}

@@ -1,0 +1,151 @@
+// All that takes long, beside the page: decoding, the network, coloring, encoding. Each message
+// {call, method, parameters} is answered by {call, result} or {call, error}; one at a time.
+
+import { PhotoError, decode } from "./decoding.js";
+import { encode } from "./encoding.js";
+import { Network } from "./network.js";
+import { colorMaps, rowColorer, shrink, workingSize } from "./upsampling.js";
+
+const PREVIEW_PIXELS = 1.5e6;
+const THUMBNAIL_PX = 160;
+const MAX_THREADS = 4;
+
+let network;
+const photos = new Map(); // by number, what coloring again needs: little beside the photo itself
+
+const methods = {
+  /** Load what computes. An asset is {url}, or {base64} of what stands in the page itself. */
+  async start({ about, assets }) {
+    const [skeleton, weights, wasm] = await Promise.all([
+      content(assets.skeleton),
+      content(assets.weights),
+      content(assets.wasm).then(unpacked),
+    ]);
+    const ort = await import(await moduleUrl(assets.ort));
+    ort.env.wasm.wasmBinary = wasm.buffer;
+    ort.env.wasm.numThreads = self.crossOriginIsolated
+      ? Math.min(MAX_THREADS, navigator.hardwareConcurrency)
+      : 1;
+    network = new Network(ort, about, skeleton, weights);
+    return {};
+  },
+
+  /** Read a photo: its size, what to know of it, and its preview in gray. */
+  async open({ number, file }) {
+    const { size, luma, alpha, remarks } = await decode(file);
+    const smallSize = workingSize(size);
+    const small = Float32Array.from(shrink(luma, size, smallSize), (level) => level / 255);
+    const photo = { small, smallSize, preview: preview(luma, alpha, size), chroma: null };
+    photos.set(number, photo);
+    return { size, remarks, preview: grayPixels(photo.preview) };
+  },
+
+  /** Ask the network for the colors at a place of the vividness scale. */
+  async predict({ number, vividness }) {
+    const photo = photos.get(number);
+    Object.assign(photo, await network.predict(photo.small, photo.smallSize, vividness));
+    return { takesHints: photo.features !== null };
+  },
+
+  /** The preview in color. */
+  render({ number, edit }) {
+    const photo = photos.get(number);
+    return pixels(photo.preview, colorRows(photo, edit, photo.preview.size));
+  },
+
+  /** The preview in gray, and what a list of photos shows. */
+  gray({ number }) {
+    return grayPixels(photos.get(number).preview);
+  },
+
+  async thumbnail({ number, edit }) {
+    const photo = photos.get(number);
+    const { width, height } = photo.preview.size;
+    const scale = THUMBNAIL_PX / Math.max(width, height);
+    const whole = pixels(photo.preview, colorRows(photo, edit, photo.preview.size));
+    const bitmap = await createImageBitmap(whole);
+    const canvas = new OffscreenCanvas(
+      Math.max(1, Math.round(width * scale)),
+      Math.max(1, Math.round(height * scale)),
+    );
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    return canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
+  },
+
+  /** The photo in color at its full size, as a file. It is read again: full lumas are not kept. */
+  async save({ number, file, edit, format, software }) {
+    const photo = photos.get(number);
+    const whole = await decode(file);
+    return encode(whole, colorRows(photo, edit, whole.size), format, software);
+  },
+
+  close({ number }) {
+    photos.delete(number);
+  },
+};
+
+self.onmessage = async ({ data: { call, method, parameters } }) => {
+  try {
+    const result = await methods[method](parameters);
+    const moved = result instanceof ImageData ? [result.data.buffer] : [];
+    self.postMessage({ call, result }, moved);
+  } catch (error) {
+    const plain = error instanceof PhotoError;
+    const message = plain ? error.message : `could not be colored (${error?.message ?? error}).`;
+    self.postMessage({ call, error: message });
+  }
+};
+
+function colorRows(photo, edit, size) {
+  const maps = colorMaps(photo.small, photo.chroma, photo.smallSize, edit.strength);
+  return rowColorer(maps, photo.smallSize, size);
+}
+
+function preview(luma, alpha, size) {
+  const scale = Math.sqrt(PREVIEW_PIXELS / (size.width * size.height));
+  if (scale >= 1) return { size, luma, alpha };
+  const side = (length) => Math.max(1, Math.round(length * scale));
+  const reduced = { width: side(size.width), height: side(size.height) };
+  return {
+    size: reduced,
+    luma: shrink(luma, size, reduced),
+    alpha: alpha && shrink(alpha, size, reduced),
+  };
+}
+
+function pixels({ size, luma, alpha }, fill) {
+  const rgba = new Uint8ClampedArray(4 * luma.length).fill(255);
+  fill(luma, 0, size.height, rgba);
+  alpha?.forEach((opacity, k) => (rgba[4 * k + 3] = opacity));
+  return new ImageData(rgba, size.width, size.height);
+}
+
+function grayPixels(photo) {
+  return pixels(photo, (luma, _top, _bottom, rgba) => {
+    luma.forEach((level, k) => rgba.fill(level, 4 * k, 4 * k + 3));
+  });
+}
+
+async function content(asset) {
+  if (asset.base64 === undefined) {
+    const response = await fetch(asset.url);
+    if (!response.ok) throw new Error(`${asset.url}: ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  }
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(asset.base64);
+  const text = atob(asset.base64);
+  return Uint8Array.from(text, (_, k) => text.charCodeAt(k));
+}
+
+async function moduleUrl(asset) {
+  if (asset.base64 === undefined) return asset.url;
+  const blob = new Blob([await content(asset)], { type: "text/javascript" });
+  return URL.createObjectURL(blob);
+}
+
+async function unpacked(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}

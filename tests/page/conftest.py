@@ -1,0 +1,49 @@
+"""The page with the bundled weights and with a tiny network, and a browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowercolor.checkpoint import CheckpointInfo, named, save_checkpoint
+from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.page.build import export_page
+from flowercolor.runs import bundled_checkpoint
+from tests.page.browser import Browser, driver
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose network computes in no time; it has no vividness scale."""
+    import torch
+
+    from flowercolor.networks.unet import UNet
+
+    torch.manual_seed(5)
+    network = UNet(NetworkConfig(4, "rgb"))
+    for _ in range(3):
+        network(torch.rand(4, 1, 32, 32))
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_checkpoint(path, CheckpointInfo(TrainConfig(network.config)), named(network, "generator."))
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundled_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    export_page(bundled_checkpoint(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_page(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    export_page(tiny, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that reaches no network."""
+    with driver() as start:
+        yield start(tmp_path_factory.mktemp("browser"))

@@ -1,0 +1,282 @@
+"""The page in a real browser, from disk and without a network."""
+
+import gzip
+import io
+import json
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from flowercolor.inference.colorizer import Colorizer
+from flowercolor.page.build import export_page
+from flowercolor.photos.reader import read_photo
+from tests.page.browser import Browser, needs_browser
+
+pytestmark = [needs_browser, pytest.mark.slow]
+
+HERE = Path(__file__).parent
+DAHLIA = HERE.parents[1] / "docs" / "images" / "dahlia_gray.jpg"
+READY = "document.querySelectorAll('#photos img').length === args[0]"
+TAB, ENTER, RIGHT, CONTROL = "\ue004", "\ue007", "\ue014", "\ue009"
+
+
+def open_with(browser: Browser, page: Path, *photos: Path) -> None:
+    browser.resize(1280, 800)
+    browser.open(page.as_uri())
+    browser.choose(*photos)
+    browser.wait(READY, len(photos))
+
+
+def slide(browser: Browser, name: str, value: float) -> None:
+    """Move a slider as the pointer does."""
+    browser.run(
+        "const slider = document.getElementById(args[0]); slider.value = args[1];"
+        "for (const kind of ['input', 'change']) slider.dispatchEvent(new Event(kind));",
+        name,
+        value,
+    )
+
+
+def text(browser: Browser, selector: str) -> str:
+    return str(browser.run("return document.querySelector(args[0]).innerText", selector))
+
+
+def rgb(content: bytes) -> NDArray[Any]:
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode in ("RGB", "RGBA")
+        return np.asarray(image.convert("RGB"))
+
+
+def differences(colored: NDArray[Any], colorizer: Colorizer, source: Path) -> tuple[int, int]:
+    """How many levels a saved picture is off the command's, and its luma off the photo's."""
+    luma = read_photo(source).luma
+    expected = colorizer.render(luma)
+    assert colored.shape == expected.shape
+    gray = cv2.cvtColor(colored, cv2.COLOR_RGB2GRAY)
+    return (
+        int(np.abs(colored.astype(int) - expected).max()),
+        int(np.abs(gray.astype(int) - luma).max()),
+    )
+
+
+def soft_picture(height_px: int, width_px: int, channels: int = 3) -> NDArray[Any]:
+    rng = np.random.default_rng(height_px)
+    grid = rng.integers(40, 220, (height_px // 30 + 2, width_px // 30 + 2, channels), np.uint8)
+    picture = cv2.resize(grid, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    return picture.reshape(height_px, width_px, channels)
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Photos of each kind that the page reads."""
+    folder = tmp_path_factory.mktemp("kinds")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    pictures: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
+        "gray.jpg": (soft_picture(300, 200, 1)[..., 0], {"quality": 90}),
+        "turned.jpg": (soft_picture(120, 310, 1)[..., 0], {"quality": 90, "exif": turned}),
+        "color.jpg": (soft_picture(300, 200), {"quality": 95, "subsampling": 0}),
+        "palette.png": (soft_picture(130, 131, 1)[..., 0], {}),
+        "lossless.webp": (soft_picture(250, 260), {"lossless": True}),
+        "small.png": (soft_picture(40, 61, 1)[..., 0], {}),
+        "clear.png": (np.dstack([soft_picture(200, 150), np.full((200, 150), 255, np.uint8)]), {}),
+    }
+    pictures["clear.png"][0][:60, :, 3] = 0
+    for name, (pixels, options) in pictures.items():
+        image = Image.fromarray(pixels)
+        image = image.convert("P") if name == "palette.png" else image
+        image.save(folder / name, **options)
+    return {name: folder / name for name in pictures}
+
+
+def test_the_bundled_weights_color_a_photo_as_the_command_does(
+    browser: Browser, bundled_page: Path
+) -> None:
+    open_with(browser, bundled_page, DAHLIA)
+    browser.click("#save")
+    saved = browser.saved("dahlia_gray_color.png")
+    colorizer = Colorizer.from_checkpoint(backend="onnxruntime", device="cpu")
+    assert max(differences(rgb(saved), colorizer, DAHLIA)) <= 1
+    with Image.open(io.BytesIO(saved)) as image:
+        assert image.info["Software"] == f"{colorizer.software}, vividness 0.5"
+    slide(browser, "vividness", 0.25)
+    browser.click("#save")
+    safer = Colorizer.from_checkpoint(vividness=0.25, backend="onnxruntime", device="cpu")
+    assert max(differences(rgb(browser.saved("dahlia_gray_color.png")), safer, DAHLIA)) <= 1
+    browser.run("document.querySelector('#format').value = 'jpg'")
+    browser.click("#save")
+    saved = browser.saved("dahlia_gray_color.jpg")
+    expected = safer.render(read_photo(DAHLIA).luma).astype(int)
+    assert np.abs(rgb(saved) - expected).mean() < 2  # the browser halves the color's resolution
+    with Image.open(io.BytesIO(saved)) as image:
+        assert image.getexif()[0x0131] == safer.software
+    requests = [url for url in browser.requests() if url.startswith(("http", "ws"))]
+    assert requests == []
+    assert browser.console() == []
+
+
+def test_every_kind_of_photo_comes_out_as_from_the_command(
+    browser: Browser, tiny_page: Path, tiny: Path, kinds: dict[str, Path]
+) -> None:
+    open_with(browser, tiny_page, *kinds.values())
+    browser.click("#save-all")
+    colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        assert packed.testzip() is None
+        assert len(packed.namelist()) == len(kinds)
+        for name, source in kinds.items():
+            content = packed.read(f"{source.stem}_color.png")
+            if name == "clear.png":  # what cannot be seen has no color there
+                with Image.open(io.BytesIO(content)) as image:
+                    alpha = np.asarray(image)[..., 3]
+                assert (alpha == read_photo(source).alpha).all()
+                continue
+            assert max(differences(rgb(content), colorizer, source)) <= 1, name
+    shown = text(browser, "#caption")
+    assert "gray.jpg" in shown
+    browser.click("#photos li:nth-child(3) button")
+    assert "in color already" in text(browser, "#caption")
+
+
+def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    broken = {
+        "torn.jpg": (DAHLIA.read_bytes()[:200], "damaged"),
+        "notes.txt": (b"no picture", "is no picture"),
+        "scan.tif": (b"II*\0" + bytes(99), "TIFF"),
+        "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
+        "empty.png": (b"", "is empty"),
+    }
+    paths = []
+    for name, (content, _) in broken.items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    browser.open(tiny_page.as_uri())
+    browser.choose(*paths, DAHLIA)
+    browser.wait(READY, 1)
+    for number, (_, words) in enumerate(broken.values(), 1):
+        browser.click(f"#photos li:nth-child({number}) button")
+        assert words in text(browser, "#caption")
+        assert browser.run("return document.querySelector('#save').disabled")
+    browser.click("#photos li:last-child button")
+    assert "damaged" not in text(browser, "#caption")
+
+
+def test_a_person_without_a_pointer_changes_undoes_and_saves(
+    browser: Browser, tiny_page: Path
+) -> None:
+    open_with(browser, tiny_page, DAHLIA)
+
+    def go_to(identifier: str) -> None:
+        for _ in range(30):
+            if browser.run("return document.activeElement.id") == identifier:
+                return
+            browser.press(TAB)
+        raise AssertionError(f"Tab does not lead to {identifier}")
+
+    go_to("split")
+    browser.press(RIGHT)
+    split = "document.querySelector('#frame').style.getPropertyValue('--split')"
+    assert browser.run(f"return {split}") == "51%"
+    go_to("strength")
+    browser.press(RIGHT, RIGHT)
+    value = "document.querySelector('#strength').value"
+    assert browser.run(f"return {value}") == "1.1"
+    browser.press(f"{CONTROL}+z", f"{CONTROL}+z")
+    assert browser.run(f"return {value}") == "1"
+    browser.press(f"{CONTROL}+y")
+    assert browser.run(f"return {value}") == "1.05"
+    go_to("save")
+    browser.press(ENTER)
+    assert browser.saved("dahlia_gray_color.png")
+
+
+def test_coloring_many_photos_can_be_stopped(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    photos = [tmp_path / f"{number}.png" for number in range(9)]
+    for path in photos:
+        Image.fromarray(soft_picture(900, 1200, 1)[..., 0]).save(path)
+    browser.resize(1280, 800)
+    browser.open(tiny_page.as_uri())
+    browser.choose(*photos)
+    browser.wait(READY, 1)
+    assert "of 9" in text(browser, "#progress")
+    browser.click("#stop")
+    browser.wait("document.querySelector('#progress').hidden")
+    assert browser.run("return document.querySelectorAll('#photos img').length") < 9
+    browser.click("#photos li:last-child button")
+    assert "you stopped" in text(browser, "#caption")
+
+
+def test_a_folder_on_a_server_computes_with_threads(
+    browser: Browser, tiny: Path, tmp_path: Path
+) -> None:
+    export_page(tiny, tmp_path / "site")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            for line in (tmp_path / "site" / "_headers").read_text().splitlines()[1:]:
+                self.send_header(*line.strip().split(": "))
+            super().end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path / "site"))
+    Thread(target=server.serve_forever).start()
+    try:
+        browser.requests()
+        browser.open(f"http://127.0.0.1:{server.server_port}/")
+        browser.choose(DAHLIA)
+        browser.wait(READY, 1)
+        assert browser.run("return crossOriginIsolated")
+        browser.click("#save")
+        colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
+        saved = browser.saved("dahlia_gray_color.png")
+        assert max(differences(rgb(saved), colorizer, DAHLIA)) <= 1
+        home = f"http://127.0.0.1:{server.server_port}/"
+        asked = [url for url in browser.requests() if url.startswith(("http", "ws"))]
+        others = [url for url in asked if not url.startswith(home)]
+        assert others == []
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_photo_of_48_megapixels_takes_less_than_a_gigabyte(
+    browser: Browser, tiny_page: Path, tiny: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "large.jpg"
+    Image.fromarray(soft_picture(6000, 8000, 1)[..., 0]).save(source)
+    open_with(browser, tiny_page, source)
+    browser.click("#save")
+    colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
+    assert max(differences(rgb(browser.saved("large_color.png")), colorizer, source)) <= 1
+    assert browser.memory_bytes() < 1e9
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_it_is_accessible_and_fits_a_phone(browser: Browser, tiny_page: Path, dark: bool) -> None:
+    axe = gzip.decompress((HERE / "axe.min.js.gz").read_bytes()).decode()
+    for photos in ([], [DAHLIA, DAHLIA]):
+        browser.open(tiny_page.as_uri())
+        if photos:
+            browser.choose(*photos)
+            browser.wait(READY, len(photos))
+        for width_px in (390, 1280):
+            browser.resize(width_px, 844, dark=dark)
+            too_wide = "document.documentElement.scrollWidth > innerWidth"
+            assert not browser.run(f"return {too_wide}")
+            found = browser.run(f"{axe}; return JSON.stringify((await axe.run()).violations)")
+            assert [(rule["id"], rule["nodes"][0]["html"]) for rule in json.loads(found)] == []
