@@ -1,11 +1,13 @@
 """Which color space a photo is in, whichever way its format says so.
 
-Mostly by an ICC profile. Cameras say AdobeRGB in EXIF (DCF 2.0, option files), a PNG may name
-its primaries (PNG 3, sections 11.3.2.1 to 11.3.2.6), and AVIF and HEIC have code points
-(ITU-T H.273). From all of those a profile is made here.
+Mostly by an ICC profile. Cameras say AdobeRGB in EXIF (DCF 2.0, option files); EXIF, a TIFF (TIFF
+6.0, section 20), a PNG (PNG 3, sections 11.3.2.1 to 11.3.2.6) and a BMP may name their primaries;
+AVIF and HEIC have code points (ITU-T H.273). From all of those a profile is made here.
 """
 
+import math
 import struct
+from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
@@ -53,16 +55,21 @@ def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes |
     if image.format == "PNG":
         if points := next((data for kind, data in _head_chunks(file) if kind == b"cICP"), b""):
             return _of_code_points(*points[:2])
-        if embedded is None and "srgb" not in image.info and (made := _of_png(image)):
+        if embedded is None and "srgb" in image.info:
+            return None
+        gamma = 1 / stated if (stated := image.info.get("gamma")) else None
+        if embedded is None and (
+            made := _of_primaries(image.info.get("chromaticity") or (), gamma)
+        ):
             return made
     if embedded is None and image.format in ("AVIF", "HEIF"):
         file.seek(0)
         _, colr, points = file.read(_BOXES_BYTES).partition(b"colrnclx")
         if colr and len(points) >= 4:
             return _of_code_points(*struct.unpack_from(">HH", points))
-    if embedded is None and _says_adobe_rgb(exif):
-        return matrix_profile(_ADOBE, _D65, _ADOBE_GAMMA)
-    return embedded
+    if image.format == "BMP":
+        return _of_bmp(file)
+    return _of_exif(exif) if embedded is None else embedded
 
 
 def _head_chunks(file: IO[bytes]) -> list[tuple[bytes, bytes]]:
@@ -85,9 +92,11 @@ def _of_code_points(primaries: int, transfer: int) -> bytes | None:
     return matrix_profile(*_PRIMARIES.get(primaries, _SRGB_PRIMARIES), gamma)
 
 
-def _of_png(image: Image.Image) -> bytes | None:
-    gamma = 1 / stated if (stated := image.info.get("gamma")) else None
-    points = image.info.get("chromaticity") or ()
+def _of_primaries(points: Sequence[float], gamma: float | None) -> bytes | None:
+    """The profile of a white point, red, green and blue, each as x and y; without those of sRGB's.
+
+    A gamma of None is sRGB's curve. None where it is all sRGB, or makes no sense.
+    """
     primaries, white = _SRGB_PRIMARIES
     if len(points) == 8:
         white, *colors = ((points[k], points[k + 1]) for k in range(0, 8, 2))
@@ -102,11 +111,52 @@ def _of_png(image: Image.Image) -> bytes | None:
         return None
 
 
-def _says_adobe_rgb(exif: Image.Exif) -> bool:
+def _of_exif(exif: Image.Exif) -> bytes | None:
+    """What EXIF says, whose first directory is that of a TIFF."""
     camera = exif.get_ifd(ExifTags.IFD.Exif)
-    if camera.get(ExifTags.Base.ColorSpace) == 2:  # in no standard, and of some cameras
-        return True
-    if camera.get(ExifTags.Base.ColorSpace) == 1:
-        return False
+    space = camera.get(ExifTags.Base.ColorSpace)
+    if space == 1:
+        return None
     index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
-    return str(index).startswith("R03")
+    if space == 2 or str(index).startswith("R03"):  # the 2 is in no standard, and of some cameras
+        return matrix_profile(_ADOBE, _D65, _ADOBE_GAMMA)
+    try:
+        primaries = [float(number) for number in exif[ExifTags.Base.PrimaryChromaticities]]
+        white = [float(number) for number in exif.get(ExifTags.Base.WhitePoint, _D65)]
+        gamma = float(camera.get(ExifTags.Base.Gamma, 0)) or _gamma_of(
+            exif.get(ExifTags.Base.TransferFunction, ())
+        )
+        if gamma is None and np.allclose(primaries, np.ravel(_ADOBE), atol=0.01):
+            gamma = _ADOBE_GAMMA
+        return _of_primaries((*white, *primaries), gamma)
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def _gamma_of(curve: Sequence[int]) -> float | None:
+    """The exponent of a TIFF's transfer function, of 16 bits, by its value in the middle."""
+    length = 2 ** int(math.log2(len(curve))) if curve else 0  # of red, where there are three
+    middle = curve[length // 2] / 65535 if length > 2 else 0
+    return math.log(middle) / math.log(length // 2 / (length - 1)) if 0 < middle < 1 else None
+
+
+def _of_bmp(file: IO[bytes]) -> bytes | None:
+    """What the header of a BMP says in its versions 4 and 5."""
+    file.seek(14)
+    head = file.read(124)
+    if len(head) < 108 or struct.unpack_from("<I", head)[0] < 108:
+        return None
+    kind = head[56:60][::-1]
+    if kind == b"MBED" and len(head) == 124:
+        start, length = struct.unpack_from("<II", head, 112)
+        file.seek(14 + start)
+        return file.read(length) or None
+    if kind != bytes(4):
+        return None
+    ends = np.array(struct.unpack_from("<9i", head, 60), float).reshape(3, 3)
+    gamma = struct.unpack_from("<I", head, 100)[0] / 65536  # of green
+    totals = [*ends, ends.sum(axis=0)]
+    if min(sum(total) for total in totals) <= 0:
+        return None
+    red, green, blue, white = [tuple(total[:2] / sum(total)) for total in totals]
+    return _of_primaries((*white, *red, *green, *blue), gamma or None)

@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -41,7 +41,8 @@ SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
 UNREAD = frozenset(
     """
     .jp2 .j2k .jpx .jxl .jxr .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw
-    .3fr .iiq .x3f .erf .mrw .psd .psb .xcf .tga .ppm .pgm .pbm .pnm .exr .hdr .pcx .dcm
+    .3fr .iiq .x3f .erf .mrw .mef .mos .dcr .kdc .rwl .gpr .fff .hif .jpf .jpm .j2c .jls .wdp .hdp
+    .psd .psb .xcf .tga .ppm .pgm .pbm .pnm .exr .hdr .pcx .dcm .qoi .sgi .ras
     """.split()  # noqa: SIM905
 )
 """Endings of pictures that are not read."""
@@ -83,7 +84,30 @@ BEGINNINGS = (
     (b"ftypmif1", 4, "HEIF"),
 )
 
+# And of pictures that are not read: how they begin, from which byte on, and what they are.
+_RAW = "the raw file of a camera"
+UNREADABLE = (
+    *((start, 0, _RAW) for start in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"IIII", b"MMMM")),
+    *((start, 0, _RAW) for start in (b"FUJIFILMCCD", b"FOVb", b"\0MRM")),
+    (b"HEAPCC", 6, _RAW),
+    (b"ftypcrx", 4, _RAW),
+    (b"jP  ", 4, "a JPEG 2000"),
+    (b"\xff\x4f\xff\x51", 0, "a JPEG 2000"),
+    (b"JXL ", 4, "a JPEG XL"),
+    (b"\xff\x0a", 0, "a JPEG XL"),
+    (b"II\xbc\x01", 0, "a JPEG XR"),
+    (b"8BPS", 0, "a file of Photoshop"),
+    (b"gimp xcf", 0, "a file of GIMP"),
+    (b"%PDF", 0, "a PDF"),
+    (b"\x76\x2f\x31\x01", 0, "an OpenEXR"),
+)
+
 _PNG_TEXT_BYTES = 1 << 26  # of a text, XMP or color profile, unpacked
+
+
+def begins_like(head: bytes, kinds: Iterable[tuple[bytes, int, str]]) -> str:
+    """Which of the kinds a file is of by its first bytes; empty where of none."""
+    return next((kind for start, at, kind in kinds if head[at:].startswith(start)), "")
 
 
 def is_picture(path: Path) -> bool:
@@ -237,6 +261,23 @@ def quiet_pillow() -> Iterator[None]:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
+
+
+def allow_long_texts(image: Image.Image) -> None:
+    """Have texts behind a PNG's pixels that are beyond Pillow's limits count as none."""
+
+    def allowing(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+        def read_or_pass(position: int, length: int) -> bytes:
+            try:
+                return read(position, length)
+            except ValueError:
+                return b""
+
+        return read_or_pass
+
+    if chunks := getattr(image, "png", None):
+        for name in ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt"):
+            setattr(chunks, name, allowing(getattr(chunks, name)))
 
 
 _hushing = threading.Lock()

@@ -24,6 +24,9 @@ from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import (
     BEGINNINGS,
+    UNREADABLE,
+    allow_long_texts,
+    begins_like,
     counts_twice,
     deep_rawmode,
     quiet_pillow,
@@ -144,7 +147,7 @@ def _read(decode: Decode[Decoded], file: IO[bytes], name: str, max_pixels: int) 
     head = file.read(12)
     if not head:
         raise ImageError(f"{name}: is empty; expected a photo")
-    known = next((kind for start, at, kind in BEGINNINGS if head[at:].startswith(start)), "")
+    known = begins_like(head, BEGINNINGS)
     kind = known or "photo"
     size_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -164,6 +167,8 @@ def _read(decode: Decode[Decoded], file: IO[bytes], name: str, max_pixels: int) 
             check_whole(image, file)
             return decode(image, file, pages)
     except UnidentifiedImageError as error:
+        if known == "TIFF" and any(page.raw for page in tiff.pages(file)):
+            raise ImageError(f"{name}: {_RAW}") from error
         if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
             raise ImageError(
                 f"{name}: is a damaged TIFF or one of an unusual kind; expected a whole one, gray "
@@ -178,10 +183,11 @@ def _read(decode: Decode[Decoded], file: IO[bytes], name: str, max_pixels: int) 
                 f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
                 "not installed; run `pip install 'flowercolor[heic]'`"
             ) from error
-        raise ImageError(
-            f"{name}: is no photo that can be read, it begins with {head!r}; "
-            f"expected one of {', '.join(readable())}"
-        ) from error
+        other = begins_like(head, UNREADABLE)
+        found = f"is no photo that can be read, it begins with {head!r}"
+        if other:
+            found = f"is {other}, which is not read"
+        raise ImageError(f"{name}: {found}; expected one of {', '.join(readable())}") from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:
@@ -247,7 +253,7 @@ def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
     deep = deep_rawmode(image) if file else ""
     page = image.tell()
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
-    _allow_long_texts(image)
+    allow_long_texts(image)
     # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
     with quiet_pillow() if image.format == "TIFF" else nullcontext():
         image.load()
@@ -306,23 +312,6 @@ def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
         metadata=metadata,
         pages=pages,
     )
-
-
-def _allow_long_texts(image: Image.Image) -> None:
-    """Have texts behind a PNG's pixels that are beyond Pillow's limits count as none."""
-
-    def allowing(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
-        def read_or_pass(position: int, length: int) -> bytes:
-            try:
-                return read(position, length)
-            except ValueError:
-                return b""
-
-        return read_or_pass
-
-    if chunks := getattr(image, "png", None):
-        for name in ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt"):
-            setattr(chunks, name, allowing(getattr(chunks, name)))
 
 
 def _working_mode(image: Image.Image) -> str:

@@ -5,13 +5,15 @@ for damage behind the page that is wanted.
 """
 
 import struct
+from contextlib import suppress
 from typing import IO, NamedTuple
 
 MOST_PAGES = 10_000
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS = 254, 255, 262, 330
 _DNG_VERSION, _CFA, _LINEAR_RAW = 50706, 32803, 34892
-_SHORT = 3
+_SHORT, _LONG8 = 3, (16, 18)
+_MOST_BELOW = 16
 
 
 class Page(NamedTuple):
@@ -39,25 +41,44 @@ def pages(file: IO[bytes]) -> list[Page]:
     def number(code: str, content: bytes) -> int:
         return int(struct.unpack_from(order + code, content)[0])
 
+    def directory(offset: int) -> tuple[dict[int, int], list[int], int]:
+        """First values by tag, where directories below it are, and where the next is."""
+        file.seek(offset)
+        count = number(count_code, file.read(struct.calcsize(count_code)))
+        if count > 65535:
+            raise ValueError("no directory")
+        content = file.read(count * entry_bytes)
+        after = file.read(struct.calcsize(offset_code))
+        tags: dict[int, int] = {}
+        below: list[int] = []
+        for at in range(0, count * entry_bytes, entry_bytes):
+            tag, kind, values = struct.unpack_from(f"{order}HH{offset_code}", content, at)
+            value = content[at + entry_bytes - struct.calcsize(offset_code) :]
+            tags[tag] = number("H", value) if kind == _SHORT else number("I", value)
+            if tag == _SUB_IFDS:
+                below = [tags[tag]]
+                if values > 1:
+                    file.seek(number(offset_code, value))
+                    width = 8 if kind in _LONG8 else 4
+                    listed = file.read(width * min(values, _MOST_BELOW))
+                    code = "Q" if width == 8 else "I"
+                    below = list(struct.unpack(f"{order}{len(listed) // width}{code}", listed))
+        return tags, below, number(offset_code, after) if after else 0
+
+    def is_raw(tags: dict[int, int]) -> bool:
+        return tags.get(_PHOTOMETRIC) in (_CFA, _LINEAR_RAW) or _DNG_VERSION in tags
+
     try:
         offset = number(offset_code, head[8 if big else 4 :])
         while offset and offset not in seen and len(found) < MOST_PAGES:
             seen.add(offset)
-            file.seek(offset)
-            count = number(count_code, file.read(struct.calcsize(count_code)))
-            if count > 65535:
-                break
-            content = file.read(count * entry_bytes)
-            tags: dict[int, int] = {}
-            for at in range(0, count * entry_bytes, entry_bytes):
-                tag, kind = struct.unpack_from(order + "HH", content, at)
-                value = content[at + entry_bytes - struct.calcsize(offset_code) :]
-                tags[tag] = number("H", value) if kind == _SHORT else number("I", value)
+            tags, below, offset = directory(offset)
             reduced = bool(tags.get(_SUBFILE_TYPE, 0) & 1) or tags.get(_OLD_SUBFILE_TYPE) == 2
-            sensor = tags.get(_PHOTOMETRIC) in (_CFA, _LINEAR_RAW)
-            raw = sensor or _DNG_VERSION in tags or (reduced and _SUB_IFDS in tags)
+            raw = is_raw(tags) or (reduced and bool(below))
+            for place in below:
+                with suppress(struct.error, OverflowError, ValueError):
+                    raw = raw or is_raw(directory(place)[0])
             found.append(Page(reduced, raw))
-            offset = number(offset_code, file.read(struct.calcsize(offset_code)))
     except (struct.error, OverflowError, OSError, ValueError):
         pass
     return found

@@ -548,3 +548,46 @@ def test_a_compression_that_16_bits_cannot_have_is_named() -> None:
     Image.init()
     with pytest.raises(ImageError, match=r"16-bit channels compressed by zstd|is a damaged TIFF"):
         read_photo(content.replace(entry + b"\1\0", entry + struct.pack("<H", 50000)))
+
+
+def hand_made_tiff(*below: dict[int, int]) -> bytes:
+    """A TIFF of 4x4 gray pixels, with directories below its own."""
+    plain = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: 16}
+    content = b"II*\0" + bytes(4) + bytes(range(16))
+    places: list[int] = []
+    for tags in (*below, {}):
+        entries = plain | tags
+        if tags == {} and places:
+            entries[330] = places[0] if len(places) == 1 else len(content)
+            content += struct.pack(f"<{len(places)}I", *places) if len(places) > 1 else b""
+        places.append(len(content))
+        content += struct.pack("<H", len(entries))
+        for tag, value in sorted(entries.items()):
+            content += struct.pack("<HHII", tag, 4, len(below) if tag == 330 else 1, value)
+        content += bytes(4)
+    return content[:4] + struct.pack("<I", places[-1]) + content[8:]
+
+
+def test_what_a_sensor_saw_is_found_below_the_first_directory() -> None:
+    """Of which Sony, Samsung and Kodak do not say that it is a thumbnail."""
+    assert read_photo(hand_made_tiff()).luma.shape == (4, 4)
+    assert read_photo(hand_made_tiff({254: 1}, {254: 1})).luma.shape == (4, 4)
+    for below in ([{262: 32803}], [{254: 1}, {262: 32803}], [{262: 34892}]):
+        with pytest.raises(ImageError, match="is the raw file of a camera"):
+            read_photo(hand_made_tiff(*below))
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"IIU\0\x18", "the raw file of a camera"),
+        (b"\0\0\0\x18ftypcrx ", "the raw file of a camera"),
+        (b"FUJIFILMCCD-RAW 0201", "the raw file of a camera"),
+        (b"\0\0\0\x0cjP  \r\n", "a JPEG 2000"),
+        (b"\xff\n\x0fA", "a JPEG XL"),
+        (b"8BPS", "a file of Photoshop"),
+    ],
+)
+def test_pictures_that_are_not_read_are_called_what_they_are(head: bytes, kind: str) -> None:
+    with pytest.raises(ImageError, match=f"is {kind}, which is not read; expected one of JPEG"):
+        read_photo(head + bytes(99))
