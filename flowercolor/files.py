@@ -1,6 +1,7 @@
 """Writing files so that nothing is ever half written."""
 
 import errno
+import json
 import os
 import secrets
 import stat
@@ -10,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePath
+from typing import Any
 
 from flowercolor.errors import StorageError
+
+MAX_TEXT_BYTES = 1 << 28
 
 LEFTOVER_AGE_S = 86_400.0
 """A temporary file that nobody has written to for so long is a killed process's."""
@@ -30,6 +34,28 @@ def can_be_read(path: Path) -> bool:
     except OSError:
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def read_bounded(path: Path) -> bytes:
+    """What a file of somebody's holds that is read whole, such as a table.
+
+    Raises:
+        OSError: It cannot be read, it is a pipe or a device, whose reading may never end, or it has
+            more than `MAX_TEXT_BYTES`.
+    """
+    if not can_be_read(path):
+        raise OSError(errno.EINVAL, "is a pipe or a device; expected a file")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise OSError(errno.EFBIG, f"has more than {MAX_TEXT_BYTES >> 20} MB")
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds; None where it cannot be read, or holds something else."""
+    try:
+        return json.loads(read_bounded(path))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def alike(path: PurePath) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from contextlib import suppress
 from functools import lru_cache
 from importlib import resources
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from flowercolor import paths
 from flowercolor.errors import CheckpointError, DataError
-from flowercolor.files import is_file, is_there
+from flowercolor.files import is_file, is_there, read_bounded, read_json
 from flowercolor.paths import ARCHIVE_NAME
 
 BEST = "best.safetensors"
@@ -119,17 +120,31 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     Damaged lines are left out: nothing that is learned depends on them.
     """
     path = run / METRICS
-    lines = path.read_bytes().splitlines() if is_file(path) else []
+    lines: list[bytes] = []
+    with suppress(OSError):
+        lines = read_bounded(path).splitlines()
     rows = []
     for line in lines:
         with suppress(ValueError, RecursionError):
             rows.append(json.loads(line))
     return [
-        row
-        for row in rows
-        if isinstance(row, dict)
-        and all(isinstance(row.get(name), (int, float)) for name in ("epoch", "step"))
+        row for row in rows if _is_table(row) and None not in (row.get("epoch"), row.get("step"))
     ]
+
+
+def _is_table(row: object) -> bool:
+    """Whether all it has by name are finite numbers, nothing, or such tables."""
+    return isinstance(row, dict) and all(
+        value is None or (type(value) in (int, float) and math.isfinite(value)) or _is_table(value)
+        for value in row.values()
+    )
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """What a run's `config.json` says of its data; nothing where it cannot be read."""
+    about = read_json(run / CONFIG)
+    data = about.get("data") if isinstance(about, dict) else None
+    return data if isinstance(data, dict) else {}
 
 
 def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
@@ -137,13 +152,8 @@ def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
 
     None where no `config.json` tells, or there were none.
     """
-    if not is_file(run / CONFIG):
-        return None
-    try:
-        about = json.loads((run / CONFIG).read_text(encoding="utf-8"))
-        return Path(about["data"][what])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    path = read_config(run).get(what)
+    return Path(path) if isinstance(path, str) else None
 
 
 def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:

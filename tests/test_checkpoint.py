@@ -348,6 +348,10 @@ def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | No
                 "data": [],
             }.items()
         ),
+        *(
+            ({"format": 1, "config": {}, "data": data}, "data is not what describes the photos")
+            for data in ({"sources": 7}, {"sources": [{"share": "x"}]}, {"left_out": [7]})
+        ),
         ("[" * 100_000, "its header is nested beyond all measure"),
         ('{"format": ' + "1" * 5_000 + "}", "Exceeds the limit"),
         ([], "its header is incomplete"),

@@ -196,3 +196,13 @@ def test_a_pipe_in_place_of_a_record_is_not_waited_for() -> None:
     assert read_source(run) is None
     with pytest.raises(CheckpointError, match=r"^mine: no such checkpoint"):
         find_checkpoint("mine")
+
+
+@pytest.mark.parametrize(
+    "row", ['{"epoch": 1, "step": 1, "test_l1": []}', '{"epoch": 1e999, "step": 1}', '{"step": 1}']
+)
+def test_a_row_of_other_types_than_are_written_is_left_out(row: str) -> None:
+    """The graph cannot draw it."""
+    run = add_run("mine", LAST)
+    (run / METRICS).write_text('{"epoch": 1, "step": 2, "l1": null, "by": {"a": 1}}\n' + row)
+    assert read_metrics(run) == [{"epoch": 1, "step": 2, "l1": None, "by": {"a": 1}}]

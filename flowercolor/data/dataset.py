@@ -1,6 +1,7 @@
 """The training and test set: pairs of gray and true picture, the split, labels, near copies."""
 
 import csv
+import io
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, random_split
 from flowercolor.color import luma_u8
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, one_line
+from flowercolor.files import read_bounded
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
 
@@ -240,13 +242,13 @@ def read_column(path: Path, column: str) -> dict[str, str]:
         DataError: The file cannot be read, or is no such table.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns = table.fieldnames or ()
-            key = "file" if "file" in columns else "name"
-            values = {plain_name(row.get(key) or ""): row.get(column) or "" for row in table}
+        table = csv.DictReader(io.StringIO(read_bounded(path).decode("utf-8-sig"), newline=""))
+        columns = table.fieldnames or ()
+        key = "file" if "file" in columns else "name"
+        values = {plain_name(row.get(key) or ""): row.get(column) or "" for row in table}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a CSV table: {one_line(error)}") from error
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise DataError(f"{path}: cannot be read as a CSV table: {reason}") from error
     if not {key, column} <= set(columns):
         raise DataError(
             f"{path}: expected a CSV table with the columns file and {column} (file may be called "
@@ -272,9 +274,10 @@ def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> lis
         DataError: The file cannot be read, is no list of pairs, or is one of other photos.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_bounded(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from error
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise DataError(f"{path}: cannot be read as text: {reason}") from error
     pairs = [tuple(line.split("\t")) for line in lines if line.strip()]
     if any(len(pair) != 2 for pair in pairs):
         raise DataError(f"{path}: expected two names with a tab between them on each line")

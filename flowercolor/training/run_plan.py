@@ -1,6 +1,5 @@
 """Which run is meant: its settings, photos, folder and beginning, from what a person says."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +21,7 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_there, storage_errors
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
-from flowercolor.runs import CONFIG, LAST, find_checkpoint, find_run, find_source
+from flowercolor.runs import CONFIG, LAST, find_checkpoint, find_run, find_source, read_config
 from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
 
 OXFORD = Path("oxford102")
@@ -118,28 +117,20 @@ def _resumed_plan(
             "--data"
         )
     labels = labels or find_source(run, "labels")
-    by = by or _recorded(run).get("by")
+    recorded = read_config(run).get("by")
+    by = by or (Path(recorded) if isinstance(recorded, str) else None)
     left_out = info.data.get("left_out", [])
-    return RunPlan(info.config, run, True, None, sources, labels, by and Path(by), left_out)
-
-
-def _recorded(run: Path) -> Mapping[str, Any]:
-    """What a run's `config.json` says of its data; nothing where it cannot be read."""
-    try:
-        data = json.loads((run / CONFIG).read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return RunPlan(info.config, run, True, None, sources, labels, by, left_out)
 
 
 def _sources_of(run: Path, info: CheckpointInfo) -> Sequence[Source]:
     """The sources of a run, which have to be there still, but for the archive in the cache."""
-    recorded = _recorded(run).get("sources")
-    if not recorded:
+    recorded = read_config(run).get("sources")
+    shares = [source.get("share") for source in info.data.get("sources", ())]
+    if not isinstance(recorded, list) or len(recorded) != len(shares) or not recorded:
         path = find_source(run)
         return [Source(path)] if path else []
-    shares = [source["share"] for source in info.data["sources"]]
-    found = [Source(Path(path), share) for path, share in zip(recorded, shares, strict=True)]
+    found = [Source(Path(str(path)), share) for path, share in zip(recorded, shares, strict=True)]
     for number, source in enumerate(found):
         if not is_there(source.path):
             if source.path.name != paths.ARCHIVE_NAME:

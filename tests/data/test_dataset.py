@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import pickle
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from flowercolor.data import dataset
 from flowercolor.data.dataset import (
     FlowerDataset,
     get_data,
+    read_labels,
     split_validation,
     to_pairs,
     with_twins,
@@ -216,3 +218,16 @@ def test_a_checksum_is_of_the_pictures_and_their_order(photos: Photos) -> None:
     assert len({flowers.crc32(), flowers.crc32(1), *(other.crc32() for other in others)}) == 4
     first, rest = flowers.subset([0]), flowers.subset([1, 2])
     assert rest.crc32(first.crc32()) == flowers.crc32()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
+def test_a_pipe_or_an_endless_file_is_not_read_as_a_table(photos: Photos, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 10**10)
+    split = FlowerDataset(photos), FlowerDataset(photos)
+    for name, reason in (("pipe", "is a pipe or a device"), ("huge", "has more than 256 MB")):
+        with pytest.raises(DataError, match=f"cannot be read as a CSV table: {reason}"):
+            read_labels(tmp_path / name, photos)
+        with pytest.raises(DataError, match=f"cannot be read as text: {reason}"):
+            with_twins(tmp_path / name, *split)

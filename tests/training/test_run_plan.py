@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
+from flowercolor.config import TrainConfig
 from flowercolor.data.sources import Source
 from flowercolor.errors import DataError, SettingError
-from flowercolor.runs import read_metrics
+from flowercolor.runs import CONFIG, LAST, read_metrics
 from flowercolor.training.loop import train
 from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 from tests.pictures import tar_of
@@ -100,3 +102,14 @@ def test_shares_that_do_not_go_together_are_refused_before_anything_is_read(
 ) -> None:
     with pytest.raises(SettingError, match=said):
         plan_run(sources=[Source(Path("nowhere"), share) for share in shares])
+
+
+@pytest.mark.parametrize(
+    "about",
+    ['{"data": {"by": 7, "sources": 7}}', '{"data": {"sources": ["a", "b"]}}', "[" * 100_000],
+)
+def test_what_a_damaged_config_says_of_photos_counts_as_nothing(tmp_path: Path, about: str) -> None:
+    save_checkpoint(tmp_path / LAST, CheckpointInfo(TrainConfig(), data={"name": "garden"}), {})
+    (tmp_path / CONFIG).write_text(about)
+    with pytest.raises(DataError, match=r"learned from garden, and no .* says where that is"):
+        plan_run(resume=str(tmp_path))
