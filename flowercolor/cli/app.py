@@ -18,6 +18,7 @@ from flowercolor.cli.download import download
 from flowercolor.cli.evaluate import evaluate
 from flowercolor.cli.models import export, join, models
 from flowercolor.cli.train import train
+from flowercolor.cli.web import web
 
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
 _UsageError: Any = typer.BadParameter.__base__
@@ -79,6 +80,7 @@ def _application(
 
 
 app.command()(colorize)
+app.command()(web)
 app.command()(download)
 app.command()(train)
 app.command("eval")(evaluate)

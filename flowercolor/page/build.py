@@ -109,6 +109,7 @@ def page_files(
         "encoder": network.encoder,
         "output": network.output,
         "vividness": info.vividness if vividness is None else vividness,
+        "default_vividness": info.vividness,
         "served": served,
     }
     # Where it stands, no "</script>" of a name may end it.

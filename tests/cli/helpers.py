@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from flowercolor.cli.app import app
 
-COMMANDS = ("colorize", "download", "train", "eval", "join", "models", "export", "doctor")
+COMMANDS = ("colorize", "web", "download", "train", "eval", "join", "models", "export", "doctor")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
 
 

@@ -18,7 +18,8 @@ const UNREADABLE = [
 /** What a person should know of a file that could not be opened. */
 export class PhotoError extends Error {}
 
-/** The luma, uint8, of a file, upright, with its size, opacity and remarks.
+/** The luma, uint8, of a file, upright, with its size and opacity, whether it is in color, and
+ * whether it has 16 bits.
  * @throws PhotoError */
 export async function decode(file) {
   let head;
@@ -40,11 +41,7 @@ export async function decode(file) {
   }
   try {
     if (bitmap.width * bitmap.height > MAX_PIXELS) throw tooLarge(bitmap);
-    const photo = readPixels(bitmap);
-    if (stated?.bits === 16) {
-      photo.remarks.push("This photo has 16 bits; the page saves 8. The command flowercolor colorize keeps 16.");
-    }
-    return photo;
+    return { ...readPixels(bitmap), deep: stated?.bits === 16 };
   } finally {
     bitmap.close();
   }
@@ -75,11 +72,7 @@ function readPixels(bitmap) {
       alpha[at] = rgba[k];
     }
   }
-  const remarks = [];
-  if (isColored(sample(bitmap))) {
-    remarks.push("This photo is in color already; here it is colored anew from its gray version.");
-  }
-  return { size: { width, height }, luma, alpha, remarks };
+  return { size: { width, height }, luma, alpha, colored: isColored(sample(bitmap)) };
 }
 
 function sample(bitmap) {

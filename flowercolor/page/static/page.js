@@ -37,6 +37,15 @@ const stage = new Stage({
 });
 const row = new Row(show);
 
+if (about.served) {
+  byId("format").prepend(new Option("As the photo, with its data", "", true, true));
+  byId("reads").textContent = byId("reads").textContent.replace("PNG or WebP", "PNG, TIFF and more");
+  if (!["127.0.0.1", "localhost"].includes(location.hostname)) {
+    byId("privacy").textContent = `Your photos go to ${location.hostname}, which does not keep them.`;
+    byId("reads").textContent = byId("reads").textContent.replace(/Nothing is sent.*/s, "");
+  }
+}
+
 // Adding photos
 
 const queue = [];
@@ -51,7 +60,7 @@ function addFiles(files) {
       strength: last ? last.strength : 1,
       hints: [],
     };
-    const photo = new Photo(photos.length, file, edit, compute);
+    const photo = new Photo(photos.length, file, edit, compute, about);
     photos.push(photo);
     queue.push(photo);
     row.add(photo);

@@ -1,6 +1,7 @@
 // All photos of a visit, in a row of small pictures; those that wait are colored one by one.
 
 import { History } from "./history.js";
+import { readByServer } from "./saving.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -14,29 +15,43 @@ export class Photo {
   takesHints = false;
   #predictedAt;
 
-  constructor(number, file, edit, compute) {
+  constructor(number, file, edit, compute, about) {
     this.number = number;
     this.file = file;
     this.history = new History(edit);
     this.compute = compute;
+    this.about = about;
   }
 
   /** Read the file and ask for its colors; `onGray` is called with the gray preview between. */
   async open(onGray) {
     this.state = "working";
     try {
-      const { size, remarks, preview } = await this.compute.call("open", {
-        number: this.number,
-        file: this.file,
-      });
+      const { size, colored, deep, preview } = await this.#read();
       this.previewSize = { width: preview.width, height: preview.height };
-      Object.assign(this, { size, remarks });
+      this.size = size;
+      if (colored) {
+        this.remarks.push("It is in color already; here it is colored anew from its gray version.");
+      }
+      if (deep && !this.about.served) {
+        this.remarks.push("It has 16 bits; what the page saves has 8. The command keeps them.");
+      }
       onGray(preview);
       await this.predictAt(this.history.draft.vividness);
       this.state = "ready";
     } catch (error) {
       this.state = "failed";
       this.message = error.message;
+    }
+  }
+
+  async #read() {
+    const { number, file } = this;
+    try {
+      return await this.compute.call("open", { number, file });
+    } catch (error) {
+      if (!this.about.served) throw error;
+      return this.compute.call("open", { number, file: await readByServer(file) });
     }
   }
 

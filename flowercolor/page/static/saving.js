@@ -7,9 +7,10 @@ export class Saver {
     this.about = about;
   }
 
-  /** The photo as {name, blob}. */
+  /** The photo as {name, blob}; the format "" keeps its own, which only the library can. */
   async fileOf(photo, format) {
     const edit = photo.history.draft;
+    if (this.about.served) return this.#fileOfServer(photo, edit, format);
     await photo.predictAt(edit.vividness);
     const parameters = { number: photo.number, file: photo.file, edit, format };
     const software = this.#software(edit);
@@ -17,14 +18,38 @@ export class Saver {
     return { name: `${stem(photo.file.name)}_color.${format}`, blob };
   }
 
+  async #fileOfServer(photo, { vividness, strength }, format) {
+    const query = new URLSearchParams({ strength, format: format && `.${format}` });
+    if (vividness !== this.about.default_vividness) query.set("vividness", vividness);
+    const response = await ask(`colorize?${query}`, photo.file);
+    const ending = response.headers.get("Photo-Ending");
+    return { name: `${stem(photo.file.name)}_color${ending}`, blob: await response.blob() };
+  }
+
   /** What the file says that made it, as of the command. */
   #software({ vividness, strength, hints }) {
     const settings = [`colorized by the model ${this.about.name}`];
-    if (vividness !== null) settings.push(`vividness ${vividness}`);
+    if (vividness !== this.about.default_vividness) settings.push(`vividness ${vividness}`);
     if (strength !== 1) settings.push(`strength ${strength}`);
     if (hints.length) settings.push(`${hints.length} color hints`);
     return `flowercolor ${this.about.version}, ${settings.join(", ")}`;
   }
+}
+
+/** What a browser cannot read as a PNG that it can. */
+export async function readByServer(file) {
+  return (await ask("gray", file)).blob();
+}
+
+async function ask(address, file) {
+  let response;
+  try {
+    response = await fetch(new URL(address, document.baseURI), { method: "POST", body: file });
+  } catch {
+    throw new Error("could not be saved: flowercolor web does not run any more.");
+  }
+  if (!response.ok) throw new Error(await response.text());
+  return response;
 }
 
 function stem(name) {

@@ -30,14 +30,15 @@ const methods = {
     return {};
   },
 
-  /** Read a photo: its size, what to know of it, and its preview in gray. */
+  /** Read a photo: its size, what to know of it, and its preview in gray. A file that the browser
+   * cannot read is an error that says so. */
   async open({ number, file }) {
-    const { size, luma, alpha, remarks } = await decode(file);
+    const { size, luma, alpha, colored, deep } = await decode(file);
     const smallSize = workingSize(size);
     const small = Float32Array.from(shrink(luma, size, smallSize), (level) => level / 255);
     const photo = { small, smallSize, preview: preview(luma, alpha, size), chroma: null };
     photos.set(number, photo);
-    return { size, remarks, preview: grayPixels(photo.preview) };
+    return { size, colored, deep, preview: grayPixels(photo.preview) };
   },
 
   /** Ask the network for the colors at a place of the vividness scale. */

@@ -1,0 +1,81 @@
+"""`flowercolor web`."""
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from flowercolor.cli.console import command, print_result, quiet_libraries, say
+from flowercolor.errors import SettingError
+
+LOCAL = ("127.0.0.1", "localhost")
+
+
+@command
+@quiet_libraries()
+def web(
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",  # as in `colorize`
+            help="Weights to use: bundled, a run's name, or a path. "
+            "[dim]\\[default: bundled][/dim]",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen at; 0.0.0.0 is all, for a network at home. Any but this "
+            "computer's needs --i-know.",
+            metavar="ADDRESS",
+        ),
+    ] = LOCAL[0],
+    i_know: Annotated[
+        bool,
+        typer.Option(
+            "--i-know",
+            help="Whoever in that network has the page's address may use it, and photos go there "
+            "unencrypted.",
+        ),
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="The port to listen at. [dim]\\[default: a free one][/dim]",
+            min=0,
+            max=65535,
+            metavar="N",
+            show_default=False,
+        ),
+    ] = 0,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in the browser.")
+    ] = True,
+) -> None:
+    """Open the page that colors photos, served by this computer to itself alone.
+
+    Saved photos come from the library, as from `flowercolor colorize`: TIFF, HEIC, 16 bits and
+    metadata too. Nothing is kept. Ctrl-C ends it. Needs the extra `web`.
+    """
+    if host not in LOCAL and not i_know:
+        raise SettingError(
+            f"--host {host}: lets others in that network use the page, and photos go there "
+            "unencrypted; leave it out, or add --i-know"
+        )
+    try:
+        from flowercolor.page.server import serve
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            f"the page's server needs the package {error.name}, which is not installed; run "
+            "`pip install 'flowercolor[web]'`"
+        ) from error
+    from flowercolor.runs import find_checkpoint
+
+    def started(address: str) -> None:
+        print_result(address)
+        say("The page is there until Ctrl-C.")
+        if open_browser:
+            webbrowser.open(address)
+
+    serve(find_checkpoint(checkpoint), host=host, port=port, on_start=started)

@@ -1,0 +1,226 @@
+"""The page from a server on this computer: saved photos then come from the library itself.
+
+So TIFF, HEIC, 16 bits and metadata are read and kept as by `flowercolor colorize`. Each request
+brings its photo and takes the result along: nothing is kept, so visitors cannot mix.
+"""
+
+import secrets
+import socket
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import uvicorn
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from flowercolor.errors import FlowercolorError, SettingError, one_line
+from flowercolor.inference.batch import Writing, convert
+from flowercolor.inference.colorizer import Colorizer
+from flowercolor.page.build import HEADERS, page_files
+from flowercolor.photos.formats import WRITABLE, with_depth
+from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import encode_photo
+
+MAX_MEGAPIXELS = 100
+MAX_BODY_BYTES = 1_000_000_000
+MAX_WAITING = 8
+"""Photos of all visitors together that are under way; only one of them is computed at a time."""
+
+LOCAL = "127.0.0.1"
+_HEADERS = HEADERS | {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",  # the address holds the token
+    "X-Content-Type-Options": "nosniff",
+}
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+}
+_OCTETS = "application/octet-stream"
+
+
+class RefusedError(Exception):
+    """What a visitor is told, and the status of HTTP."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Converted(NamedTuple):
+    """A photo's file.
+
+    Attributes:
+        content: Its content.
+        ending: How its name ends, such as ".tif".
+    """
+
+    content: bytes
+    ending: str
+
+
+def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
+    """What a browser cannot read as a PNG that it can: the photo's luma at 8 bits, and its opacity.
+
+    Raises:
+        ImageError: It cannot be read either, or is too large.
+    """
+    read = read_photo(photo, max_pixels=max_pixels)
+    luma = with_depth(read.luma, np.uint8)
+    content = encode_photo(np.dstack((luma, luma, luma)), "PNG", alpha=read.alpha)
+    return Converted(content, ".png")
+
+
+def colored(photo: bytes, colorizer: Colorizer, ending: str, *, max_pixels: int) -> Converted:
+    """The photo's file in color, as `flowercolor colorize` writes it.
+
+    Args:
+        photo: The content of its file.
+        colorizer: The network and its settings.
+        ending: Of the format wanted, such as ".png"; "" for the photo's own.
+        max_pixels: Larger photos are refused.
+
+    Raises:
+        ImageError: It cannot be read, or is too large.
+        SettingError: There is no such format.
+    """
+    if ending and ending not in WRITABLE:
+        raise SettingError(f"format {ending!r}: expected one of {', '.join(WRITABLE)}")
+    read = read_photo(photo, max_pixels=max_pixels)
+    own = read.metadata.file_format
+    endings = {name: known for known, name in reversed(WRITABLE.items())}
+    file_format = WRITABLE[ending] if ending else own if own in endings else "PNG"
+    content = convert(read, colorizer, file_format, Writing())
+    return Converted(content, endings[file_format])
+
+
+def application(
+    checkpoint: Path,
+    token: str,
+    *,
+    hosts: tuple[str, ...] = (LOCAL, "localhost"),
+    max_pixels: int = MAX_MEGAPIXELS * 1_000_000,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> Starlette:
+    """The ASGI application: the page and two requests below "/<token>/", and nothing else.
+
+    Args:
+        checkpoint: The file of weights.
+        token: What the address holds, so that nobody finds it who was not given it.
+        hosts: By which names it answers; any other is a page that had its own name lead here.
+        max_pixels: Larger photos are refused.
+        max_body_bytes: So are larger files.
+
+    Raises:
+        CheckpointError: The weights cannot be read.
+    """
+    files = page_files(checkpoint, served=True)
+    one_at_a_time = CapacityLimiter(1)  # it has all processors already
+    waiting = 0
+
+    @lru_cache(maxsize=4)
+    def colorizer(vividness: float | None, strength: float) -> Colorizer:
+        return Colorizer.from_checkpoint(checkpoint, vividness=vividness, strength=strength)
+
+    def page(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in files:
+            return Response("There is nothing here.", 404, _HEADERS)
+        kind = _TYPES.get(Path(name).suffix, _OCTETS)
+        return Response(files[name], 200, _HEADERS, media_type=kind)
+
+    async def body(request: Request) -> bytes:
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > max_body_bytes:
+                raise RefusedError(413, f"is larger than {max_body_bytes / 1e6:.0f} MB.")
+        return bytes(content)
+
+    async def answer(work: Callable[[], Converted]) -> Response:
+        result = await to_thread.run_sync(work, limiter=one_at_a_time)
+        return Response(
+            result.content, 200, _HEADERS | {"Photo-Ending": result.ending}, media_type=_OCTETS
+        )
+
+    async def post(request: Request) -> Response:
+        nonlocal waiting
+        waiting += 1
+        try:
+            if waiting > MAX_WAITING:
+                raise RefusedError(503, "has to wait: too many photos are under way. Try it again.")
+            photo = await body(request)
+            if request.path_params["method"] == "gray":
+                return await answer(partial(gray_png, photo, max_pixels=max_pixels))
+            given = request.query_params
+            made = colorizer(_number(given.get("vividness")), float(given.get("strength", 1)))
+            ending = given.get("format", "")
+            return await answer(partial(colored, photo, made, ending, max_pixels=max_pixels))
+        except RefusedError as error:
+            return Response(str(error), error.status, _HEADERS)
+        except (FlowercolorError, ValueError) as error:
+            message = str(error).removeprefix("the picture: ")
+            return Response(message, 400, _HEADERS)
+        finally:
+            waiting -= 1
+
+    return Starlette(
+        routes=[
+            Route(f"/{token}/", page),
+            Route(f"/{token}/{{name}}", page),
+            Route(f"/{token}/{{method:str}}", post, methods=["POST"]),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+    )
+
+
+def serve(
+    checkpoint: Path,
+    *,
+    host: str = LOCAL,
+    port: int = 0,
+    on_start: Callable[[str], None],
+) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        checkpoint: The file of weights.
+        host: The address to listen at.
+        port: 0 takes a free one.
+        on_start: Called with the page's address once it can be opened.
+
+    Raises:
+        CheckpointError: The weights cannot be read.
+        SettingError: The address cannot be had.
+    """
+    token = secrets.token_urlsafe(16)
+    hosts = (LOCAL, "localhost") if host == LOCAL else ("*",)
+    served = application(checkpoint, token, hosts=hosts)
+    config = uvicorn.Config(
+        served, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
+    )
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise SettingError(
+                f"{host}:{port}: cannot be served from: {one_line(error)}; choose another --port"
+            ) from error
+        listening.listen()
+        on_start(f"http://{host}:{listening.getsockname()[1]}/{token}/")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text else None

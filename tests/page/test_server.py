@@ -1,0 +1,147 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+
+from flowercolor.page import server
+from flowercolor.page.server import application
+from tests.cli.helpers import succeed
+from tests.inference.helpers import gray, save
+
+TOKEN = "a-token"
+
+
+def ask(
+    served: Starlette,
+    path: str,
+    body: bytes | None = None,
+    *,
+    query: str = "",
+    host: str = "127.0.0.1:8000",
+) -> tuple[int, dict[str, str], bytes]:
+    """The status, headers and content that it answers to a GET, or to a POST of that body."""
+    scope = {
+        "type": "http",
+        "method": "GET" if body is None else "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(b"host", host.encode())],
+    }
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body or b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def call() -> None:
+        await served(scope, receive, send)
+
+    anyio.run(call)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    content = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], headers, content
+
+
+@pytest.fixture(scope="module")
+def served(tiny: Path) -> Starlette:
+    return application(tiny, TOKEN)
+
+
+def deep_tiff(path: Path) -> Path:
+    cv2.imwrite(str(path), gray(dtype=np.uint16))
+    return path
+
+
+def jpeg_of_a_camera(path: Path) -> Path:
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0112] = "A camera", 6
+    Image.fromarray(gray()).save(path, exif=exif, dpi=(300, 300))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("a.tif", deep_tiff), ("b.jpg", jpeg_of_a_camera), ("c.gif", save), ("d.webp", save)],
+    ids=["16 bits", "EXIF and DPI", "GIF", "WebP"],
+)
+def test_a_photo_comes_out_byte_for_byte_as_from_the_command(
+    served: Starlette, tiny: Path, tmp_path: Path, name: str, make: Callable[[Path], Path]
+) -> None:
+    source = make(tmp_path / name)
+    query = "strength=1.2&format="
+    status, headers, content = ask(served, f"/{TOKEN}/colorize", source.read_bytes(), query=query)
+    assert status == 200
+    args = ("--checkpoint", tiny, "--strength", "1.2")
+    expected = Path(succeed("colorize", source, *args).stdout.strip())
+    assert headers["photo-ending"] == expected.suffix
+    assert content == expected.read_bytes()
+
+
+def test_a_format_can_be_chosen(served: Starlette) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(gray()).save(buffer, "JPEG")
+    path = f"/{TOKEN}/colorize"
+    _, headers, content = ask(served, path, buffer.getvalue(), query="format=.png")
+    assert headers["photo-ending"] == ".png"
+    assert content.startswith(b"\x89PNG")
+    status, _, content = ask(served, path, buffer.getvalue(), query="format=.exe")
+    assert status == 400
+    assert b"expected one of .jpg" in content
+
+
+def test_what_a_browser_cannot_read_becomes_a_png_of_its_luma(
+    served: Starlette, tmp_path: Path
+) -> None:
+    source = deep_tiff(tmp_path / "a.tif")
+    _, _, content = ask(served, f"/{TOKEN}/gray", source.read_bytes())
+    with Image.open(io.BytesIO(content)) as image:
+        shown = np.asarray(image)
+    expected = cv2.convertScaleAbs(gray(dtype=np.uint16), alpha=1 / 257)
+    np.testing.assert_array_equal(shown, np.dstack([expected] * 3))
+
+
+def test_the_page_is_below_the_token_and_nothing_else_is_anywhere(served: Starlette) -> None:
+    status, headers, content = ask(served, f"/{TOKEN}/")
+    assert status == 200
+    assert b'"served": true' in content
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store"
+    assert ask(served, f"/{TOKEN}/worker.js")[1]["content-type"].startswith("text/javascript")
+    for path in ("/", "/index.html", "/another/", f"/{TOKEN}/../page.js", f"/{TOKEN}/none"):
+        assert ask(served, path)[0] == 404, path
+    assert ask(served, "/another/colorize", b"")[0] in (404, 405)
+
+
+def test_another_name_that_leads_here_is_refused(served: Starlette) -> None:
+    """A page elsewhere may have its own name lead to 127.0.0.1."""
+    assert ask(served, f"/{TOKEN}/", host="evil.example")[0] == 400
+
+
+def test_what_is_no_photo_or_too_large_is_refused_in_plain_words(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = application(tiny, TOKEN, max_pixels=24 * 32 - 1, max_body_bytes=100_000)
+    path = f"/{TOKEN}/colorize"
+    photo = save(tmp_path / "a.png").read_bytes()
+    for body, query, status, said in (
+        (b"no picture", "", 400, b"is no photo"),
+        (photo, "", 400, b"megapixels"),
+        (bytes(100_001), "", 413, b"larger than"),
+        (photo, "strength=9", 400, b"strength is 9"),
+        (photo, "strength=x", 400, b"could not convert"),
+        (photo, "vividness=0.5", 400, b"no vividness scale"),
+    ):
+        answer = ask(small, path, body, query=query)
+        assert (answer[0], said in answer[2]) == (status, True), answer
+    monkeypatch.setattr(server, "MAX_WAITING", 0)
+    assert ask(small, path, photo)[0] == 503
