@@ -7,6 +7,7 @@ import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from threading import Thread
 from typing import Any
 
@@ -18,7 +19,9 @@ from PIL import Image
 
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import export_page
+from flowercolor.page.server import serve
 from flowercolor.photos.reader import read_photo
+from tests.cli.helpers import succeed
 from tests.page.browser import Browser, needs_browser
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -252,6 +255,23 @@ def test_a_folder_on_a_server_computes_with_threads(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_the_served_page_reads_and_keeps_what_a_browser_cannot(
+    browser: Browser, tiny: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "scan.tif"
+    cv2.imwrite(str(source), soft_picture(90, 120, 1).astype(np.uint16) * 257)
+    addresses: Queue[str] = Queue()
+    Thread(target=serve, args=(tiny,), kwargs={"on_start": addresses.put}, daemon=True).start()
+    browser.resize(1280, 800)
+    browser.open(addresses.get(timeout=30))
+    browser.choose(source)
+    browser.wait(READY, 1)
+    slide(browser, "strength", 0.8)
+    browser.click("#save")
+    expected = succeed("colorize", source, "--checkpoint", tiny, "--strength", "0.8")
+    assert browser.saved("scan_color.tif") == Path(expected.stdout.strip()).read_bytes()
 
 
 def test_a_photo_of_48_megapixels_takes_less_than_a_gigabyte(
