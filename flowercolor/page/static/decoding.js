@@ -2,7 +2,7 @@
 
 import { lumaOf } from "./upsampling.js";
 
-const MAX_PIXELS = 64e6; // some 500 MB of memory while one is open
+const MAX_PIXELS = 64e6; // 48 million take 1.1 GB of memory while one is open
 const STRIP_PIXELS = 1 << 20;
 const SAMPLE_PX = 256;
 const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py
