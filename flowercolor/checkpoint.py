@@ -28,6 +28,7 @@ from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, is_there, replacing
+from flowercolor.runs import describes_photos
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
     import torch
@@ -105,7 +106,7 @@ class CheckpointInfo:
         for name in ("note", "created", "version"):
             if not isinstance(getattr(self, name), str):
                 raise SettingError(f"{name} is {getattr(self, name)!r}; expected a text")
-        if not _is_data(self.data):
+        if not describes_photos(self.data):
             raise SettingError("data is not what describes the photos of a run")
 
     def to_json(self) -> str:
@@ -132,20 +133,6 @@ class CheckpointInfo:
             raise ValueError("its header is nested beyond all measure") from None
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"its header is incomplete: {one_line(error)}") from error
-
-
-def _is_data(data: object) -> bool:
-    """Whether what is used of a description of photos has the types that it is written with."""
-    if not isinstance(data, Mapping):
-        return False
-    sources, left_out = data.get("sources", []), data.get("left_out", [])
-    return (
-        isinstance(sources, list)
-        and all(isinstance(source, Mapping) for source in sources)
-        and all(source.get("share") is None or _is_number(source["share"]) for source in sources)
-        and isinstance(left_out, (list, tuple))
-        and all(isinstance(name, str) for name in left_out)
-    )
 
 
 def _is_number(value: object) -> bool:

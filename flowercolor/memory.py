@@ -40,8 +40,8 @@ def check_file_bytes(size_bytes: int, max_pixels: int) -> None:
     most = max_file_bytes(max_pixels)
     if size_bytes > most:
         raise ImageError(
-            f"has {size_bytes / 1e6:,.0f} MB; expected at most {most / 1e6:,.0f}, which "
-            f"{max_pixels / 1e6:.0f} megapixels take; reduce it first, or raise --max-megapixels"
+            f"has more than the {most / 1e6:,.0f} MB that {max_pixels / 1e6:.0f} megapixels take; "
+            "reduce it first, or raise --max-megapixels"
         )
 
 

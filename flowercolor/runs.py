@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from importlib import resources
@@ -137,6 +138,20 @@ def _is_table(row: object) -> bool:
     return isinstance(row, dict) and all(
         value is None or (type(value) in (int, float) and math.isfinite(value)) or _is_table(value)
         for value in row.values()
+    )
+
+
+def describes_photos(data: object) -> bool:
+    """Whether what is used of a run's description of its photos has the types it should have."""
+    if not isinstance(data, Mapping):
+        return False
+    sources, left_out = data.get("sources", []), data.get("left_out", [])
+    return (
+        isinstance(sources, list)
+        and all(isinstance(source, Mapping) for source in sources)
+        and all(_is_table({"share": source.get("share")}) for source in sources)
+        and isinstance(left_out, (list, tuple))
+        and all(isinstance(name, str) for name in left_out)
     )
 
 

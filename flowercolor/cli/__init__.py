@@ -7,6 +7,7 @@ def main() -> None:
     """Run the command line."""
     try:
         from flowercolor.cli.app import main as run
+
+        run()
     except KeyboardInterrupt:  # pressed before there was anybody to hear it
         sys.exit(130)
-    run()

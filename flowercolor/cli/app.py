@@ -35,6 +35,8 @@ def _usage_in_one_line() -> Iterator[None]:
         where = error.ctx.command_path if error.ctx else "flowercolor"
         console.say(f"Error: {message.rstrip('.')}; see `{where} --help`")
         raise typer.Exit(console.EXIT_USAGE) from None
+    except KeyboardInterrupt:  # of which Typer would make an exit code of 1
+        raise typer.Exit(console.EXIT_INTERRUPTED) from None
 
 
 class _Application(TyperGroup):
@@ -100,4 +102,5 @@ def main() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # where the caller closed it
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
-    app(prog_name="flowercolor")
+    console.allow_all_letters()
+    console.guarded(lambda: app(prog_name="flowercolor"))

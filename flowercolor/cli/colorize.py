@@ -218,9 +218,11 @@ def colorize(
     format_named = Path(f"photo{ending}") if ending else target
     result_format = output_format(format_named) if to_bytes and format_named else None
     if not (from_stdin or jobs):
-        expected = f" or below; expected {', '.join(sorted(SUFFIXES))} files"
-        remedy = expected if recursive else "; --recursive looks deeper"
-        raise SettingError(f"{', '.join(photos)}: no pictures there{remedy}")
+        below = " or below" if recursive else ""
+        raise SettingError(
+            f"{', '.join(photos)}: no pictures there{below}; expected "
+            f"{', '.join(sorted(SUFFIXES))} files"
+        )
     if len(jobs) > 1 and (variants is not None or output == "-"):
         option = "-o - (standard output)" if output == "-" else "--variants"
         raise SettingError(f"{option} takes one photo; {len(jobs)} were given")

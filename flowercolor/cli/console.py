@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -207,20 +207,53 @@ def write_result(content: bytes) -> None:
     Raises:
         StorageError: What stdout goes to is full.
     """
-    try:
+    with _stdout_errors():
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
+
+
+@contextmanager
+def _stdout_errors() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
+        _drop_stdout()
         with storage_errors(Path("standard output")):
             raise error
+
+
+def _drop_stdout() -> None:
+    """Have what is still to be written there, as the process ends, go nowhere."""
+    with suppress(OSError, ValueError):  # closed, or of a test
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, sys.stdout.fileno())
+        os.close(silence)
 
 
 def print_table(table: "Table") -> None:
     """Put a table on stdout, as wide as the terminal, and on a pipe as wide as it is."""
     from rich.console import Console
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack a letter or two
+    allow_all_letters()
+    with _stdout_errors():
+        Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def allow_all_letters() -> None:
+    """Have a stdout whose encoding lacks some letters show a mark in their places."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def guarded(run: Callable[[], None]) -> None:
+    """Run what may print help or the version; one line where stdout cannot take them."""
+    try:
+        with _stdout_errors():
+            run()
+    except FlowercolorError as error:
+        if debug:
+            raise
+        say(f"Error: {error}")
+        sys.exit(EXIT_FAILED)

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from flowercolor.errors import ImageError
-from flowercolor.files import is_file, is_there
+from flowercolor.files import is_there
 from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
 
 _HIDDEN_ON_WINDOWS = 2
@@ -63,8 +63,8 @@ class Finder:
     def pictures_in(self, folder: Path, without: Path) -> list[Path]:
         """Its pictures, sorted, without what is hidden or lies in the output folder `without`.
 
-        A folder below it that cannot be read is there too, and so is a link that leads nowhere:
-        reading it as a photo says why.
+        A folder below it that cannot be read is there too, and so are pipes and links that lead
+        nowhere: reading them as photos says why.
 
         Raises:
             ImageError: The folder itself cannot be read.
@@ -90,7 +90,7 @@ class Finder:
                         self._sidecars[ending] += ending in SIDECARS
                 elif self._exclude and self.is_excluded(path.relative_to(folder)):
                     pass
-                elif is_file(path) or not is_there(path):
+                else:
                     pictures += 1
                     if looked_at:
                         found.append(path)

@@ -111,7 +111,7 @@ def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]
         (1, ["eval", "--checkpoint", "notes.txt"], ["notes.txt", "safetensors"]),
         (1, ["download", "--from-file", "missing.tgz"], ["missing.tgz", "not a file"]),
         (1, ["colorize", "notes.txt", "--checkpoint", "nowhere"], ["nowhere"]),
-        (2, ["colorize", "empty"], ["empty", "no pictures there", "--recursive"]),
+        (2, ["colorize", "empty"], ["empty", "no pictures there", "expected .avif"]),
         (2, ["colorize", "empty", "-r"], ["empty: no pictures there or below; expected .avif, "]),
         (2, ["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "expected a folder"]),
         (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo; 2 "]),
@@ -119,7 +119,7 @@ def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]
         (2, ["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
         (2, ["colorize", ""], ["PHOTO: an empty name"]),
         (2, ["colorize", "a.png", "-o", ""], ["-o: an empty name"]),
-        (2, ["colorize", "empty", "-o", "-"], ["empty: no pictures there", "--recursive"]),
+        (2, ["colorize", "empty", "-o", "-"], ["empty: no pictures there", "expected .avif"]),
         (2, ["colorize", "a.png", "-o", "b.txt"], ["b.txt: has the ending '.txt'; expected one "]),
         (2, ["colorize", "-", "--json"], ["--json is for photos by their paths"]),
         (2, ["colorize", "-", "--keep-date"], ["--keep-date is for photos by their paths"]),
@@ -378,3 +378,39 @@ main()
         f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
         "run `pip install flowercolor`\n"
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_help_is_printed_where_the_encoding_lacks_letters(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flowercolor", "colorize", "--help"],
+        env=environment() | {"PYTHONIOENCODING": encoding},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--strength" in plain(done.stdout)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
+@pytest.mark.parametrize("args", [["--help"], ["train", "--help"], ["--version"], ["models"]])
+def test_a_full_disk_behind_stdout_is_one_line(args: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flowercolor", *args],
+            stdout=full, stderr=subprocess.PIPE, text=True, env=environment(), check=False,
+            timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: standard output: cannot be written: the disk is full; free some space or choose "
+        "another place\n"
+    )
+
+
+def test_ctrl_c_while_options_are_read_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.core.TyperGroup.invoke", pressed)
+    result = flowercolor("models")
+    assert (result.exit_code, result.stderr) == (130, "")
