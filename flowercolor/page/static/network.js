@@ -5,6 +5,7 @@ import { chromaOfRgb, crop, pad } from "./upsampling.js";
 
 const ENCODER_EPS = 1e-3; // of batch norm: EfficientNet's
 const EPS = 1e-5; // torch's default
+const UNFOLDED = /^(lifts|head|hints)\./; // where no batch norm follows
 
 /** The tensors of a safetensors file: a map from names to {shape, values}, floats in float32. */
 export function readSafetensors(bytes) {
@@ -67,7 +68,7 @@ function lerp(start, end, weight) {
 function foldBatchNorm(state, encoder) {
   const folded = new Map();
   for (const [name, tensor] of state) {
-    if (name.startsWith("lifts.") || name.startsWith("head.")) folded.set(name, tensor);
+    if (UNFOLDED.test(name)) folded.set(name, tensor);
     if (!name.endsWith(".running_var")) continue;
     const norm = name.slice(0, -".running_var".length);
     const [, block, position] = norm.match(/^(.*)\.(\d+)$/);

@@ -1,6 +1,7 @@
 // The page: what a person does, and what is shown then. Long work is the worker's.
 
 import { Compute } from "./compute.js";
+import { HintsPanel } from "./hints_panel.js";
 import { Photo, Progress, Row } from "./queue.js";
 import { Saver, download } from "./saving.js";
 import { Stage } from "./stage.js";
@@ -13,28 +14,17 @@ const saver = new Saver(compute, about);
 const progress = new Progress();
 const photos = [];
 let shown = null;
-let selected = -1; // which spot of the photo shown
 
-const stage = new Stage({
-  add(place) {
-    changeHints((hints) => [...hints, { ...place, color: "#b3468c" }]);
-    select(shown.history.draft.hints.length - 1);
-  },
-  select,
-  move(index, place, steps) {
-    const hints = shown.history.draft.hints.map((hint, k) => {
-      if (k !== index) return hint;
-      const [right, down] = steps ?? [0, 0];
-      const { x, y } = place ?? { x: hint.x + right, y: hint.y + down };
-      const share = (value) => Math.min(Math.max(value, 0), 1);
-      return { ...hint, x: share(x), y: share(y) };
-    });
-    shown.history.preview({ hints });
+const stage = new Stage();
+const hintsPanel = new HintsPanel(stage, compute, {
+  shown: () => shown,
+  commit,
+  preview(changes) {
+    shown.history.preview(changes);
     refresh();
   },
-  moved: () => commit(),
-  remove: removeSpot,
 });
+stage.on = hintsPanel;
 const row = new Row(show);
 
 if (about.served) {
@@ -122,7 +112,7 @@ async function openPhoto(photo) {
 
 async function show(photo) {
   shown = photo;
-  selected = -1;
+  hintsPanel.leave();
   row.mark(photo, photos);
   const failed = photo.state === "failed";
   byId("frame").hidden = !photo.previewSize;
@@ -191,7 +181,7 @@ function updateControls() {
   byId("vividness-value").textContent = percent(draft.vividness);
   byId("strength").value = draft.strength;
   byId("strength-value").textContent = percent(draft.strength);
-  showHints(ready);
+  hintsPanel.show();
 }
 
 function percent(share) {
@@ -225,7 +215,6 @@ byId("for-all").addEventListener("click", () => {
 function step(direction) {
   if (shown?.state !== "ready") return;
   shown.history[direction]();
-  selected = Math.min(selected, shown.history.draft.hints.length - 1);
   refresh().then(() => row.showThumbnail(shown));
 }
 byId("undo").addEventListener("click", () => step("undo"));
@@ -237,51 +226,6 @@ document.addEventListener("keydown", (event) => {
   if (key !== "z" && key !== "y") return;
   event.preventDefault();
   step(direction);
-});
-
-// Hints
-
-function changeHints(change) {
-  commit({ hints: change(shown.history.draft.hints) });
-}
-
-function select(index) {
-  selected = index;
-  updateControls();
-}
-
-function removeSpot(index) {
-  selected = -1;
-  changeHints((hints) => hints.filter((_, k) => k !== index));
-  byId("add-spot").focus();
-}
-
-function showHints(ready) {
-  const { hints } = shown.history.draft;
-  stage.takesHints = ready && shown.takesHints;
-  byId("hints").hidden = !shown.takesHints;
-  byId("color").hidden = selected < 0;
-  stage.showSpots(shown.takesHints ? hints : [], selected);
-  if (selected >= 0) byId("field").value = hints[selected].color ?? "#808080";
-}
-
-function setColor(color, keep) {
-  const hints = shown.history.draft.hints.map((hint, k) => (k === selected ? { ...hint, color } : hint));
-  if (keep) {
-    commit({ hints });
-  } else {
-    shown.history.preview({ hints });
-    refresh();
-  }
-}
-
-byId("field").addEventListener("input", (event) => setColor(event.target.value, false));
-byId("field").addEventListener("change", (event) => setColor(event.target.value, true));
-byId("no-color").addEventListener("click", () => setColor(null, true));
-byId("remove").addEventListener("click", () => removeSpot(selected));
-byId("add-spot").addEventListener("click", () => {
-  stage.on.add({ x: 0.5, y: 0.5 });
-  stage.focusSpot(selected);
 });
 
 // Saving

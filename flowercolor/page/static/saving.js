@@ -18,8 +18,12 @@ export class Saver {
     return { name: `${stem(photo.file.name)}_color.${format}`, blob };
   }
 
-  async #fileOfServer(photo, { vividness, strength }, format) {
+  async #fileOfServer(photo, { vividness, strength, hints }, format) {
     const query = new URLSearchParams({ strength, format: format && `.${format}` });
+    const percent = (share) => `${(100 * share).toFixed(2)}%`;
+    for (const { x, y, color } of hints) {
+      query.append("hint", `${percent(x)},${percent(y)}=${color ?? "gray"}`);
+    }
     if (vividness !== this.about.default_vividness) query.set("vividness", vividness);
     const response = await ask(`colorize?${query}`, photo.file);
     const ending = response.headers.get("Photo-Ending");
@@ -31,7 +35,7 @@ export class Saver {
     const settings = [`colorized by the model ${this.about.name}`];
     if (vividness !== this.about.default_vividness) settings.push(`vividness ${vividness}`);
     if (strength !== 1) settings.push(`strength ${strength}`);
-    if (hints.length) settings.push(`${hints.length} color hints`);
+    if (hints.length) settings.push(`${hints.length} hints`);
     return `flowercolor ${this.about.version}, ${settings.join(", ")}`;
   }
 }

@@ -1,5 +1,7 @@
 // The photo shown: gray and colored under one divider, with the spots where a person said a color.
 
+import { nameOf } from "./color_names.js";
+
 const byId = (id) => document.getElementById(id);
 const STEP = 0.01; // of the photo's sides, for a spot moved by the keyboard
 
@@ -9,11 +11,11 @@ export class Stage {
   #split = byId("split");
   #spots = byId("spots");
   takesHints = false;
+  /** What is called: add(place), select(index), move(index, placeOf), moved() and remove(index). A
+   * place is {x, y}, shares of the photo's sides; `placeOf` gives one of another. */
+  on = null;
 
-  /** @param on What is called: add(place), select(index), move(index, place), moved(),
-   * remove(index). A place is {x, y}, shares of the photo's sides. */
-  constructor(on) {
-    this.on = on;
+  constructor() {
     this.#split.addEventListener("input", () => this.#showSplit());
     const divider = byId("divider");
     divider.addEventListener("pointerdown", (event) => {
@@ -27,7 +29,7 @@ export class Stage {
     });
     divider.addEventListener("click", (event) => event.stopPropagation());
     this.#frame.addEventListener("click", (event) => {
-      if (this.takesHints && event.target !== this.#split) on.add(this.#placeOf(event));
+      if (this.takesHints && event.target !== this.#split) this.on.add(this.#placeOf(event));
     });
     this.#frame.addEventListener("contextmenu", (event) => {
       if (this.takesHints) event.preventDefault();
@@ -54,8 +56,15 @@ export class Stage {
 
   #placeOf({ clientX, clientY }) {
     const { left, top, width, height } = this.#frame.getBoundingClientRect();
-    const share = (value) => Math.min(Math.max(value, 0), 1);
-    return { x: share((clientX - left) / width), y: share((clientY - top) / height) };
+    return placeAt((clientX - left) / width, (clientY - top) / height);
+  }
+
+  /** The color shown at a place, as "#rrggbb". */
+  colorAt({ x, y }) {
+    const canvas = byId("after");
+    const [column, row] = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
+    const levels = canvas.getContext("2d").getImageData(column, row, 1, 1).data.slice(0, 3);
+    return `#${[...levels].map((level) => level.toString(16).padStart(2, "0")).join("")}`;
   }
 
   /** Show the spots; one of them, or none (-1), is selected. */
@@ -71,7 +80,7 @@ export class Stage {
       spot.setAttribute("aria-pressed", index === selected);
       spot.setAttribute(
         "aria-label",
-        `Spot ${index + 1}, ${hint.color ?? "no color"}; arrow keys move it, Delete removes it`,
+        `Spot ${index + 1}, ${hint.color ? nameOf(hint.color) : "no color"}; arrow keys move it, Delete removes it`,
       );
     });
   }
@@ -94,7 +103,7 @@ export class Stage {
     spot.addEventListener("pointermove", (event) => {
       if (!spot.hasPointerCapture(event.pointerId)) return;
       moved = true;
-      this.on.move(index(), this.#placeOf(event));
+      this.on.move(index(), () => this.#placeOf(event));
     });
     spot.addEventListener("pointerup", () => moved && this.on.moved());
     spot.addEventListener("click", (event) => {
@@ -119,13 +128,19 @@ export class Stage {
     }[event.key];
     if (steps) {
       event.preventDefault();
-      this.on.move(index, null, steps);
+      this.on.move(index, ({ x, y }) => placeAt(x + steps[0], y + steps[1]));
       this.on.moved();
     } else if (event.key === "Delete" || event.key === "Backspace") {
       event.preventDefault();
       this.on.remove(index);
     }
   }
+}
+
+/** A place within the photo, to a ten-thousandth: what is said of it is then the same anywhere. */
+function placeAt(x, y) {
+  const share = (value) => Math.round(1e4 * Math.min(Math.max(value, 0), 0.9999)) / 1e4;
+  return { x: share(x), y: share(y) };
 }
 
 function paint(canvas, pixels) {

@@ -152,10 +152,10 @@ function mirrored(index, length) {
 }
 
 /** The maps a and b of red and of blue with difference = a * luma + b, as {ra, rb, ba, bb}. */
-export function colorMaps(small, chroma, size, strength) {
+export function colorMaps(small, chroma, size) {
   const pixels = size.width * size.height;
-  const [ra, rb] = fit(small, chroma.subarray(pixels), CR_SCALE * strength, size);
-  const [ba, bb] = fit(small, chroma.subarray(0, pixels), CB_SCALE * strength, size);
+  const [ra, rb] = fit(small, chroma.subarray(pixels), CR_SCALE, size);
+  const [ba, bb] = fit(small, chroma.subarray(0, pixels), CB_SCALE, size);
   return { ra, rb, ba, bb };
 }
 

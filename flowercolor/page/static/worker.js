@@ -3,11 +3,14 @@
 
 import { PhotoError, decode } from "./decoding.js";
 import { encode } from "./encoding.js";
+import { chromaOf, pixelAt, spread } from "./hints.js";
 import { Network } from "./network.js";
+import { leastCertain, probabilities, propose } from "./proposals.js";
 import { colorMaps, rowColorer, shrink, workingSize } from "./upsampling.js";
 
 const PREVIEW_PIXELS = 1.5e6;
 const THUMBNAIL_PX = 160;
+const TILE_PX = 280;
 const MAX_THREADS = 4;
 
 let network;
@@ -75,6 +78,33 @@ const methods = {
     return canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
   },
 
+  /** Likely colors of a place, in view of the other hints. */
+  suggest({ number, edit, place, count }) {
+    const seen = seenWith(photos.get(number), edit);
+    return propose(seen, count, pixelAt(place, seen.size));
+  },
+
+  /** The photo as it is and with other likely colors, as {hint, pixels}; the first has no hint. */
+  variants({ number, edit, count }) {
+    const photo = photos.get(number);
+    const seen = seenWith(photo, edit);
+    const likely = probabilities(seen);
+    const settled = edit.hints.map((place) => pixelAt(place, seen.size));
+    const at = leastCertain(seen, settled, likely);
+    const { width, height } = seen.size;
+    const place = {
+      x: rounded(((at % width) + 0.5) / width),
+      y: rounded((Math.floor(at / width) + 0.5) / height),
+    };
+    const colors = propose(seen, count - 1, at, likely);
+    const hints = [null, ...colors.map((color) => ({ ...place, color }))];
+    const tile = reduced(photo.preview, TILE_PX);
+    return hints.map((hint) => {
+      const led = { ...edit, hints: hint ? [...edit.hints, hint] : edit.hints };
+      return { hint, pixels: pixels(tile, colorRows(photo, led, tile.size)) };
+    });
+  },
+
   /** The photo in color at its full size, as a file. It is read again: full lumas are not kept. */
   async save({ number, file, edit, format, software }) {
     const photo = photos.get(number);
@@ -100,20 +130,38 @@ self.onmessage = async ({ data: { call, method, parameters } }) => {
 };
 
 function colorRows(photo, edit, size) {
-  const maps = colorMaps(photo.small, photo.chroma, photo.smallSize, edit.strength);
-  return rowColorer(maps, photo.smallSize, size);
+  const { luma, chroma } = seenWith(photo, edit);
+  return rowColorer(colorMaps(luma, chroma, photo.smallSize), photo.smallSize, size);
+}
+
+/** The photo as the network saw it, its chroma at its strength and led by the hints. */
+function seenWith({ small, smallSize, chroma, features }, { strength, hints }) {
+  const stronger = chroma.map((value) => value * strength);
+  const seen = { size: smallSize, luma: small, chroma: stronger, features };
+  if (!hints.length) return seen;
+  const placed = hints.map((hint) => ({
+    at: pixelAt(hint, smallSize),
+    chroma: hint.color ? chromaOf(hint.color) : [0, 0],
+  }));
+  return { ...seen, chroma: spread(seen, placed) };
+}
+
+function rounded(share) {
+  return Math.round(1000 * share) / 1000;
 }
 
 function preview(luma, alpha, size) {
-  const scale = Math.sqrt(PREVIEW_PIXELS / (size.width * size.height));
+  const sidePx = Math.sqrt(PREVIEW_PIXELS / (size.width * size.height)) * Math.max(size.width, size.height);
+  return reduced({ luma, alpha, size }, sidePx);
+}
+
+/** A photo whose longer side is this long, or its own where it is shorter. */
+function reduced({ luma, alpha, size }, sidePx) {
+  const scale = sidePx / Math.max(size.width, size.height);
   if (scale >= 1) return { size, luma, alpha };
   const side = (length) => Math.max(1, Math.round(length * scale));
-  const reduced = { width: side(size.width), height: side(size.height) };
-  return {
-    size: reduced,
-    luma: shrink(luma, size, reduced),
-    alpha: alpha && shrink(alpha, size, reduced),
-  };
+  const to = { width: side(size.width), height: side(size.height) };
+  return { size: to, luma: shrink(luma, size, to), alpha: alpha && shrink(alpha, size, to) };
 }
 
 function pixels({ size, luma, alpha }, fill) {

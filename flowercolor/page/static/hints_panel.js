@@ -1,0 +1,185 @@
+// What a person says of a photo's colors: spots on the photo, the color of the one selected, and
+// tiles with other likely colors of the part that is least certain.
+
+import { nameOf } from "./color_names.js";
+
+const byId = (id) => document.getElementById(id);
+const TILES = 4;
+const SUGGESTED = 6;
+const PAUSE_MS = 400; // before the tiles follow
+
+/** The panel and the spots of the stage. `editor` has shown() and commit(changes) and
+ * preview(changes) of the photo shown. */
+export class HintsPanel {
+  #selected = -1;
+  #base = null; // the hints that the tiles add to, with what else they show
+  #tiles = [];
+  #timer = 0;
+
+  constructor(stage, compute, editor) {
+    Object.assign(this, { stage, compute, editor });
+    byId("field").addEventListener("input", ({ target }) => this.#color(target.value, false));
+    byId("field").addEventListener("change", ({ target }) => this.#color(target.value, true));
+    byId("no-color").addEventListener("click", () => this.#color(null, true));
+    byId("remove").addEventListener("click", () => this.remove(this.#selected));
+    byId("add-spot").addEventListener("click", () => {
+      this.add({ x: 0.5, y: 0.5 });
+      stage.focusSpot(this.#selected);
+    });
+  }
+
+  get #hints() {
+    return this.editor.shown().history.draft.hints;
+  }
+
+  add(place) {
+    const color = this.stage.colorAt(place);
+    this.editor.commit({ hints: [...this.#hints, { ...place, color }] });
+    this.select(this.#hints.length - 1);
+  }
+
+  select(index) {
+    this.#selected = index;
+    this.show();
+    this.#suggest();
+  }
+
+  move(index, placeOf) {
+    const hints = this.#hints.map((hint, k) => (k === index ? { ...hint, ...placeOf(hint) } : hint));
+    this.editor.preview({ hints });
+  }
+
+  moved() {
+    this.editor.commit({});
+    this.#suggest();
+  }
+
+  remove(index) {
+    this.#selected = -1;
+    this.editor.commit({ hints: this.#hints.filter((_, k) => k !== index) });
+    byId("add-spot").focus();
+  }
+
+  /** Show the spots of the photo shown, and the color of the one selected. */
+  show() {
+    const photo = this.editor.shown();
+    this.stage.takesHints = photo.state === "ready" && photo.takesHints;
+    const hints = this.stage.takesHints ? this.#hints : [];
+    if (this.#selected >= hints.length) this.#selected = -1;
+    byId("hints").hidden = !this.stage.takesHints;
+    byId("color").hidden = this.#selected < 0;
+    byId("hints-how").hidden = hints.length > 0;
+    this.stage.showSpots(hints, this.#selected);
+    const color = hints[this.#selected]?.color;
+    if (color) byId("field").value = color;
+    byId("no-color").setAttribute("aria-pressed", color === null);
+    for (const button of byId("likely").children) {
+      button.setAttribute("aria-pressed", button.dataset.color === color);
+    }
+    this.#followWithTiles();
+  }
+
+  /** Another photo is shown. */
+  leave() {
+    this.#selected = -1;
+    this.#base = null;
+    byId("variants").hidden = true;
+    byId("likely").replaceChildren();
+  }
+
+  #color(color, keep) {
+    const hints = this.#hints.map((hint, k) => (k === this.#selected ? { ...hint, color } : hint));
+    if (keep) this.editor.commit({ hints });
+    else this.editor.preview({ hints });
+  }
+
+  async #suggest() {
+    const photo = this.editor.shown();
+    const index = this.#selected;
+    byId("likely").replaceChildren();
+    if (index < 0) return;
+    const { history, number } = photo;
+    const edit = { ...history.draft, hints: this.#hints.filter((_, k) => k !== index) };
+    const place = this.#hints[index];
+    const colors = await this.compute.call("suggest", { number, edit, place, count: SUGGESTED });
+    const still = photo === this.editor.shown() && index === this.#selected;
+    if (!still || this.#hints[index]?.x !== place.x || this.#hints[index]?.y !== place.y) return;
+    byId("likely").replaceChildren(
+      ...colors.map((color) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.dataset.color = color;
+        button.title = nameOf(color);
+        button.setAttribute("aria-label", nameOf(color));
+        button.setAttribute("aria-pressed", color === this.#hints[index].color);
+        button.style.setProperty("--color", color);
+        button.addEventListener("click", () => this.#color(color, true));
+        return button;
+      }),
+    );
+  }
+
+  #followWithTiles() {
+    clearTimeout(this.#timer);
+    if (!this.stage.takesHints) return;
+    const photo = this.editor.shown();
+    const picked = this.#pickedTile();
+    if (picked >= 0) {
+      this.#markTile(picked);
+      return;
+    }
+    this.#timer = setTimeout(() => this.#makeTiles(photo), PAUSE_MS);
+  }
+
+  /** Which tile is what the photo shows now; -1 where none is. */
+  #pickedTile() {
+    if (!this.#base) return -1;
+    const { vividness, strength, hints } = this.editor.shown().history.draft;
+    const now = JSON.stringify([vividness, strength, hints]);
+    const { edit } = this.#base;
+    return this.#tiles.findIndex(({ hint }) => {
+      const led = hint ? [...edit.hints, hint] : edit.hints;
+      return now === JSON.stringify([edit.vividness, edit.strength, led]);
+    });
+  }
+
+  async #makeTiles(photo) {
+    const edit = photo.history.draft;
+    const { number } = photo;
+    const tiles = await this.compute.call("variants", { number, edit, count: TILES });
+    if (photo !== this.editor.shown() || edit !== photo.history.draft) return;
+    this.#base = { edit };
+    this.#tiles = tiles;
+    byId("variants").hidden = tiles.length < 2;
+    byId("tiles").replaceChildren(
+      ...tiles.map(({ hint, pixels }, k) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        const name = hint ? nameOf(hint.color) : "as it is";
+        button.title = name;
+        button.setAttribute("aria-label", name);
+        const canvas = document.createElement("canvas");
+        canvas.width = pixels.width;
+        canvas.height = pixels.height;
+        canvas.getContext("2d").putImageData(pixels, 0, 0);
+        button.append(canvas);
+        button.addEventListener("click", () => this.#pick(k));
+        return button;
+      }),
+    );
+    this.#markTile(0);
+  }
+
+  #pick(k) {
+    const { hints } = this.#base.edit;
+    const { hint } = this.#tiles[k];
+    this.#selected = -1;
+    this.editor.commit({ hints: hint ? [...hints, hint] : hints });
+  }
+
+  #markTile(picked) {
+    [...byId("tiles").children].forEach((button, k) => {
+      button.setAttribute("aria-pressed", k === picked);
+    });
+  }
+}
