@@ -28,7 +28,7 @@ stage.on = hintsPanel;
 const row = new Row(show);
 
 if (about.served) {
-  byId("format").prepend(new Option("As the photo, with its data", "", true, true));
+  byId("format").prepend(new Option("As it came", "", true, true));
   byId("reads").textContent = byId("reads").textContent.replace("PNG or WebP", "PNG, TIFF and more");
   if (!["127.0.0.1", "localhost"].includes(location.hostname)) {
     byId("privacy").textContent = `Your photos go to ${location.hostname}, which does not keep them.`;

@@ -10,6 +10,7 @@ export class Stage {
   #frame = byId("frame");
   #split = byId("split");
   #spots = byId("spots");
+  #after = null;
   takesHints = false;
   /** What is called: add(place), select(index), move(index, placeOf), moved() and remove(index). A
    * place is {x, y}, shares of the photo's sides; `placeOf` gives one of another. */
@@ -47,6 +48,7 @@ export class Stage {
   }
 
   showAfter(pixels) {
+    this.#after = pixels;
     paint(byId("after"), pixels);
   }
 
@@ -61,9 +63,9 @@ export class Stage {
 
   /** The color shown at a place, as "#rrggbb". */
   colorAt({ x, y }) {
-    const canvas = byId("after");
-    const [column, row] = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
-    const levels = canvas.getContext("2d").getImageData(column, row, 1, 1).data.slice(0, 3);
+    const { width, height, data } = this.#after;
+    const start = 4 * (Math.floor(y * height) * width + Math.floor(x * width));
+    const levels = data.subarray(start, start + 3);
     return `#${[...levels].map((level) => level.toString(16).padStart(2, "0")).join("")}`;
   }
 
