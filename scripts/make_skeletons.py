@@ -8,6 +8,7 @@ the generator changes; tests/inference/test_onnx_backend.py fails until that is 
 """
 
 import sys
+from itertools import product
 from pathlib import Path
 from typing import get_args
 
@@ -22,28 +23,30 @@ FOLDER = Path(__file__).parents[1] / "flowercolor" / "networks" / "skeletons"
 OPSET = 18
 
 
-class _Head(nn.Module):
+class _Predict(nn.Module):
     """The generator without what it adds after its last convolution."""
 
     def __init__(self, generator: UNet) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, gray: Tensor) -> Tensor:
-        return self.generator.predict(gray)[0]
+    def forward(self, gray: Tensor) -> tuple[Tensor, ...]:
+        if self.generator.hints is None:
+            return (self.generator.predict(gray)[0],)
+        return self.generator.predict_with_hint_features(gray)
 
 
-def skeleton(encoder: Encoder) -> onnx.ModelProto:
+def skeleton(encoder: Encoder, *, hints: bool) -> onnx.ModelProto:
     """The graph of the generator with that encoder, batch norm folded, without weights."""
-    generator = fuse_batch_norm(UNet(NetworkConfig(4, "chroma", encoder)))
+    generator = fuse_batch_norm(UNet(NetworkConfig(4, "chroma", encoder, hints)))
     for parameter in generator.parameters():  # the exporter merges equal ones, drops zero biases
         nn.init.uniform_(parameter)
     rows, columns = torch.export.Dim("rows"), torch.export.Dim("columns")
     program = torch.onnx.export(
-        _Head(generator).eval(),
+        _Predict(generator).eval(),
         (torch.rand(2, 1, 4 * STRIDE, 6 * STRIDE),),
         input_names=["gray"],
-        output_names=["predicted"],
+        output_names=["predicted", "hint_features"][: 1 + hints],
         opset_version=OPSET,
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch"), 2: STRIDE * rows, 3: STRIDE * columns},),
@@ -75,9 +78,9 @@ def skeleton(encoder: Encoder) -> onnx.ModelProto:
 def main() -> None:
     """Write a file for each encoder."""
     FOLDER.mkdir(exist_ok=True)
-    for encoder in get_args(Encoder):
-        path = FOLDER / f"{encoder}.onnx"
-        path.write_bytes(skeleton(encoder).SerializeToString(deterministic=True))
+    for encoder, hints in product(get_args(Encoder), (False, True)):
+        path = FOLDER / f"{encoder}{'-hints' if hints else ''}.onnx"
+        path.write_bytes(skeleton(encoder, hints=hints).SerializeToString(deterministic=True))
         sys.stdout.write(f"{path} {path.stat().st_size:,} bytes\n")
 
 

@@ -17,6 +17,7 @@ FLOORS = (
     ("inference", "evaluation"),
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),
+    ("hints",),
     ("color", "config", "devices", "distributed", "files", "memory", "paths"),
     ("_version", "errors", "progress", "torchrun"),
 )

@@ -8,9 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from flowercolor.color import rgb_to_chroma
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS, degrade
+from flowercolor.data.simulated_hints import (
+    SimulatedHints,
+    draw_hints,
+    place_hints,
+)
 from flowercolor.data.sources import Pool, draw
 from flowercolor.torchrun import ranks
 
@@ -96,6 +102,7 @@ class Batch(NamedTuple):
         photos: B; 0 for a photo that is only there because this process got none.
         weight: Its photos times the processes, over the photos of all: a mean of this over the
             processes is a mean over the photos. 1 where there are no others.
+        hints: Of each photo, as many for all; None where none are learned.
     """
 
     gray: Tensor
@@ -104,6 +111,7 @@ class Batch(NamedTuple):
     classes: Tensor | None
     photos: int
     weight: float
+    hints: SimulatedHints | None = None
 
 
 def to_device(device: torch.device, *datasets: FlowerDataset) -> list[FlowerDataset]:
@@ -139,6 +147,7 @@ def batches(
     *,
     skip: int = 0,
     classes: Tensor | None = None,
+    with_hints: bool = False,
 ) -> Iterator[Batch]:
     """This process's batches of an epoch: under `torchrun` its share of each.
 
@@ -149,6 +158,7 @@ def batches(
         device: Where to.
         skip: Steps to leave out at the beginning.
         classes: int64 [N], the class of each photo.
+        with_hints: Simulate hints.
     """
     place = ranks()
     plan = plan.to(dataset.device)
@@ -177,9 +187,14 @@ def batches(
             # Drawn for the whole batch: whose share a photo is does not change its grain.
             grain = torch.randn(len(shared[step]), *luma.shape[1:], device=device, generator=rng)
             gray = degrade(luma, real, degradations, grain[parts[step]])
+        hints = None
+        if with_hints:
+            rng_of_hints = torch.Generator().manual_seed(plan.grain_seed + 1 + skip + step)
+            draws = draw_hints(len(shared[step]), rng_of_hints)
+            hints = place_hints(rgb_to_chroma(real), draws.rows(parts[step]))
         labels = None if classes is None else classes[chosen[step]].to(device, non_blocking=ahead)
         weight = place.size * count / len(shared[step])
-        yield Batch(gray, luma, real, labels, count, weight)
+        yield Batch(gray, luma, real, labels, count, weight, hints)
 
 
 def _streamed(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.simulated_hints import SimulatedHints, draw_hints, place_hints
 from flowercolor.devices import deterministic, no_tf32
 from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.intervals import Interval, bootstrap
@@ -24,8 +25,11 @@ from flowercolor.evaluation.metrics import (
 from flowercolor.evaluation.plots import save_grid
 from flowercolor.files import alike
 from flowercolor.memory import memory_errors
+from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress, Silent
+
+TEST_HINTS = 5
 
 GRAY = "gray photo"
 TRUTH = "true photos"
@@ -100,9 +104,33 @@ def generate(generator: UNet, gray: Tensor, *, exact: bool = True) -> Tensor:
     """
     with deterministic(), no_tf32() if exact else nullcontext():
         fake: Tensor = generator.eval()(gray)
-    if generator.config.output == "chroma":
-        fake = to_rgb(gray, fit_gamut(gray, rgb_to_chroma(fake)))
-    return fake.clamp(0, 1)
+    return (
+        shown(gray, rgb_to_chroma(fake))
+        if generator.config.output == "chroma"
+        else fake.clamp(0, 1)
+    )
+
+
+@torch.inference_mode()
+def generate_with_hints(generator: UNet, gray: Tensor, hints: SimulatedHints) -> Tensor:
+    """The generated picture where hints lead it: float32 RGB [B, 3, H, W] in 0 to 1.
+
+    Puts the generator into evaluation mode.
+
+    Args:
+        generator: With a branch for hints, on the device where `gray` is.
+        gray: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
+        hints: Of the B photos.
+    """
+    with deterministic():
+        predicted, features = generator.eval().predict_with_hint_features(gray)
+    chroma = rgb_to_chroma(predicted) if generator.config.output == "rgb" else predicted
+    return shown(gray, apply_hints(features, chroma, gray, *hints))
+
+
+def shown(gray: Tensor, chroma: Tensor) -> Tensor:
+    """RGB [B, 3, H, W] in 0 to 1 of a chroma, weakened where it does not fit the luma."""
+    return to_rgb(gray, fit_gamut(gray, chroma)).clamp(0, 1)
 
 
 @memory_errors("testing", "--test-batch-size, then --base-channels, then --size")
@@ -116,6 +144,7 @@ def score(
 
     Not `exact`, as `generate` says it, which `evaluate` is.
 
+    A generator with a branch for hints is shown `TEST_HINTS` of each photo, which lie anywhere.
     In evaluation mode batch norm uses its running statistics, so the batch size changes the
     speed and not the score. The generator is left in evaluation mode. Within
     `distributed.joined` each process judges its share, and all have the scores of all.
@@ -133,7 +162,7 @@ def score(
     columns = [torch.empty(4, 0, device=device)]
     positions = shard(len(dataset))
     for _, gray, real in batches(dataset, positions, batch_size, device, progress=progress):
-        fake = generate(generator, gray, exact=False)
+        fake = generate_for_test(generator, gray, real)
         scores = (
             l1_per_image(fake, real),
             l1_per_image(gray.expand_as(real), real),
@@ -142,6 +171,16 @@ def score(
         )
         columns.append(torch.stack(scores))
     return Scores(dataset.names, *all_gather(torch.cat(columns, dim=1).cpu(), len(dataset)))
+
+
+def generate_for_test(generator: UNet, gray: Tensor, real: Tensor) -> Tensor:
+    """What `score` judges, RGB [B, 3, H, W] in 0 to 1; the same hints for the same photos."""
+    if not generator.config.hints:
+        return generate(generator, gray, exact=False)
+    # One seed for each batch: any photos get other places, and a test the same as the last one.
+    draws = draw_hints(len(gray), torch.Generator().manual_seed(0), count=TEST_HINTS, side_px=3)
+    hints = place_hints(rgb_to_chroma(real), draws, anywhere=True)
+    return generate_with_hints(generator, gray, hints)
 
 
 @memory_errors("testing", "--batch-size")

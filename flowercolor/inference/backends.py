@@ -33,6 +33,15 @@ class Backend(Protocol):
         h and w are multiples of 16.
         """
 
+    def with_hint_features(
+        self, gray: npt.NDArray[np.float32], /
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The same, and what hints spread by, float32 [B, C, h, w]; see `hints.propagation`.
+
+        Raises:
+            CheckpointError: The generator has no branch for hints.
+        """
+
     def shared(self, workers: int, /) -> AbstractContextManager[Callable[[], None]]:
         """Split the cores among so many threads, each of which calls what this gives first."""
 

@@ -8,6 +8,8 @@ every width. Turning the vividness scale and folding batch norm is done here, by
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 from flowercolor.config import STRIDE, NetworkConfig
-from flowercolor.errors import CheckpointError, one_line
+from flowercolor.errors import CheckpointError, no_hints, one_line
 
 Array = npt.NDArray[np.float32]
 
@@ -50,27 +52,40 @@ class OnnxBackend:
         name: str = "the checkpoint",
     ) -> None:
         self._name = name
-        self._model = onnx_model(config, weights)
+        # Without the branch for hints: most photos have none.
+        self._model = onnx_model(replace(config, hints=False), weights)
         self._gives_rgb = config.output == "rgb"
-        self._session = self._start(threads)
+        self._session = self._start(self._model, threads)
+        self._begin_hints = partial(onnx_model, config, weights) if config.hints else None
+        self._hint_session: Any = None
 
     def __call__(self, gray: Array) -> Array:
         """The chroma, Cb before Cr."""
         predicted: Array = self._session.run(None, {"gray": gray})[0]
         return _rgb_to_chroma(predicted) if self._gives_rgb else predicted
 
+    def with_hint_features(self, gray: Array) -> tuple[Array, Array]:
+        """The chroma, and what hints spread by; see `Backend`."""
+        if self._begin_hints is None:
+            raise no_hints(self._name)
+        if self._hint_session is None:
+            self._hint_session = self._start(self._begin_hints(), 0)
+        predicted, features = self._hint_session.run(None, {"gray": gray})
+        return _rgb_to_chroma(predicted) if self._gives_rgb else predicted, features
+
     @contextmanager
     def shared(self, workers: int) -> Iterator[Callable[[], None]]:
         """Split the cores among so many threads, each of which calls what this gives first."""
         alone = self._session
         if workers > 1:
-            self._session = self._start(max(1, (os.cpu_count() or 1) // workers))
+            threads = max(1, (os.cpu_count() or 1) // workers)
+            self._session = self._start(self._model, threads)
         try:
             yield lambda: None
         finally:
             self._session = alone
 
-    def _start(self, threads: int) -> Any:
+    def _start(self, model: bytes, threads: int) -> Any:
         import onnxruntime  # noqa: PLC0415 - where torch computes it need not be installed
 
         options = onnxruntime.SessionOptions()
@@ -79,7 +94,7 @@ class OnnxBackend:
         gray = np.zeros((1, 1, STRIDE, STRIDE), np.float32)
         try:
             session = onnxruntime.InferenceSession(
-                self._model, options, providers=["CPUExecutionProvider"]
+                model, options, providers=["CPUExecutionProvider"]
             )
             shape = session.run(None, {"gray": gray})[0].shape
             if shape[1] != (3 if self._gives_rgb else 2):
@@ -103,7 +118,8 @@ def onnx_model(
         metadata: What the model is to say of itself.
 
     Returns:
-        A serialized `ModelProto`, of input `gray` and output `predicted`.
+        A serialized `ModelProto`, of input `gray` and output `predicted`; with the branch for
+        hints also of output `hint_features`.
     """
     folder = resources.files("flowercolor.networks") / "skeletons"
     initializers = [
@@ -116,14 +132,17 @@ def onnx_model(
         for key, value in (metadata or {}).items()
     )
     # Protocol buffers that follow each other are merged: this adds the weights to the graph.
-    head = (folder / f"{config.encoder}.onnx").read_bytes() + entries
+    skeleton = folder / f"{config.encoder}{'-hints' if config.hints else ''}.onnx"
+    head = skeleton.read_bytes() + entries
     return b"".join([head, _head(7, sum(map(len, initializers))), *initializers])
 
 
 def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict[str, Array]:
     """The weights with each batch norm folded into the convolution before it, float32."""
     folded = {
-        name: value for name, value in weights.items() if name.startswith(("lifts.", "head."))
+        name: value
+        for name, value in weights.items()
+        if name.startswith(("lifts.", "head.", "hints.") if config.hints else ("lifts.", "head."))
     }
     for name in weights:
         norm, _, kind = name.rpartition(".")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ import torch
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import Precision
 from flowercolor.devices import compute_dtype, pick_device
+from flowercolor.errors import no_hints
 from flowercolor.networks.unet import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
 
 Array = npt.NDArray[np.float32]
+Result = TypeVar("Result")
 
 
 class TorchBackend:
@@ -60,9 +63,12 @@ class TorchBackend:
 
         Where a GPU's memory does not suffice, on the CPU from then on, with one note.
         """
+        return self._anywhere(self._forward, gray)
+
+    def _anywhere(self, forward: Callable[[Array], Result], gray: Array) -> Result:
         with self._one_at_a_time:
             try:
-                return self._forward(gray)
+                return forward(gray)
             except torch.OutOfMemoryError:
                 if self._device.type == "cpu":
                     raise
@@ -73,7 +79,13 @@ class TorchBackend:
             self._device = torch.device("cpu")
             self._place()
             torch.cuda.empty_cache()
-            return self._forward(gray)
+            return forward(gray)
+
+    def with_hint_features(self, gray: Array) -> tuple[Array, Array]:
+        """The chroma, and what hints spread by; see `Backend`."""
+        if self._generator.hints is None:
+            raise no_hints("the generator")
+        return self._anywhere(self._forward_with_hint_features, gray)
 
     @contextmanager
     def shared(self, workers: int) -> Iterator[Callable[[], None]]:
@@ -89,8 +101,18 @@ class TorchBackend:
         self._generator.to(self._device, compute_dtype(self._device, self.precision))
 
     def _forward(self, gray: Array) -> Array:
-        batch = torch.from_numpy(gray).to(self._device)
         with torch.inference_mode():
-            fake = self._generator(batch.contiguous(memory_format=torch.channels_last))
+            fake = self._generator(self._batch(gray))
         chroma: Array = rgb_to_chroma(fake.float()).cpu().numpy()
         return chroma
+
+    def _forward_with_hint_features(self, gray: Array) -> tuple[Array, Array]:
+        with torch.inference_mode():
+            predicted, features = self._generator.predict_with_hint_features(self._batch(gray))
+        if self._generator.config.output == "rgb":
+            predicted = rgb_to_chroma(predicted.float())
+        return predicted.float().cpu().numpy(), features.float().cpu().numpy()
+
+    def _batch(self, gray: Array) -> torch.Tensor:
+        batch = torch.from_numpy(gray).to(self._device)
+        return batch.contiguous(memory_format=torch.channels_last)

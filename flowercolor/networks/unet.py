@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from flowercolor.color import to_rgb
+from flowercolor.color import rgb_to_chroma, to_rgb
 from flowercolor.config import NetworkConfig
+from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.networks.efficientnet_lite import LITE0_CHANNELS, lite0_levels, prepared
+from flowercolor.networks.hints import HintBranch, apply_hints
 
 _LEVELS = 4
 
@@ -27,6 +29,8 @@ class UNet(nn.Module):
 
     Attributes:
         bottleneck_channels: Channels of the lowest level.
+        hints: The branch that hints go by; None without one. What it gives changes nothing that
+            `forward` does.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -53,6 +57,7 @@ class UNet(nn.Module):
             _double_conv(skipped + width, width) for width, skipped, _ in reversed(ups)
         )
         self.head = nn.Conv2d(widths[0], 3 if config.output == "rgb" else 2, 1)
+        self.hints = HintBranch(widths[::-1]) if config.hints else None
 
     def forward(self, gray: Tensor, luma: Tensor | None = None) -> Tensor:
         """Color a batch of gray pictures.
@@ -72,13 +77,16 @@ class UNet(nn.Module):
         self, gray: Tensor, luma: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and the features of the lowest level, [B, C, H/16, W/16]."""
-        predicted, bottleneck = self.predict(gray)
+        predicted, bottleneck, _ = self.predict(gray)
         if self.config.output == "chroma":
             predicted = to_rgb(gray if luma is None else luma, predicted)
         return predicted, bottleneck
 
-    def predict(self, gray: Tensor) -> tuple[Tensor, Tensor]:
-        """RGB [B, 3, H, W] or chroma [B, 2, H, W], by the output, and the lowest level."""
+    def predict(self, gray: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """RGB [B, 3, H, W] or chroma [B, 2, H, W], by the output; the lowest level; those above it.
+
+        The latter are the features on the way up, the coarsest first.
+        """
         cast = gray.to(self.head.weight.dtype)
         # One channel lies in memory as it lies: here the strides say that it is the last. Otherwise
         # the way back through the stem turns its 64 channels over, a fortieth of a step on an H200.
@@ -90,9 +98,20 @@ class UNet(nn.Module):
             x = down(x)
             skips.append(x)
         bottleneck = skips.pop()
+        levels = []
         for lift, up in zip(self.lifts, self.ups, strict=True):
             x = up(torch.cat((skips.pop(), lift(x)), dim=1))
-        return self.head(x), bottleneck
+            levels.append(x)
+        return self.head(x), bottleneck, levels
+
+    def predict_with_hint_features(self, gray: Tensor) -> tuple[Tensor, Tensor]:
+        """What `predict` gives first, and what hints spread by, [B, C, H, W]; see `HintBranch`.
+
+        Nothing flows back from the second into the network before the branch.
+        """
+        assert self.hints is not None, "NetworkConfig.hints says whether there is a branch"
+        predicted, _, levels = self.predict(gray)
+        return predicted, self.hints([level.detach() for level in levels])
 
     def freeze_deep(self) -> None:
         """Keep the weights on the way down and of the first level on the way up as they are.
@@ -101,6 +120,42 @@ class UNet(nn.Module):
         """
         for part in (self.stem, self.downs, self.lifts[0], self.ups[0]):
             part.requires_grad_(False)
+
+    def freeze_all_but_hints(self) -> None:
+        """Keep all weights as they are but those of the branch for hints."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith("hints."))
+
+
+class Hinted(nn.Module):
+    """A generator that is shown hints. For training only.
+
+    Args:
+        generator: The network, which stays in evaluation mode, with a branch for hints.
+    """
+
+    def __init__(self, generator: UNet) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(
+        self, gray: Tensor, luma: Tensor, points: Tensor, hint_chroma: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """RGB [B, 3, H, W], perhaps out of gamut, and the logits of the bins, [B, bins, H, W].
+
+        Args:
+            gray: As for `UNet`, and so is `luma`.
+            luma: What the colors are put on.
+            points: As for `apply_hints`, and so is `hint_chroma`.
+            hint_chroma: The hints' colors.
+        """
+        predicted, features = self.generator.eval().predict_with_hint_features(gray)
+        features = features.float()
+        chroma = predicted.float()
+        if self.generator.config.output == "rgb":
+            chroma = rgb_to_chroma(chroma)
+        hinted = apply_hints(features, chroma, luma, points, hint_chroma)
+        return to_rgb(luma, hinted), features[:, HINT_CHANNELS:]
 
 
 class Supervised(nn.Module):

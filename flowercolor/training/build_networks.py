@@ -42,6 +42,8 @@ def build_networks(config: TrainConfig, device: torch.device) -> tuple[UNet, Dis
     )
     if config.freeze_deep:
         cast(UNet, generator).freeze_deep()
+    if config.network.hints:
+        cast(UNet, generator).freeze_all_but_hints()
     return cast(UNet, generator), cast(Discriminator, discriminator)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim.swa_utils import update_bn
 
+from flowercolor.color import rgb_to_chroma
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch
@@ -19,7 +20,8 @@ from flowercolor.devices import autocast, deterministic
 from flowercolor.distributed import all_reduce_sum, average_buffers
 from flowercolor.errors import CheckpointError
 from flowercolor.evaluation.metrics import colorfulness_per_image
-from flowercolor.networks.unet import Supervised
+from flowercolor.hints.palette import bins_of
+from flowercolor.networks.unet import Hinted, Supervised
 from flowercolor.runs import LAST
 from flowercolor.torchrun import ranks, shard
 from flowercolor.training.build_networks import (
@@ -37,6 +39,9 @@ from flowercolor.training.losses import (
     discriminator_loss,
 )
 from flowercolor.training.resume import load_state, state_tensors
+
+_SQUARES = 4.0
+_LAMBDA_BINS = 0.5
 
 
 class GAN:
@@ -68,6 +73,8 @@ class GAN:
         self.generator, self.discriminator = build_networks(config, device)
         self._modules: dict[str, nn.Module] = {"discriminator.": self.discriminator}
         learner: nn.Module = self.generator
+        if config.network.hints:
+            learner = Hinted(self.generator)
         if config.lambda_class:
             learner = supervised = Supervised(self.generator, classes).to(device)
             self._modules["classifier."] = supervised.classifier
@@ -92,7 +99,8 @@ class GAN:
         # Where a GPU reads it: a number would be recorded as it was.
         self._lr = torch.tensor(config.lr, device=device) if on_gpu else None
         self._graphs: CudaGraphs[Batch] | None = None
-        if on_gpu and ranks().size == 1:  # what processes send each other is not recorded
+        # What processes send each other is not recorded, nor batches of varying numbers of hints.
+        if on_gpu and ranks().size == 1 and not config.network.hints:
             self._graphs = CudaGraphs()
         self._metrics = ["loss_g", "l1"]
         if config.lambda_adv:
@@ -101,6 +109,8 @@ class GAN:
             self._metrics += ["loss_color"]
         if config.lambda_class:
             self._metrics += ["loss_class", "class_accuracy"]
+        if config.network.hints:
+            self._metrics += ["loss_bins"]
         # The sums of the metrics, and of the photos. Reading them at every step would make the
         # device wait.
         self._totals = torch.zeros(len(self._metrics) + 1, device=device)
@@ -127,7 +137,9 @@ class GAN:
         for optimizer in self._optimizers.values():
             optimizer.param_groups[0]["lr"] = rate
         gradient_norms = gradient_norms and bool(self.config.lambda_adv)
-        if self._graphs:
+        if self.config.network.hints:
+            norms = self._hint_step(batch)
+        elif self._graphs:
             norms = self._graphs(self._step, batch, gradient_norms)
         else:
             norms = self._step(batch, gradient_norms)
@@ -185,16 +197,31 @@ class GAN:
             loss_class, accuracy = classification_loss(class_logits.float(), batch.classes)
             metrics |= {"loss_class": loss_class, "class_accuracy": accuracy}
             loss_g = loss_g + config.lambda_class * loss_class
-        self._optimizer_g.zero_grad(set_to_none=True)
-        (batch.weight * loss_g).backward()
-        self._optimizer_g.step()
         metrics["loss_g"] = loss_g
+        self._update_generator(metrics, batch)
+        return norms
 
+    def _hint_step(self, batch: Batch) -> Tensor:
+        """The branch for hints learns, from L1 and from the bins of the true chroma."""
+        assert batch.hints is not None  # what `train` has made sure of
+        with autocast(self.device, self.precision):
+            fake, logits = self._eager.generator(batch.gray, batch.luma, *batch.hints)
+        bins = bins_of(torch, rgb_to_chroma(batch.real)).long()
+        l1, loss_bins = F.l1_loss(fake, batch.real), F.cross_entropy(logits, bins)
+        # Squares beside: a flower all of another color counts for more than a tint all over.
+        loss = self.config.lambda_l1 * (l1 + _SQUARES * F.mse_loss(fake, batch.real))
+        loss_g = loss + _LAMBDA_BINS * loss_bins
+        self._update_generator({"loss_g": loss_g, "l1": l1, "loss_bins": loss_bins}, batch)
+        return torch.empty(0)
+
+    def _update_generator(self, metrics: Mapping[str, Tensor], batch: Batch) -> None:
+        self._optimizer_g.zero_grad(set_to_none=True)
+        (batch.weight * metrics["loss_g"]).backward()
+        self._optimizer_g.step()
         if self._average:
             self._average.update()
         means = [metrics[name].detach() for name in self._metrics]
         self._totals += torch.stack([*means, torch.ones_like(means[0])]) * batch.photos
-        return norms
 
     def _gradient_norms(self, *losses: Tensor) -> Tensor:
         parameters = [value for value in self.generator.parameters() if value.requires_grad]
@@ -216,13 +243,13 @@ class GAN:
         """Measure batch norm's statistics of the averaged weights anew, on whole photos.
 
         Those that were averaged along are of the weights that learned, and of crops: flowers
-        seen larger. Without an average this does nothing.
+        seen larger. Without an average, and where the branch for hints learns, this does nothing.
 
         Args:
             dataset: The photos.
             positions: Some of them; a thousand are enough.
         """
-        if not self._average:
+        if not self._average or self.config.network.hints:
             return
         batches = recalibration_batches(positions, self.config.batch_size)
         with autocast(self.device, self.precision):

@@ -24,7 +24,7 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.distributed import any_rank, check_joined
-from flowercolor.evaluation.scoring import Scores, generate, score
+from flowercolor.evaluation.scoring import Scores, generate_for_test, score
 from flowercolor.files import remove_leftovers
 from flowercolor.memory import memory_errors
 from flowercolor.progress import Progress, Silent
@@ -206,7 +206,13 @@ def train(
 
             plan = draw_epoch(config, len(train_set), epoch, pools)
             epoch_batches = batches(
-                train_set, plan, config.batch_size, target, skip=state.step, classes=classes
+                train_set,
+                plan,
+                config.batch_size,
+                target,
+                skip=state.step,
+                classes=classes,
+                with_hints=config.network.hints,
             )
             for step, batch in enumerate(epoch_batches, state.step + 1):
                 at_log_point = step % log_steps == 0 or step == steps
@@ -239,8 +245,8 @@ def train(
             if state.finish_epoch(scores.mean_l1, _criterion(config, scores)):
                 saver.keep_best(state, gan.evaluated)
             if log:
-                fake = generate(gan.evaluated, samples[0].to(target)).cpu()
-                sheet = (samples[0].cpu(), fake, samples[1].cpu())
+                fake = generate_for_test(gan.evaluated, *(part.to(target) for part in samples))
+                sheet = (samples[0].cpu(), fake.cpu(), samples[1].cpu())
                 log.close_epoch(epoch, done, metrics | grouped_metrics(scores, groups), sheet)
                 progress.note(epoch_line(epoch, metrics))
             is_last = epoch == config.epochs or state.out_of_patience(config)

@@ -97,7 +97,8 @@ def plan_run(
         origin = None if start_from is None else find_checkpoint(start_from)
         config = recipe("faithful" if recipe_name is None else recipe_name)
         if origin:
-            config = replace(config, network=read_info(origin).config.network)
+            network = replace(read_info(origin).config.network, hints=config.network.hints)
+            config = replace(config, network=network)
         plan = RunPlan(config, out, False, origin, sources, labels, by)
     plan = replace(plan, config=plan.config.changed(**(settings or {})))
     check_labels(plan.config, plan.labels)

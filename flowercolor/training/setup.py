@@ -201,7 +201,11 @@ def load_first_weights(generator: UNet, start_from: Path | None) -> None:
         SettingError: The encoder's weights are not installed.
     """
     if start_from:
-        generator.load_state_dict(load_generator(start_from)[0].state_dict())
+        state = load_generator(start_from)[0].state_dict()
+        if generator.hints is None:
+            state = {name: value for name, value in state.items() if not name.startswith("hints.")}
+        # A branch for hints that the checkpoint lacks keeps its random weights.
+        generator.load_state_dict({**generator.state_dict(), **state})
     elif generator.config.encoder != "plain":
         load_pretrained(generator.downs)
 
@@ -320,21 +324,29 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
             but for those of a pretrained encoder.
 
     Raises:
-        SettingError: Weights that begin at random would stay so, or the encoder's are missing.
+        SettingError: Weights that begin at random would stay so, the encoder's are missing, or
+            hints are to be learned beside what they are not learned with.
         CheckpointError: There is no such checkpoint, or its network is another.
     """
+    others = ("lambda_adv", "lambda_color", "lambda_class", "freeze_deep")
+    if config.network.hints and any(getattr(config, name) for name in others):
+        raise SettingError(
+            f"hints trains the branch for hints by L1 alone, and {', '.join(others)} are not "
+            "all off; take the recipe hints, or leave hints out"
+        )
     if start_from:
-        network = read_info(start_from).config.network
+        network = replace(read_info(start_from).config.network, hints=config.network.hints)
         if network != config.network:
             raise CheckpointError(
                 f"{start_from}: a network of {_described(network)} cannot go on as one of "
                 f"{_described(config.network)}; expected the same: change --base-channels, "
                 "--output or --encoder"
             )
-    elif config.freeze_deep:
+    elif config.freeze_deep or config.network.hints:
+        name = "freeze_deep" if config.freeze_deep else "hints"
         raise SettingError(
-            "freeze_deep keeps most weights as they begin, and some would begin at random; "
-            "start from a trained network, or leave freeze_deep out"
+            f"{name} keeps most weights as they begin, and some would begin at random; "
+            f"start from a trained network, or leave {name} out"
         )
     elif config.network.encoder != "plain":
         check_pretrained()

@@ -1,0 +1,143 @@
+"""What hints are worth: error against their number, beside spreading them with no network."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from flowercolor.color import rgb_to_chroma
+from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.simulated_hints import (
+    SimulatedHints,
+    draw_hints,
+    mean_chroma_at,
+    place_hints,
+)
+from flowercolor.distributed import all_gather, shard
+from flowercolor.evaluation.intervals import Interval, bootstrap
+from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image
+from flowercolor.evaluation.scoring import batches, device_of, generate_with_hints, shown
+from flowercolor.networks.unet import UNet
+from flowercolor.progress import Progress
+
+COUNTS = (0, 1, 2, 5, 10, 20, 50)
+SIDE_PX = 5
+"""Of the square whose mean chroma a hint has."""
+
+BY_DISTANCE, ALONG_EDGES = "by distance", "along edges"
+"""The floors: what spreading the hints over the gray photo gives with no network."""
+
+_NEAR, _FAR, _ALIKE = 0.1, 0.2, 0.08
+_NOTHING = 0.1
+_ERROR_SIDE_SHARE = 16  # errors are looked at in squares of an eighth of the picture
+
+Spread = Callable[[Tensor, SimulatedHints], Tensor]
+"""From luma [B, 1, H, W] and hints to chroma [B, 2, H, W]."""
+
+
+def hint_curve(
+    generator: UNet,
+    dataset: FlowerDataset,
+    *,
+    counts: Sequence[int] = COUNTS,
+    clicks: bool = False,
+    batch_size: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, dict[int, dict[str, Interval]]]:
+    """L1 and PSNR against the number of hints, of the generator and of the two floors.
+
+    Args:
+        generator: With a branch for hints.
+        dataset: The photos; hints get their colors from the true ones.
+        counts: Numbers of hints, ascending.
+        clicks: Place each hint where the generated picture is farthest from the true one, as a
+            person would; otherwise anywhere, as Zhang et al. 2017 (section 4.1) do.
+        batch_size: Photos per step.
+        progress: Told of each step.
+
+    Returns:
+        By row ("hints" and the floors) and number of hints, `l1` and `psnr_db`.
+    """
+    device = device_of(generator)
+    rows: dict[str, Spread] = {BY_DISTANCE: spread_by_distance, ALONG_EDGES: spread_along_edges}
+    names = ["hints", *rows]
+    columns = [torch.empty(len(names) * len(counts) * 2, 0)]
+    share = shard(len(dataset)) or range(1)
+    for positions, gray, real in batches(dataset, share, batch_size, device, progress=progress):
+        hints = (
+            _clicks(generator, gray, real, max(counts))
+            if clicks
+            else _anywhere(real, max(counts), int(positions[0]))
+        )
+        cells = []
+        for name in names:
+            for count in counts:
+                some = SimulatedHints(hints.points[:, :count], hints.chroma[:, :count])
+                if name == "hints":
+                    fake = generate_with_hints(generator, gray, some)
+                else:
+                    fake = shown(gray, rows[name](gray, some))
+                cells += [l1_per_image(fake, real), psnr_per_image(fake, real)]
+        columns.append(torch.stack(cells).cpu())
+    gathered = all_gather(torch.cat(columns, dim=1), len(dataset))
+    intervals = iter(bootstrap(gathered.T))
+    return {
+        name: {count: {"l1": next(intervals), "psnr_db": next(intervals)} for count in counts}
+        for name in names
+    }
+
+
+def spread_by_distance(luma: Tensor, hints: SimulatedHints) -> Tensor:
+    """The chroma [B, 2, H, W] of hints spread by a Gaussian of the distance alone."""
+    return _spread(luma, hints, _NEAR, None)
+
+
+def spread_along_edges(luma: Tensor, hints: SimulatedHints) -> Tensor:
+    """The same by distance and difference of luma, as a joint bilateral filter weighs pixels.
+
+    Petschnigg et al. 2004, section 3.
+    """
+    return _spread(luma, hints, _FAR, _ALIKE)
+
+
+def _spread(luma: Tensor, hints: SimulatedHints, reach: float, alike: float | None) -> Tensor:
+    height, width = luma.shape[-2:]
+    rows, columns = (values[..., None, None] for values in hints.points.unbind(-1))
+    down, right = (torch.arange(side, device=luma.device) for side in (height, width))
+    distance2 = (rows - down[:, None]).square() + (columns - right).square()
+    logits = -distance2 / (2 * reach**2 * height * width)
+    if alike is not None:
+        index = (rows * width + columns).flatten(1)
+        at_hints = luma.flatten(1).gather(1, index)[..., None, None]
+        logits = logits - (luma - at_hints).square() / (2 * alike**2)
+    weights = logits.exp()
+    weights = weights / (weights.sum(1, keepdim=True) + _NOTHING)
+    return torch.einsum("bkc,bkhw->bchw", hints.chroma, weights)
+
+
+def _anywhere(real: Tensor, count: int, seed: int) -> SimulatedHints:
+    rng = torch.Generator().manual_seed(seed)
+    draws = draw_hints(len(real), rng, count=count, side_px=SIDE_PX)
+    return place_hints(rgb_to_chroma(real), draws, anywhere=True)
+
+
+@torch.inference_mode()
+def _clicks(generator: UNet, gray: Tensor, real: Tensor, count: int) -> SimulatedHints:
+    """Hints one after another, each at the middle of the largest error that is left."""
+    real_chroma = rgb_to_chroma(real)
+    side = gray.shape[-1] // _ERROR_SIDE_SHARE * 2 + 1
+    hints = SimulatedHints(
+        torch.zeros(len(gray), 0, 2, dtype=torch.long, device=gray.device),
+        torch.zeros(len(gray), 0, 2, device=gray.device),
+    )
+    for _ in range(count):
+        error = (generate_with_hints(generator, gray, hints) - real).square().sum(1, keepdim=True)
+        around = F.avg_pool2d(error, side, stride=1, padding=side // 2)
+        index = around.flatten(1).argmax(1)[:, None]
+        point = torch.stack((index // gray.shape[-1], index % gray.shape[-1]), dim=-1)
+        chroma = mean_chroma_at(real_chroma, point, SIDE_PX)
+        hints = SimulatedHints(
+            torch.cat((hints.points, point), 1), torch.cat((hints.chroma, chroma), 1)
+        )
+    return hints

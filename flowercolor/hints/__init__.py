@@ -1,0 +1,1 @@
+"""Colors that a person gives: read, spread over the picture, proposed."""

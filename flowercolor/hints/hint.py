@@ -1,0 +1,305 @@
+"""What a person says of a photo's colors, and how it is written."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from PIL import ImageColor
+
+from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.errors import SettingError, one_line
+from flowercolor.files import is_file
+
+RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
+RIGHT_LEAVE = "412,300 or 40%,60%,25"
+MAX_HINTS = 10_000
+_MAX_FILE_BYTES = 10_000_000
+
+Color = str | Sequence[int]
+"""A CSS name, `#rrggbb`, or red, green and blue from 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """The color of one place of a photo.
+
+    Its hue and strength hold there, as far as the luma of the photo allows; the color spreads to
+    what is like the place and near it.
+
+    Attributes:
+        x: Column in pixels of the upright photo, from 0 at the left; or a share such as "40%".
+        y: Row, likewise, from 0 at the top.
+        color: A CSS name, `#rrggbb`, or red, green and blue from 0 to 255. "gray", as every
+            gray, says that there is no color.
+
+    Raises:
+        SettingError: The color is none, or a coordinate is no number.
+    """
+
+    x: float | str
+    y: float | str
+    color: Color
+
+    def __post_init__(self) -> None:
+        for value in (self.x, self.y):
+            _coordinate(value, 1, f"hint {self}", RIGHT_HINT)
+        rgb_of(self.color, f"hint {self}")
+
+    def __str__(self) -> str:
+        """As the option `--hint` takes it."""
+        color = self.color
+        if not isinstance(color, str):
+            color = "#" + "".join(f"{value:02x}" for value in color)
+        return f"{_written(self.x)},{_written(self.y)}={color}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The hint of a text such as "412,300=crimson" or "40%,60%=#c02040".
+
+        Raises:
+            SettingError: It says no such thing.
+        """
+        place, separator, color = text.partition("=")
+        parts = place.split(",")
+        if not separator or len(parts) != 2:
+            raise SettingError(f"hint {text}: expected X,Y=COLOR, such as {RIGHT_HINT}")
+        x, y = (_number(part.strip()) for part in parts)
+        return cls(x, y, color.strip())
+
+    def place(self, width_px: int, height_px: int) -> tuple[float, float]:
+        """Column and row in a photo of that size.
+
+        Raises:
+            SettingError: It lies outside.
+        """
+        return _place(self, width_px, height_px, f"hint {self}", RIGHT_HINT)
+
+    def chroma(self) -> tuple[float, float]:
+        """Cb and Cr, each within -0.5 to 0.5."""
+        return chroma_of(rgb_of(self.color, f"hint {self}"))
+
+
+@dataclass(frozen=True)
+class Leave:
+    """A place that is not to be colored.
+
+    Attributes:
+        x: As of a `Hint`, and so is `y`.
+        y: Row.
+        radius_px: Of the disk around it that stays gray; None for what is like the place.
+
+    Raises:
+        SettingError: A value is no number.
+    """
+
+    x: float | str
+    y: float | str
+    radius_px: float | None = None
+
+    def __post_init__(self) -> None:
+        for value in (self.x, self.y):
+            _coordinate(value, 1, f"leave {self}", RIGHT_LEAVE)
+        if self.radius_px is not None and not 0 < self.radius_px < 1e6:
+            raise SettingError(
+                f"leave {self}: the radius is {self.radius_px}; expected a number of pixels above "
+                f"0, such as {RIGHT_LEAVE}"
+            )
+
+    def __str__(self) -> str:
+        """As the option `--leave` takes it."""
+        radius = "" if self.radius_px is None else f",{self.radius_px:g}"
+        return f"{_written(self.x)},{_written(self.y)}{radius}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What a text such as "412,300" or "40%,60%,25" says.
+
+        Raises:
+            SettingError: It says no such thing.
+        """
+        parts = [_number(part.strip()) for part in text.split(",")]
+        if len(parts) not in (2, 3) or (len(parts) == 3 and isinstance(parts[2], str)):
+            raise SettingError(f"leave {text}: expected X,Y or X,Y,RADIUS, such as {RIGHT_LEAVE}")
+        return cls(*parts)  # type: ignore[arg-type]
+
+    def place(self, width_px: int, height_px: int) -> tuple[float, float]:
+        """Column and row in a photo of that size.
+
+        Raises:
+            SettingError: It lies outside.
+        """
+        return _place(self, width_px, height_px, f"leave {self}", RIGHT_LEAVE)
+
+
+def rgb_of(color: Color, what: str) -> tuple[int, int, int]:
+    """Red, green and blue from 0 to 255.
+
+    Args:
+        color: A CSS name, `#rrggbb`, or three numbers.
+        what: What is named in an error.
+
+    Raises:
+        SettingError: It is no color.
+    """
+    try:
+        if isinstance(color, str):
+            return ImageColor.getrgb(color)[:3]
+        red, green, blue = (int(value) for value in color)
+        if min(red, green, blue) < 0 or max(red, green, blue) > 255:
+            raise ValueError
+    except (ValueError, TypeError):
+        raise SettingError(
+            f"{what}: {color!r} is no color; expected a CSS name such as crimson, #rrggbb, or gray"
+        ) from None
+    return red, green, blue
+
+
+def chroma_of(rgb: Sequence[int]) -> tuple[float, float]:
+    """Cb and Cr, each within -0.5 to 0.5, of red, green and blue from 0 to 255."""
+    red, green, blue = (value / 255 for value in rgb)
+    luma = sum(w * v for w, v in zip(LUMA_WEIGHTS, (red, green, blue), strict=True))
+    return (blue - luma) / CB_SCALE, (red - luma) / CR_SCALE
+
+
+def chroma_to_color(luma: float, cb: float, cr: float) -> str:
+    """`#rrggbb` of a chroma at a luma of 0 to 1, the chroma weakened until it fits."""
+    differences = np.array([CR_SCALE * cr, 0, CB_SCALE * cb])
+    differences[1] = -(LUMA_WEIGHTS[0] * differences[0] + LUMA_WEIGHTS[2] * differences[2])
+    differences[1] /= LUMA_WEIGHTS[1]
+    room = np.where(differences > 0, 1 - luma, luma)
+    factor = min(1.0, float((room / np.maximum(np.abs(differences), 1e-6)).min()))
+    rgb = np.clip(np.round(255 * (luma + factor * differences)), 0, 255).astype(np.uint8)
+    return "#" + rgb.tobytes().hex()
+
+
+class HintFile:
+    """The hints of many photos, by their names.
+
+    JSON: a list of `{"x": 412, "y": 300, "color": "crimson"}` for all photos, or such lists by the
+    names of files. CSV: the columns x, y and color, and file where not all are for every photo. A
+    name is that of the file, or its path below any folder.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        by_name: The hints by name; those under "" are for every photo.
+
+    Raises:
+        SettingError: It cannot be read, or does not say that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = _read(path)
+        rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
+        self.by_name: dict[str, list[Hint]] = {}
+        for number, (name, row) in enumerate(rows, 1):
+            try:
+                x, y = (_number(str(row[key]).strip()) for key in ("x", "y"))
+                hint = Hint(x, y, str(row["color"]).strip())
+            except (KeyError, TypeError):
+                raise self._error(f"hint {number} lacks x, y or color") from None
+            except SettingError as error:
+                raise SettingError(f"{path}: {error}") from error
+            self.by_name.setdefault(name.replace("\\", "/"), []).append(hint)
+        if sum(map(len, self.by_name.values())) > MAX_HINTS:
+            raise self._error(f"has more than {MAX_HINTS:,} hints")
+
+    def hints_of(self, photo: Path) -> list[Hint]:
+        """Those of a photo, by its name or the end of its path, and those of every photo."""
+        path = photo.as_posix()
+        return [
+            hint
+            for name, hints in self.by_name.items()
+            if not name or f"/{path}".endswith(f"/{name}")
+            for hint in hints
+        ]
+
+    def unused(self, photos: Sequence[Path]) -> list[str]:
+        """The names of which no photo is."""
+        paths = [f"/{photo.as_posix()}" for photo in photos]
+        return [
+            name
+            for name in self.by_name
+            if name and not any(path.endswith(f"/{name}") for path in paths)
+        ]
+
+    def _json(self, text: str) -> list[tuple[str, dict[str, Any]]]:
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise self._error(one_line(error)) from error
+        lists = content if isinstance(content, dict) else {"": content}
+        if not all(isinstance(rows, list) for rows in lists.values()):
+            raise self._error("a name has no list of hints")
+        return [(name, row) for name, rows in lists.items() for row in rows]
+
+    def _csv(self, text: str) -> list[tuple[str, dict[str, Any]]]:
+        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+        if not {"x", "y", "color"} <= set(reader.fieldnames or ()):
+            raise self._error("has no columns x, y and color in its first line")
+        return [((row.get("file") or "").strip(), row) for row in reader]
+
+    def _error(self, found: str) -> SettingError:
+        return SettingError(
+            f"{self.path}: {found}; expected JSON such as "
+            '{"rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}]}, or CSV with the columns '
+            "file, x, y, color"
+        )
+
+
+def _read(path: Path) -> str:
+    expected = "expected a JSON or CSV file of hints"
+    if not is_file(path):
+        raise SettingError(f"{path}: no such file; {expected}")
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise SettingError(f"{path}: is larger than 10 MB; {expected}")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: cannot be read ({one_line(error)}); {expected}") from error
+
+
+def _number(text: str) -> float | str:
+    """A number, or the text of a share or of whatever else it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _written(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _coordinate(value: float | str, side_px: int, what: str, right: str) -> float:
+    """In pixels of a side of that length, within it or not."""
+    if isinstance(value, str):
+        share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]*)?)\s*%", value.strip())
+        if share and (number := float(share[1])) <= 100:
+            return min(number / 100 * side_px, side_px - 0.5)
+    elif -1e9 < value < 1e9:
+        return float(value)
+    raise SettingError(f"{what}: {value!r} is no place; expected pixels or percents, as {right}")
+
+
+def _place(
+    place: Hint | Leave, width_px: int, height_px: int, what: str, right: str
+) -> tuple[float, float]:
+    column, row = (
+        _coordinate(value, side, what, right)
+        for value, side in ((place.x, width_px), (place.y, height_px))
+    )
+    if not (0 <= column < width_px and 0 <= row < height_px):
+        raise SettingError(
+            f"{what}: lies outside the photo of {width_px}x{height_px} pixels; expected a place "
+            f"within it, such as {right}"
+        )
+    return column, row
