@@ -59,11 +59,3 @@ def printable(text: str) -> str:
 
 _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """They turn the direction in which the rest of a line is shown."""
-
-
-def no_hints(checkpoint: str) -> CheckpointError:
-    """What to say where hints are given to a network that cannot take them."""
-    return CheckpointError(
-        f"{checkpoint}: cannot take hints, its network has no branch for them; use the bundled "
-        "weights, or train a branch with `flowercolor train --recipe hints --start-from` it"
-    )

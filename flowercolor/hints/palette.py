@@ -5,12 +5,34 @@ chroma is that of Zhang et al. 2016 (section 2.1), with fewer of them.
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.hints.hint import Color, chroma_of, rgb_of
+from flowercolor.hints.propagation import HINT_CHANNELS
+from flowercolor.hints.spreading import Placed, Seen, likeness, spread
+
+Array = npt.NDArray[np.float32]
 
 HUES = 12
 WEAKEST = 0.035
 STRONG = 0.13
 COLOR_CHANNELS = 1 + 2 * HUES
+
+REGIONS = 16
+"""Most regions of a photo that a palette gives a color each."""
+
+_COVERED = 0.5
+_SMALLEST = 1 / 400  # of the picture; what is smaller keeps the color of what it lies in
+_SAMPLE_PIXELS = 100_000
+_SMOOTHING = 0.01  # of what the network says, and of what a palette holds
+_LEAST_LIKELY = 0.02  # of the likeliest bin: below it no color of the palette is forced on a region
 
 
 def bins_of(xp: Any, chroma: Any) -> Any:
@@ -27,3 +49,112 @@ def bins_of(xp: Any, chroma: Any) -> Any:
     strength = xp.hypot(cb, cr)
     hue = xp.round(xp.arctan2(cr, cb) * (HUES / (2 * math.pi))) % HUES
     return xp.where(strength < WEAKEST, 0 * hue, 1 + hue + HUES * (strength >= STRONG))
+
+
+def probabilities(seen: Seen) -> Array:
+    """How likely the network holds each bin at each pixel, float32 [COLOR_CHANNELS, h, w]."""
+    logits = seen.features[HINT_CHANNELS:]
+    exponentials = np.exp(logits - logits.max(axis=0))
+    likely: Array = exponentials / exponentials.sum(axis=0)
+    return likely
+
+
+def regions(seen: Seen, most: int = REGIONS) -> list[tuple[tuple[int, int], Array]]:
+    """The parts of a photo that a hint would color as one, the largest first.
+
+    Args:
+        seen: The photo.
+        most: How many at most.
+
+    Returns:
+        Of each a pixel to hint at, row and column, and how far each pixel belongs to it, 0 to 1,
+        float32 [h, w].
+    """
+    left = np.ones_like(seen.luma)
+    found = []
+    for _ in range(most):
+        # The middle of the largest part that no region has yet.
+        depth = cv2.distanceTransform((left > _COVERED).astype(np.uint8), cv2.DIST_L2, 3)
+        row, column = (int(i) for i in np.unravel_index(depth.argmax(), depth.shape))
+        if depth[row, column] < 2:
+            break
+        alike = likeness(seen, (row, column))
+        member = np.minimum(alike, left)
+        left = np.minimum(left, 1 - alike)
+        left[row, column] = 0
+        if member.mean() >= _SMALLEST:
+            found.append(((row, column), member))
+        left[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = 0
+    return sorted(found, key=lambda region: -float(region[1].sum()))
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colors that are to lead a photo's, each with its share.
+
+    Attributes:
+        chroma: float32 [K, 2], Cb before Cr.
+        shares: float32 [K], their sum 1.
+    """
+
+    chroma: Array
+    shares: Array
+
+    @classmethod
+    def of_colors(cls, colors: Sequence[Color]) -> Self:
+        """Colors named by hand, of one share each.
+
+        Raises:
+            SettingError: One is no color.
+        """
+        chroma = [chroma_of(rgb_of(color, "palette")) for color in colors]
+        return cls(np.array(chroma, np.float32), np.full(len(chroma), 1 / len(chroma), np.float32))
+
+    @classmethod
+    def of_pixels(cls, rgb: npt.NDArray[Any]) -> Self:
+        """The chroma of a photo's pixels, uint8 or uint16 RGB [..., 3], bin by bin."""
+        pixels = rgb.reshape(-1, 3)[:: max(1, rgb.size // (3 * _SAMPLE_PIXELS))]
+        values = pixels.T.astype(np.float32) / np.iinfo(rgb.dtype).max
+        luma = np.array(LUMA_WEIGHTS, np.float32) @ values
+        chroma = np.stack(((values[2] - luma) / CB_SCALE, (values[0] - luma) / CR_SCALE))
+        bins = bins_of(np, chroma[None])[0].astype(np.int64)
+        counts = np.bincount(bins, minlength=COLOR_CHANNELS)
+        there = np.flatnonzero(counts)
+        means = [chroma[:, bins == one].mean(axis=1) for one in there]
+        shares = counts[there] / counts.sum()
+        return cls(np.array(means, np.float32), shares.astype(np.float32))
+
+    def hints(self, seen: Seen) -> Placed:
+        """A hint for each region of a photo: the palette's color that is likeliest there.
+
+        What the network holds likely of the region, summed over its pixels, times what the
+        palette holds of it: Bayes' rule with the palette for the prior. A region of which no color
+        of the palette is likely keeps its own.
+        """
+        likely = probabilities(seen)
+        bins = bins_of(np, self.chroma.T[None])[0].astype(np.int64)
+        points, chromas = [], []
+        for point, member in regions(seen):
+            weights = member / member.sum()
+            share = (likely * weights).sum(axis=(1, 2)) + _SMOOTHING / COLOR_CHANNELS
+            score = share[bins] * (self.shares + _SMOOTHING)
+            own = (seen.chroma * weights).sum(axis=(1, 2))
+            best = int(score.argmax())
+            is_likely = share[bins[best]] >= _LEAST_LIKELY * share.max()
+            points.append(point)
+            chromas.append(self.chroma[best] if is_likely else own)
+        return Placed(
+            np.array(points, np.int64).reshape(-1, 2), np.array(chromas, np.float32).reshape(-1, 2)
+        )
+
+
+def with_palette(seen: Seen, palette: Palette, hints: Placed) -> Placed:
+    """The hints, and those of a palette where they do not reach."""
+    led = palette.hints(Seen(seen.luma, spread(seen, hints), seen.features))
+    if len(hints.points):
+        reached = np.max([likeness(seen, (int(y), int(x))) for y, x in hints.points], axis=0)
+        kept = [reached[row, column] < _COVERED for row, column in led.points]
+        led = Placed(led.points[kept], led.chroma[kept])
+    return Placed(
+        np.concatenate((hints.points, led.points)), np.concatenate((hints.chroma, led.chroma))
+    )

@@ -39,7 +39,7 @@ class Backend(Protocol):
         """The same, and what hints spread by, float32 [B, C, h, w]; see `hints.propagation`.
 
         Raises:
-            CheckpointError: The generator has no branch for hints.
+            NotImplementedError: The generator has no branch for hints.
         """
 
     def shared(self, workers: int, /) -> AbstractContextManager[Callable[[], None]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, overload
 
 import cv2
 import numpy as np
@@ -13,10 +13,14 @@ from PIL import Image
 from flowercolor._version import __version__
 from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, BackendName, Precision
 from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Color, Hint, Leave
+from flowercolor.hints.palette import Palette
+from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.memory import memory_errors
-from flowercolor.photos.pictures import Array, Picture, luma_of
+from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of
 from flowercolor.progress import Progress
 from flowercolor.runs import find_checkpoint, name_of
 
@@ -24,6 +28,16 @@ if TYPE_CHECKING:
     import torch
 
     from flowercolor.networks.unet import UNet
+
+
+class GuidanceKeywords(TypedDict, total=False):
+    """What leads the colors of a photo, as `Colorizer.__call__` takes it."""
+
+    hints: Sequence[Hint]
+    like: Any
+    palette: Sequence[Color]
+    leave: Sequence[Leave]
+    mask: Any
 
 
 class Colorizer:
@@ -139,33 +153,123 @@ class Colorizer:
         )
 
     @overload
-    def __call__(self, image: str | Path) -> Image.Image: ...
+    def __call__(self, image: str | Path, **guidance: Unpack[GuidanceKeywords]) -> Image.Image: ...
 
     @overload
-    def __call__(self, image: Picture) -> Picture: ...
+    def __call__(self, image: Picture, **guidance: Unpack[GuidanceKeywords]) -> Picture: ...
 
     @overload
-    def __call__(self, image: list[str] | list[Path]) -> list[Image.Image]: ...
+    def __call__(
+        self, image: list[str] | list[Path], **guidance: Unpack[GuidanceKeywords]
+    ) -> list[Image.Image]: ...
 
     @overload
-    def __call__(self, image: list[Picture]) -> list[Picture]: ...
+    def __call__(
+        self, image: list[Picture], **guidance: Unpack[GuidanceKeywords]
+    ) -> list[Picture]: ...
 
-    def __call__(self, image: Any) -> Any:
-        """The image in color, at its own size and with its own luma; see `colorize`."""
+    def __call__(
+        self,
+        image: Any,
+        *,
+        hints: Sequence[Hint] = (),
+        like: Any = None,
+        palette: Sequence[Color] = (),
+        leave: Sequence[Leave] = (),
+        mask: Any = None,
+    ) -> Any:
+        """The image in color, at its own size and with its own luma; see `colorize`.
+
+        Args:
+            image: The photo, or a list of some.
+            hints: What color places of it have; of a list, of each.
+            like: A photo in color, as for `image`, whose palette leads this one's.
+            palette: Colors that lead this one's, as for `Hint`; in place of `like`.
+            leave: Places of it that stay gray.
+            mask: uint8 [h, w] of any size, or its file; white stays gray, black is colored.
+
+        Raises:
+            SettingError: A hint lies outside of the photo; both `like` and `palette` are given.
+            CheckpointError: There are hints, and the network has no branch for them.
+        """
+        guidance = Guidance(
+            tuple(hints),
+            _palette(like, palette),
+            tuple(leave),
+            None if mask is None else luma_of(mask)[0],
+        )
         if isinstance(image, (list, tuple)):
-            return [self(one) for one in image]
-        luma, picture_of = luma_of(image)
-        return picture_of(self.render(luma))
+            return [self._colored(one, guidance) for one in image]
+        return self._colored(image, guidance)
 
-    def render(self, luma: Array, *, render_size_px: int | None = None) -> Array:
+    def _colored(self, image: Any, guidance: Guidance) -> Any:
+        luma, picture_of = luma_of(image)
+        return picture_of(self.render(luma, guidance=guidance))
+
+    def render(
+        self,
+        luma: Array,
+        *,
+        render_size_px: int | None = None,
+        guidance: Guidance | None = None,
+    ) -> Array:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
 
         Args:
             luma: The photo.
             render_size_px: In place of the colorizer's own.
+            guidance: What leads its colors.
+
+        Raises:
+            SettingError: A hint lies outside of the photo.
+            CheckpointError: There are hints, and the network has no branch for them.
         """
+        if guidance:
+            return self._render_guided(luma, guidance, render_size_px)
         small = self.shrink(luma, render_size_px)
         return render(luma, small, self.chroma([small])[0], strength=self.strength)
+
+    def _render_guided(self, luma: Array, guidance: Guidance, render_size_px: int | None) -> Array:
+        photo_px = luma.shape[0], luma.shape[1]
+        if guidance.needs_features:
+            seen = self.see(luma, render_size_px)
+            small, chroma = seen.luma, guidance.chroma(seen, photo_px)
+            colored = guidance.colored(photo_px, seen)
+        else:
+            small = self.shrink(luma, render_size_px)
+            chroma = np.float32(self.strength) * self.chroma([small])[0]
+            colored = guidance.colored(photo_px, None)
+        return render(luma, small, chroma, colored=colored)
+
+    @memory_errors("coloring", "--render-size")
+    def see(self, luma: Array, render_size_px: int | None = None) -> Seen:
+        """A photo as the network sees it, with what hints spread by and the chroma at `strength`.
+
+        Args:
+            luma: uint8 or uint16 [H, W].
+            render_size_px: In place of the colorizer's own.
+
+        Raises:
+            CheckpointError: The network has no branch for hints.
+            DeviceError: The memory does not suffice.
+        """
+        small = self.shrink(luma, render_size_px)
+        height, width = small.shape
+        try:
+            chroma, features = self._network.with_hint_features(_pad(small)[None, None])
+        except NotImplementedError:
+            raise CheckpointError(
+                f"the weights of {self.name}: the network has no branch for hints; use the "
+                "bundled weights, or train one with `flowercolor train --recipe hints "
+                f"--start-from {self.name}`"
+            ) from None
+        self._check_finite(chroma)
+        strength = np.float32(self.strength)
+        return Seen(
+            small,
+            np.ascontiguousarray(chroma[0, :, :height, :width]) * strength,
+            np.ascontiguousarray(features[0, :, :height, :width]),
+        )
 
     def working_size_px(
         self, height_px: int, width_px: int, render_size_px: int | None = None
@@ -204,12 +308,15 @@ class Colorizer:
         """
         height, width = smalls[0].shape
         chroma = self._network(np.stack([_pad(small) for small in smalls])[:, None])
+        self._check_finite(chroma)
+        return [np.ascontiguousarray(planes[:, :height, :width]) for planes in chroma]
+
+    def _check_finite(self, chroma: Array) -> None:
         if not np.isfinite(chroma).all():
             raise CheckpointError(
                 f"the weights of {self.name}: gave colors that are no finite numbers; expected "
                 "those of a trained network: use another checkpoint"
             )
-        return [np.ascontiguousarray(planes[:, :height, :width]) for planes in chroma]
 
     def shared(self, workers: int) -> AbstractContextManager[Callable[[], None]]:
         """Split the cores among so many threads, each of which calls what this gives first."""
@@ -225,6 +332,7 @@ def colorize(
     strength: float = 1.0,
     vividness: float | None = None,
     device: "str | torch.device" = "auto",
+    **guidance: Unpack[GuidanceKeywords],
 ) -> Image.Image: ...
 
 
@@ -237,6 +345,7 @@ def colorize(
     strength: float = 1.0,
     vividness: float | None = None,
     device: "str | torch.device" = "auto",
+    **guidance: Unpack[GuidanceKeywords],
 ) -> Picture: ...
 
 
@@ -249,6 +358,7 @@ def colorize(
     strength: float = 1.0,
     vividness: float | None = None,
     device: "str | torch.device" = "auto",
+    **guidance: Unpack[GuidanceKeywords],
 ) -> list[Image.Image]: ...
 
 
@@ -261,6 +371,7 @@ def colorize(
     strength: float = 1.0,
     vividness: float | None = None,
     device: "str | torch.device" = "auto",
+    **guidance: Unpack[GuidanceKeywords],
 ) -> list[Picture]: ...
 
 
@@ -272,6 +383,7 @@ def colorize(
     strength: float = 1.0,
     vividness: float | None = None,
     device: "str | torch.device" = "auto",
+    **guidance: Unpack[GuidanceKeywords],
 ) -> Any:
     """The image in color: same kind, same size, same luma at every pixel within one level.
 
@@ -287,6 +399,7 @@ def colorize(
         vividness: See `Colorizer.from_checkpoint`.
         device: "auto", "cpu", "cuda", one of several GPUs, such as "cuda:1", "mps", or a torch
             device.
+        **guidance: `hints`, `like`, `palette`, `leave` and `mask`, as for `Colorizer.__call__`.
 
     Returns:
         For a Pillow image or a path, a Pillow image of mode RGB, upright and in sRGB, with the
@@ -301,7 +414,7 @@ def colorize(
     """
     path = find_checkpoint(None if checkpoint is None else str(checkpoint))
     settings = (render_size_px, strength, vividness, str(device))
-    return _loaded(path, path.stat().st_mtime_ns, *settings)(image)
+    return _loaded(path, path.stat().st_mtime_ns, *settings)(image, **guidance)
 
 
 @lru_cache(maxsize=2)
@@ -320,6 +433,14 @@ def _loaded(
         strength=strength,
         device=device,
     )
+
+
+def _palette(like: Any, palette: Sequence[Color]) -> Palette | None:
+    if like is not None and palette:
+        raise SettingError("like and palette are both given; expected one of them")
+    if like is not None:
+        return Palette.of_pixels(colors_of(like))
+    return Palette.of_colors(palette) if palette else None
 
 
 def _pad(small: Array) -> Array:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 from flowercolor.config import STRIDE, NetworkConfig
-from flowercolor.errors import CheckpointError, no_hints, one_line
+from flowercolor.errors import CheckpointError, one_line
 
 Array = npt.NDArray[np.float32]
 
@@ -67,7 +67,7 @@ class OnnxBackend:
     def with_hint_features(self, gray: Array) -> tuple[Array, Array]:
         """The chroma, and what hints spread by; see `Backend`."""
         if self._begin_hints is None:
-            raise no_hints(self._name)
+            raise NotImplementedError
         if self._hint_session is None:
             self._hint_session = self._start(self._begin_hints(), 0)
         predicted, features = self._hint_session.run(None, {"gray": gray})

@@ -12,7 +12,6 @@ import torch
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import Precision
 from flowercolor.devices import compute_dtype, pick_device
-from flowercolor.errors import no_hints
 from flowercolor.networks.unet import UNet, fuse_batch_norm
 from flowercolor.progress import Progress, Silent
 
@@ -84,7 +83,7 @@ class TorchBackend:
     def with_hint_features(self, gray: Array) -> tuple[Array, Array]:
         """The chroma, and what hints spread by; see `Backend`."""
         if self._generator.hints is None:
-            raise no_hints("the generator")
+            raise NotImplementedError
         return self._anywhere(self._forward_with_hint_features, gray)
 
     @contextmanager

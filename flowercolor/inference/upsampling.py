@@ -49,7 +49,13 @@ def shrink(luma: Array, height_px: int, width_px: int) -> Float:
 
 
 def render(
-    luma: Array, small: Float, chroma: Float, *, strength: float = 1.0, guided: bool = True
+    luma: Array,
+    small: Float,
+    chroma: Float,
+    *,
+    strength: float = 1.0,
+    guided: bool = True,
+    colored: npt.NDArray[np.uint8] | None = None,
 ) -> Array:
     """The colored photo, RGB [H, W, 3] of the luma's dtype.
 
@@ -63,6 +69,7 @@ def render(
         chroma: float32 [2, h, w], Cb before Cr, as in `flowercolor.color`.
         strength: Factor of the chroma; 0 gives gray.
         guided: False enlarges the chroma by plain bilinear interpolation instead.
+        colored: uint8 [H, W], how far each pixel is colored, 0 for gray; None for all fully.
     """
     red = (chroma[1] * (2 * (1 - _WR) * strength)).astype(np.float32)
     blue = (chroma[0] * (2 * (1 - _WB) * strength)).astype(np.float32)
@@ -77,7 +84,8 @@ def render(
     def strip(top: int) -> None:
         bottom = min(top + rows, height)
         maps = _rows(wide, steps, top, bottom, height)
-        _color_strip(luma[top:bottom], maps, rgb[top:bottom])
+        factor = None if colored is None else colored[top:bottom] * np.float32(1 / 255)
+        _color_strip(luma[top:bottom], maps, rgb[top:bottom], factor)
 
     _for_each(strip, range(0, height, rows), workers=luma.size // _WORKER_PIXELS)
     return rgb
@@ -122,7 +130,7 @@ def _rows(wide: Float, steps: Float, top: int, bottom: int, height: int) -> Floa
     return rows
 
 
-def _color_strip(luma: Array, maps: Float, rgb: Array) -> None:
+def _color_strip(luma: Array, maps: Float, rgb: Array, colored: Float | None) -> None:
     """Fill `rgb` [n, W, 3]; the maps [4, n, W], in levels, are used up."""
     white = np.float32(np.iinfo(luma.dtype).max)
     y = luma.astype(np.float32)
@@ -131,6 +139,9 @@ def _color_strip(luma: Array, maps: Float, rgb: Array) -> None:
     red += red_b
     blue = np.multiply(blue_a, y, out=blue_a)
     blue += blue_b
+    if colored is not None:
+        red *= colored
+        blue *= colored
     green = np.multiply(red, np.float32(-_WR / _WG), out=red_b)
     green -= np.multiply(blue, np.float32(_WB / _WG), out=blue_b)
 

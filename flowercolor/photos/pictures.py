@@ -52,6 +52,30 @@ def luma_of(picture: Any) -> tuple[Array, Callable[[Array], Any]]:
     raise ImageError(f"image: a {type(picture).__name__}; {_EXPECTED}")
 
 
+def colors_of(picture: Any) -> Array:
+    """The colors of a picture in no order that matters, uint8 or uint16 RGB [N, 1, 3].
+
+    Args:
+        picture: As for `luma_of`, in color.
+
+    Raises:
+        ImageError: It has no colors, is no picture, is empty, or cannot be read.
+    """
+    if isinstance(picture, (str, Path)):
+        photo, name = read_photo(picture), str(picture)
+    elif isinstance(picture, Image.Image):
+        photo, name = _opened(picture), "the reference"
+    else:
+        luma_of(picture)  # refuses what is no picture
+        pixels: Array = picture if isinstance(picture, np.ndarray) else _pixels_of(picture)
+        if pixels.ndim == 2:
+            raise ImageError("the reference: is gray; expected RGB, to be like")
+        return pixels.reshape(-1, 1, 3)
+    if photo.sample is None or not photo.colored:
+        raise ImageError(f"{name}: has no colors; expected a photo in color to be like")
+    return photo.sample
+
+
 def _of_photo(photo: Photo) -> tuple[Array, Callable[[Array], Image.Image]]:
     metadata = photo.metadata
 
@@ -98,6 +122,22 @@ def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.
     import torch  # noqa: PLC0415 - it is loaded
 
     is_float = tensor.dtype.is_floating_point
+    pixels = _pixels_of(tensor)
+
+    def tensor_of(rgb: Array) -> "torch.Tensor":
+        planes = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
+        if is_float:
+            return torch.from_numpy(planes / np.float64(65535)).to(tensor.device, tensor.dtype)
+        return torch.from_numpy(planes).to(tensor.device)
+
+    return _gray(pixels), tensor_of
+
+
+def _pixels_of(tensor: "torch.Tensor") -> Array:
+    """The same as an array, [H, W] or [H, W, 3], uint8, or uint16 of float."""
+    import torch  # noqa: PLC0415 - it is loaded
+
+    is_float = tensor.dtype.is_floating_point
     if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[0] not in (1, 3)):
         raise ImageError(f"image: a tensor of shape {tuple(tensor.shape)}; {_EXPECTED}")
     if not (is_float or tensor.dtype == torch.uint8) or tensor.numel() == 0:
@@ -109,16 +149,9 @@ def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.
     if is_float:
         if not ((values >= 0) & (values <= 1)).all():  # neither is NaN
             raise ImageError("image: a tensor with values beyond 0 to 1; expected float in there")
-        pixels = (values.double().numpy() * 65535).round().astype(np.uint16)
+        pixels: Array = (values.double().numpy() * 65535).round().astype(np.uint16)
     else:
         pixels = values.numpy()
     if pixels.ndim == 3:
         pixels = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
-
-    def tensor_of(rgb: Array) -> "torch.Tensor":
-        planes = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
-        if is_float:
-            return torch.from_numpy(planes / np.float64(65535)).to(tensor.device, tensor.dtype)
-        return torch.from_numpy(planes).to(tensor.device)
-
-    return _gray(pixels), tensor_of
+    return pixels

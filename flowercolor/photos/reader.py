@@ -78,6 +78,7 @@ class Photo:
             luma that fits the chroma best. Sepia and yellowed paper are no colors.
         metadata: What to write back beside the pixels.
         pages: How many pages a TIFF has, of which this is the first; 1 of other formats.
+        sample: Its colors, averaged over small squares, uint8 RGB [N, 1, 3]; None of a gray file.
     """
 
     luma: Pixels
@@ -85,6 +86,7 @@ class Photo:
     colored: bool
     metadata: Metadata
     pages: int = 1
+    sample: NDArray[np.uint8] | None = None
 
 
 def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -305,12 +307,14 @@ def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
         else:
             luma[rows] = tones
     assert luma is not None
+    sample = np.concatenate(samples) if samples else None
     return Photo(
         luma=_upright(luma, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
-        colored=bool(samples) and _is_colored(samples),
+        colored=sample is not None and _is_colored(sample),
         metadata=metadata,
         pages=pages,
+        sample=sample,
     )
 
 
@@ -419,8 +423,8 @@ def _reduced(rgb: Pixels, size: tuple[int, int]) -> Pixels:
     return with_depth(small, np.uint8).reshape(-1, 1, 3)
 
 
-def _is_colored(samples: list[Pixels]) -> bool:
-    ycrcb = cv2.cvtColor(np.concatenate(samples), cv2.COLOR_RGB2YCrCb)
+def _is_colored(sample: Pixels) -> bool:
+    ycrcb = cv2.cvtColor(sample, cv2.COLOR_RGB2YCrCb)
     luma, *chroma = (plane.ravel() for plane in cv2.split(ycrcb))
     # There are 256 lumas at most, so the weighted fit to the mean chroma of each is the fit to
     # all the pixels, in a fifth of the time.

@@ -1,0 +1,98 @@
+"""All that a person says of one photo's colors, on its small copy."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from flowercolor.hints.hint import Hint, Leave
+from flowercolor.hints.palette import Palette, with_palette
+from flowercolor.hints.spreading import Array, Seen, likeness, placed, small_point, spread
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """What leads the colors of a photo; of nothing, false.
+
+    Attributes:
+        hints: Colors of places.
+        palette: Colors that lead all that no hint reaches.
+        leave: Places that are not colored.
+        mask: uint8 [h, w] of any size, stretched over the photo: white is not colored, black is.
+    """
+
+    hints: Sequence[Hint] = ()
+    palette: Palette | None = None
+    leave: Sequence[Leave] = ()
+    mask: npt.NDArray[np.uint8] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.hints or self.leave) or self.palette is not None or self.mask is not None
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether the branch for hints has to be there."""
+        by_likeness = any(place.radius_px is None for place in self.leave)
+        return bool(self.hints) or self.palette is not None or by_likeness
+
+    @property
+    def description(self) -> str:
+        """What to know them by again, such as "guided 1a2b3c4d"."""
+        digest = hashlib.blake2b(digest_size=4)
+        for one in (*self.hints, *self.leave):
+            digest.update(f"{one};".encode())
+        if self.palette is not None:
+            digest.update(self.palette.chroma.tobytes() + self.palette.shares.tobytes())
+        if self.mask is not None:
+            digest.update(np.ascontiguousarray(self.mask).tobytes())
+        return f"guided {digest.hexdigest()}"
+
+    def chroma(self, seen: Seen, photo_px: tuple[int, int]) -> Array:
+        """The small chroma where hints and palette lead it, float32 [2, h, w].
+
+        Args:
+            seen: The photo.
+            photo_px: Height and width of the photo.
+
+        Raises:
+            SettingError: A hint lies outside of the photo.
+        """
+        hints = placed(self.hints, photo_px, seen.luma.shape)
+        if self.palette is not None:
+            hints = with_palette(seen, self.palette, hints)
+        return spread(seen, hints)
+
+    def colored(self, photo_px: tuple[int, int], seen: Seen | None) -> npt.NDArray[np.uint8] | None:
+        """How far each pixel is colored, uint8 [H, W], 255 for fully; None where all are.
+
+        Args:
+            photo_px: H and W.
+            seen: The photo, for what is to be left by likeness; None where nothing is.
+
+        Raises:
+            SettingError: A place lies outside of the photo.
+        """
+        if self.mask is None and not self.leave:
+            return None
+        height, width = photo_px
+        colored = np.full(photo_px, 255, np.uint8)
+        if self.mask is not None:
+            stretched = cv2.resize(self.mask, (width, height), interpolation=cv2.INTER_LINEAR)
+            colored = 255 - stretched.astype(np.uint8)
+        for place in self.leave:
+            if place.radius_px is None:
+                assert seen is not None  # what `needs_features` says
+                alike = likeness(seen, small_point(place, photo_px, seen.luma.shape))
+                # Half alike is left already: what is to stay gray is not to stay half gray.
+                rest = np.round(255 * np.clip(1.5 - 2 * alike, 0, 1)).astype(np.uint8)
+                large: Any = cv2.resize(rest, (width, height), interpolation=cv2.INTER_LINEAR)
+                np.minimum(colored, large, out=colored)
+            else:
+                x, y = place.place(width, height)
+                center, radius = (round(x * 16), round(y * 16)), round(place.radius_px * 16)
+                cv2.circle(colored, center, radius, 0, -1, cv2.LINE_AA, 4)
+        return colored
