@@ -3,13 +3,14 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from flowercolor.cli import guidance
 from flowercolor.cli.console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -38,6 +39,7 @@ from flowercolor.errors import SettingError, printable
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
+    from flowercolor.hints.guidance import Guidance
     from flowercolor.inference.batch import Writing
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.planning import Job
@@ -105,14 +107,20 @@ def colorize(
     variants: Annotated[
         int | None,
         typer.Option(
-            help="Write a sheet of this many renderings of one photo to choose from, each "
-            "labeled with the option that gives it.",
+            help="Write a sheet of one photo in up to this many likely colors of what is least "
+            "certain, each labeled with the option that gives it.",
             min=2,
             max=MAX_VARIANTS,
             metavar="N",
             show_default=False,
         ),
     ] = None,
+    hint: guidance.Hints = None,
+    hints: guidance.HintsFile = None,
+    like: guidance.Like = None,
+    palette: guidance.PaletteColors = None,
+    leave: guidance.Leaves = None,
+    mask: guidance.Mask = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into the folders of folders.")
     ] = False,
@@ -176,7 +184,7 @@ def colorize(
     _say_weights(checkpoint, at_start=True)
     from flowercolor.inference.batch import Writing, target_is_free
     from flowercolor.inference.colorizer import Colorizer
-    from flowercolor.inference.contact_sheet import load_variants, write_variants
+    from flowercolor.inference.contact_sheet import write_variants
     from flowercolor.inference.planning import plan
     from flowercolor.photos.formats import SUFFIXES, output_format
 
@@ -190,7 +198,6 @@ def colorize(
         output,
         file_format=file_format,
         sheet=variants is not None,
-        render_size=render_size,
         keep_date=keep_date,
         json_lines=json_lines,
     )
@@ -227,32 +234,16 @@ def colorize(
         option = "-o - (standard output)" if output == "-" else "--variants"
         raise SettingError(f"{option} takes one photo; {len(jobs)} were given")
 
-    if variants is not None:
-        job = jobs[0]
-        sheet = job.target  # unless -o names no file
-        if sheet != target:
-            sheet = sheet.with_name(f"{job.source.stem}.variants.png")
-        colorizers = load_variants(
-            checkpoint,
-            variants,
-            vividness=vividness,
-            strength=strength,
-            backend=backend,
-            device=device,
-            progress=progress,
-        )
-        _say_weights(checkpoint, at_start=False)
-        if write_variants(
-            job.source,
-            sheet,
-            colorizers,
-            variants,
-            writing,
-            max_pixels=max_pixels,
-            progress=progress,
-        ):
-            print_result(str(sheet))
-        return
+    guide = guidance.read_guidance(
+        hint or (),
+        hints,
+        like,
+        palette,
+        leave or (),
+        mask,
+        photos=[job.source for job in jobs],
+        progress=progress,
+    )
     colorizer = Colorizer.from_checkpoint(
         checkpoint,
         vividness=vividness,
@@ -263,12 +254,36 @@ def colorize(
         progress=progress,
     )
     _say_weights(checkpoint, at_start=False)
+    if variants is not None:
+        job = jobs[0]
+        sheet = job.target  # unless -o names no file
+        if sheet != target:
+            sheet = sheet.with_name(f"{job.source.stem}.variants.png")
+        if write_variants(
+            job.source,
+            sheet,
+            colorizer,
+            variants,
+            writing,
+            guidance=guide(job.source),
+            max_pixels=max_pixels,
+            progress=progress,
+        ):
+            print_result(str(sheet))
+        return
     if to_bytes:
         source = None if from_stdin else jobs[0].source
-        _color_stream(source, target, result_format, colorizer, writing, max_pixels)
+        led = guide(source or Path("-"))
+        _color_stream(source, target, result_format, colorizer, writing, led, max_pixels)
     else:
         _color_photos(
-            jobs, colorizer, writing, progress, max_pixels=max_pixels, json_lines=json_lines
+            jobs,
+            colorizer,
+            writing,
+            progress,
+            guide=guide,
+            max_pixels=max_pixels,
+            json_lines=json_lines,
         )
 
 
@@ -287,7 +302,6 @@ def _refuse_clashes(
     *,
     file_format: Format | None,
     sheet: bool,
-    render_size: int | None,
     keep_date: bool,
     json_lines: bool,
 ) -> None:
@@ -325,10 +339,6 @@ def _refuse_clashes(
             "files; leave out - or it",
         ),
         (
-            sheet and render_size is not None,
-            "--variants shows several working sizes; leave out --render-size, or --variants",
-        ),
-        (
             sheet and (json_lines or keep_date or file_format is not None),
             "--variants writes one sheet; leave out --json, --keep-date and --format, or it",
         ),
@@ -348,6 +358,7 @@ def _color_stream(
     file_format: str | None,
     colorizer: "Colorizer",
     writing: "Writing",
+    led: "Guidance",
     max_pixels: int,
 ) -> None:
     """Color one photo, None being that of standard input; a target of None is standard output."""
@@ -358,7 +369,7 @@ def _color_stream(
 
     content = photo or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
     read = read_photo(content, max_pixels=max_pixels)
-    colored = convert(read, colorizer, file_format, writing)
+    colored = convert(read, colorizer, file_format, writing, guidance=led)
     if remark := remarks(read):
         say(f"{photo or 'The photo'}: {remark}")
     if target:
@@ -388,6 +399,7 @@ def _color_photos(
     writing: "Writing",
     progress: "Progress",
     *,
+    guide: "Callable[[Path], Guidance]",
     max_pixels: int,
     json_lines: bool,
 ) -> None:
@@ -410,6 +422,7 @@ def _color_photos(
                 progress,
                 among=jobs,
                 should_stop=stop,
+                guide=guide,
                 max_pixels=max_pixels,
             )
         ) as outcomes,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from flowercolor.config import QUALITY, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_there, storage_errors
+from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
@@ -99,6 +100,7 @@ def run(
     workers: int = WORKERS,
     chunk_pixels: int = CHUNK_PIXELS,
     pixels_in_flight: int = PIXELS_IN_FLIGHT,
+    guide: Callable[[Path], Guidance] = lambda _: Guidance(),
 ) -> Generator[Outcome, None, None]:
     """Color the photos, and tell of each as it is finished, in the order of the jobs.
 
@@ -120,6 +122,7 @@ def run(
         chunk_pixels: Most pixels of those photos together, of which those of 16-bit color or
             with opacity count twice; a larger one goes alone.
         pixels_in_flight: Most pixels, counted so, of all photos begun and not finished.
+        guide: Asked what leads the colors of each photo.
 
     Yields:
         An outcome for each job; once stopped, for each that was begun.
@@ -147,13 +150,19 @@ def run(
             if stopped():
                 break
             with failing(job):
-                if skipped := _skipped(job, sources, results, writing, colorizer.software):
+                guidance = guide(job.source)
+                software = colorizer.software(guidance)
+                if skipped := _skipped(job, sources, results, writing, software):
                     outcomes[job] = skipped
                     continue
                 photo = read_photo(job.source, max_pixels=max_pixels)
                 if photo.colored and not writing.recolor:
                     message = f"{job.source} is in color already; --recolor colors it anew"
                     outcomes[job] = Outcome(job, "skipped", message, reason="in color")
+                    continue
+                if guidance:
+                    rgb = colorizer.render(photo.luma, guidance=guidance)
+                    outcomes[job] = _finish(job, photo, rgb, software, writing)
                     continue
                 small = colorizer.shrink(photo.luma)
                 same_size[small.shape].append(_Opened(job, photo, small))
@@ -163,7 +172,9 @@ def run(
                 for opened, chroma in zip(group, chromas, strict=True):
                     if not stopped():
                         with failing(opened.job):
-                            outcomes[opened.job] = _finish(opened, chroma, colorizer, writing)
+                            job, photo, small = opened
+                            rgb = render(photo.luma, small, chroma, strength=colorizer.strength)
+                            outcomes[job] = _finish(job, photo, rgb, colorizer.software(), writing)
         return [outcomes[job] for job in chunk if job in outcomes]
 
     # A worker takes a few photos all the way: while one reads or writes, another has the
@@ -248,6 +259,7 @@ def convert(
     file_format: str | None,
     writing: Writing,
     *,
+    guidance: Guidance | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
     """A photo's file, colored, as the content of another.
@@ -258,6 +270,7 @@ def convert(
         file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
             be written, and takes PNG elsewhere.
         writing: How to write.
+        guidance: What leads its colors.
         max_pixels: Larger photos are refused; see `read_photo`.
 
     Raises:
@@ -267,9 +280,9 @@ def convert(
     photo = source if isinstance(source, Photo) else read_photo(source, max_pixels=max_pixels)
     source_format = photo.metadata.file_format
     return encode_photo(
-        colorizer.render(photo.luma),
+        colorizer.render(photo.luma, guidance=guidance),
         file_format or (source_format if source_format in WRITABLE.values() else "PNG"),
-        **_options(photo, colorizer, writing),
+        **_options(photo, colorizer.software(guidance), writing),
     )
 
 
@@ -348,24 +361,22 @@ def _there_already(job: Job, software: str) -> Outcome:
 
 
 def _finish(
-    opened: _Opened, chroma: npt.NDArray[np.float32], colorizer: Colorizer, writing: Writing
+    job: Job, photo: Photo, rgb: npt.NDArray[Any], software: str, writing: Writing
 ) -> Outcome:
-    photo = opened.photo
-    rgb = render(photo.luma, opened.small, chroma, strength=colorizer.strength)
-    write_photo(opened.job.target, rgb, **_options(photo, colorizer, writing))
+    write_photo(job.target, rgb, **_options(photo, software, writing))
     if writing.keep_date:
-        with storage_errors(opened.job.target):
-            dates = opened.job.source.stat()
-            os.utime(opened.job.target, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+        with storage_errors(job.target):
+            dates = job.source.stat()
+            os.utime(job.target, ns=(dates.st_atime_ns, dates.st_mtime_ns))
     height, width = photo.luma.shape
-    return Outcome(opened.job, "done", remarks(photo), width, height)
+    return Outcome(job, "done", remarks(photo), width, height)
 
 
-def _options(photo: Photo, colorizer: Colorizer, writing: Writing) -> dict[str, Any]:
+def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:
     return {
         "alpha": photo.alpha,
         "metadata": photo.metadata,
-        "software": colorizer.software,
+        "software": software,
         "quality": writing.quality,
         "subsampling": writing.subsampling,
     }

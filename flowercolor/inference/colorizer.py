@@ -20,7 +20,7 @@ from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.memory import memory_errors
-from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of
+from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of, mask_of
 from flowercolor.progress import Progress
 from flowercolor.runs import find_checkpoint, name_of
 
@@ -134,8 +134,7 @@ class Colorizer:
         colorizer.vividness = vividness
         return colorizer
 
-    @property
-    def software(self) -> str:
+    def software(self, guidance: Guidance | None = None) -> str:
         """What its pictures say that made them: version, weights, settings that were chosen."""
         settings = [f"colorized by the model {self.name}"]
         if self.vividness is not None:
@@ -144,6 +143,8 @@ class Colorizer:
             settings.append(f"strength {self.strength:g}")
         if self.render_size_px != RENDER_SIZE_PX:
             settings.append(f"render size {self.render_size_px}")
+        if guidance:
+            settings.append(guidance.description)
         return f"flowercolor {__version__}, {', '.join(settings)}"
 
     def __repr__(self) -> str:
@@ -196,7 +197,7 @@ class Colorizer:
             tuple(hints),
             _palette(like, palette),
             tuple(leave),
-            None if mask is None else luma_of(mask)[0],
+            None if mask is None else mask_of(mask),
         )
         if isinstance(image, (list, tuple)):
             return [self._colored(one, guidance) for one in image]

@@ -1,13 +1,12 @@
 """A sheet of renderings of one photo to choose from.
 
-What differs honestly is the place on the vividness scale, and the size at which the network
-sees the photo: small, it goes by the whole, large, by the parts. Each tile is labeled with the
-options that give it at full size.
+They differ where the network is unsure: in the color of that part of the photo, usually the flower,
+of which it is least certain. Each tile is labeled with the options that give it at full size.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import islice, product
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from flowercolor.checkpoint import read_info
-from flowercolor.config import MAX_VARIANTS, BackendName
+from flowercolor.config import MAX_VARIANTS
 from flowercolor.errors import SettingError
 from flowercolor.files import is_there
+from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint
+from flowercolor.hints.proposals import propose
+from flowercolor.hints.spreading import small_point
 from flowercolor.inference.batch import Writing, remarks, target_is_free
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.upsampling import render
 from flowercolor.photos.reader import read_photo
 from flowercolor.photos.writer import write_photo
 from flowercolor.progress import Progress
-from flowercolor.runs import find_checkpoint
 
-SMALLEST_PX = 96
-LARGEST_PX = 192
 TILE_PX = 480
 
 _LABEL_PX = 28
@@ -36,92 +36,54 @@ _LABEL_TEXT_PX = 18
 
 
 def variants(
-    luma: npt.NDArray[Any], colorizers: Mapping[str, Colorizer], count: int
+    luma: npt.NDArray[Any], colorizer: Colorizer, count: int, guidance: Guidance | None = None
 ) -> npt.NDArray[np.uint8]:
-    """The sheet, uint8 RGB [H, W, 3]: the photo in `count` renderings, each labeled.
-
-    Several colorizers stand beside each other, a row for each working size. One alone fills
-    the rows with its sizes.
+    """The sheet, uint8 RGB [H, W, 3]: the photo as it is colored, and in likely other colors.
 
     Args:
         luma: uint8 or uint16 [H, W].
-        colorizers: Networks and their settings, by the option that chose them, such as
-            "--vividness 1"; their own working sizes are used where a row is enough for all.
-        count: How many, 2 to 12.
+        colorizer: The network and its settings.
+        count: How many tiles, 2 to 12; there are fewer where fewer colors are likely.
+        guidance: What leads the colors of all of them.
 
     Raises:
         SettingError: `count` is out of range.
+        CheckpointError: The network has no branch for hints.
     """
     if not 2 <= count <= MAX_VARIANTS:
         raise SettingError(f"variants is {count}; expected 2 to {MAX_VARIANTS}")
+    guidance = guidance or Guidance()
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
     reduced = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
     if reduced.dtype == np.uint16:
         reduced = cv2.convertScaleAbs(reduced, alpha=1 / 257)
-    shown = []
-    sizes_px = _sizes_px(math.ceil(count / len(colorizers)))
-    for size_px, (option, colorizer) in islice(product(sizes_px, colorizers.items()), count):
-        label = f"{option} --render-size {size_px or colorizer.render_size_px}".strip()
-        shown.append((colorizer.render(reduced, render_size_px=size_px), label))
-    columns = min(count, len(colorizers)) if len(colorizers) > 1 else math.ceil(math.sqrt(count))
-    return _sheet(shown, columns)
+    seen = colorizer.see(reduced)
+    photo_px = luma.shape[0], luma.shape[1]
+    colored = guidance.colored(photo_px, seen)
+    if colored is not None:
+        colored = cv2.resize(colored, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
+    def tile(*hints: Hint) -> npt.NDArray[np.uint8]:
+        led = replace(guidance, hints=[*guidance.hints, *hints])
+        return render(reduced, seen.luma, led.chroma(seen, photo_px), colored=colored)
 
-def load_variants(
-    checkpoint: str | None,
-    count: int,
-    *,
-    vividness: float | None = None,
-    strength: float = 1.0,
-    backend: BackendName = "auto",
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> dict[str, Colorizer]:
-    """The colorizers for a sheet, by the options that choose them.
-
-    Of a checkpoint with a vividness scale, those of its two ends, and of its middle where the
-    sheet has room; but one alone where `vividness` says where.
-
-    Args:
-        checkpoint: As for `Colorizer.from_checkpoint`, and so are the others.
-        count: How many renderings the sheet has.
-        vividness: Where on the scale; None shows several.
-        strength: Factor of the chroma.
-        backend: What computes; see `backends.load_backend`.
-        device: Where to compute.
-        progress: Told where memory runs short.
-
-    Raises:
-        CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
-        SettingError: A setting is out of range.
-        DeviceError: The device is not there.
-    """
-    positions: tuple[float | None, ...] = (vividness,)
-    if vividness is None and read_info(find_checkpoint(checkpoint)).vividness is not None:
-        positions = (0, 0.5, 1) if count > 2 else (0, 1)
-    colorizers = {}
-    for position in positions:
-        options = [] if position is None else [f"--vividness {position:g}"]
-        options += [] if strength == 1 else [f"--strength {strength:g}"]
-        colorizers[" ".join(options)] = Colorizer.from_checkpoint(
-            checkpoint,
-            vividness=position,
-            strength=strength,
-            backend=backend,
-            device=device,
-            progress=progress,
-        )
-    return colorizers
+    led = seen._replace(chroma=guidance.chroma(seen, photo_px))
+    settled = [small_point(hint, photo_px, seen.luma.shape) for hint in guidance.hints]
+    proposals = propose(led, count - 1, settled=settled)
+    shown = [(tile(), "automatic, as without --variants")]
+    shown += [(tile(hint), f"--hint {hint}") for hint in proposals.hints]
+    return _sheet(shown, math.ceil(math.sqrt(len(shown))))
 
 
 def write_variants(
     source: Path,
     sheet: Path,
-    colorizers: Mapping[str, Colorizer],
+    colorizer: Colorizer,
     count: int,
     writing: Writing,
     *,
+    guidance: Guidance | None = None,
     max_pixels: int,
     progress: Progress,
 ) -> bool:
@@ -139,16 +101,9 @@ def write_variants(
     photo = read_photo(source, max_pixels=max_pixels)
     if remark := remarks(photo):
         progress.note(f"{source}: {remark}")
-    rgb = variants(photo.luma, colorizers, count)
+    rgb = variants(photo.luma, colorizer, count, guidance)
     write_photo(sheet, rgb, quality=writing.quality, subsampling=writing.subsampling)
     return True
-
-
-def _sizes_px(count: int) -> list[int | None]:
-    """Evenly spread in ratio from the smallest to the largest; one alone is None, for the own."""
-    if count == 1:
-        return [None]
-    return [round(size) for size in np.geomspace(SMALLEST_PX, LARGEST_PX, count)]
 
 
 def _sheet(

@@ -52,6 +52,11 @@ def luma_of(picture: Any) -> tuple[Array, Callable[[Array], Any]]:
     raise ImageError(f"image: a {type(picture).__name__}; {_EXPECTED}")
 
 
+def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
+    """The luma of a picture at 8 bits, uint8 [H, W]; as for `luma_of`."""
+    return with_depth(luma_of(picture)[0], np.uint8)
+
+
 def colors_of(picture: Any) -> Array:
     """The colors of a picture in no order that matters, uint8 or uint16 RGB [N, 1, 3].
 

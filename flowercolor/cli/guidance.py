@@ -1,0 +1,124 @@
+"""The options of `colorize` that say what color things were."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowercolor.errors import SettingError
+
+if TYPE_CHECKING:
+    from flowercolor.hints.guidance import Guidance
+    from flowercolor.progress import Progress
+
+PANEL = "What color it was"
+
+Hints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hint",
+        help="The color of a place of the upright photo, in pixels or percents, such as "
+        "412,300=crimson or 40%,60%=#c02040; gray says that it has none. May be repeated.",
+        metavar="X,Y=COLOR",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+HintsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--hints",
+        help="A file of hints, of many photos by their names: JSON, or CSV with the columns file, "
+        "x, y and color.",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+Like = Annotated[
+    Path | None,
+    typer.Option(
+        "--like",
+        help="A photo in color whose palette leads the colors, for a series that agrees.",
+        metavar="PHOTO",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+PaletteColors = Annotated[
+    str | None,
+    typer.Option(
+        "--palette",
+        help="Colors that lead, such as crimson,ivory,#335522.",
+        metavar="COLORS",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+Leaves = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leave",
+        help="Leave gray what is like this place, or a disk of that radius in pixels. May be "
+        "repeated.",
+        metavar="X,Y[,RADIUS]",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask",
+        help="Leave gray what is white in this picture, which is stretched over the photo.",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+def read_guidance(
+    hints: Sequence[str],
+    hints_file: Path | None,
+    like: Path | None,
+    palette: str | None,
+    leaves: Sequence[str],
+    mask: Path | None,
+    *,
+    photos: Sequence[Path],
+    progress: "Progress",
+) -> "Callable[[Path], Guidance]":
+    """What leads the colors of each photo.
+
+    Raises:
+        SettingError: An option does not say what it should.
+        ImageError: The reference or the mask cannot be read.
+    """
+    from dataclasses import replace
+
+    from flowercolor.hints.guidance import Guidance
+    from flowercolor.hints.hint import Hint, HintFile, Leave
+    from flowercolor.hints.palette import Palette
+    from flowercolor.photos.pictures import colors_of, mask_of
+
+    if like and palette:
+        raise SettingError("--like and --palette both lead the colors; leave one of them out")
+    leading = None
+    if like:
+        leading = Palette.of_pixels(colors_of(like))
+    elif palette is not None:
+        leading = Palette.of_colors([color.strip() for color in palette.split(",")])
+    shared = Guidance(
+        [Hint.parse(text) for text in hints],
+        leading,
+        [Leave.parse(text) for text in leaves],
+        mask_of(mask) if mask else None,
+    )
+    if not hints_file:
+        return lambda _: shared
+    file = HintFile(hints_file)
+    for name in file.unused(photos):
+        progress.note(f"{hints_file}: has hints for {name}, which is none of the photos")
+    return lambda photo: replace(shared, hints=[*shared.hints, *file.hints_of(photo)])

@@ -1,0 +1,141 @@
+"""What the least certain part of a photo may have been colored, likeliest first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.hints.hint import Hint, chroma_to_color
+from flowercolor.hints.palette import (
+    COLOR_CHANNELS,
+    HUES,
+    STRONG,
+    WEAKEST,
+    bins_of,
+    probabilities,
+    regions,
+)
+from flowercolor.hints.spreading import Array, Placed, Seen, likeness, spread
+
+LEAST_APART_LEVELS = 15.0
+"""Between any two proposals, the mean of the channels' differences in the region, of 255."""
+
+_LEAST_LIKELY = 0.003
+_LEAST_SHARE = 1 / 100  # of the picture
+_INSIDE = 0.5
+_NEAR_LUMA = 0.1
+_STRENGTHS = ((WEAKEST + STRONG) / 2, 0.24)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Colors to choose from for one place.
+
+    Attributes:
+        hints: One color of the place each, likeliest first.
+        region: How far each pixel of the small copy belongs to it, 0 to 1, float32 [h, w].
+    """
+
+    hints: list[Hint]
+    region: Array
+
+
+def propose(
+    seen: Seen,
+    count: int,
+    point: tuple[int, int] | None = None,
+    *,
+    settled: Sequence[tuple[int, int]] = (),
+) -> Proposals:
+    """Likely colors for a place, which differ from each other and from what the photo has there.
+
+    They are those bins of chroma that the network holds likeliest of the region that a hint at
+    the place would color; what it holds all but impossible, such as blue of leaves, is left out.
+
+    Args:
+        seen: The photo.
+        count: How many at most.
+        point: Row and column of the place; None for the region of which the network is least
+            certain, weighed with its size.
+        settled: Rows and columns of places whose color is known: what is like them is certain.
+    """
+    likely = probabilities(seen)
+    at = point or _least_certain(seen, likely, settled)
+    region = likeness(seen, at)
+    weights = region / region.sum()
+    share = (likely * weights).sum(axis=(1, 2))
+    chromas = _bin_chromas(seen, region)
+    height, width = seen.luma.shape
+    x, y = f"{(at[1] + 0.5) / width:.1%}", f"{(at[0] + 0.5) / height:.1%}"
+    shown = [seen.chroma]
+    hints: list[Hint] = []
+    for one in np.argsort(-share):
+        if len(hints) == count or share[one] < _LEAST_LIKELY:
+            break
+        color = chroma_to_color(float(seen.luma[at]), *map(float, chromas[one]))
+        hint = Hint(x, y, color)
+        moved = spread(seen, Placed(np.array([at]), np.array([hint.chroma()], np.float32)))
+        if all(_levels_apart(seen, region, moved, other) >= LEAST_APART_LEVELS for other in shown):
+            shown.append(moved)
+            hints.append(hint)
+    return Proposals(hints, region)
+
+
+def _least_certain(
+    seen: Seen, likely: Array, settled: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
+    """A pixel of the region of the largest entropy, with more weight in the middle."""
+    entropy = -(likely * np.log(likely + 1e-9)).sum(axis=0)
+    for place in settled:
+        entropy *= 1 - likeness(seen, place)
+    height, width = seen.luma.shape
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    right = np.linspace(-1, 1, width, dtype=np.float32)
+    weight = entropy * np.exp(-(down**2 + right**2))
+
+    def uncertainty(member: Array) -> float:
+        return float((weight * member).sum() / member.sum() * member.mean() ** 0.25)
+
+    found = [member for _, member in regions(seen) if member.mean() >= _LEAST_SHARE]
+    if not found:
+        return height // 2, width // 2
+    member = max(found, key=uncertainty)
+    # Deep inside, and neither in shadow nor in glare: there every color has room.
+    depth = cv2.distanceTransform((member > _INSIDE).astype(np.uint8), cv2.DIST_L2, 3)
+    luma = float((seen.luma * member).sum() / member.sum())
+    depth = np.minimum(depth, depth.max() / 2) * np.exp(-np.abs(seen.luma - luma) / _NEAR_LUMA)
+    row, column = np.unravel_index(int((depth * member).argmax()), depth.shape)
+    return int(row), int(column)
+
+
+def _bin_chromas(seen: Seen, region: Array) -> Array:
+    """What stands for each bin: the photo's own chroma of it in the region, or its middle."""
+    angles = np.arange(HUES) * (2 * np.pi / HUES)
+    directions = np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    middles = [strength * directions for strength in _STRENGTHS]
+    chromas = np.concatenate([np.zeros((1, 2)), *middles]).astype(np.float32)
+    assert len(chromas) == COLOR_CHANNELS
+    own = bins_of(np, seen.chroma[None])[0]
+    for one in range(1, COLOR_CHANNELS):
+        inside = (own == one) & (region > _INSIDE)
+        if inside.mean() > _LEAST_SHARE / 4:
+            chromas[one] = seen.chroma[:, inside].mean(axis=1)
+    return chromas
+
+
+def _levels_apart(seen: Seen, region: Array, chroma: Array, other: Array) -> float:
+    """The mean difference of the channels in the region, in levels of 255, as it is shown."""
+    difference = np.abs(_rgb(seen.luma, chroma) - _rgb(seen.luma, other)).mean(axis=0)
+    return float(255 * (difference * region).sum() / region.sum())
+
+
+def _rgb(luma: Array, chroma: Array) -> Array:
+    red, blue = CR_SCALE * chroma[1], CB_SCALE * chroma[0]
+    green = -(LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[2] * blue) / LUMA_WEIGHTS[1]
+    differences = np.stack((red, green, blue))
+    room = np.where(differences > 0, 1 - luma, luma)
+    factor = (room / np.maximum(np.abs(differences), 1e-6)).min(axis=0)
+    rgb: Array = luma + differences * np.minimum(factor, 1)
+    return rgb
