@@ -55,15 +55,15 @@ class NetworkConfig:
         64,
         "network",
         "N",
-        "Channels of the first level; each of the four levels below has twice as many. Half of "
-        "it is four times faster and somewhat worse.",
+        "Channels of the first level; each level below has twice as many. Half of it is four "
+        "times faster and somewhat worse.",
     )
     output: Output = _setting(
         "rgb",
         "network",
         "NAME",
-        "What the network predicts: rgb, the three colors, or chroma, two color differences on "
-        "the photo's own luma, which is steadier.",
+        "What is predicted: rgb, or chroma, two color differences on the photo's own luma, "
+        "which is steadier.",
     )
     encoder: Encoder = _setting(
         "plain",
@@ -76,8 +76,8 @@ class NetworkConfig:
         False,
         "network",
         "",
-        "Give a trained network the branch that hints of color go by, and train that alone, on "
-        "simulated hints; needs --start-from, and the recipe hints has the rest.",
+        "Train a branch for hints of color alone, beside a trained network; see the recipe "
+        "hints. Needs --start-from.",
     )
 
     def __post_init__(self) -> None:
@@ -152,8 +152,8 @@ class TrainConfig:
         False,
         "network",
         "",
-        "Train only the finer levels of the way up: faster, and `flowercolor join` makes a "
-        "smaller file of both networks. Needs --start-from.",
+        "Train only the finer levels of the way up: faster, and `join` makes a smaller file. "
+        "Needs --start-from.",
     )
     size_px: int = _setting(
         128,
@@ -358,7 +358,13 @@ RECIPES = {
         lr=1e-3,
     ),
     "hints": replace(
-        _CHROMA, network=NetworkConfig(hints=True), epochs=1, batch_size=16, lr=3e-3, aspect=1.5
+        _CHROMA,
+        network=NetworkConfig(output="chroma", hints=True),
+        epochs=1,
+        batch_size=16,
+        lr=3e-3,
+        aspect=1.5,
+        ema=0.99,
     ),
     "vivid": replace(
         _CHROMA,

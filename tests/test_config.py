@@ -44,7 +44,7 @@ CONFIGS = st.builds(
 
 def test_the_defaults_are_the_design() -> None:
     assert asdict(TrainConfig()) == {
-        "network": {"base_channels": 64, "output": "rgb", "encoder": "plain"},
+        "network": {"base_channels": 64, "output": "rgb", "encoder": "plain", "hints": False},
         "epochs": 116,
         "batch_size": 32,
         "test_batch_size": 1,

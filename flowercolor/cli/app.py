@@ -12,13 +12,13 @@ from typer.core import TyperGroup
 
 from flowercolor._version import __version__
 from flowercolor.cli import console
-from flowercolor.cli.colorize import colorize
-from flowercolor.cli.doctor import doctor
-from flowercolor.cli.download import download
-from flowercolor.cli.evaluate import evaluate
-from flowercolor.cli.models import export, join, models
-from flowercolor.cli.train import train
-from flowercolor.cli.web import web
+from flowercolor.cli.commands.colorize import colorize
+from flowercolor.cli.commands.doctor import doctor
+from flowercolor.cli.commands.download import download
+from flowercolor.cli.commands.evaluate import evaluate
+from flowercolor.cli.commands.models import export, join, models
+from flowercolor.cli.commands.train import train
+from flowercolor.cli.commands.web import web
 
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
 _UsageError: Any = typer.BadParameter.__base__

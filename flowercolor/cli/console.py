@@ -257,3 +257,17 @@ def guarded(run: Callable[[], None]) -> None:
             raise
         say(f"Error: {error}")
         sys.exit(EXIT_FAILED)
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """The processes that `torchrun` started; of one alone nothing, which spares loading torch."""
+    if ranks().size == 1:
+        yield
+        return
+    import torch
+
+    from flowercolor.distributed import ending_together, joined
+
+    with joined(torch.device("cpu")), ending_together():
+        yield

@@ -54,7 +54,7 @@ class Hint:
     def __str__(self) -> str:
         """As the option `--hint` takes it."""
         color = self.color
-        if not isinstance(color, str):
+        if isinstance(color, Sequence) and not isinstance(color, str):
             color = "#" + "".join(f"{value:02x}" for value in color)
         return f"{_written(self.x)},{_written(self.y)}={color}"
 

@@ -179,10 +179,10 @@ class Colorizer:
         leave: Sequence[Leave] = (),
         mask: Any = None,
     ) -> Any:
-        """The image in color, at its own size and with its own luma; see `colorize`.
+        """The image in color, at its own size and with its own luma.
 
         Args:
-            image: The photo, or a list of some.
+            image: As for `colorize`.
             hints: What color places of it have; of a list, of each.
             like: A photo in color, as for `image`, whose palette leads this one's.
             palette: Colors that lead this one's, as for `Hint`; in place of `like`.
@@ -219,11 +219,7 @@ class Colorizer:
         Args:
             luma: The photo.
             render_size_px: In place of the colorizer's own.
-            guidance: What leads its colors.
-
-        Raises:
-            SettingError: A hint lies outside of the photo.
-            CheckpointError: There are hints, and the network has no branch for them.
+            guidance: What leads its colors; see `__call__` for what is raised.
         """
         if guidance:
             return self._render_guided(luma, guidance, render_size_px)

@@ -22,6 +22,9 @@ Array = npt.NDArray[Any]
 Picture = TypeVar("Picture", Image.Image, Array, "torch.Tensor")
 """What is given back as the kind that it came as."""
 
+LEAST_COLOR = 8
+"""Between the channels of a pixel, in levels of 255: what has less is gray, as far as one sees."""
+
 _EXPECTED = (
     "expected a Pillow image, a path, a NumPy array gray [H, W] or RGB [H, W, 3], a torch tensor "
     "[H, W], [1, H, W] or [3, H, W], or a list of such"
@@ -76,7 +79,7 @@ def colors_of(picture: Any) -> Array:
         if pixels.ndim == 2:
             raise ImageError("the reference: is gray; expected RGB, to be like")
         return pixels.reshape(-1, 1, 3)
-    if photo.sample is None or not photo.colored:
+    if photo.sample is None or np.ptp(photo.sample, axis=-1).max() <= LEAST_COLOR:
         raise ImageError(f"{name}: has no colors; expected a photo in color to be like")
     return photo.sample
 

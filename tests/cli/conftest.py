@@ -56,6 +56,18 @@ def trained(finished: Trained) -> Trained:
 
 
 @pytest.fixture
+def hint_weights(tmp_path: Path) -> Path:
+    """The same with a branch for hints."""
+    torch.manual_seed(0)
+    config = TrainConfig(NetworkConfig(2, "chroma", hints=True))
+    path = tmp_path / "hints.safetensors"
+    state = UNet(config.network).state_dict()
+    tensors = {f"generator.{name}": value for name, value in state.items()}
+    save_checkpoint(path, CheckpointInfo(config), tensors)
+    return path
+
+
+@pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A checkpoint of random weights that belongs to no run."""
     torch.manual_seed(0)

@@ -124,7 +124,6 @@ def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]
         (2, ["colorize", "-", "--json"], ["--json is for photos by their paths"]),
         (2, ["colorize", "-", "--keep-date"], ["--keep-date is for photos by their paths"]),
         (2, ["colorize", "-", "-o", "a.gif"], ["a.gif: has the ending '.gif'"]),
-        (2, ["colorize", "a.png", "--variants", "4", "--render-size", "96"], ["working sizes"]),
         (2, ["colorize", "a.png", "--variants", "4", "--json"], ["writes one sheet", "--json"]),
         (2, ["colorize", "a.png", "--variants", "4", "--format", "jpg"], ["writes one sheet"]),
         (2, ["colorize", "a.png", "--variants", "4", "--keep-date"], ["writes one sheet"]),
@@ -234,7 +233,7 @@ def test_a_reader_that_went_away_ends_it_quietly(
         raise BrokenPipeError(32, "Broken pipe")
 
     gray_photo(here / "a.png")
-    monkeypatch.setattr("flowercolor.cli.colorize.print_result", closed)
+    monkeypatch.setattr("flowercolor.cli.commands.colorize.print_result", closed)
     result = flowercolor("colorize", "a.png", "--checkpoint", weights)
     assert result.exit_code == 1
     assert result.stderr == "Using the weights of garden.\n"

@@ -1,6 +1,5 @@
 import io
 import json
-import math
 import os
 import shutil
 import signal
@@ -23,10 +22,12 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
+from flowercolor.hints.hint import Hint, Leave
 from flowercolor.inference import batch
 from flowercolor.inference.batch import CHUNK_PHOTOS
-from flowercolor.inference.contact_sheet import variants
+from flowercolor.inference.colorizer import Colorizer
 from flowercolor.photos.writer import write_photo
+from tests.cli import helpers
 from tests.cli.helpers import (
     Trained,
     assert_one_line_of_error,
@@ -62,7 +63,7 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
         write_photo(path, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.colorize.print_result", pressed_at_the_third)
+        patch.setattr("flowercolor.cli.commands.colorize.print_result", pressed_at_the_third)
         patch.setattr("flowercolor.inference.batch.write_photo", waiting)
         patch.setitem(batch.run.__kwdefaults__ or {}, "workers", 1)
         result = flowercolor("colorize", "box", "--checkpoint", weights)
@@ -150,7 +151,7 @@ def test_a_photo_goes_from_stdin_to_a_file_that_is_not_there(weights: Path, here
 
 
 def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colors_go(
-    weights: Path, here: Path
+    hint_weights: Path, here: Path
 ) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save("a.png")
     content = (here / "a.png").read_bytes()
@@ -161,7 +162,7 @@ def test_what_is_to_be_known_of_a_photo_is_told_wherever_its_colors_go(
         (["-"], "The photo"),
         (["a.png", "--variants", "2"], "a.png"),
     ):
-        result = succeed("colorize", *args, "--checkpoint", weights, stdin=content)
+        result = succeed("colorize", *args, "--checkpoint", hint_weights, stdin=content)
         assert f"{name}: {told}" in result.stderr.splitlines()
 
 
@@ -240,12 +241,12 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
     assert "Skipped: b.jpg is there already" in again.stderr
 
 
-def test_writing_options_reach_a_sheet_of_variants(weights: Path, here: Path) -> None:
+def test_writing_options_reach_a_sheet_of_variants(hint_weights: Path, here: Path) -> None:
     gray_photo(here / "a.png")
     sizes = []
     for options in ([], ["--subsampling", "4:2:0"], ["--subsampling", "4:2:0", "--quality", "20"]):
         args = ["--variants", "2", "-o", "b.jpg", "--overwrite", *options]
-        succeed("colorize", "a.png", *args, "--checkpoint", weights)
+        succeed("colorize", "a.png", *args, "--checkpoint", hint_weights)
         sizes.append((here / "b.jpg").stat().st_size)
     assert sizes[0] > sizes[1] > sizes[2]
 
@@ -279,15 +280,15 @@ def test_stopping_says_what_the_same_command_does(
     def stop_at(_message: str) -> Iterator[Callable[[], bool]]:
         yield lambda: all(result.exists() for result in results) or not done
 
-    monkeypatch.setattr("flowercolor.cli.colorize.stop_on_interrupt", stop_at)
+    monkeypatch.setattr("flowercolor.cli.commands.colorize.stop_on_interrupt", stop_at)
     result = flowercolor("colorize", *photos, "--checkpoint", weights, *options)
     assert result.exit_code == (130 if said else 0)
     assert (said in result.stderr.splitlines()) if said else ("Stopped" not in result.stderr)
 
 
-def test_a_sheet_of_variants_lies_beside_the_photo(weights: Path, here: Path) -> None:
+def test_a_sheet_of_variants_lies_beside_the_photo(hint_weights: Path, here: Path) -> None:
     photo = gray_photo(here / "a.png")
-    args = ["colorize", "--variants", "2", "--checkpoint", str(weights)]
+    args = ["colorize", "--variants", "2", "--checkpoint", str(hint_weights)]
     assert succeed(*args, photo.name).stdout == "a.variants.png\n"
     sheet = (here / "a.variants.png").read_bytes()
     with Image.open("a.variants.png") as image:
@@ -322,44 +323,73 @@ def test_vividness_reaches_the_weights(weights: Path, here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "options", "labels"),
+    ("options", "by_library"),
     [
-        (2, [], ["--vividness 0", "--vividness 1"]),
-        (6, [], ["--vividness 0", "--vividness 0.5", "--vividness 1"]),
-        (
-            2,
-            ["--strength", "1.4"],
-            ["--vividness 0 --strength 1.4", "--vividness 1 --strength 1.4"],
-        ),
-        (6, ["--vividness", "0.7"], ["--vividness 0.7"]),
-        (6, ["--vividness", "1", "--strength", "0.5"], ["--vividness 1 --strength 0.5"]),
+        (["--hint", "15,10=crimson"], {"hints": [Hint(15, 10, "crimson")]}),
+        (["--hints", "hints.csv"], {"hints": [Hint("50%", "50%", "gold")]}),
+        (["--palette", "crimson, ivory"], {"palette": ["crimson", "ivory"]}),
+        (["--like", "red.png"], {"like": "red.png"}),
+        (["--leave", "15,10,4"], {"leave": [Leave(15, 10, 4)]}),
+        (["--leave", "15,10"], {"leave": [Leave(15, 10)]}),
+        (["--mask", "mask.png"], {"mask": "mask.png"}),
     ],
 )
-def test_a_sheet_shows_the_ends_and_the_middle_of_the_vividness_scale(
-    weights: Path,
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    count: int,
-    options: list[str],
-    labels: list[str],
+def test_what_is_said_of_the_colors_reaches_the_picture(
+    hint_weights: Path, here: Path, *, options: list[str], by_library: dict[str, Any]
 ) -> None:
-    """Each tile labeled with all the options that give it."""
+    photo = gray_photo(here / "a.png")
+    gray_photo(here / "b.png", 1)
+    Image.new("RGB", (8, 8), "red").save("red.png")
+    Image.linear_gradient("L").resize((8, 8)).save("mask.png")
+    (here / "hints.csv").write_text("file,x,y,color\na.png,50%,50%,gold\n")
+    succeed("colorize", "a.png", "b.png", "-o", "box", "--checkpoint", hint_weights, *options)
+    colorizer = Colorizer.from_checkpoint(hint_weights, backend=helpers.backend)  # type: ignore[arg-type]
+    expected = colorizer(photo, **by_library)
+    with Image.open("box/a.png") as made:
+        assert np.array_equal(np.asarray(made), np.asarray(expected))
+    alone = succeed("colorize", "a.png", "-o", "c.png", "--checkpoint", hint_weights, *options)
+    assert alone.stdout == "c.png\n"
+    assert (here / "c.png").read_bytes() == (here / "box/a.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "code"),
+    [
+        (["--hint", "900,10=red"], ["outside the photo of", "such as 412,300=crimson"], 1),
+        (["--hint", "1,1=redd"], ["'redd' is no color", "crimson"], 2),
+        (["--hint", "1=red"], ["expected X,Y=COLOR", "412,300=crimson"], 2),
+        (["--hints", "none.csv"], ["none.csv: no such file"], 2),
+        (["--leave", "1"], ["expected X,Y or X,Y,RADIUS"], 2),
+        (["--like", "a.png"], ["a.png: has no colors"], 1),
+        (["--like", "a.png", "--palette", "red"], ["--like and --palette"], 2),
+        (["--mask", "none.png"], ["none.png: there is no such file"], 1),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    hint_weights: Path, here: Path, *, options: list[str], words: list[str], code: int
+) -> None:
     gray_photo(here / "a.png")
-    succeed("join", weights, weights, "-o", "both.safetensors")
-    shown: list[str] = []
+    args = ["colorize", "a.png", "-o", "b.png", "--checkpoint", str(hint_weights), *options]
+    result = flowercolor(*args)
+    assert result.exit_code == code
+    [line] = [line for line in result.stderr.splitlines() if not line.startswith("Using")]
+    assert all(word in line for word in words), line
+    assert not (here / "b.png").exists()
 
-    def sheet(luma: Any, colorizers: dict[str, Any], count: int) -> Any:
-        shown.extend(colorizers)
-        return variants(luma, colorizers, count)
 
-    monkeypatch.setattr("flowercolor.inference.contact_sheet.variants", sheet)
-    args = ["--variants", str(count), "--checkpoint", "both.safetensors", *options]
-    succeed("colorize", "a.png", *args)
-    assert shown == labels
-    columns = len(labels) if len(labels) > 1 else math.ceil(math.sqrt(count))
-    with Image.open("a.png") as photo, Image.open("a.variants.png") as made:
-        assert made.height == count / columns * (photo.height + 28)
+def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    (here / "hints.json").write_text('{"rose.png": [{"x": 1, "y": 1, "color": "red"}]}')
+    done = succeed("colorize", "a.png", "--hints", "hints.json", "--checkpoint", hint_weights)
+    assert "hints.json: has hints for rose.png, which is none of the photos" in done.stderr
+
+
+def test_other_hints_are_another_result(hint_weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    args = ["colorize", "a.png", "--checkpoint", str(hint_weights)]
+    succeed(*args, "--hint", "1,1=red")
+    assert "--overwrite" in succeed(*args, "--hint", "1,1=red").stderr
+    assert "made with other settings" in succeed(*args, "--hint", "1,1=blue").stderr
 
 
 def test_a_photo_that_comes_by_standard_input_is_not_written_over(

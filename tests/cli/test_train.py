@@ -81,7 +81,7 @@ def test_a_run_outside_the_data_directory_is_named_by_its_path(
     run_printed(result.stdout)
     assert (here / "colored.jpg").is_file()
     with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
         stopped = flowercolor("train", "--data", archive, "--out", "my runs/two", *TINY)
     assert "1 epoch done" in run_printed(stopped.stdout, "--epochs", "1").stderr
     again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
@@ -279,7 +279,7 @@ def test_twins_of_test_photos_are_left_out_and_stay_out(
     Path("twins.tsv").write_text(f"{test_set.names[0]}\t{train_set.names[3]}\n")
     options = ["--twins", "twins.tsv", "--batch-size", "3", "--epochs", "1", "--out", "run"]
     with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
         stopped = flowercolor("train", "--data", archive, *TINY, *options)
     assert "9 photos to learn from, 2 to test on" in stopped.stderr
     Path("twins.tsv").unlink()
@@ -327,7 +327,7 @@ def test_a_run_goes_on_by_last_by_name_and_by_path(
 ) -> None:
     """Stopped after each of its first steps, it comes to what the unstopped run came to."""
     with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
         stopped = flowercolor("train", "--data", archive, "--epochs", "2", *TINY)
         assert stopped.exit_code == 130
         assert "Stopped in epoch 1 of 2; saved. Go on with:" in stopped.stderr
@@ -357,7 +357,7 @@ def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) ->
 def test_what_going_on_needs_to_be_told_again_is_printed(
     archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+    monkeypatch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
     options = [*TINY[:-2], "--out", "my run", "--precision", "float32", "--tensorboard"]
     monkeypatch.setattr("flowercolor.training.log._summary_writer", lambda: None)
     stopped = flowercolor("train", "--data", archive, *options)
@@ -372,7 +372,7 @@ def test_a_supervised_run_goes_on_with_its_labels(
     options = ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
     options += ["--epochs", "1", "--out", "run"]
     with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.train.stop_on_interrupt", stop_at_once)
+        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
         assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 130
     succeed("train", "--resume", "run")
     assert metrics(here / "run")[-1]["loss_class"] > 0

@@ -20,6 +20,8 @@ from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
+from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint, Leave
 from flowercolor.inference import colorizer
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.colorizer import Colorizer, colorize
@@ -65,6 +67,9 @@ class Fake:
     """A backend but for what it computes."""
 
     device = "cpu"
+
+    def with_hint_features(self, _gray: Array) -> tuple[Array, Array]:
+        raise NotImplementedError
 
     @contextmanager
     def shared(self, _workers: int) -> Iterator[Callable[[], None]]:
@@ -407,3 +412,98 @@ def test_a_device_of_torch_is_a_device() -> None:
     gray = photo((33, 50))
     on_cpu = colorize(gray, device=torch.device("cpu"))
     assert np.array_equal(on_cpu, colorize(gray, device="cpu"))
+
+
+# Hints
+
+
+def with_hints() -> Colorizer:
+    torch.manual_seed(3)
+    return Colorizer(as_backend(UNet(NetworkConfig(4, "chroma", hints=True))))
+
+
+def test_a_hint_holds_at_its_place_and_the_luma_everywhere() -> None:
+    """Within 5 levels of the asked chroma, as far as a place within one pixel of 128 goes."""
+    luma, ours = photo((90, 130)), with_hints()
+    luma[40:60, 60:90] = 120
+    colored = ours(luma, hints=[Hint(75, 50, "#a04040")])
+    red, green, blue = colored[50, 75].astype(int)
+    asked = np.array(Hint(75, 50, "#a04040").chroma())
+    had = np.array([(blue - 120) / 1.772, (red - 120) / 1.402]) / 255
+    assert np.abs(had - asked).max() < 5 / 255, (red, green, blue)
+    assert np.abs(cv2.cvtColor(colored, cv2.COLOR_RGB2GRAY).astype(int) - luma).max() <= 1
+
+
+def test_no_hint_changes_no_bit() -> None:
+    luma, ours = photo((33, 50)), with_hints()
+    assert np.array_equal(ours(luma, hints=[]), ours(luma))
+    without = Colorizer(as_backend(without_branch(with_hints_generator())))
+    assert np.array_equal(ours(luma), without(luma))
+
+
+def with_hints_generator() -> UNet:
+    torch.manual_seed(3)
+    return UNet(NetworkConfig(4, "chroma", hints=True))
+
+
+def without_branch(generator: UNet) -> UNet:
+    plain = UNet(NetworkConfig(4, "chroma"))
+    state = generator.state_dict()
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
+    return plain
+
+
+def test_hints_go_with_every_kind_of_picture(tmp_path: Path) -> None:
+    luma, ours = photo((33, 50)), with_hints()
+    hints = [Hint("50%", "50%", "crimson")]
+    expected = ours(luma, hints=hints)
+    assert not np.array_equal(expected, ours(luma))
+    image = Image.fromarray(luma)
+    image.save(tmp_path / "a.png")
+    for picture in (image, tmp_path / "a.png"):
+        assert np.array_equal(np.asarray(ours(picture, hints=hints)), expected)
+    assert np.array_equal(ours(torch.from_numpy(luma), hints=hints).movedim(0, 2).numpy(), expected)
+    assert np.array_equal(ours([luma, luma], hints=hints)[1], expected)
+
+
+def test_what_is_left_stays_gray() -> None:
+    luma, ours = photo((60, 80)), with_hints()
+    plain = ours(luma)
+    disk = ours(luma, leave=[Leave(40, 30, 10)])
+    assert (np.ptp(disk[25:36, 35:46], axis=-1) == 0).all()
+    far = np.hypot(*np.ogrid[-30:30, -40:40]) > 12
+    assert np.array_equal(disk[far], plain[far])
+    mask = np.zeros((60, 80), np.uint8)
+    mask[:, :40] = 255
+    masked = ours(luma, mask=mask)
+    assert (np.ptp(masked[:, :40], axis=-1) == 0).all()
+    assert np.array_equal(masked[:, 40:], plain[:, 40:])
+    assert (np.ptp(ours(luma, leave=[Leave(40, 30)])[30, 40]) == 0).all()
+
+
+def test_a_palette_and_a_photo_lead_the_colors() -> None:
+    luma, ours = photo((60, 80)), with_hints()
+    plain = ours(luma)
+    assert not np.array_equal(ours(luma, palette=["crimson", "ivory"]), plain)
+    reference = np.zeros((20, 20, 3), np.uint8)
+    reference[:] = (200, 40, 40)
+    assert not np.array_equal(ours(luma, like=reference), plain)
+    with pytest.raises(SettingError, match="like and palette are both given"):
+        ours(luma, like=reference, palette=["red"])
+    with pytest.raises(ImageError, match="is gray"):
+        ours(luma, like=luma)
+
+
+def test_a_network_without_the_branch_says_how_to_get_one() -> None:
+    plain = Colorizer(as_backend(without_branch(with_hints_generator())))
+    with pytest.raises(CheckpointError, match=r"no branch for hints.*--recipe hints"):
+        plain(photo((20, 30)), hints=[Hint(1, 1, "red")])
+    assert plain(photo((20, 30)), leave=[Leave(5, 5, 3)]).shape == (20, 30, 3)
+
+
+def test_other_hints_make_another_picture_of_the_record() -> None:
+    ours = with_hints()
+    plain = ours.software()
+    one, other = (ours.software(Guidance([Hint(1, 2, color)])) for color in ("red", "blue"))
+    assert len({plain, one, other}) == 3
+    assert one.startswith(plain + ", guided ")

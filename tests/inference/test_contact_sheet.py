@@ -3,63 +3,67 @@ import pytest
 import torch
 
 from flowercolor.config import NetworkConfig
-from flowercolor.errors import SettingError
+from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint
+from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.unet import UNet
-from tests.inference.helpers import as_backend
+from tests.inference.helpers import as_backend, gray
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def colorizer(seed: int = 0) -> Colorizer:
-    torch.manual_seed(seed)
-    return Colorizer(as_backend(UNet(NetworkConfig(2))))
+def colorizer(*, hints: bool = True) -> Colorizer:
+    torch.manual_seed(0)
+    generator = UNet(NetworkConfig(2, hints=hints))
+    if generator.hints is not None:
+        with torch.no_grad():  # hints reach far
+            generator.hints.head.bias[KEY_CHANNELS : HINT_CHANNELS - 1] = 6
+    return Colorizer(as_backend(generator))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_sheet_holds_each_rendering_at_its_size(dtype: type[np.generic]) -> None:
-    """Of one colorizer, the tiles are its own renderings, in rows, from small to large."""
-    luma = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
+def test_the_automatic_picture_comes_first_and_the_others_differ(dtype: type[np.generic]) -> None:
+    """Each is labeled, at the photo's size; random weights hold every color likely."""
+    luma = gray(40, 60)
     ours = colorizer()
-
     deep = luma.astype(dtype) * (257 if dtype == np.uint16 else 1)
-    sheet = variants(deep, {"": ours}, 3)
-
+    sheet = variants(deep, ours, 3)
     assert sheet.dtype == np.uint8
     assert len(sheet) == 2 * (40 + 28)
     wide = sheet.shape[1] // 2
-    for (top, left), size_px in zip([(0, 0), (0, wide), (68, 0)], (96, 136, 192), strict=True):
-        rendered = ours.render(luma, render_size_px=size_px)
-        assert np.array_equal(sheet[top : top + 40, left : left + 60], rendered)
+    tiles = [sheet[top : top + 40, left : left + 60] for top, left in ((0, 0), (0, wide), (68, 0))]
+    assert np.array_equal(tiles[0], ours.render(luma))
+    for number, tile in enumerate(tiles):
+        others = tiles[:number]
+        assert all(np.abs(tile.astype(int) - other).mean() > 2 for other in others)
     assert (sheet[68:, wide:] == 255).all()
     label = sheet[40:68, :wide]
     assert (label[:, -8:] == 255).all(), "no label is cut, however narrow the photo"
     assert (label < 128).any()
 
 
-@pytest.mark.parametrize(("count", "sizes_px"), [(2, [128]), (3, [96, 192]), (4, [96, 192])])
-def test_several_colorizers_stand_beside_each_other(count: int, sizes_px: list[int]) -> None:
-    """A row for each working size; their own where one row is enough."""
-    luma = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
-    pair = {"--vividness 0": colorizer(0), "--vividness 1": colorizer(1)}
-    sheet = variants(luma, pair, count)
-    assert len(sheet) == len(sizes_px) * (40 + 28)
-    wide = sheet.shape[1] // 2
-    for number in range(count):
-        row, column = divmod(number, 2)
-        ours = list(pair.values())[column]
-        rendered = ours.render(luma, render_size_px=sizes_px[row])
-        top, left = row * (40 + 28), column * wide
-        assert np.array_equal(sheet[top : top + 40, left : left + 60], rendered)
+def test_what_is_said_of_the_photo_holds_in_every_tile() -> None:
+    luma, ours = gray(40, 60), colorizer()
+    guidance = Guidance([Hint(30, 20, "crimson")])
+    sheet = variants(luma, ours, 2, guidance)
+    assert np.array_equal(sheet[:40, :60], ours.render(luma, guidance=guidance))
 
 
 def test_large_photos_are_shown_reduced() -> None:
-    sheet = variants(np.zeros((2000, 1000), np.uint8), {"": colorizer()}, 2)
-    assert sheet.shape == (480 + 28, 2 * 240, 3)
+    sheet = variants(np.zeros((2000, 1000), np.uint8), colorizer(), 2)
+    assert sheet.shape[0] == 480 + 28
+    assert sheet.shape[1] % 240 == 0 or sheet.shape[1] > 240
 
 
-@pytest.mark.parametrize("count", [0, 1, 13])
-def test_a_count_out_of_range_is_refused(count: int) -> None:
-    with pytest.raises(SettingError, match="expected 2 to 12"):
-        variants(np.zeros((20, 20), np.uint8), {"": colorizer()}, count)
+@pytest.mark.parametrize("count", [1, 13])
+def test_a_sheet_has_2_to_12_tiles(count: int) -> None:
+    with pytest.raises(SettingError, match=f"variants is {count}; expected 2 to 12"):
+        variants(gray(), colorizer(), count)
+
+
+def test_a_network_without_the_branch_is_told_how_to_get_one() -> None:
+    with pytest.raises(CheckpointError, match=r"no branch for hints.*--recipe hints"):
+        variants(gray(), colorizer(hints=False), 2)

@@ -54,6 +54,29 @@ def test_the_skeleton_computes_what_the_network_does(
     assert np.abs(expected).max() > 1e-3
 
 
+@pytest.mark.parametrize("output", get_args(Output))
+@pytest.mark.parametrize("encoder", get_args(Encoder))
+def test_the_branch_for_hints_is_computed_too(encoder: Encoder, output: Output) -> None:
+    """And the chroma beside it is that without it, bit for bit."""
+    generator = random_generator(NetworkConfig(4, output, encoder, hints=True), 5)
+    gray = np.random.default_rng(1).random((1, 1, 48, 32), dtype=np.float32)
+    backend = onnx_backend(generator)
+    chroma, features = backend.with_hint_features(gray)
+    assert np.array_equal(chroma, backend(gray))
+    torch_backend = TorchBackend(generator, device="cpu", precision="float32")
+    expected = torch_backend.with_hint_features(gray)
+    for ours, theirs in zip((chroma, features), expected, strict=True):
+        assert np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max()) < 1e-4
+
+
+def test_without_a_branch_there_are_no_features() -> None:
+    generator = random_generator(NetworkConfig(4, "chroma"), 5)
+    gray = np.zeros((1, 1, 16, 16), np.float32)
+    for backend in (onnx_backend(generator), TorchBackend(generator, device="cpu")):
+        with pytest.raises(NotImplementedError):
+            backend.with_hint_features(gray)
+
+
 def test_it_gives_the_same_bytes_from_run_to_run_and_for_any_number_of_threads() -> None:
     generator = random_generator(NetworkConfig(4, "chroma", "efficientnet-lite0"), 3)
     gray = np.random.default_rng(2).random((1, 1, 64, 80), dtype=np.float32)
@@ -84,12 +107,14 @@ def script() -> ModuleType:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch's exporter
+@pytest.mark.parametrize("hints", [False, True])
 @pytest.mark.parametrize("encoder", get_args(Encoder))
-def test_the_skeletons_are_what_the_script_writes(encoder: Encoder) -> None:
+def test_the_skeletons_are_what_the_script_writes(encoder: Encoder, *, hints: bool) -> None:
     import onnx
 
     make = script()
-    made, kept = make.skeleton(encoder), onnx.load(str(make.FOLDER / f"{encoder}.onnx"))
+    made = make.skeleton(encoder, hints=hints)
+    kept = onnx.load(str(make.FOLDER / f"{encoder}{'-hints' if hints else ''}.onnx"))
     assert [(node.op_type, list(node.input), list(node.output)) for node in made.graph.node] == [
         (node.op_type, list(node.input), list(node.output)) for node in kept.graph.node
     ]

@@ -5,6 +5,8 @@ from torch.nn.utils import parametrize
 
 from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
+from flowercolor.hints.palette import COLOR_CHANNELS
+from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.efficientnet_lite import prepared
 from flowercolor.networks.unet import Supervised, UNet, fuse_batch_norm
@@ -240,3 +242,16 @@ def test_fusing_batch_norm_changes_nothing_but_rounding(config: NetworkConfig) -
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
     assert torch.allclose(fused(gray), generator(gray), atol=1e-5)
+
+
+def test_the_branch_for_hints_changes_nothing_beside_it() -> None:
+    torch.manual_seed(0)
+    generator = UNet(NetworkConfig(4, "chroma", hints=True)).eval()
+    gray = torch.rand(2, 1, 32, 48)
+    predicted, features = generator.predict_with_hint_features(gray)
+    assert torch.equal(predicted, generator.predict(gray)[0])
+    assert features.shape == (2, HINT_CHANNELS + COLOR_CHANNELS, 32, 48)
+    features.sum().backward()
+    learned = {name for name, value in generator.named_parameters() if value.grad is not None}
+    assert learned
+    assert all(name.startswith("hints.") for name in learned)

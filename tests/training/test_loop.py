@@ -417,3 +417,56 @@ def test_processes_that_do_not_know_of_each_other_are_refused(
     with pytest.raises(SettingError, match=r"one of 2 processes, .* within .*distributed\.joined"):
         go(CONFIG, sets, run)
     assert not run.exists()
+
+
+# Hints
+
+
+HINTS = changed(
+    network=NetworkConfig(2, "chroma", hints=True), epochs=3, lambda_adv=0, ema=0.5, lr=0.01
+)
+
+
+@pytest.fixture(scope="module")
+def trained(sets: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "before"
+    go(changed(network=NetworkConfig(2, "chroma"), lambda_adv=0, epochs=1), sets, run)
+    return run / BEST
+
+
+def test_only_the_branch_for_hints_learns(sets: Sets, run: Path, trained: Path) -> None:
+    """All that was there stays as it is, bit for bit, batch norm's statistics too."""
+    result = go(HINTS, sets, run, start_from=trained, log_steps=1)
+    before, after = (saved(path.parent, "generator.", path.name) for path in (trained, run / BEST))
+    assert {name for name in after if name not in before} == {
+        name for name in after if name.startswith("hints.")
+    }
+    assert_equal(before, {name: after[name] for name in before})
+    losses = [row["loss_g"] for row in rows(run)]
+    assert sum(losses[-3:]) < sum(losses[:3])
+    assert result.best_l1 is not None
+    assert rows(run)[-1]["loss_bins"] > 0
+
+
+def test_a_run_of_hints_goes_on_to_the_bit(sets: Sets, run: Path, trained: Path) -> None:
+    whole, parts = run / "whole", run / "parts"
+    go(HINTS, sets, whole, start_from=trained)
+    go(HINTS, sets, parts, start_from=trained, should_stop=after(4))
+    go(HINTS, sets, parts, resume=True)
+    assert_same_run(whole, parts)
+
+
+def test_hints_are_learned_beside_a_trained_network_alone(
+    sets: Sets, run: Path, trained: Path
+) -> None:
+    with pytest.raises(SettingError, match="hints keeps most weights as they begin"):
+        go(HINTS, sets, run)
+    with pytest.raises(SettingError, match="hints trains the branch for hints by L1 alone"):
+        go(dataclasses.replace(HINTS, lambda_adv=1), sets, run, start_from=trained)
+
+
+def test_a_run_without_hints_leaves_the_branch_behind(sets: Sets, run: Path, trained: Path) -> None:
+    go(dataclasses.replace(HINTS, epochs=1), sets, run / "hints", start_from=trained)
+    plain = dataclasses.replace(HINTS, network=NetworkConfig(2, "chroma"), epochs=1, ema=0)
+    go(plain, sets, run / "plain", start_from=run / "hints" / BEST)
+    assert not any(".hints." in name for name in saved(run / "plain"))

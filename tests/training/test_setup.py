@@ -104,7 +104,8 @@ def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Pa
 
 def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     with pytest.raises(
-        CheckpointError, match="a network of base_channels 2, output rgb, encoder plain cannot"
+        CheckpointError,
+        match="a network of base_channels 2, output rgb, encoder plain, hints False cannot",
     ) as caught:
         go(changed(network=NetworkConfig(1)), sets, run, start_from=uninterrupted / BEST)
     assert "\n" not in str(caught.value)

@@ -111,8 +111,8 @@ def train(
         option(
             "schedule",
             "Other defaults: faithful (the design), chroma (two color differences, L1 alone), "
-            "pretrained (the same on an encoder from ImageNet, the lowest error), vivid (a short "
-            "run to --start-from a chroma run, livelier). [dim]\\[default: faithful][/dim]",
+            "pretrained (an encoder from ImageNet, the lowest error), hints (a branch for them) "
+            "and vivid (livelier), both to --start-from a run. [dim]\\[default: faithful][/dim]",
             "NAME",
         ),
     ] = None,

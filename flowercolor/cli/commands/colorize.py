@@ -3,8 +3,8 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +19,7 @@ from flowercolor.cli.console import (
     command,
     is_stdin,
     print_result,
+    process_group,
     progress_of_leader,
     quiet_libraries,
     say,
@@ -379,20 +380,6 @@ def _color_stream(
         write_result(colored)
 
 
-@contextmanager
-def _process_group() -> Iterator[None]:
-    """The processes that `torchrun` started; of one alone nothing, which spares loading torch."""
-    if ranks().size == 1:
-        yield
-        return
-    import torch
-
-    from flowercolor.distributed import ending_together, joined
-
-    with joined(torch.device("cpu")), ending_together():
-        yield
-
-
 def _color_photos(
     jobs: "list[Job]",
     colorizer: "Colorizer",
@@ -412,7 +399,7 @@ def _color_photos(
     reasons: Counter[str] = Counter()
     failures: list[str] = []
     with (
-        _process_group(),
+        process_group(),
         stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
         closing(
             run(

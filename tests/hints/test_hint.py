@@ -1,0 +1,124 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowercolor.errors import SettingError
+from flowercolor.hints.hint import Hint, HintFile, Leave, chroma_of, chroma_to_color, rgb_of
+
+
+def test_pixels_and_shares_say_the_same_place() -> None:
+    assert Hint.parse("412,300=crimson").place(640, 480) == (412, 300)
+    assert Hint.parse("25%, 50%=#dc143c").place(640, 480) == (160, 240)
+    assert Hint.parse("100%,0%=gray").place(640, 480) == (639.5, 0)
+    assert Leave.parse("5,6").place(10, 10) == (5, 6)
+
+
+def test_what_is_written_says_the_hint_again() -> None:
+    for text in ("412,300=crimson", "40%,60%=#c02040", "1.5,2=gray"):
+        assert str(Hint.parse(text)) == text
+    assert str(Hint(1, 2, (220, 20, 60))) == "1,2=#dc143c"
+    assert str(Leave.parse("40%,60%,25")) == "40%,60%,25"
+
+
+def test_the_chroma_is_that_of_jpeg() -> None:
+    """By Pillow, which cuts to levels; every gray has none."""
+    for color in ("crimson", "#336699", "ivory"):
+        rgb = rgb_of(color, "a color")
+        _, cb, cr = Image.new("RGB", (1, 1), rgb).convert("YCbCr").getpixel((0, 0))  # type: ignore[misc]
+        expected = (np.array([cb, cr]) - 128) / 255
+        assert np.allclose(Hint(0, 0, color).chroma(), expected, atol=1.1 / 255)
+    for gray in ("gray", "white", "black", "#808080"):
+        assert np.allclose(Hint(0, 0, gray).chroma(), 0, atol=1e-12)
+
+
+def test_a_color_comes_back_from_its_chroma_and_luma() -> None:
+    luma = (0.299 * 220 + 0.587 * 20 + 0.114 * 60) / 255
+    assert chroma_to_color(luma, *chroma_of((220, 20, 60))) == "#dc143c"
+    assert chroma_to_color(1.0, 0.3, 0.3) == "#ffffff", "white has no room for chroma"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "412,300", "412=red", "1,2,3=red", "x,y=red", "1,2=", "1,2=redd", "101%,1%=red"]
+)
+def test_a_wrong_hint_is_refused_by_a_right_one(text: str) -> None:
+    with pytest.raises(SettingError, match=r"crimson") as refused:
+        Hint.parse(text)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "x,2", "1,2,x", "1,2,0", "1,2,-3"])
+def test_a_wrong_place_to_leave_is_refused_by_a_right_one(text: str) -> None:
+    with pytest.raises(SettingError, match=r"412,300"):
+        Leave.parse(text)
+
+
+@pytest.mark.parametrize(("x", "y"), [(640, 0), (0, 480), (-1, 5), (1e9, 0)])
+def test_a_place_outside_of_the_photo_is_refused(x: float, y: float) -> None:
+    with pytest.raises(SettingError, match=r"640x480 pixels.*such as|no place"):
+        Hint(x, y, "red").place(640, 480)
+
+
+@pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7])
+def test_what_is_no_color_is_refused(color: object) -> None:
+    with pytest.raises(SettingError, match="is no color"):
+        Hint(1, 2, color)  # type: ignore[arg-type]
+
+
+CSV = "file,x,y,color\nrose.jpg,412,300,crimson\n1962/lily.jpg,40%,60%,ivory\n,1,1,gray\n"
+JSON = json.dumps(
+    {
+        "rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}],
+        "1962/lily.jpg": [{"x": "40%", "y": "60%", "color": "ivory"}],
+        "": [{"x": 1, "y": 1, "color": "gray"}],
+    }
+)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", CSV), ("a.json", JSON)])
+def test_a_file_has_the_hints_of_many_photos(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    file = HintFile(path)
+    everywhere = Hint(1, 1, "gray")
+    assert file.hints_of(Path("box/rose.jpg")) == [Hint(412, 300, "crimson"), everywhere]
+    assert file.hints_of(Path("box/1962/lily.jpg")) == [Hint("40%", "60%", "ivory"), everywhere]
+    assert file.hints_of(Path("box/1971/lily.jpg")) == [everywhere]
+    assert file.hints_of(Path("primrose.jpg")) == [everywhere], "a name is a whole name"
+    assert file.unused([Path("box/rose.jpg")]) == ["1962/lily.jpg"]
+
+
+def test_a_list_is_for_every_photo(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"x": 1, "y": 2, "color": "red"}]')
+    assert HintFile(tmp_path / "a.json").hints_of(Path("b.jpg")) == [Hint(1, 2, "red")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'[{"x": 1',
+        b"[" * 100_000,
+        b'{"a": 1}',
+        b"[1]",
+        b'[{"x": 1, "y": 2}]',
+        b"x;y\n1;2\n",
+        b"\xff\xfe\x00",
+        b'[{"x": 1, "y": 2, "color": "redd"}]',
+        b"x,y,color\n1,2\n",
+    ],
+)
+def test_a_file_that_says_no_hints_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "hints"
+    path.write_bytes(content)
+    with pytest.raises(SettingError, match="expected") as refused:
+        HintFile(path)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_only_a_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="no such file; expected a JSON or CSV"):
+        HintFile(tmp_path)

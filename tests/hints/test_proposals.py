@@ -1,0 +1,57 @@
+import itertools
+
+import numpy as np
+
+from flowercolor.hints.palette import COLOR_CHANNELS, bins_of
+from flowercolor.hints.proposals import LEAST_APART_LEVELS, propose
+from flowercolor.hints.spreading import Placed, Seen, spread
+from tests.hints.helpers import WIDTH, two_halves
+from tests.hints.test_palette import bin_of
+
+
+def uncertain_left(*colors: str) -> Seen:
+    """The left half may be any of the colors, the first likeliest; the right is surely green."""
+    seen = two_halves()
+    logits = seen.features[-COLOR_CHANNELS:]
+    logits[:] = -10
+    for rank, color in enumerate(colors):
+        logits[bin_of(color), :, : WIDTH // 2] = 5 - rank / 2
+    logits[bin_of("forestgreen"), :, WIDTH // 2 :] = 10
+    return seen
+
+
+def test_it_proposes_what_the_network_holds_likely_of_the_unsure_part() -> None:
+    colors = ("crimson", "gold", "royalblue")
+    seen = uncertain_left(*colors)
+    proposals = propose(seen, 5)
+    bins = [
+        int(bins_of(np, np.array([hint.chroma()])[:, :, None])[0, 0]) for hint in proposals.hints
+    ]
+    assert bins == [bin_of(color) for color in colors], "no leaf is proposed a petal's color"
+    assert proposals.region[:, : WIDTH // 2].mean() > 0.9
+    assert all(float(str(hint.x).rstrip("%")) < 50 for hint in proposals.hints)
+
+
+def test_no_two_proposals_look_alike() -> None:
+    seen = uncertain_left("crimson", "red", "firebrick", "gold", "yellow", "pink")
+    proposals = propose(seen, 8)
+    assert len(proposals.hints) > 1
+    at = (16, 10)
+    shown = [seen.chroma]
+    for hint in proposals.hints:
+        hints = Placed(np.array([at]), np.array([hint.chroma()], np.float32))
+        shown.append(spread(seen, hints))
+    for one, other in itertools.combinations(shown, 2):
+        blue, red = 255 * np.abs(one - other)[:, :, : WIDTH // 2].mean(axis=(1, 2))
+        assert 1.772 * blue + 1.402 * red > LEAST_APART_LEVELS
+
+
+def test_a_place_may_be_chosen_and_what_is_settled_is_left() -> None:
+    seen = uncertain_left("crimson", "gold")
+    at_right = propose(seen, 3, (16, WIDTH - 5))
+    assert at_right.region[:, -1].min() > 0.9
+    seen.features[-COLOR_CHANNELS:, :, WIDTH // 2 :] = 0
+    settled = propose(seen, 3, settled=[(16, WIDTH - 5)])
+    assert settled.region[:, 0].min() > 0.85
+    settled = propose(seen, 3, settled=[(16, 5)])
+    assert settled.region[:, -1].min() > 0.85
