@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flowercolor.data.photo_cache import read_data
     from flowercolor.errors import FlowercolorError
     from flowercolor.evaluation.scoring import Scores, score
+    from flowercolor.hints.hint import Hint, Leave
     from flowercolor.inference.colorizer import Colorizer, colorize
     from flowercolor.networks.discriminator import Discriminator
     from flowercolor.networks.unet import UNet
@@ -31,6 +32,8 @@ _HOMES = {
     "Discriminator": "networks.discriminator",
     "FlowerDataset": "data.dataset",
     "FlowercolorError": "errors",
+    "Hint": "hints.hint",
+    "Leave": "hints.hint",
     "NetworkConfig": "config",
     "Scores": "evaluation.scoring",
     "TrainConfig": "config",
@@ -48,6 +51,8 @@ __all__ = [
     "Discriminator",
     "FlowerDataset",
     "FlowercolorError",
+    "Hint",
+    "Leave",
     "NetworkConfig",
     "Scores",
     "TrainConfig",

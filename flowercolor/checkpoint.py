@@ -15,7 +15,7 @@ Nothing is unpickled.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
-from flowercolor.files import is_file, is_there, replacing
+from flowercolor.files import is_file, replacing
 from flowercolor.runs import describes_photos
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
@@ -39,11 +39,6 @@ if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by o
 Arrays = dict[str, npt.NDArray[Any]]
 
 VIVID = "vivid."
-MIN_COSINE = 0.3
-MIN_COMPARED = 1000
-"""Between the weights of a layer of two networks of one parent, in a layer with so many weights;
-the bundled ends have 0.999 and more, random ones 0 within 0.1."""
-
 _FORMAT = 1
 _HEADER_KEY = "flowercolor"
 _FORMER_KEYS = frozenset({"knows_validation"})
@@ -238,7 +233,7 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
         SettingError: The vividness is not within 0 to 1.
     """
     if vividness is not None:
-        _check_vividness(vividness)
+        check_vividness(vividness)
     info, stored = read_ends(path)
     arrays = {
         name: value.astype(np.float32) if value.dtype.kind == "f" else value
@@ -308,75 +303,14 @@ def _lerp(
     return end - (end - start) * (1 - weight)
 
 
-def _check_vividness(vividness: float) -> None:
-    if not 0 <= vividness <= 1:
-        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
-
-
-def join(safe: Path, vivid: Path, output: Path, *, vividness: float = 0.5, note: str = "") -> None:
-    """Write two generators as the ends of a vividness scale, in half precision.
-
-    They must have learned from one parent, or nothing useful lies between them. What they share
-    is stored once.
-
-    Args:
-        safe: The checkpoint that vividness 0 gives; with a scale already, its default.
-        vivid: The checkpoint that vividness 1 gives; likewise.
-        output: The file to write; a new one.
-        vividness: The default on the scale.
-        note: What else a reader of the file should know.
+def check_vividness(vividness: float) -> None:
+    """Make sure that it is a place on a vividness scale.
 
     Raises:
-        CheckpointError: One of them cannot be read, their networks are not alike, or they have
-            not learned from one parent.
-        SettingError: The vividness is not within 0 to 1, or the file is there already.
-        StorageError: The file cannot be written.
+        SettingError: It is not within 0 to 1.
     """
-    import torch  # noqa: PLC0415
-
-    _check_vividness(vividness)
-    if is_there(output):
-        raise SettingError(f"{output}: is there already; expected the name of a new file")
-    safe_generator, info = load_generator(safe)
-    vivid_generator, vivid_info = load_generator(vivid)
-    if info.config.network != vivid_info.config.network:
-        raise CheckpointError(
-            f"{vivid}: holds another kind of network than {safe}; a vividness scale needs two of "
-            "one kind, that learned from one parent"
-        )
-    _check_one_parent(safe_generator, vivid_generator, vivid)
-    if info.vividness is not None:  # its score is that of its own safe end, and this another
-        info = replace(info, test_l1=None, best_l1=None, best_score=None)
-    joined = replace(
-        info,
-        vividness=vividness,
-        note=note or f"{safe} and {vivid} as the ends of a vividness scale",
-        version=__version__,
-    )
-    safe_weights = named(safe_generator, VIVID)
-    differing = {
-        name: value
-        for name, value in named(vivid_generator, VIVID).items()
-        if not torch.equal(value, safe_weights[name])
-    }
-    tensors = {**named(safe_generator, "generator."), **differing}
-    save_checkpoint(output, joined, tensors, half=True)
-
-
-def _check_one_parent(safe: "UNet", vivid: "UNet", path: Path) -> None:
-    """Refuse networks that began at other random weights: those are as good as orthogonal."""
-    import torch  # noqa: PLC0415 - it is loaded by now
-
-    vivid_weights = vivid.state_dict()
-    for name, weight in safe.state_dict().items():
-        if weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
-            pair = weight.flatten(), vivid_weights[name].flatten()
-            if torch.cosine_similarity(*pair, dim=0) < MIN_COSINE:
-                raise CheckpointError(
-                    f"{path}: did not learn from the same parent as the other network, and nothing "
-                    "useful lies between two such; train the vivid one with --start-from the safe "
-                    "one"
-                )
+    if not 0 <= vividness <= 1:
+        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
 
 
 def named(module: "nn.Module", prefix: str) -> dict[str, "Tensor"]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from flowercolor.checkpoint import (
     CheckpointInfo,
-    join,
     load_generator,
     load_into,
     load_tensors,
@@ -25,6 +24,7 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.evaluation.scoring import generate
+from flowercolor.join import join
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import find_checkpoint
 

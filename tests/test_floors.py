@@ -14,7 +14,7 @@ PACKAGE = Path(flowercolor.__file__).parent
 FLOORS = (
     ("__main__", "cli"),
     ("training", "doctor", "page"),
-    ("inference", "evaluation"),
+    ("inference", "evaluation", "join"),
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),
     ("hints",),

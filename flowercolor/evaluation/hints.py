@@ -1,6 +1,9 @@
 """What hints are worth: error against their number, beside spreading them with no network."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,20 +20,28 @@ from flowercolor.data.simulated_hints import (
 from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image
+from flowercolor.evaluation.plots import save_figure
+from flowercolor.evaluation.report import Table
 from flowercolor.evaluation.scoring import batches, device_of, generate_with_hints, shown
+from flowercolor.files import storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 
 COUNTS = (0, 1, 2, 5, 10, 20, 50)
+CLICKS = (0, 1, 2, 5, 10)
+HINTS_JSON, HINTS_PNG = "hints.json", "hints.png"
 SIDE_PX = 5
 """Of the square whose mean chroma a hint has."""
 
-BY_DISTANCE, ALONG_EDGES = "by distance", "along edges"
-"""The floors: what spreading the hints over the gray photo gives with no network."""
+HINTS, BY_DISTANCE, ALONG_EDGES = "hints", "by distance", "along edges"
+"""The rows: the network, and as floors the hints spread over the gray photo with no network."""
 
 _NEAR, _FAR, _ALIKE = 0.1, 0.2, 0.08
 _NOTHING = 0.1
 _ERROR_SIDE_SHARE = 16  # errors are looked at in squares of an eighth of the picture
+
+Curve = dict[str, dict[int, dict[str, Interval]]]
+"""By row (`HINTS` and the floors) and number of hints, `l1` and `psnr_db`."""
 
 Spread = Callable[[Tensor, SimulatedHints], Tensor]
 """From luma [B, 1, H, W] and hints to chroma [B, 2, H, W]."""
@@ -44,7 +55,7 @@ def hint_curve(
     clicks: bool = False,
     batch_size: int = 1,
     progress: Progress | None = None,
-) -> dict[str, dict[int, dict[str, Interval]]]:
+) -> Curve:
     """L1 and PSNR against the number of hints, of the generator and of the two floors.
 
     Args:
@@ -57,11 +68,11 @@ def hint_curve(
         progress: Told of each step.
 
     Returns:
-        By row ("hints" and the floors) and number of hints, `l1` and `psnr_db`.
+        The curve.
     """
     device = device_of(generator)
     rows: dict[str, Spread] = {BY_DISTANCE: spread_by_distance, ALONG_EDGES: spread_along_edges}
-    names = ["hints", *rows]
+    names = [HINTS, *rows]
     columns = [torch.empty(len(names) * len(counts) * 2, 0)]
     share = shard(len(dataset)) or range(1)
     for positions, gray, real in batches(dataset, share, batch_size, device, progress=progress):
@@ -74,7 +85,7 @@ def hint_curve(
         for name in names:
             for count in counts:
                 some = SimulatedHints(hints.points[:, :count], hints.chroma[:, :count])
-                if name == "hints":
+                if name == HINTS:
                     fake = generate_with_hints(generator, gray, some)
                 else:
                     fake = shown(gray, rows[name](gray, some))
@@ -86,6 +97,76 @@ def hint_curve(
         name: {count: {"l1": next(intervals), "psnr_db": next(intervals)} for count in counts}
         for name in names
     }
+
+
+def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]:
+    """Write curves as `hints.json` and `hints.png`, and give them as tables.
+
+    Args:
+        curves: By name, what `hint_curve` gave.
+        results: The folder; made where missing.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    with storage_errors(results):
+        results.mkdir(parents=True, exist_ok=True)
+    write_text(results / HINTS_JSON, json.dumps(_plain(curves), indent=1) + "\n")
+    plot_hint_curves(curves, results / HINTS_PNG)
+    return [
+        Table(
+            f"Hints: {name}",
+            ["L1", "PSNR dB"],
+            {
+                f"{count} {row}": [_cell(cell["l1"], 4), _cell(cell["psnr_db"], 2)]
+                for count in curve[HINTS]
+                for row, cell in ((row, curve[row][count]) for row in curve)
+            },
+        )
+        for name, curve in curves.items()
+    ]
+
+
+def plot_hint_curves(curves: Mapping[str, Curve], path: Path) -> None:
+    """Draw PSNR against the number of hints, a panel for each curve, as PNG.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
+
+    figure = Figure(figsize=(5.2 * len(curves), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for axes, (name, curve) in zip(panels, curves.items(), strict=True):
+        for (row, cells), color in zip(curve.items(), ("#b5305f", "gray", "#4a7a4a"), strict=True):
+            values = [cell["psnr_db"].mean for cell in cells.values()]
+            axes.plot(list(cells), values, marker=".", color=color, label=row)
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks(list(curve[HINTS]), [str(count) for count in curve[HINTS]])
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("hints")
+        axes.grid(alpha=0.3)
+        axes.legend(loc="upper left")
+    panels[0].set_ylabel("PSNR, dB")
+    save_figure(figure, path)
+
+
+def _plain(curves: Mapping[str, Curve]) -> dict[str, Any]:
+    return {
+        name: {
+            row: {
+                str(count): {score: value._asdict() for score, value in cell.items()}
+                for count, cell in cells.items()
+            }
+            for row, cells in curve.items()
+        }
+        for name, curve in curves.items()
+    }
+
+
+def _cell(interval: Interval, digits: int) -> tuple[str, str]:
+    mean, low, high = (f"{value:.{digits}f}" for value in interval)
+    return mean, f"{low}…{high}"
 
 
 def spread_by_distance(luma: Tensor, hints: SimulatedHints) -> Tensor:

@@ -57,7 +57,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     if best:
         axes.axhline(min(best), linestyle=":", color="gray", label=f"best {min(best):.4f}")
         axes.legend(loc="upper right")
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _beside_test_l1(
@@ -93,7 +93,7 @@ def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> No
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("photos")
     axes.legend(loc="upper right")
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def plot_trade(
@@ -144,7 +144,7 @@ def plot_trade(
                 fontsize=_NAME_PT - 2,
             )
             text.set_in_layout(False)  # a long path would leave no room for the axes
-    _save_figure(figure, path)
+    save_figure(figure, path)
 
 
 def _apart(positions: list[float], least: float) -> list[float]:
@@ -209,7 +209,8 @@ def save_picture(rgb: Tensor, path: Path) -> None:
     write_bytes(path, content.tobytes())
 
 
-def _save_figure(figure: "Figure", path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_bytes(path, buffer.getvalue())

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import flowercolor
-from flowercolor import checkpoint, paths, runs
+from flowercolor import paths, runs
 from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -26,6 +26,7 @@ from flowercolor.inference import colorizer
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.colorizer import Colorizer, colorize
 from flowercolor.inference.upsampling import shrink
+from flowercolor.join import join
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST
 from tests.inference import helpers
@@ -305,7 +306,7 @@ def test_vividness_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
         save_generator(tmp_path / "vivid.safetensors", 2, parent=1),
     ]
     both = tmp_path / "both.safetensors"
-    checkpoint.join(ends[0], ends[1], both, vividness=0.5)
+    join(ends[0], ends[1], both, vividness=0.5)
     image = photo((33, 50))
 
     def colored(path: Path, vividness: float | None = None) -> Array:

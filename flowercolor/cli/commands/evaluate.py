@@ -16,10 +16,16 @@ from flowercolor.cli.console import (
     say_at_start,
 )
 from flowercolor.config import MAX_MEGAPIXELS
+from flowercolor.errors import SettingError
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flowercolor.data.dataset import FlowerDataset
     from flowercolor.evaluation.report import Table
+    from flowercolor.evaluation.setup import Loaded
+    from flowercolor.progress import Progress
 
 
 @command
@@ -88,6 +94,14 @@ def evaluate(
             "apart, and leave the test split alone: for choosing.",
         ),
     ] = False,
+    hints: Annotated[
+        bool,
+        typer.Option(
+            "--hints",
+            help="Judge what hints are worth instead: the error against their number, beside "
+            "spreading them with no network.",
+        ),
+    ] = False,
     vividness: Annotated[
         list[float] | None,
         typer.Option(
@@ -126,7 +140,6 @@ def evaluate(
     from flowercolor.data.dataset import with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import joined
-    from flowercolor.errors import SettingError
     from flowercolor.evaluation import setup
     from flowercolor.evaluation.by_kind import read_kinds
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
@@ -163,6 +176,9 @@ def evaluate(
         kinds = read_kinds(by, test_set) if by else ()
         for note in photos.notes if leads else ():
             say(note)
+        if hints:
+            _judge_hints(loaded, test_set, results, batch_size, progress)
+            return
         tables = write_results(
             {name: item.generator for name, item in loaded.items()},
             test_set,
@@ -198,6 +214,40 @@ def evaluate(
         _print(table)
     say(f"Every figure's interval: {results / TABLES}")
     print_result(str(results / SCORES))
+
+
+def _judge_hints(
+    loaded: "Mapping[str, Loaded]",
+    test_set: "FlowerDataset",
+    results: Path,
+    batch_size: int,
+    progress: "Progress | None",
+) -> None:
+    from flowercolor.evaluation.hints import (
+        CLICKS,
+        COUNTS,
+        HINTS_JSON,
+        hint_curve,
+        write_hint_curves,
+    )
+
+    curves = {}
+    for name, item in loaded.items():
+        if item.generator.hints is None:
+            raise SettingError(f"{name}: has no branch for hints; leave --hints out")
+        for where, clicks, counts in (("anywhere", False, COUNTS), ("clicks", True, CLICKS)):
+            curves[f"{name}, {where}"] = hint_curve(
+                item.generator,
+                test_set,
+                counts=counts,
+                clicks=clicks,
+                batch_size=batch_size,
+                progress=progress,
+            )
+    if ranks().leads:
+        for table in write_hint_curves(curves, results):
+            _print(table)
+        print_result(str(results / HINTS_JSON))
 
 
 def _print(table: "Table") -> None:

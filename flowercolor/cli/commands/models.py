@@ -95,16 +95,22 @@ def join(
         float, typer.Option(help="The vividness that it has by default.", min=0, max=1)
     ] = 0.5,
     note: Annotated[str, typer.Option(help="What a reader of the file should know.")] = "",
+    hints: Annotated[
+        str | None,
+        typer.Option(help="A run whose branch for hints serves both.", metavar="CHECKPOINT"),
+    ] = None,
 ) -> None:
     """Join two checkpoints: `colorize --vividness` goes from one to the other.
 
     Both are stored in half precision, what they share once; between them all weights are
     interpolated.
     """
-    from flowercolor import checkpoint, runs
+    from flowercolor import join as joining
+    from flowercolor import runs
 
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
-    checkpoint.join(*ends, output, vividness=vividness, note=note)
+    branch = runs.find_checkpoint(hints) if hints else None
+    joining.join(*ends, output, vividness=vividness, note=note, hints=branch)
     print_result(str(output))
 
 
