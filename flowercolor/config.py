@@ -162,9 +162,7 @@ class TrainConfig:
         "Side of the training pictures in pixels, a multiple of 16; larger sees finer things and "
         "costs its square.",
     )
-    flip: bool = _setting(
-        False, "data", "", "Mirror half of the photos at random, so that few photos go further."
-    )
+    flip: bool = _setting(False, "data", "", "Mirror half of the photos at random.")
     crop: float = _setting(
         1.0,
         "data",
@@ -176,8 +174,8 @@ class TrainConfig:
         1.0,
         "data",
         "RATIO",
-        "Stretch the crops at random, by up to this ratio of their sides either way, as photos "
-        "are at coloring; 1 keeps their shape.",
+        "Stretch the crops at random, by up to this ratio of their sides either way; 1 keeps "
+        "their shape.",
     )
     degrade: float = _setting(
         0.0,
@@ -197,8 +195,8 @@ class TrainConfig:
         "l1",
         "schedule",
         "NAME",
-        "What the best epoch is chosen by: l1, the test L1, or vivid, which adds a thousandth of "
-        "the distance in mean colorfulness from the true photos.",
+        "What the best epoch is chosen by: l1, the test L1, or vivid, with a thousandth of the "
+        "distance in colorfulness.",
     )
     patience: int = _setting(
         0, "schedule", "N", "Stop after so many epochs without a new best; 0 never does."

@@ -78,7 +78,7 @@ def join(
     differing = {
         name: value
         for name, value in named(vivid_generator, VIVID).items()
-        if not name.startswith(f"{VIVID}hints.") and not torch.equal(value, safe_weights[name])
+        if not (name.startswith(f"{VIVID}hints.") or torch.equal(value, safe_weights[name]))
     }
     tensors = {**named(safe_generator, "generator."), **differing}
     if hints:
@@ -98,7 +98,8 @@ def _check_one_parent(safe: "UNet", vivid: "UNet", path: Path) -> None:
 
     vivid_weights = vivid.state_dict()
     for name, weight in safe.state_dict().items():
-        if weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
+        shared = name in vivid_weights  # but for a branch for hints
+        if shared and weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
             pair = weight.flatten(), vivid_weights[name].flatten()
             if torch.cosine_similarity(*pair, dim=0) < MIN_COSINE:
                 raise CheckpointError(
