@@ -3,7 +3,7 @@
     python benchmarks/chroma_page.py ARCHIVE OUT [CHECKPOINT]
 
 The four best, median and worst photos of the test split by L1, a column each; below each other
-the checkpoint at vividness 0, where its dial stands, and 1. Nobody's photo is in the picture.
+the checkpoint at vividness 0, its default, and 1. Nobody's photo is in the picture.
 """
 
 import sys

@@ -30,14 +30,39 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+# Options that several commands have.
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",  # Typer 0.27 has no option of its own accord whose metavar is its name
+        help="Weights: bundled, last (the newest run), a run's name, or a path. "
+        "[dim]\\[default: bundled][/dim]",
+        metavar="CHECKPOINT",
+    ),
+]
+Vividness = Annotated[
+    float | None,
+    typer.Option(
+        help="From 0, the safest guess, to 1, the liveliest colors, which are more often others "
+        "than the true ones. [dim]\\[default: as the weights say][/dim]",
+        min=0,
+        max=1,
+        metavar="SHARE",
+        show_default=False,
+    ),
+]
+MaxMegapixels = Annotated[
+    int,
+    typer.Option(
+        help="Refuse larger photos, or of half that with 16-bit color or opacity: some 10 MB of "
+        "memory each.",
+        min=1,
+        metavar="N",
+    ),
+]
 Device = Annotated[
     DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
 ]
-"""The option that several commands have."""
-
-MAX_MEGAPIXELS_HELP = (
-    "Refuse larger photos, or of half that with 16-bit color or opacity: some 10 MB of memory each."
-)
 
 _NOT_IN_LIGHT = ("torch", "torchvision", "requests", "matplotlib")
 

@@ -14,8 +14,10 @@ from flowercolor.cli import guidance
 from flowercolor.cli.console import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    MAX_MEGAPIXELS_HELP,
+    Checkpoint,
     Device,
+    MaxMegapixels,
+    Vividness,
     command,
     is_stdin,
     print_result,
@@ -70,30 +72,12 @@ def colorize(
             metavar="PATH",
         ),
     ] = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint",  # Typer 0.27 has no option of its own accord whose metavar is its name
-            help="Weights to use: bundled, a run's name, or a path. "
-            "[dim]\\[default: bundled][/dim]",
-            metavar="CHECKPOINT",
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     strength: Annotated[
         float,
         typer.Option(help=f"Strength of the colors, 0 to {MAX_STRENGTH}.", min=0, max=MAX_STRENGTH),
     ] = 1.0,
-    vividness: Annotated[
-        float | None,
-        typer.Option(
-            help="From 0, the safest guess, to 1, the liveliest colors, which are more often "
-            "others than the true ones. [dim]\\[default: as the weights say][/dim]",
-            min=0,
-            max=1,
-            metavar="SHARE",
-            show_default=False,
-        ),
-    ] = None,
+    vividness: Vividness = None,
     render_size: Annotated[
         int | None,
         typer.Option(
@@ -146,10 +130,7 @@ def colorize(
     keep_date: Annotated[
         bool, typer.Option("--keep-date", help="Give results the dates of their photos' files.")
     ] = False,
-    max_megapixels: Annotated[
-        int,
-        typer.Option(help=MAX_MEGAPIXELS_HELP, min=1, metavar="N"),
-    ] = MAX_MEGAPIXELS,
+    max_megapixels: MaxMegapixels = MAX_MEGAPIXELS,
     file_format: Annotated[
         Format | None,
         typer.Option(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowercolor.cli.console import (
-    MAX_MEGAPIXELS_HELP,
+    Checkpoint,
     Device,
+    MaxMegapixels,
     command,
     print_result,
     print_table,
@@ -34,15 +35,7 @@ def evaluate(
         Path,
         typer.Option(help="Folder to write the pictures, the scores and the graphs into."),
     ] = Path("results"),
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint",  # as in `colorize`
-            help="What to judge: bundled, last (the newest run), a run's name, or a path. "
-            "[dim]\\[default: bundled][/dim]",
-            metavar="CHECKPOINT",
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,9 +117,7 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option(help="Photos per step; changes the speed, not the scores.", min=1)
     ] = 1,
-    max_megapixels: Annotated[
-        int, typer.Option(help=MAX_MEGAPIXELS_HELP, min=1, metavar="N")
-    ] = MAX_MEGAPIXELS,
+    max_megapixels: MaxMegapixels = MAX_MEGAPIXELS,
     device: Device = "auto",
 ) -> None:
     """Score a checkpoint on the test split, and write every test picture.

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercolor.cli.console import command, print_result, print_table, say, say_at_start
+from flowercolor.cli.console import (
+    Checkpoint,
+    Vividness,
+    command,
+    print_result,
+    print_table,
+    say,
+    say_at_start,
+)
 
 if TYPE_CHECKING:
     from flowercolor.checkpoint import CheckpointInfo
@@ -124,26 +132,8 @@ def export(
             metavar="TARGET",
         ),
     ],
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint",  # as in `colorize`
-            help="Weights to export: bundled, a run's name, or a path. "
-            "[dim]\\[default: bundled][/dim]",
-            metavar="CHECKPOINT",
-        ),
-    ] = None,
-    vividness: Annotated[
-        float | None,
-        typer.Option(
-            help="From 0, the safest guess, to 1, the liveliest colors. "
-            "[dim]\\[default: as the weights say][/dim]",
-            min=0,
-            max=1,
-            metavar="SHARE",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
+    vividness: Vividness = None,
 ) -> None:
     """Write a generator as one file that stands alone: ONNX, or a page that colors photos.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import command, print_result, quiet_libraries, say
+from flowercolor.cli.console import Checkpoint, command, print_result, quiet_libraries, say
 from flowercolor.errors import SettingError
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -14,15 +14,7 @@ LOCAL = ("127.0.0.1", "localhost")
 @command
 @quiet_libraries()
 def web(
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--checkpoint",  # as in `colorize`
-            help="Weights to use: bundled, a run's name, or a path. "
-            "[dim]\\[default: bundled][/dim]",
-            metavar="CHECKPOINT",
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     host: Annotated[
         str,
         typer.Option(
