@@ -7,7 +7,7 @@ from typing import Any, get_args
 import torch
 from torch.backends import cudnn
 
-from flowercolor.config import DeviceName, Precision
+from flowercolor.config import DeviceName, Precision, one_of
 from flowercolor.errors import DeviceError, SettingError
 from flowercolor.torchrun import ranks
 
@@ -70,9 +70,7 @@ def compute_dtype(device: torch.device, precision: Precision = "auto") -> torch.
     Raises:
         SettingError: The precision is none of "auto", "float32", "bf16".
     """
-    if precision not in get_args(Precision):
-        expected = ", ".join(get_args(Precision))
-        raise SettingError(f"precision is {precision!r}; expected one of {expected}")
+    one_of("precision", precision, Precision)
     if precision == "bf16" or (precision == "auto" and has_fast_bf16(device)):
         return torch.bfloat16
     return torch.float32

@@ -28,7 +28,32 @@ SOFTWARE = f"flowercolor {__version__}"
 _BLOCK_PIXELS = 1 << 20
 
 
-def encode_photo(
+def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
+    """The bytes of a picture file: what `photo_parts` gives, with its options, in one piece."""
+    return b"".join(photo_parts(rgb, file_format, **options))
+
+
+def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
+    """Write what `photo_parts` gives, with its options, to `path`, whole or not at all.
+
+    The ending of `path` says the format unless `file_format` does.
+
+    Raises:
+        SettingError: The ending cannot be written.
+        ImageError: The format cannot hold the pixels.
+        StorageError: The disk is full or writing is not allowed.
+    """
+    try:
+        parts = photo_parts(rgb, file_format or output_format(path), **options)
+        first = next(parts)
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(first)
+            file.writelines(parts)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def photo_parts(
     rgb: Pixels,
     file_format: str,
     *,
@@ -37,8 +62,10 @@ def encode_photo(
     software: str = SOFTWARE,
     quality: int = QUALITY,
     subsampling: str = "4:4:4",
-) -> bytes:
-    """The bytes of a picture file that embeds the sRGB profile and says what colored it.
+) -> Iterator[bytes | memoryview]:
+    """A picture file, piece by piece, that embeds the sRGB profile and says what colored it.
+
+    What is wrong is raised ahead of the first piece.
 
     Args:
         rgb: sRGB, uint8 or uint16 [H, W, 3]. PNG and TIFF keep 16 bits, the others 8.
@@ -55,50 +82,6 @@ def encode_photo(
         ImageError: The pixels are of another kind, or the format cannot hold them or is none
             of these.
     """
-    return b"".join(
-        _parts(
-            rgb,
-            file_format,
-            alpha=alpha,
-            metadata=metadata,
-            software=software,
-            quality=quality,
-            subsampling=subsampling,
-        )
-    )
-
-
-def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
-    """Write what `encode_photo` gives, with its options, to `path`, whole or not at all.
-
-    The ending of `path` says the format unless `file_format` does.
-
-    Raises:
-        SettingError: The ending cannot be written.
-        ImageError: The format cannot hold the pixels.
-        StorageError: The disk is full or writing is not allowed.
-    """
-    try:
-        parts = _parts(rgb, file_format or output_format(path), **options)
-        first = next(parts)
-        with files.replacing(path) as temporary, temporary.open("wb") as file:
-            file.write(first)
-            file.writelines(parts)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-
-
-def _parts(
-    rgb: Pixels,
-    file_format: str,
-    *,
-    alpha: Pixels | None = None,
-    metadata: Metadata | None = None,
-    software: str = SOFTWARE,
-    quality: int = QUALITY,
-    subsampling: str = "4:4:4",
-) -> Iterator[bytes | memoryview]:
-    """What `encode_photo` gives, piece by piece; what is wrong is raised ahead of the first."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"
