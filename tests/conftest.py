@@ -25,12 +25,18 @@ if TYPE_CHECKING:
     from flowercolor.data.photo_cache import Photos
     from flowercolor.networks.unet import UNet
 
-# Before torch is imported: threads that wait for each other in a busy loop make tiny networks
-# twenty times slower on a machine that has other work to do.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is imported: the threads of a convolution wait for each other, and with networks this
+# small they lose more than they gain, in a busy loop forty times as much.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 PHOTO_COUNT = 12
 PHOTOS_SIZE_PX = 16
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """As many processes as cores for all tests; for some, starting them would take longest."""
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return None if everything and not config.option.keyword else 0
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -53,21 +59,6 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests away from what the person who runs them has."""
     monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "data"))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """The threads of a convolution wait for each other in a busy loop.
-
-    With networks this small they lose forty times what they gain wherever the machine has other
-    work to do.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def paint_flower(rng: np.random.Generator, height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
@@ -138,8 +129,8 @@ Rank = tuple[Any, Connection]  # the process, and where what it returns comes ou
 def _start_ranks(size: int, function: Callable[..., Any], *args: Any) -> Iterator[list[Rank]]:
     """Call a function of a test module in processes that are told what `torchrun` tells its own.
 
-    Each sends what it returns, pickled. They talk over loopback, compute with one thread, take
-    warnings for errors, and are killed at the end of the block.
+    Each sends what it returns, pickled. They talk over loopback, take warnings for errors, and
+    are killed at the end of the block.
     """
     from torch import distributed
 
@@ -151,16 +142,16 @@ def _start_ranks(size: int, function: Callable[..., Any], *args: Any) -> Iterato
     store = distributed.TCPStore(  # type: ignore[attr-defined]
         "127.0.0.1", 0, is_master=True, wait_for_workers=False
     )
-    told = {name: value for name, value in os.environ.items() if name.startswith("FLOWERCOLOR_")}
-    told |= {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
-    told |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+    shared = {name: value for name, value in os.environ.items() if name.startswith("FLOWERCOLOR_")}
+    shared |= {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
     if sys.platform == "linux":
-        told["GLOO_SOCKET_IFNAME"] = "lo"
+        shared["GLOO_SOCKET_IFNAME"] = "lo"
     started: list[Rank] = []
     try:
         for rank in range(size):
             receives, sends = context.Pipe(duplex=False)
-            environ = {**told, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            environ = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             process = context.Process(target=_be_rank, args=(environ, sends, function, args))
             process.start()
             sends.close()
@@ -176,10 +167,7 @@ def _start_ranks(size: int, function: Callable[..., Any], *args: Any) -> Iterato
 def _be_rank(
     environ: dict[str, str], sends: Connection, function: Callable[..., Any], args: tuple[Any, ...]
 ) -> None:
-    import torch
-
     os.environ.update(environ)
-    torch.set_num_threads(1)
     warnings.simplefilter("error")
     try:
         # By value: torch's own way of sending a tensor needs its process alive.

@@ -12,6 +12,7 @@ from flowercolor.devices import (
     pick_device,
 )
 from flowercolor.errors import DeviceError, SettingError
+from tests.helpers import be_rank
 
 CPU = torch.device("cpu")
 
@@ -54,11 +55,9 @@ def test_a_missing_device_is_refused_with_what_there_is(
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     make_present(monkeypatch, cuda=True, mps=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("RANK", "5")
-    monkeypatch.setenv("WORLD_SIZE", "6")
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    be_rank(monkeypatch, 5, 6, 1)
     assert pick_device() == torch.device("cuda", 1)
-    monkeypatch.setenv("LOCAL_RANK", "2")
+    be_rank(monkeypatch, 5, 6, 2)
     with pytest.raises(DeviceError, match=r"process 3 on a machine with 2 of them; .* cpu$"):
         pick_device()
     assert pick_device("cpu") == CPU

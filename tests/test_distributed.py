@@ -36,6 +36,7 @@ from flowercolor.training import log, resume
 from flowercolor.training import loop as training
 from flowercolor.training.gan import GAN
 from flowercolor.training.loop import TrainResult, train
+from tests.helpers import assert_equal
 
 InRanks = Callable[..., list[Any]]
 StartRanks = Callable[..., AbstractContextManager[list[Any]]]
@@ -43,9 +44,6 @@ StartRanks = Callable[..., AbstractContextManager[list[Any]]]
 CPU = torch.device("cpu")
 # Batches of 5 and 5 photos, of which two processes have 3 and 2: enough for batch norm.
 CONFIG = TrainConfig(NetworkConfig(2), epochs=2, batch_size=5, lr=1e-3, size_px=16, ema=0.5)
-
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_alone_everything_stays_as_it_is() -> None:
@@ -166,11 +164,6 @@ def run_in(
     engine = engines[0]
     tensors = named(engine.evaluated, "judged.") | named(engine.generator, "live.")
     return result, tensors | named(engine.discriminator, "discriminator.")
-
-
-def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:
-    assert tensors.keys() == others.keys()
-    assert [name for name in tensors if not torch.equal(tensors[name], others[name])] == []
 
 
 @pytest.fixture(scope="module")

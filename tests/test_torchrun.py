@@ -1,11 +1,7 @@
 import pytest
 
 from flowercolor.torchrun import Ranks, ranks, shard
-
-
-def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int, local_rank: int) -> None:
-    for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", local_rank)):
-        monkeypatch.setenv(name, str(value))
+from tests.helpers import be_rank
 
 
 def test_a_process_alone_leads_and_has_everything() -> None:
@@ -15,7 +11,7 @@ def test_a_process_alone_leads_and_has_everything() -> None:
 
 
 def test_the_place_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    be(monkeypatch, 5, 8, 1)
+    be_rank(monkeypatch, 5, 8, 1)
     assert ranks() == Ranks(rank=5, size=8, local_rank=1)
     assert not ranks().leads
 
@@ -24,7 +20,7 @@ def test_the_place_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_half_of_the_variables_are_those_of_something_else(
     monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    be(monkeypatch, 1, 2, 1)
+    be_rank(monkeypatch, 1, 2, 1)
     monkeypatch.delenv(missing)
     assert ranks() == Ranks()
 
@@ -35,7 +31,7 @@ def test_the_shares_are_each_item_once_and_alike_in_size(
 ) -> None:
     shares = []
     for rank in range(size):
-        be(monkeypatch, rank, size, rank)
+        be_rank(monkeypatch, rank, size)
         shares.append(shard(range(count)))
     assert sorted(item for items in shares for item in items) == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -6,6 +6,7 @@ on gray ones, and better again on those that were colored well.
 
 import hashlib
 import json
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,24 +19,42 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from flowercolor import paths
+from flowercolor.config import Precision
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.devices import autocast
 from flowercolor.files import write_bytes
 from flowercolor.progress import Progress, Silent
 
-SIZE_PX = 64
-
-# Crops magnify: smaller ones make flowers as large as those it will be asked about, or a little
-# smaller, which is best (Touvron et al. 2019), and cost half.
-CROP_PX = 48
 CROP_SHARES = (0.5, 1.0)
-EPOCHS = 30
-BATCH_SIZE = 64
-LR = 0.1
 WEIGHT_DECAY = 5e-4
 LABEL_SMOOTHING = 0.1
 
 _RECIPE_VERSION = 1  # to be raised with any change that has it learn something else
+
+
+class Recipe(NamedTuple):
+    """How the classifier learns and judges.
+
+    Attributes:
+        size_px: Side of the pictures that it judges.
+        crop_px: Side of the crops that it learns from. Crops magnify: smaller ones make flowers as
+            large as those it will be asked about, or a little smaller, which is best (Touvron et
+            al. 2019), and cost half.
+        epochs: Passes over the photos.
+        batch_size: Photos per step.
+        lr: The highest learning rate.
+        precision: As for `devices.autocast`.
+    """
+
+    size_px: int = 64
+    crop_px: int = 48
+    epochs: int = 30
+    batch_size: int = 64
+    lr: float = 0.1
+    precision: Precision = "auto"
+
+
+RECIPE = Recipe()
 
 
 def load_classifier(
@@ -43,6 +62,7 @@ def load_classifier(
     labels: Tensor,
     *,
     device: torch.device | str = "cpu",
+    recipe: Recipe | None = None,
     progress: Progress | None = None,
 ) -> nn.Module:
     """A classifier that has seen the true photos of a training set, and nothing else.
@@ -55,6 +75,7 @@ def load_classifier(
         train_set: The photos to learn from.
         labels: int64 [N], the class of each photo of `train_set.photos`.
         device: Where to train and to put it.
+        recipe: How to train it; `RECIPE` by default.
         progress: Told of each step.
 
     Raises:
@@ -73,7 +94,14 @@ def load_classifier(
         try:
             network.load_state_dict(load_file(file))
         except (OSError, SafetensorError, RuntimeError):
-            _train(network, train_set, labels[train_set.indices], target, progress or Silent())
+            _train(
+                network,
+                train_set,
+                labels[train_set.indices],
+                target,
+                recipe=recipe or RECIPE,
+                progress=progress or Silent(),
+            )
             weights = network.state_dict()
             write_bytes(file, save({k: v.cpu().contiguous() for k, v in weights.items()}))
     return network.eval()
@@ -84,22 +112,25 @@ def _train(
     train_set: FlowerDataset,
     labels: Tensor,
     device: torch.device,
+    *,
+    recipe: Recipe,
     progress: Progress,
 ) -> None:
-    augment = v2.Compose([v2.RandomResizedCrop(CROP_PX, CROP_SHARES), v2.RandomHorizontalFlip()])
-    steps = -(-len(train_set) // BATCH_SIZE)
+    _, crop_px, epochs, batch_size, lr, precision = recipe
+    augment = v2.Compose([v2.RandomResizedCrop(crop_px, CROP_SHARES), v2.RandomHorizontalFlip()])
+    steps = -(-len(train_set) // batch_size)
     optimizer = SGD(
-        network.parameters(), LR, weight_decay=WEIGHT_DECAY, nesterov=True, momentum=0.9
+        network.parameters(), lr, weight_decay=WEIGHT_DECAY, nesterov=True, momentum=0.9
     )
-    schedule = OneCycleLR(optimizer, LR, total_steps=EPOCHS * steps)
+    schedule = OneCycleLR(optimizer, lr, total_steps=epochs * steps)
     network.train()
-    with progress.task("Learning to tell flowers apart", EPOCHS * steps, "steps") as task:
-        for _ in range(EPOCHS):
+    with progress.task("Learning to tell flowers apart", epochs * steps, "steps") as task:
+        for _ in range(epochs):
             for positions in torch.randperm(len(train_set)).tensor_split(steps):
                 _, real = train_set.batch(positions)
                 crops = torch.stack([augment(picture) for picture in real])
                 crops = crops.to(device, memory_format=torch.channels_last)
-                with autocast(device):
+                with autocast(device, precision):
                     logits = network(2 * crops - 1)
                 loss = F.cross_entropy(
                     logits.float(), labels[positions].to(device), label_smoothing=LABEL_SMOOTHING
@@ -113,7 +144,11 @@ def _train(
 
 @torch.inference_mode()
 def recognized(
-    classifier: nn.Module, labels: Tensor, pictures: Tensor, positions: Tensor
+    classifier: nn.Module,
+    labels: Tensor,
+    pictures: Tensor,
+    positions: Tensor,
+    recipe: Recipe | None = None,
 ) -> Tensor:
     """1 where the classifier takes a picture for its own class, else 0; float32 [B].
 
@@ -123,9 +158,11 @@ def recognized(
         pictures: RGB [B, 3, H, W] in 0 to 1, on the classifier's device; gray as three equal
             channels.
         positions: int64 [B], which photos of the set they show.
+        recipe: How it judges; `RECIPE` by default.
     """
+    size_px = (recipe or RECIPE).size_px
     small = F.interpolate(
-        pictures.float(), (SIZE_PX, SIZE_PX), mode="bilinear", antialias=True, align_corners=False
+        pictures.float(), (size_px, size_px), mode="bilinear", antialias=True, align_corners=False
     )
     logits: Tensor = classifier(2 * small - 1)
     return (logits.argmax(dim=1) == labels[positions].to(pictures.device)).float()

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK_RESAMPLES = 100
-
 
 class Interval(NamedTuple):
     """A mean over pictures, and between what it lies in 95 % of the resamples."""
@@ -19,7 +17,11 @@ class Interval(NamedTuple):
 
 
 def bootstrap(
-    values: Tensor, resamples: int = 2000, of: Callable[[Tensor], Tensor] | None = None
+    values: Tensor,
+    resamples: int = 2000,
+    of: Callable[[Tensor], Tensor] | None = None,
+    *,
+    block_resamples: int = 100,
 ) -> list[Interval]:
     """The mean of each column with its 95 % percentile interval (Efron and Tibshirani 1993).
 
@@ -31,14 +33,15 @@ def bootstrap(
         resamples: How often N pictures are drawn.
         of: From the means of the columns, [..., M], the figures to give instead, [..., K];
             resamples where one is NaN do not count for it.
+        block_resamples: How many are drawn at once; all would fill the memory.
     """
     count = len(values)
     exact = values.double().cpu()
     known, is_known = exact.nan_to_num(0), (~exact.isnan()).double()
     rng = np.random.default_rng(0)
     blocks = []
-    for start in range(0, resamples, BLOCK_RESAMPLES):  # all at once would fill the memory
-        drawn = rng.integers(max(1, count), size=(min(BLOCK_RESAMPLES, resamples - start), count))
+    for start in range(0, resamples, block_resamples):
+        drawn = rng.integers(max(1, count), size=(min(block_resamples, resamples - start), count))
         times = torch.zeros(drawn.shape, dtype=torch.float64)
         times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
         blocks.append((times @ known) / (times @ is_known))

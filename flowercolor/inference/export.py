@@ -1,6 +1,7 @@
 """A generator as one ONNX file that stands alone, for other programs."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,20 @@ USE = (
 )
 
 
-def export_onnx(checkpoint: Path, target: Path, *, vividness: float | None = None) -> None:
+def export_onnx(
+    checkpoint: Path,
+    target: Path,
+    *,
+    vividness: float | None = None,
+    tolerance: float = TOLERANCE,
+) -> None:
     """Write the generator of a checkpoint as ONNX, once it gives what torch gives.
 
     Args:
         checkpoint: The file.
         target: The file to write, which must not be there; it takes any size divisible by 16.
         vividness: On the checkpoint's vividness scale, 0 to 1; None means its own default.
+        tolerance: By how much their chroma may differ.
 
     Raises:
         CheckpointError: It cannot be read, or the two ways to compute disagree.
@@ -47,22 +55,16 @@ def export_onnx(checkpoint: Path, target: Path, *, vividness: float | None = Non
     difference = float(
         np.abs(OnnxBackend(network, weights, name=str(checkpoint))(gray) - expected).max()
     )
-    if not difference < TOLERANCE:
+    if not difference < tolerance:
         raise CheckpointError(
             f"{checkpoint}: onnxruntime and torch give chroma that differs by {difference:.2g}; "
-            f"expected less than {TOLERANCE:g}, so nothing was written; please report it"
+            f"expected less than {tolerance:g}, so nothing was written; please report it"
         )
     about = {
         "title": "flowercolor: gray photos of flowers and gardens to color",
         "version": __version__,
         "license": "MIT AND Apache-2.0" if checkpoint.stem == "bundled" else "as its maker says",
-        "network": json.dumps(
-            {
-                "base_channels": network.base_channels,
-                "output": network.output,
-                "encoder": network.encoder,
-            }
-        ),
+        "network": json.dumps(asdict(network)),
         "vividness": str(info.vividness if vividness is None else vividness),
         "note": info.note,
         "how_to_use": USE,

@@ -24,11 +24,6 @@ from tests.cli.helpers import (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick(one_thread: None) -> None:
-    """Tiny networks take longer with more threads."""
-
-
 @pytest.fixture(autouse=True)
 def _no_wishes_about_color(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -36,7 +31,7 @@ def _no_wishes_about_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def finished(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:

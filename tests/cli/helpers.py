@@ -5,8 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from flowercolor.cli.app import app
+from tests.helpers import be_rank
 
 COMMANDS = ("colorize", "web", "download", "train", "eval", "join", "models", "export", "doctor")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
@@ -48,8 +48,8 @@ def last_line(text: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """What a process of its own needs to find the same package, and no more threads than this."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    """What a process of its own needs to find the same package."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def run_printed(line: str, *more: str) -> Any:
@@ -87,9 +87,14 @@ def assert_one_line_of_error(result: Any, *said: str, code: int = 1) -> None:
         assert words in line
 
 
-@contextmanager
-def stop_at_once(_message: str) -> Iterator[Callable[[], bool]]:
-    yield lambda: True
+def stopped_at_once(*args: str | Path) -> Any:
+    """What `train` answers that is asked to stop after its first step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "flowercolor.cli.commands.train.stop_on_interrupt",
+            lambda _message: nullcontext(lambda: True),
+        )
+        return flowercolor(*args)
 
 
 def write_labels(folder: Path) -> Path:
@@ -100,11 +105,10 @@ def write_labels(folder: Path) -> Path:
     return table
 
 
-def be(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+def be_one_of_two(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     """One of two processes, as `torchrun` tells it; it does not wait for the other."""
     monkeypatch.setattr("flowercolor.distributed.joined", lambda _device: nullcontext())
-    for name, value in (("RANK", rank), ("WORLD_SIZE", 2), ("LOCAL_RANK", rank)):
-        monkeypatch.setenv(name, str(value))
+    be_rank(monkeypatch, rank, 2)
 
 
 def in_rank(*args: str) -> tuple[int, str, str]:

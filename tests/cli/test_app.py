@@ -1,12 +1,10 @@
 import contextlib
-import io
 import json
 import re
-import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from typer.testing import CliRunner
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.cli import console, main
+from flowercolor.cli import main
 from flowercolor.cli.app import app
 from flowercolor.data.oxford102 import Archive
 from tests.cli.helpers import (
@@ -27,6 +25,7 @@ from tests.cli.helpers import (
     environment,
     flowercolor,
     gray_photo,
+    in_rank,
     last_line,
     plain,
     succeed,
@@ -56,13 +55,6 @@ def test_from_the_archive_to_a_colored_photo(archive: Path, published: Archive, 
         assert f"the model {run.name}" in str(image.getexif()[ExifTags.Base.Software])
 
 
-def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = "flowercolor", "colorize", "a photo.jpg", r"runs\try"
-    assert console.command_line(*words) == r"flowercolor colorize 'a photo.jpg' 'runs\try'"
-    monkeypatch.setattr(console, "os", SimpleNamespace(name="nt"))
-    assert console.command_line(*words) == r'flowercolor colorize "a photo.jpg" runs\try'
-
-
 @pytest.mark.parametrize(
     "args",
     [
@@ -85,18 +77,6 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
     gray_photo(here / "a.png")
     refused = flowercolor("colorize", "a.png", "--checkpoint", "x" * 300)
     assert_one_line_of_error(refused, "no such checkpoint")
-
-
-def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with console.stop_on_interrupt("Stopping.") as pressed:
-        assert not pressed()
-        signal.raise_signal(signal.SIGINT)
-        assert pressed()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert capsys.readouterr().err == "Stopping.\n"
 
 
 @pytest.mark.parametrize(
@@ -304,48 +284,6 @@ def test_every_option_is_explained() -> None:
             assert parameter.name and parameter.help, f"{command.name}: {parameter.name}"
 
 
-class Screen(io.StringIO):
-    """What somebody sees on stderr, be it a terminal."""
-
-    def __init__(self, terminal: bool) -> None:
-        super().__init__()
-        self.terminal = terminal
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_progress_draws_bars_on_a_terminal_only(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool
-) -> None:
-    screen, long = Screen(terminal), "a word " * 30
-    monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(sys, "stdout", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    progress: Any = console.progress_of_leader()
-    with progress.task("Training", 4, "steps") as training:
-        training.advance(2, "epoch 1")
-        with progress.task("Fetching", 2_000_000, "B") as fetching:
-            fetching.advance(1_000_000)
-            if terminal:
-                progress._bars.refresh()
-        progress.note(long)
-        console.say("said")
-        if terminal:
-            console.print_result("result.png")
-    text = screen.getvalue()
-    if not terminal:
-        assert text == f"{long}\nsaid\n"
-        return
-    assert not progress._bars.tasks, "a bar goes when its task ends"
-    for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB"):
-        assert words in plain(text)
-    for line in (long, "said", "result.png"):
-        assert line in plain(text).splitlines(), "above the bars, and not broken to their width"
-
-
 @pytest.mark.parametrize(
     ("args", "missing"),
     [
@@ -413,3 +351,36 @@ def test_ctrl_c_while_options_are_read_ends_without_a_word(monkeypatch: pytest.M
     monkeypatch.setattr("typer.core.TyperGroup.invoke", pressed)
     result = flowercolor("models")
     assert (result.exit_code, result.stderr) == (130, "")
+
+
+def test_coloring_on_a_cpu_does_not_load_torch(weights: Path, here: Path) -> None:
+    """Which takes longer than all the rest."""
+    gray_photo(here / "a.png")
+    script = (
+        "import sys; from flowercolor.cli.app import app\n"
+        f"app(['colorize', 'a.png', '--checkpoint', {str(weights)!r}], standalone_mode=False)\n"
+        "print({'torch', 'torchvision', 'matplotlib', 'requests'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == ["a_color.png", "set()"]
+
+
+def test_a_photo_that_fails_does_not_end_the_other_process(
+    weights: Path, here: Path, in_ranks: Callable[..., list[Any]]
+) -> None:
+    photos = [here / f"{number}.png" for number in range(4)]
+    for photo in photos[1:]:
+        gray_photo(photo)
+    photos[0].write_bytes(b"no photo")
+    told = in_ranks(2, in_rank, "colorize", *map(str, photos), "--checkpoint", str(weights))
+    assert [code for code, _, _ in told] == [1, 0]
+    assert last_line(told[0][2]) == "Process 1 of 2: 1 done, 0 skipped, 1 failed."
+    assert last_line(told[1][2]) == "Process 2 of 2: 2 done, 0 skipped, 0 failed."
+    assert len(list(here.glob("*_color.png"))) == 3

@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -31,11 +30,9 @@ from tests.cli import helpers
 from tests.cli.helpers import (
     Trained,
     assert_one_line_of_error,
-    be,
-    environment,
+    be_one_of_two,
     flowercolor,
     gray_photo,
-    in_rank,
     last_line,
     succeed,
 )
@@ -177,25 +174,6 @@ def test_a_picture_that_was_not_made_here_is_not_written_over(
     assert result.exit_code == 1
     assert "b.png: holds what flowercolor did not make" in result.stderr
     assert (here / "b.png").read_bytes() == before
-
-
-@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
-@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-"])
-def test_a_stream_that_is_closed_is_none_that_is_needed(
-    weights: Path, here: Path, closing: str
-) -> None:
-    gray_photo(here / "a.png")
-    line = f'"$1" -m flowercolor colorize a.png --checkpoint "$2" {closing}'
-    result = subprocess.run(
-        ["sh", "-c", line, "sh", sys.executable, str(weights)],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert (here / "a_color.png").is_file()
-    assert "unexpected" not in result.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text on other systems")
@@ -392,27 +370,6 @@ def test_other_hints_are_another_result(hint_weights: Path, here: Path) -> None:
     assert "made with other settings" in succeed(*args, "--hint", "1,1=blue").stderr
 
 
-def test_a_photo_that_comes_by_standard_input_is_not_written_over(
-    weights: Path, here: Path
-) -> None:
-    photo = gray_photo(here / "a.png")
-    before = photo.read_bytes()
-    command = [sys.executable, "-m", "flowercolor", "colorize", "-", "--checkpoint", str(weights)]
-    for target in ("a.png", "b.png"):
-        with photo.open("rb") as stdin:
-            result = subprocess.run(
-                [*command, "-o", target, "--overwrite"],
-                stdin=stdin,
-                capture_output=True,
-                check=False,
-            )
-        assert photo.read_bytes() == before
-        if target == "a.png":
-            assert result.returncode == 2
-            assert b"Error: -o a.png: is the photo itself" in result.stderr
-    assert (here / "b.png").is_file()
-
-
 def test_processes_share_the_photos_of_colorize(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,7 +377,7 @@ def test_processes_share_the_photos_of_colorize(
     for number in range(5):
         gray_photo(here / f"{number}.png", number)
     for rank, done in ((0, [0, 2, 4]), (1, [1, 3])):
-        be(monkeypatch, rank)
+        be_one_of_two(monkeypatch, rank)
         result = succeed("colorize", "*.png", "--checkpoint", weights)
         assert result.stdout.splitlines() == [f"{number}_color.png" for number in done]
         summary = f"Process {rank + 1} of 2: {len(done)} done, 0 skipped, 0 failed."
@@ -435,7 +392,7 @@ def test_no_process_writes_over_a_photo_of_another(
     names = ["x.png", "a.png", "a_color.png"]
     photos = [gray_photo(here / name) for name in names]
     before = photos[2].read_bytes()
-    be(monkeypatch, 1)
+    be_one_of_two(monkeypatch, 1)
     result = flowercolor("colorize", *names, "--overwrite", "--checkpoint", weights)
     assert result.exit_code == 1
     assert "Failed: a_color.png: is one of the photos" in result.stderr
@@ -447,44 +404,11 @@ def test_the_leader_alone_makes_what_there_is_one_of(
     weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = gray_photo(here / "a.png").read_bytes()
-    be(monkeypatch, 1)
+    be_one_of_two(monkeypatch, 1)
     for args, stdin in ((["a.png", "--variants", "2"], b""), (["-", "-o", "-"], content)):
         result = succeed("colorize", *args, "--checkpoint", weights, stdin=stdin)
         assert result.output == ""
     assert [path.name for path in here.iterdir()] == ["a.png"]
-
-
-def test_a_photo_that_fails_does_not_end_the_other_process(
-    weights: Path, here: Path, in_ranks: Callable[..., list[Any]]
-) -> None:
-    photos = [here / f"{number}.png" for number in range(4)]
-    for photo in photos[1:]:
-        gray_photo(photo)
-    photos[0].write_bytes(b"no photo")
-    told = in_ranks(2, in_rank, "colorize", *map(str, photos), "--checkpoint", str(weights))
-    assert [code for code, _, _ in told] == [1, 0]
-    assert last_line(told[0][2]) == "Process 1 of 2: 1 done, 0 skipped, 1 failed."
-    assert last_line(told[1][2]) == "Process 2 of 2: 2 done, 0 skipped, 0 failed."
-    assert len(list(here.glob("*_color.png"))) == 3
-
-
-def test_coloring_on_a_cpu_does_not_load_torch(weights: Path, here: Path) -> None:
-    """Which takes longer than all the rest."""
-    gray_photo(here / "a.png")
-    script = (
-        "import sys; from flowercolor.cli.app import app\n"
-        f"app(['colorize', 'a.png', '--checkpoint', {str(weights)!r}], standalone_mode=False)\n"
-        "print({'torch', 'torchvision', 'matplotlib', 'requests'} & {*sys.modules})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(),
-        timeout=60,
-    )
-    assert done.stdout.splitlines() == ["a_color.png", "set()"]
 
 
 def test_what_failed_in_a_large_batch_is_said_again_at_the_end(weights: Path, here: Path) -> None:
@@ -503,39 +427,3 @@ def test_control_characters_of_a_name_are_shown_as_escapes(weights: Path, here: 
     (here / "a\n\x1b[2J.png").write_bytes(b"no photo")
     result = flowercolor("colorize", ".", "-o", "out", "--checkpoint", weights)
     assert "Failed: a\\n\\x1b[2J.png: is no photo" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "last"),
-    [
-        ((".", "-o", "out"), "1 done"),
-        (("-", "-o", "-"), "Error:"),
-        (("a.tif", "--variants", "2"), "Error:"),
-    ],
-)
-def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(
-    words: tuple[str, ...], last: str, weights: Path, here: Path
-) -> None:
-    """Libtiff's own line of a code that is not in its table, written to the descriptor."""
-    buffer = io.BytesIO()
-    rng = np.random.default_rng(0)
-    picture = Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8))
-    picture.save(buffer, "TIFF", compression="tiff_lzw")
-    content = bytearray(buffer.getvalue())
-    content[200:240] = b"\xff" * 40
-    (here / "a.tif").write_bytes(content)
-    gray_photo(here / "b.png")
-    done = subprocess.run(
-        [sys.executable, "-m", "flowercolor", "colorize", *words, "--checkpoint", weights],
-        input=bytes(content),
-        capture_output=True,
-        env=environment(),
-        check=False,
-        timeout=60,
-    )
-    first, *failed, end = done.stderr.decode().splitlines()
-    assert first.startswith("Using the weights")
-    assert end.startswith(last)
-    assert all(line.startswith("Failed: a.tif: is a damaged TIFF") for line in failed)
-    assert len(failed) == (last == "1 done")
-    assert done.returncode == 1

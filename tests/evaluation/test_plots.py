@@ -79,12 +79,12 @@ def test_names_that_would_lie_over_each_other_are_a_line_apart(
     monkeypatch.setattr(
         "flowercolor.evaluation.plots.save_figure", lambda figure, _: figures.append(figure)
     )
-    points = {f"dial {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"gray photo": (0.09, 0.0)}
+    points = {f"scale {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"gray photo": (0.09, 0.0)}
     plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png")
     [figure] = figures
     figure.draw_without_rendering()
     texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
-    for upper, lower in (("dial 3", "dial 2"), ("dial 2", "dial 1")):
+    for upper, lower in (("scale 3", "scale 2"), ("scale 2", "scale 1")):
         assert texts[upper].y0 >= texts[lower].y1
 
 

@@ -13,7 +13,6 @@ from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError, StorageError
-from flowercolor.evaluation import report
 from flowercolor.evaluation.metrics import colorfulness_per_image, measure
 from flowercolor.evaluation.report import COLUMNS, RECOGNITION, write_results
 from flowercolor.evaluation.scoring import GRAY, TRUTH, picture_files, score
@@ -220,14 +219,14 @@ def test_a_graph_of_another_run_goes_and_nobodys_own(
 
 
 def test_an_evaluation_that_was_stopped_leaves_nothing_for_good(
-    generator: UNet, flowers: FlowerDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
     """Nor scores of other photos beside its pictures."""
     halves = FlowerDataset(flowers.photos, [0, 2]), FlowerDataset(flowers.photos, [1, 3])
     write_results({"mine": generator}, halves[0], tmp_path, about={})
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(report, "summarize", Mock(side_effect=KeyboardInterrupt))
-        write_results({"mine": generator}, halves[1], tmp_path, about={})
+    looked_at = Mock(side_effect=[torch.ones(1)] * 3 + [KeyboardInterrupt])  # in the second photo
+    with pytest.raises(KeyboardInterrupt):
+        write_results({"mine": generator}, halves[1], tmp_path, about={}, recognizer=looked_at)
     assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "pictures"}
     assert json.loads((tmp_path / "scores.json").read_text())["unfinished"]
     write_results({"mine": generator}, halves[0], tmp_path, about={})

@@ -1,5 +1,4 @@
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from flowercolor.evaluation.scoring import (
     summarize,
 )
 from flowercolor.networks.unet import UNet
-from flowercolor.progress import Silent, Task
+from tests.helpers import Recorder
 
 
 @pytest.mark.parametrize(
@@ -41,19 +40,18 @@ from flowercolor.progress import Silent, Task
     ],
 )
 def test_too_little_memory_names_the_options_that_help(
-    generator: UNet,
     flowers: FlowerDataset,
-    monkeypatch: pytest.MonkeyPatch,
     scored: Callable[[UNet, FlowerDataset], object],
     option: str,
 ) -> None:
-    def full(_gray: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+    class Full(UNet):
+        def forward(self, gray: Tensor, luma: Tensor | None = None) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0")
 
-    monkeypatch.setattr(generator, "forward", full)
-    with pytest.raises(DeviceError, match=f"while testing: .*; give a smaller {option}") as told:
-        scored(generator, flowers)
-    assert "\n" not in str(told.value)
+    match = f"while testing: .*; give a smaller {option}"
+    with pytest.raises(DeviceError, match=match) as caught:
+        scored(Full(NetworkConfig(1)), flowers)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_generated_picture_can_be_shown(generator: UNet, flowers: FlowerDataset) -> None:
@@ -216,26 +214,14 @@ def test_every_photo_has_a_picture_of_its_own_inside_the_folder(
 
 
 def test_every_photo_is_reported(flowers: FlowerDataset) -> None:
-    class Counting(Silent):
-        total: int | None = None
-        done = 0
-
-        @contextmanager
-        def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
-            self.total = total
-            yield self
-
-        def advance(self, amount: int = 1, status: str | None = None) -> None:
-            self.done += amount
-
-    progress = Counting()
+    progress = Recorder()
     score(UNet(NetworkConfig(1)), flowers, 2, progress)
-    assert progress.total == progress.done == len(flowers)
+    [task] = progress.tasks
+    assert task.total == task.done == len(flowers)
 
 
 def scores_of(generator: UNet, dataset: FlowerDataset) -> Any:
     """What each of several processes gets to know."""
-    torch.set_num_threads(1)
     methods: dict[str, Method] = {"it": partial(generate, generator)}
     with joined(torch.device("cpu")):
         one = dataset.subset([0])

@@ -19,7 +19,6 @@ from flowercolor.inference.planning import Job
 from flowercolor.inference.torch_backend import TorchBackend
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.formats import WRITABLE
-from flowercolor.progress import Silent
 
 Array = NDArray[Any]
 
@@ -43,16 +42,6 @@ def save(path: Path, picture: Array | None = None) -> Path:
 def pixels(path: Path) -> Array:
     with Image.open(path) as image:
         return np.asarray(image)
-
-
-class Told(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

@@ -28,10 +28,10 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job, plan
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo
+from tests.helpers import Recorder
 from tests.inference.helpers import (
     TREES,
     Array,
-    Told,
     as_backend,
     gray,
     leftovers,
@@ -393,9 +393,9 @@ def test_a_pattern_that_finds_the_results_too_goes_on_where_it_stopped(
     first = plan([pattern], output)
     assert [job.target for job in first] == [output / "a.png", output / "b.png"]
     list(run(first, colorizer))
-    told = Told()
-    assert plan([pattern], output, progress=told) == first
-    assert told.notes == ["Earlier results among the photos, left out: 2"]
+    progress = Recorder()
+    assert plan([pattern], output, progress=progress) == first
+    assert progress.notes == ["Earlier results among the photos, left out: 2"]
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".tif", ".webp"])

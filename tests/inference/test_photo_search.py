@@ -4,7 +4,8 @@ import pytest
 
 from flowercolor.inference.photo_search import Finder
 from flowercolor.inference.planning import plan
-from tests.inference.helpers import Told, touch
+from tests.helpers import Recorder
+from tests.inference.helpers import touch
 
 
 def test_what_a_nas_and_waste_bins_hold_is_no_photo(here: Path) -> None:
@@ -36,18 +37,18 @@ def test_patterns_leave_out_files_and_folders(
     here: Path, patterns: list[str], left: list[str]
 ) -> None:
     touch(here, "box/a.jpg", "box/a_proof.jpg", "box/deep/b.jpg", "box/private/c.jpg")
-    told = Told()
-    jobs = plan(["box"], here / "out", recursive=True, exclude=patterns, progress=told)
+    progress = Recorder()
+    jobs = plan(["box"], here / "out", recursive=True, exclude=patterns, progress=progress)
     assert sorted(job.source.name for job in jobs) == left
-    assert any(note.startswith("Left out by --exclude: ") for note in told.notes)
+    assert any(note.startswith("Left out by --exclude: ") for note in progress.notes)
 
 
 def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> None:
     touch(here, "box/a.jpg", "box/b.jp2", "box/c.dng", "box/d.JXL", "box/e.psd", "box/a.xmp")
     touch(here, "box/1/x.jpg", "box/1/y.jpg", "box/2/3/z.jpg", "box/2/notes.txt", "box/.h/w.jpg")
-    told = Told()
-    assert [job.source.name for job in plan(["box"], progress=told)] == ["a.jpg"]
-    assert told.notes == [
+    progress = Recorder()
+    assert [job.source.name for job in plan(["box"], progress=progress)] == ["a.jpg"]
+    assert progress.notes == [
         "3 photos in 2 subfolders not looked at: -r",
         "4 files of kinds that are not read, left out: .dng, .jp2, .jxl, .psd",
         "1 file of notes on photos, left out: .xmp",

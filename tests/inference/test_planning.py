@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.inference.planning import Job, plan
 from flowercolor.photos.formats import WRITABLE
-from tests.inference.helpers import TREES, Told, names, no_entry, pick_inputs, save, touch
+from tests.helpers import Recorder
+from tests.inference.helpers import TREES, names, no_entry, pick_inputs, save, touch
 
 
 def test_a_photo_is_written_beside_itself(here: Path) -> None:
@@ -106,12 +107,12 @@ def test_a_folder_is_not_its_own_output(here: Path) -> None:
 def test_an_output_folder_that_a_pattern_finds_is_left_out(here: Path) -> None:
     """As the second time that a command with `*` runs."""
     touch(here, "a.jpg", "out/a.jpg")
-    told = Told()
-    jobs = plan(["*"], "out", progress=told)
+    progress = Recorder()
+    jobs = plan(["*"], "out", progress=progress)
     assert jobs == [Job(Path("a.jpg"), Path("out/a.jpg"))]
-    assert told.notes == ["The output folder is among the photos, left out: out"]
+    assert progress.notes == ["The output folder is among the photos, left out: out"]
     with pytest.raises(SettingError, match="own output folder"):
-        plan(["out"], "out", progress=told)
+        plan(["out"], "out", progress=progress)
 
 
 def test_one_photo_takes_a_file_or_a_folder(here: Path) -> None:

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_pictures_are_prepared_as_the_published_weights_learned_them() -> None:
 
 
 def test_missing_weights_are_told_of_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "_PACKAGE", "a_package_that_is_not_there")
+    monkeypatch.setitem(sys.modules, encoders._PACKAGE, None)
     with pytest.raises(SettingError, match=r"pip install 'flowercolor\[pretrained\]'"):
         check_pretrained()
 

@@ -19,15 +19,15 @@ from flowercolor.training import log, loop, resume
 from tests.training.helpers import CONFIG, Sets, go
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_plots(one_thread: None) -> Iterator[None]:
+@pytest.fixture(scope="package", autouse=True)
+def _without_plots() -> Iterator[None]:
     """Each takes longer than an epoch here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def sets(photos: Photos) -> Sets:
     return FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
 
@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def uninterrupted(sets: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of `CONFIG` from its first to its last epoch."""
     run = tmp_path_factory.mktemp("runs") / "uninterrupted"

@@ -20,9 +20,9 @@ from flowercolor.errors import (
 )
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.unet import UNet
-from flowercolor.progress import Silent
 from flowercolor.runs import BEST, LAST, read_metrics
 from flowercolor.training.loop import TrainResult, train
+from tests.helpers import assert_equal
 
 Sets = tuple[FlowerDataset, FlowerDataset]
 
@@ -66,12 +66,6 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)]
 
 
-def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:
-    assert tensors.keys() == others.keys()
-    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
-    assert different == []
-
-
 def assert_same_run(run: Path, other: Path) -> None:
     """Bit for bit: both checkpoints with all optimizer state, and every other file."""
     for name in (BEST, LAST):
@@ -95,16 +89,6 @@ def files(run: Path) -> list[str]:
     """The files of a run but for its lock."""
     found = (path for path in run.rglob("[!.]*") if path.is_file())
     return sorted(path.relative_to(run).as_posix() for path in found)
-
-
-class Notes(Silent):
-    """Keeps what is noted."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def labeled(folder: Path, sets: Sets, shift: int = 0) -> Path:

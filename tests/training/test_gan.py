@@ -22,6 +22,7 @@ from flowercolor.networks.unet import UNet
 from flowercolor.training import cuda_graphs as replay
 from flowercolor.training import gan
 from flowercolor.training.gan import GAN, recalibration_batches
+from tests.helpers import be_rank
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
@@ -30,9 +31,6 @@ ADVERSARIAL_ONLY = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=
 SUPERVISED = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, lambda_class=0.5)
 AVERAGED = TrainConfig(NetworkConfig(2), lr=1e-3, size_px=16, ema=0.9)
 STILL = 0.0  # a learning rate that moves nothing
-
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def begin(config: TrainConfig = CONFIG, *, compiled: bool = False) -> GAN:
@@ -387,8 +385,7 @@ def test_batch_norm_is_measured_in_as_many_steps_by_every_process(
     for photo_count, size in ((7, 2), (8, 3), (11, 4), (1, 2), (5, 1)):
         steps = []
         for rank in range(size):
-            for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", rank)):
-                monkeypatch.setenv(name, str(value))
+            be_rank(monkeypatch, rank, size)
             steps.append([len(part) for part in recalibration_batches(range(photo_count), 2)])
         assert len({len(parts) for parts in steps}) == 1, (photo_count, size, steps)
         assert all(min(parts) >= 1 for parts in steps)

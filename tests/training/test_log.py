@@ -24,7 +24,7 @@ from flowercolor.training.log import (
     grouped_metrics,
     score_metrics,
 )
-from tests.training.helpers import Notes
+from tests.helpers import Recorder
 
 SHEET = torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
 
@@ -112,7 +112,7 @@ def test_a_new_run_begins_without_the_rows_of_another(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_given_when_it_begins_and_not_at_every_row(tmp_path: Path) -> None:
-    notes = Notes()
+    notes = Recorder()
     written = RunLog(tmp_path, notes)
     states = {"fair": (0.7, 0.3), "won": (1.0, 0.0), "blind": (0.5, 0.5)}
     step = 0

@@ -1,8 +1,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,15 @@ from flowercolor.errors import (
 )
 from flowercolor.evaluation import plots
 from flowercolor.evaluation.scoring import score
-from flowercolor.networks.unet import UNet
-from flowercolor.progress import Silent, Task
 from flowercolor.runs import BEST, LAST, read_metrics, read_source
 from flowercolor.training import gan, log
 from flowercolor.training.loop import TrainResult
+from tests.helpers import Recorder, assert_equal, be_rank
 from tests.training.helpers import (
     CONFIG,
     STEPS,
-    Notes,
     Sets,
     after,
-    assert_equal,
     assert_same_run,
     changed,
     files,
@@ -209,7 +205,7 @@ def test_patience_ends_a_run_that_no_longer_gets_better(
     sets: Sets, run: Path, scored: Scored
 ) -> None:
     """And it stays ended, unless one has more patience."""
-    progress = Notes()
+    progress = Recorder()
     scored([0.5, 0.3, 0.4, 0.35, 0.31, 0.2], [1] * 6)
     config = changed(epochs=9, patience=2)
     result = go(config, sets, run, progress=progress)
@@ -249,34 +245,18 @@ def test_the_best_checkpoint_holds_the_generator_alone(uninterrupted: Path) -> N
 
 
 def test_progress_counts_every_step_and_goes_on_where_a_run_stopped(sets: Sets, run: Path) -> None:
-    class Counting(Silent):
-        done: dict[str, tuple[int, int | None]]
-        statuses: list[str]
-
-        def __init__(self) -> None:
-            self.done, self.statuses = {}, []
-
-        @contextmanager
-        def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
-            progress = self
-
-            class Counted:
-                def advance(self, amount: int = 1, status: str | None = None) -> None:
-                    progress.done[label] = (progress.done.get(label, (0, None))[0] + amount, total)
-                    progress.statuses += [status] if status else []
-
-            yield Counted()
-
-    whole, stopped = Counting(), Counting()
+    whole, stopped = Recorder(), Recorder()
     go(CONFIG, sets, run, progress=whole)
-    assert whole.done == {"Training": (12, 12), "Testing": (2 * 4, 2)}
-    assert len(whole.statuses) == 4
-    assert whole.statuses[0].startswith("epoch 1 ")
+    training, *testing = whole.tasks
+    assert (training.label, training.done, training.total) == ("Training", 12, 12)
+    assert [(task.label, task.done, task.total) for task in testing] == [("Testing", 2, 2)] * 4
+    assert len(training.statuses) == 4
+    assert training.statuses[0].startswith("epoch 1 ")
 
     other = run.with_name("other")
     go(CONFIG, sets, other, should_stop=after(5))
     go(CONFIG, sets, other, progress=stopped, resume=True)
-    assert stopped.done["Training"] == (12, 12)
+    assert (stopped.tasks[0].label, stopped.tasks[0].done) == ("Training", 12)
 
 
 def test_there_is_a_row_per_log_point_and_at_each_epochs_end(sets: Sets, run: Path) -> None:
@@ -326,32 +306,22 @@ def test_short_epochs_are_saved_together(
     assert_same_run(run, run.with_name("each"))
 
 
+@pytest.mark.parametrize(
+    ("doing", "option"), [("training", "--batch-size"), ("testing", "--test-batch-size")]
+)
 def test_too_little_memory_names_the_options_that_help(
-    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+    sets: Sets, run: Path, doing: str, option: str
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+    class Full(Recorder):
+        def task(self, label: str, total: int | None = None, unit: str = "") -> Any:
+            if label.lower() == doing:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU")
+            return super().task(label, total, unit)
 
-    monkeypatch.setattr(gan.GAN, "step", full)
-    with pytest.raises(DeviceError, match=r"out of memory while training: .*--batch-size") as told:
-        go(CONFIG, sets, run)
-    assert "\n" not in str(told.value)
-
-
-def test_too_little_memory_to_test_names_the_option_that_helps(
-    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forward = UNet.forward
-
-    def full(network: UNet, *args: Any) -> Any:
-        if network.training:
-            return forward(network, *args)
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
-
-    monkeypatch.setattr(UNet, "forward", full)
-    match = "out of memory while testing: .*; give a smaller --test-batch-size"
-    with pytest.raises(DeviceError, match=match):
-        go(CONFIG, sets, run)
+    match = f"out of memory while {doing}: .*; give a smaller {option}"
+    with pytest.raises(DeviceError, match=match) as caught:
+        go(CONFIG, sets, run, progress=Full())
+    assert "\n" not in str(caught.value)
 
 
 def test_the_best_is_saved_even_where_training_goes_off(
@@ -412,8 +382,7 @@ def test_a_gpu_trains_almost_alike(sets: Sets, run: Path, uninterrupted: Path) -
 def test_processes_that_do_not_know_of_each_other_are_refused(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("RANK", 0), ("WORLD_SIZE", 2), ("LOCAL_RANK", 0)):
-        monkeypatch.setenv(name, str(value))
+    be_rank(monkeypatch, 0, 2)
     with pytest.raises(SettingError, match=r"one of 2 processes, .* within .*distributed\.joined"):
         go(CONFIG, sets, run)
     assert not run.exists()

@@ -174,7 +174,6 @@ def test_a_kill_between_saves_loses_what_came_after_the_one_before(
 
 def go_on(sets: Sets, run: Path, began: Event) -> None:
     """Train `LONGER` in a process of its own, from where the last one was killed."""
-    torch.set_num_threads(1)
     began.set()
     # The more often it saves, the more there is to be killed.
     go(LONGER, sets, run, resume=(run / LAST).exists(), save_every_s=0)

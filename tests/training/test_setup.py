@@ -23,9 +23,9 @@ from flowercolor.errors import (
 from flowercolor.evaluation import plots
 from flowercolor.runs import BEST, LAST
 from flowercolor.training.loop import train
+from tests.helpers import Recorder
 from tests.training.helpers import (
     CONFIG,
-    Notes,
     Sets,
     after,
     assert_resume_refused,
@@ -81,7 +81,7 @@ def test_a_beginning_that_knows_the_validation_part_is_noted(
 
     def noted(name: str, validation: bool, parent: str | None = None, data: Sets = sets) -> bool:
         start_from = tmp_path / parent / BEST if parent else None
-        notes = Notes()
+        notes = Recorder()
         config = changed(epochs=1, validation=validation)
         go(config, data, tmp_path / name, start_from=start_from, progress=notes)
         return any("has learned from the validation part" in note for note in notes.notes)

@@ -1,0 +1,165 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.table import Table
+
+from flowercolor.cli import console
+from tests.cli.helpers import environment, gray_photo, plain
+
+
+def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "flowercolor", "colorize", "a photo.jpg", r"runs\try"
+    assert console.command_line(*words) == r"flowercolor colorize 'a photo.jpg' 'runs\try'"
+    monkeypatch.setattr(console, "os", SimpleNamespace(name="nt"))
+    assert console.command_line(*words) == r'flowercolor colorize "a photo.jpg" runs\try'
+
+
+def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with console.stop_on_interrupt("Stopping.") as pressed:
+        assert not pressed()
+        signal.raise_signal(signal.SIGINT)
+        assert pressed()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capsys.readouterr().err == "Stopping.\n"
+
+
+class Screen(io.StringIO):
+    """What somebody sees on stderr, be it a terminal."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_draws_bars_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    screen, long = Screen(terminal), "a word " * 30
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    progress: Any = console.progress_of_leader()
+    with progress.task("Training", 4, "steps") as training:
+        training.advance(2, "epoch 1")
+        with progress.task("Fetching", 2_000_000, "B") as fetching:
+            fetching.advance(1_000_000)
+            if terminal:
+                progress._bars.refresh()
+        progress.note(long)
+        console.say("said")
+        if terminal:
+            console.print_result("result.png")
+    text = screen.getvalue()
+    if not terminal:
+        assert text == f"{long}\nsaid\n"
+        return
+    assert not progress._bars.tasks, "a bar goes when its task ends"
+    for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB"):
+        assert words in plain(text)
+    for line in (long, "said", "result.png"):
+        assert line in plain(text).splitlines(), "above the bars, and not broken to their width"
+
+
+def test_a_table_reaches_a_terminal_that_lacks_its_letters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="latin-1"))
+    table = Table("L1", "95 %")
+    table.add_row("0.1", "0.1…0.2")
+    console.print_table(table)
+    sys.stdout.flush()
+    assert b"0.1?0.2" in content.getvalue()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_none_that_is_needed(
+    weights: Path, here: Path, closing: str
+) -> None:
+    gray_photo(here / "a.png")
+    line = f'"$1" -m flowercolor colorize a.png --checkpoint "$2" {closing}'
+    result = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, str(weights)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (here / "a_color.png").is_file()
+    assert "unexpected" not in result.stderr
+
+
+def test_a_photo_that_comes_by_standard_input_is_not_written_over(
+    weights: Path, here: Path
+) -> None:
+    photo = gray_photo(here / "a.png")
+    before = photo.read_bytes()
+    command = [sys.executable, "-m", "flowercolor", "colorize", "-", "--checkpoint", str(weights)]
+    for target in ("a.png", "b.png"):
+        with photo.open("rb") as stdin:
+            result = subprocess.run(
+                [*command, "-o", target, "--overwrite"],
+                stdin=stdin,
+                capture_output=True,
+                check=False,
+            )
+        assert photo.read_bytes() == before
+        if target == "a.png":
+            assert result.returncode == 2
+            assert b"Error: -o a.png: is the photo itself" in result.stderr
+    assert (here / "b.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        ((".", "-o", "out"), "1 done"),
+        (("-", "-o", "-"), "Error:"),
+        (("a.tif", "--variants", "2"), "Error:"),
+    ],
+)
+def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(
+    words: tuple[str, ...], last: str, weights: Path, here: Path
+) -> None:
+    """Libtiff's own line of a code that is not in its table, written to the descriptor."""
+    buffer = io.BytesIO()
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8))
+    picture.save(buffer, "TIFF", compression="tiff_lzw")
+    content = bytearray(buffer.getvalue())
+    content[200:240] = b"\xff" * 40
+    (here / "a.tif").write_bytes(content)
+    gray_photo(here / "b.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "flowercolor", "colorize", *words, "--checkpoint", weights],
+        input=bytes(content),
+        capture_output=True,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    first, *failed, end = done.stderr.decode().splitlines()
+    assert first.startswith("Using the weights")
+    assert end.startswith(last)
+    assert all(line.startswith("Failed: a.tif: is a damaged TIFF") for line in failed)
+    assert len(failed) == (last == "1 done")
+    assert done.returncode == 1

@@ -1,0 +1,57 @@
+"""What tests of several folders do alike."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowercolor.progress import Task
+
+
+@dataclass
+class RecordedTask:
+    """A piece of work, and what was reported of it."""
+
+    label: str
+    total: int | None
+    unit: str
+    done: int = 0
+    statuses: list[str] = field(default_factory=list)
+
+    def advance(self, amount: int = 1, status: str | None = None) -> None:
+        self.done += amount
+        self.statuses += [status] if status else []
+
+
+class Recorder:
+    """A `Progress` that keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.tasks: list[RecordedTask] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "") -> Iterator[Task]:
+        self.tasks.append(RecordedTask(label, total, unit))
+        yield self.tasks[-1]
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def be_rank(
+    monkeypatch: pytest.MonkeyPatch, rank: int, size: int, local_rank: int | None = None
+) -> None:
+    """Have this process be one of several, as `torchrun` tells it."""
+    local_rank = rank if local_rank is None else local_rank
+    for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", local_rank)):
+        monkeypatch.setenv(name, str(value))
+
+
+def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:
+    assert tensors.keys() == others.keys()
+    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
+    assert different == []
