@@ -184,7 +184,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     ]
     succeed("train", "--data", archive, *TINY, *options)
     expected = {
-        "network": {"base_channels": 2, "output": "chroma", "encoder": "plain"},
+        "network": {"base_channels": 2, "output": "chroma", "encoder": "plain", "hints": False},
         "epochs": 1,
         "batch_size": 3,
         "test_batch_size": 2,
