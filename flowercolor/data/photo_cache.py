@@ -32,8 +32,7 @@ from flowercolor.memory import MAX_PIXELS, check_file_bytes
 from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow
-from flowercolor.photos.integrity import check_decoded
-from flowercolor.photos.reader import decode_bgr, decode_with
+from flowercolor.photos.reader import decode_bgr, decode_with, load
 from flowercolor.progress import Progress, Silent
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -46,6 +45,7 @@ _READER_VERSION = 1
 _CHUNK_BYTES = 1 << 22
 _WAITING_BYTES = 1 << 28  # of files that are read and not decoded yet
 _LARGE_PIXELS = 24_000_000
+_MAX_SIDE_PX = 1_000_000  # of OpenCV
 _one_large = threading.Lock()  # of which some at a time would fill the memory
 
 
@@ -340,9 +340,17 @@ def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -
             f"is a picture of the kind {image.format}; expected one of "
             f"{', '.join(_DECODED)}; save it as JPEG"
         )
-    check_decoded(image, file)
+    if max(image.size) > _MAX_SIDE_PX:
+        raise ImageError(
+            f"has {max(image.size):,} pixels on a side; expected at most {_MAX_SIDE_PX:,}; "
+            "reduce it first"
+        )
     large = image.width * image.height > _LARGE_PIXELS
     with _one_large if large else nullcontext():
+        # OpenCV makes up what a damaged file of these lacks, and mostly says so of the others.
+        if image.format not in ("JPEG", "MPO", "PNG"):
+            load(image, file)
+            image.im = Image.new(image.mode, (1, 1)).im  # gives back the memory
         file.seek(0)
         bgr = decode_bgr(file.read(), image.tell(), cv2.IMREAD_COLOR)
         if bgr is None:

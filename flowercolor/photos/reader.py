@@ -255,12 +255,7 @@ def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
     deep = deep_rawmode(image) if file else ""
     page = image.tell()
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
-    allow_long_texts(image)
-    # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
-    with quiet_pillow() if image.format == "TIFF" else nullcontext():
-        image.load()
-    if file:
-        check_decoded(image, file)
+    load(image, file)
     with quiet_pillow():
         exif = image.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
@@ -316,6 +311,20 @@ def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
         pages=pages,
         sample=sample,
     )
+
+
+def load(image: Image.Image, file: IO[bytes] | None) -> None:
+    """Decode an opened image, and check what that shows of its file.
+
+    Raises:
+        ValueError: The file is damaged; and whatever else Pillow raises then.
+    """
+    allow_long_texts(image)
+    # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
+    with quiet_pillow() if image.format == "TIFF" else nullcontext():
+        image.load()
+    if file:
+        check_decoded(image, file)
 
 
 def _working_mode(image: Image.Image) -> str:

@@ -495,6 +495,13 @@ def test_kinds_that_are_not_read_are_counted(
     assert notes.notes == [f"{source}: {said}"]
 
 
+def rle_bmp(width_px: int, height_px: int) -> bytes:
+    """One without pixels, of which OpenCV makes a black picture."""
+    sizes = struct.pack("<IiiHHIIiiII", 40, width_px, height_px, 1, 8, 1, 2, 0, 0, 256, 0)
+    pixels = bytes(1024) + b"\0\1"
+    return b"BM" + struct.pack("<III", 14 + 40 + len(pixels), 0, 14 + 40 + 1024) + sizes + pixels
+
+
 def test_photos_are_opened_as_at_coloring(tmp_path: Path) -> None:
     """What is no photo there is none here, and what is one is read."""
     rgb = smooth(64, 96)
@@ -510,6 +517,7 @@ def test_photos_are_opened_as_at_coloring(tmp_path: Path) -> None:
         "a.tif": small_first[: at + 8] + bytes(4) + small_first[at + 12 :],
         "b.jpg": jpeg[:-2],
         "raw.tif": saved(noise(8, 12), "TIFF", tiffinfo={50706: b"\1\4\0\0"}),
+        "rle.bmp": rle_bmp(600, 500),
         "zeros.webp": saved(noise(64, 64, 3), "WEBP")[:-64] + bytes(64),
     }.items():
         (tmp_path / "photos" / name).write_bytes(content)
@@ -520,7 +528,8 @@ def test_photos_are_opened_as_at_coloring(tmp_path: Path) -> None:
     assert np.array_equal(photos.rgb[1], plainly_decoded(jpeg, SIZE_PX))
     said = [note.partition("photos: ")[2] for note in notes.notes]
     assert said[0].startswith("raw.tif: is the raw file of a camera")
-    assert said[1].startswith("zeros.webp: is a damaged WEBP")
+    assert said[1].startswith("rle.bmp: is a damaged BMP")
+    assert said[2].startswith("zeros.webp: is a damaged WEBP")
 
 
 @pytest.mark.parametrize("as_folder", [True, False])

@@ -13,6 +13,7 @@ from flowercolor.cli.console import (
     print_result,
     print_table,
     progress_of_leader,
+    quiet_libraries,
     say,
     say_at_start,
 )
@@ -153,15 +154,16 @@ def evaluate(
 
     metrics = read_metrics(files[0].parent)
     with joined(target):
-        photos = setup.choose_photos(
-            loaded,
-            size_px,
-            source=data,
-            part="whole" if whole else "validation" if validation else "test",
-            results=results,
-            max_pixels=max_megapixels * 1_000_000,
-            progress=progress,
-        )
+        with quiet_libraries():
+            photos = setup.choose_photos(
+                loaded,
+                size_px,
+                source=data,
+                part="whole" if whole else "validation" if validation else "test",
+                results=results,
+                max_pixels=max_megapixels * 1_000_000,
+                progress=progress,
+            )
         test_set, train_set = photos.test_set, photos.train_set
         left_out = with_twins(twins, test_set, train_set) if twins and train_set else ()
         kinds = read_kinds(by, test_set) if by else ()

@@ -14,6 +14,7 @@ from flowercolor.cli.console import (
     command_line,
     print_result,
     progress_of_leader,
+    quiet_libraries,
     say,
     say_at_start,
     stop_on_interrupt,
@@ -206,9 +207,10 @@ def train(
             "without --start-from it begins with random weights"
         )
     with joined(pick_device(device)):
-        train_set, test_set, left_out, shares = read_run_data(
-            plan, twins, progress, max_pixels=max_megapixels * 1_000_000
-        )
+        with quiet_libraries():
+            train_set, test_set, left_out, shares = read_run_data(
+                plan, twins, progress, max_pixels=max_megapixels * 1_000_000
+            )
         run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
             say(
