@@ -1,10 +1,11 @@
 """Photos of an archive or a folder, decoded once.
 
-In order, into one file of bytes in the cache, which later runs map into memory.
+In order, into one file of bytes in the cache, which later runs read.
 """
 
 import hashlib
 import json
+import math
 import os
 import tarfile
 import threading
@@ -85,8 +86,8 @@ def read_data(
     Passed over in it are hidden files and folders, whose names begin with a dot, and waste bins and
     previews. A photo that cannot be read, or asks for too much memory, is left out.
 
-    The first call decodes them with OpenCV into the cache; later ones map that file and take
-    well under a second. A cached file that was cut or altered is noticed and made anew.
+    The first call decodes them with OpenCV into the cache; later ones read that file and take
+    a second or less. A cached file that was cut or altered is noticed and made anew.
 
     Args:
         source: The archive or folder. Folders are read in the order of their sorted paths.
@@ -128,11 +129,26 @@ def read_data(
     return Photos(
         source=source,
         names=tuple(listing["names"]),
-        # Copy-on-write: torch wants memory that could be written, the file must not change.
-        rgb=np.memmap(pixels, dtype=np.uint8, mode="c", shape=shape),
+        rgb=_read_pixels(pixels, shape),
         sizes_px=np.array(listing["sizes_px"], dtype=np.int32),
         fingerprint=fingerprint,
     )
+
+
+def _read_pixels(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """The pixels in a file of the cache, in memory, where they take no large part of it.
+
+    Else the file is mapped, copy on write. Whoever cuts a mapped file kills the process, but on
+    Windows, which does not let them.
+    """
+    if os.name == "nt" or 4 * math.prod(shape) > os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    ):
+        return np.memmap(path, dtype=np.uint8, mode="c", shape=shape)
+    rgb = np.fromfile(path, np.uint8)
+    if rgb.size != math.prod(shape):
+        raise DataError(f"{path}: has been cut just now; run the command again")
+    return rgb.reshape(shape)
 
 
 def check_outside(folder: Path, source: Path) -> None:

@@ -550,3 +550,12 @@ def test_a_photo_beyond_the_budget_is_left_out_before_it_is_decoded(
     [note] = notes.notes
     assert "b.png: has 0 megapixels; expected at most 0 of its kind" in note
     assert read_data(source, SIZE_PX).names == ("a.jpg", "b.png")
+
+
+def test_a_cache_that_is_cut_while_it_is_used_costs_nothing(archive: Path) -> None:
+    """Where the file is mapped into memory, the system kills the process."""
+    photos = read_data(archive, SIZE_PX)
+    expected = photos.rgb.copy()
+    [pixels] = (paths.cache_dir() / "photos").glob("*.u8")
+    os.truncate(pixels, 10)
+    assert np.array_equal(photos.rgb, expected)
