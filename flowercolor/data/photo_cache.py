@@ -33,6 +33,7 @@ from flowercolor.memory import MAX_PIXELS, check_file_bytes
 from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow
+from flowercolor.photos.integrity import has_gray_corner
 from flowercolor.photos.reader import decode_bgr, decode_with, load
 from flowercolor.progress import Progress, Silent
 
@@ -114,7 +115,8 @@ def read_data(
         name += f"-{max_pixels}"
     pixels = paths.cache_dir() / "photos" / f"{name}.u8"
     index = pixels.with_suffix(".json")
-    if not _is_whole(pixels, index):
+    is_cached = _is_whole(pixels, index)
+    if not is_cached:
         _decode_all(
             source,
             pictures,
@@ -125,6 +127,8 @@ def read_data(
             progress=progress,
         )
     listing = json.loads(index.read_text(encoding="utf-8"))
+    for reason in listing.get("left_out", ()) if is_cached else ():
+        progress.note(f"{source}: {reason}; left out")
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
         source=source,
@@ -254,7 +258,7 @@ def _is_whole(pixels: Path, index: Path) -> bool:
     try:
         listing = json.loads(index.read_text(encoding="utf-8"))
         crc = _crc32_listed(listing["names"], listing["sizes_px"], _crc32(pixels))
-        return bool(crc == listing["crc32"])
+        return bool(crc == listing["crc32"]) and isinstance(listing.get("left_out", []), list)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
@@ -283,6 +287,7 @@ def _decode_all(
 ) -> None:
     names: list[str] = []
     sizes_px: list[tuple[int, int]] = []
+    left_out: list[str] = []
     crc = 0
     count = None if pictures is None else len(pictures)
     workers = os.cpu_count() or 1
@@ -304,6 +309,7 @@ def _decode_all(
             waiting_bytes -= size_bytes
             task.advance()
             if isinstance(decoded, ImageError):
+                left_out.append(str(decoded))
                 progress.note(f"{source}: {decoded}; left out")
                 return
             square, size = decoded
@@ -331,7 +337,8 @@ def _decode_all(
                 "that are not hidden nor in a hidden folder"
             )
     crc = _crc32_listed(names, sizes_px, crc)
-    write_text(index, json.dumps({"names": names, "sizes_px": sizes_px, "crc32": crc}))
+    about = {"names": names, "sizes_px": sizes_px, "crc32": crc, "left_out": left_out}
+    write_text(index, json.dumps(about))
 
 
 _Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]
@@ -373,6 +380,8 @@ def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -
             raise ValueError("its pixels cannot be decoded")
         height, width = bgr.shape[:2]
         square = cv2.resize(bgr, (size_px, size_px))
+    if image.format in ("JPEG", "MPO") and has_gray_corner(bgr):  # where something may be missing
+        load(image, file)
     rgb = cv2.cvtColor(square, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     return _to_srgb(rgb, image, file), (height, width)
 

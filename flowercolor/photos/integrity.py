@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
+
+from flowercolor.photos.formats import quiet_pillow
 
 _PIECE_BYTES = 1 << 20
 _ZEROS = 32  # at the end of what an arithmetic coder wrote
@@ -50,7 +53,9 @@ def _check_plausible(image: Image.Image, length: int) -> None:
     # The densest codes: Deflate makes 1032 bytes of one, a JPEG has 2 bits a block at least,
     # which stand for 16x16 pixels, and 12 bits of a GIF for 4096.
     most = {"JPEG": 1024, "MPO": 1024, "PNG": 8 * 1040, "GIF": 2731}.get(str(image.format))
-    if most and image.width * image.height > most * length:
+    side = 16 if image.format in ("JPEG", "MPO") else 1
+    pixels = -(-image.width // side) * -(-image.height // side) * side * side
+    if most and pixels > most * length:
         raise ValueError(f"{length} bytes cannot hold {image.width}x{image.height} pixels")
 
 
@@ -108,11 +113,14 @@ def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
     """Check of a decoded image what its file alone does not tell.
 
     A lossy WebP has no checksums. Zeros at its end are what was lost, unless the picture ends in
-    plain black or white.
+    plain black or white. Where the pixels of a JPEG end too early, decoders fill it up with
+    middle gray.
 
     Raises:
         ValueError: The file is damaged.
     """
+    if image.format in ("JPEG", "MPO"):
+        _check_filled(image, file)
     if image.format != "WEBP":
         return
     file.seek(-min(_ZEROS, file.seek(0, io.SEEK_END)), io.SEEK_END)
@@ -121,6 +129,37 @@ def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
     bottom = image.crop((0, max(0, image.height - 8), image.width, image.height)).convert("RGB")
     if np.ptp(np.asarray(bottom), axis=(0, 1)).max() > 2:
         raise ValueError("it ends in zeros")
+
+
+def _check_filled(image: Image.Image, file: IO[bytes]) -> None:
+    last = _last_block(image)
+    if not _is_middle_gray(last):
+        return
+    file.seek(0)
+    content, end, rest = file.read().rpartition(b"\xff\xd9")
+    # Enough for all blocks, of whatever codes, of usual photos.
+    noise = np.random.default_rng(0).bytes(3 * min(image.width * image.height + 64, 24_000_000))
+    filling = noise.replace(b"\xff", b"\x7f")  # which would begin a marker
+    with quiet_pillow():
+        other = Image.open(io.BytesIO(content + filling + end + rest), formats=["JPEG"])
+    with other:
+        if not np.array_equal(_last_block(other), last):
+            raise ValueError("its pixels end too early")
+
+
+def has_gray_corner(pixels: NDArray[Any]) -> bool:
+    """Whether a corner of [H, W, C] is as where a decoder filled it up."""
+    ends = (slice(8), slice(-8, None))
+    return any(_is_middle_gray(pixels[y, x]) for y in ends for x in ends)
+
+
+def _is_middle_gray(pixels: NDArray[Any]) -> bool:
+    return bool((np.abs(pixels.astype(np.int16) - 128) <= 2).all())
+
+
+def _last_block(image: Image.Image) -> NDArray[Any]:
+    left, top = max(0, image.width - 8), max(0, image.height - 8)
+    return np.asarray(image.crop((left, top, *image.size)))
 
 
 def check_avif_size(file: IO[bytes], pixels: int) -> None:

@@ -159,6 +159,8 @@ def test_a_broken_photo_is_left_out_with_the_reason(
     [note] = notes.notes
     assert note.startswith(f"{folder}: jpg/image_00003.jpg: {reason}")
     assert note.endswith("; left out")
+    read_data(folder, SIZE_PX, notes)
+    assert notes.notes == [note, note], "as long as it lies there"
 
 
 def test_a_photo_that_came_by_half_is_left_out(folder: Path) -> None:

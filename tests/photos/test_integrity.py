@@ -7,7 +7,7 @@ from PIL import Image
 from flowercolor.errors import ImageError
 from flowercolor.photos.integrity import check_avif_size
 from flowercolor.photos.reader import read_photo
-from tests.pictures import saved, smooth
+from tests.pictures import noise, saved, smooth
 
 pytestmark = pytest.mark.skipif("AVIF" not in Image.SAVE, reason="Pillow was built without AVIF")
 
@@ -42,3 +42,23 @@ def test_a_gif_of_few_bytes_promises_few_pixels(side_px: int, refused: bool) -> 
             read_photo(claiming)
     else:
         assert read_photo(claiming).luma.shape == (side_px, side_px)
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_jpeg_whose_end_comes_too_early_is_damaged(subsampling: int) -> None:
+    """The decoder fills it up with gray and says nothing."""
+    for picture in (smooth(200, 300), noise(200, 300), noise(100, 300, 3)):
+        content = saved(picture, "JPEG", subsampling=subsampling)
+        read_photo(content)
+        for cut in (len(content) // 3, len(content) // 2):
+            with pytest.raises(ImageError, match="is a damaged JPEG: its pixels end too early"):
+                read_photo(content[:-cut] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_whole_jpeg_may_end_in_one_color(level: int) -> None:
+    plain = noise(64, 80, 3)
+    plain[40:] = level
+    for pixels in (plain, plain[48:], plain[..., 0]):
+        for more in (b"", b"more"):
+            read_photo(saved(pixels, "JPEG") + more)

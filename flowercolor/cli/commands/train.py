@@ -248,11 +248,12 @@ def train(
         how += ["--compile"] * compiled + ["--tensorboard"] * tensorboard
         print_result(command_line("flowercolor", "train", "--resume", _short(run), *how))
         raise typer.Exit(EXIT_INTERRUPTED)
+    gray = f", {_score(result.gray_l1)} for leaving the photos gray"
+    beside = "" if result.gray_l1 is None else gray  # where there was nothing left to do
     unit = "epoch" if result.epoch == 1 else "epochs"
     say(
         f"{result.epoch} {unit} done. Test L1 {_score(result.test_l1)} at the end, "
-        f"{_score(result.best_l1)} at its best ({run / BEST}), {_score(result.gray_l1)} for "
-        "leaving the photos gray. Use the result with:"
+        f"{_score(result.best_l1)} at its best ({run / BEST}){beside}. Use the result with:"
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     print_result(command_line(*colorize, _short(run), "-o", "colored.jpg"))
