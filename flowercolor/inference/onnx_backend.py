@@ -121,7 +121,6 @@ def onnx_model(
         A serialized `ModelProto`, of input `gray` and output `predicted`; with the branch for
         hints also of output `hint_features`.
     """
-    folder = resources.files("flowercolor.networks") / "skeletons"
     initializers = [
         part
         for name, value in fold_batch_norm(config, weights).items()
@@ -132,9 +131,14 @@ def onnx_model(
         for key, value in (metadata or {}).items()
     )
     # Protocol buffers that follow each other are merged: this adds the weights to the graph.
-    skeleton = folder / f"{config.encoder}{'-hints' if config.hints else ''}.onnx"
-    head = skeleton.read_bytes() + entries
+    head = skeleton(config) + entries
     return b"".join([head, _head(7, sum(map(len, initializers))), *initializers])
+
+
+def skeleton(config: NetworkConfig) -> bytes:
+    """The ONNX graph of such generators, without their weights."""
+    name = f"{config.encoder}{'-hints' if config.hints else ''}.onnx"
+    return (resources.files("flowercolor.networks") / "skeletons" / name).read_bytes()
 
 
 def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Mapping
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from safetensors.numpy import save
@@ -19,7 +18,7 @@ from flowercolor._version import __version__
 from flowercolor.checkpoint import read_ends, read_weights
 from flowercolor.errors import SettingError
 from flowercolor.files import is_file, is_there, write_bytes
-from flowercolor.inference.onnx_backend import OnnxBackend
+from flowercolor.inference.onnx_backend import OnnxBackend, skeleton
 from flowercolor.runs import name_of
 
 HEADERS = {
@@ -99,8 +98,7 @@ def page_files(
         for item in folder.iterdir()
         if item.is_file()
     }
-    skeletons = resources.files("flowercolor.networks") / "skeletons"
-    files["skeleton.onnx"] = _skeleton(skeletons, network.encoder).read_bytes()
+    files["skeleton.onnx"] = skeleton(network)
     _, ends = read_ends(checkpoint)
     files[_WEIGHTS] = save({key: value for key, value in ends.items() if value.dtype.kind == "f"})
     about = {
@@ -147,10 +145,6 @@ def single_file(files: Mapping[str, bytes]) -> bytes:
         assert found, tag
         html = before + inside + after
     return html.encode()
-
-
-def _skeleton(folder: Traversable, encoder: str) -> Traversable:
-    return folder / f"{encoder}.onnx"
 
 
 def _with_policy(html: str, policy: str) -> str:

@@ -22,6 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from flowercolor.errors import FlowercolorError, SettingError, one_line
+from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint
 from flowercolor.inference.batch import Writing, convert
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import HEADERS, page_files
@@ -81,13 +83,16 @@ def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
     return Converted(content, ".png")
 
 
-def colored(photo: bytes, colorizer: Colorizer, ending: str, *, max_pixels: int) -> Converted:
+def colored(
+    photo: bytes, colorizer: Colorizer, ending: str, guidance: Guidance, *, max_pixels: int
+) -> Converted:
     """The photo's file in color, as `flowercolor colorize` writes it.
 
     Args:
         photo: The content of its file.
         colorizer: The network and its settings.
         ending: Of the format wanted, such as ".png"; "" for the photo's own.
+        guidance: What leads its colors.
         max_pixels: Larger photos are refused.
 
     Raises:
@@ -100,7 +105,7 @@ def colored(photo: bytes, colorizer: Colorizer, ending: str, *, max_pixels: int)
     own = read.metadata.file_format
     endings = {name: known for known, name in reversed(WRITABLE.items())}
     file_format = WRITABLE[ending] if ending else own if own in endings else "PNG"
-    content = convert(read, colorizer, file_format, Writing())
+    content = convert(read, colorizer, file_format, Writing(), guidance=guidance)
     return Converted(content, endings[file_format])
 
 
@@ -165,7 +170,9 @@ def application(
             given = request.query_params
             made = colorizer(_number(given.get("vividness")), float(given.get("strength", 1)))
             ending = given.get("format", "")
-            return await answer(partial(colored, photo, made, ending, max_pixels=max_pixels))
+            guidance = Guidance([Hint.parse(text) for text in given.getlist("hint")])
+            work = partial(colored, photo, made, ending, guidance, max_pixels=max_pixels)
+            return await answer(work)
         except RefusedError as error:
             return Response(str(error), error.status, _HEADERS)
         except (FlowercolorError, ValueError) as error:

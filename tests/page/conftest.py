@@ -7,6 +7,7 @@ import pytest
 
 from flowercolor.checkpoint import CheckpointInfo, named, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.page.build import export_page
 from flowercolor.runs import bundled_checkpoint
 from tests.page.browser import Browser, driver
@@ -20,9 +21,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from flowercolor.networks.unet import UNet
 
     torch.manual_seed(5)
-    network = UNet(NetworkConfig(4, "rgb"))
+    network = UNet(NetworkConfig(4, "rgb", hints=True))
     for _ in range(3):
         network(torch.rand(4, 1, 32, 32))
+    assert network.hints is not None
+    with torch.no_grad():  # what is alike follows
+        network.hints.head.bias[KEY_CHANNELS : HINT_CHANNELS - 1] = 2  # type: ignore[index]
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
     save_checkpoint(path, CheckpointInfo(TrainConfig(network.config)), named(network, "generator."))
     return path

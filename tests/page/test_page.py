@@ -17,6 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import export_page
 from flowercolor.page.server import serve
@@ -28,8 +30,11 @@ pytestmark = [needs_browser, pytest.mark.slow]
 
 HERE = Path(__file__).parent
 DAHLIA = HERE.parents[1] / "docs" / "images" / "dahlia_gray.jpg"
-READY = "document.querySelectorAll('#photos img').length === args[0]"
-TAB, ENTER, RIGHT, CONTROL = "\ue004", "\ue007", "\ue014", "\ue009"
+READY = (
+    "document.querySelectorAll('#photos img').length"
+    " + document.querySelectorAll('#photos .failed').length >= args[0]"
+)
+TAB, ENTER, RIGHT, CONTROL, DELETE = "\ue004", "\ue007", "\ue014", "\ue009", "\ue017"
 
 
 def open_with(browser: Browser, page: Path, *photos: Path) -> None:
@@ -37,6 +42,9 @@ def open_with(browser: Browser, page: Path, *photos: Path) -> None:
     browser.open(page.as_uri())
     browser.choose(*photos)
     browser.wait(READY, len(photos))
+    assert browser.run("return document.querySelectorAll('#photos .failed').length") == 0, text(
+        browser, "#caption"
+    )
 
 
 def slide(browser: Browser, name: str, value: float) -> None:
@@ -110,7 +118,7 @@ def test_the_bundled_weights_color_a_photo_as_the_command_does(
     colorizer = Colorizer.from_checkpoint(backend="onnxruntime", device="cpu")
     assert max(differences(rgb(saved), colorizer, DAHLIA)) <= 1
     with Image.open(io.BytesIO(saved)) as image:
-        assert image.info["Software"] == colorizer.software
+        assert image.info["Software"] == colorizer.software()
     slide(browser, "vividness", 0.25)
     browser.click("#save")
     safer = Colorizer.from_checkpoint(vividness=0.25, backend="onnxruntime", device="cpu")
@@ -121,7 +129,7 @@ def test_the_bundled_weights_color_a_photo_as_the_command_does(
     expected = safer.render(read_photo(DAHLIA).luma).astype(int)
     assert np.abs(rgb(saved) - expected).mean() < 2  # the browser halves the color's resolution
     with Image.open(io.BytesIO(saved)) as image:
-        assert image.getexif()[0x0131] == safer.software
+        assert image.getexif()[0x0131] == safer.software()
     requests = [url for url in browser.requests() if url.startswith(("http", "ws"))]
     assert requests == []
     assert browser.console() == []
@@ -166,7 +174,7 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
         paths[-1].write_bytes(content)
     browser.open(tiny_page.as_uri())
     browser.choose(*paths, DAHLIA)
-    browser.wait(READY, 1)
+    browser.wait(READY, len(paths) + 1)
     for number, (_, words) in enumerate(broken.values(), 1):
         browser.click(f"#photos li:nth-child({number}) button")
         assert words in text(browser, "#caption")
@@ -202,6 +210,95 @@ def test_a_person_without_a_pointer_changes_undoes_and_saves(
     go_to("save")
     browser.press(ENTER)
     assert browser.saved("dahlia_gray_color.png")
+
+
+def spots(browser: Browser) -> list[dict[str, Any]]:
+    """The hints of the photo shown: shares of its sides, and the color."""
+    return list(
+        browser.run(
+            "return [...document.querySelectorAll('.spot')].map(({style, classList}) => ({"
+            "x: parseFloat(style.left) / 100, y: parseFloat(style.top) / 100,"
+            "color: classList.contains('no-color') ? 'gray' : style.getPropertyValue('--color')}))"
+        )
+    )
+
+
+def guided(browser: Browser) -> Guidance:
+    return Guidance(
+        [
+            Hint(f"{100 * x:.2f}%", f"{100 * y:.2f}%", color)
+            for x, y, color in ((spot["x"], spot["y"], spot["color"]) for spot in spots(browser))
+        ]
+    )
+
+
+def in_frame(browser: Browser, x: float, y: float) -> tuple[float, float]:
+    """Where in the window a place of the photo is, in shares of its sides."""
+    left, top, width, height = browser.run(
+        "const {left, top, width, height} = document.querySelector('#frame')"
+        ".getBoundingClientRect(); return [left, top, width, height]"
+    )
+    return left + x * width, top + y * height
+
+
+def test_a_click_and_a_likely_color_lead_the_picture_as_the_command_does(
+    browser: Browser, tiny_page: Path, tiny: Path
+) -> None:
+    open_with(browser, tiny_page, DAHLIA)
+    browser.point(in_frame(browser, 0.6, 0.4))
+    browser.wait("document.querySelector('#likely button')")
+    browser.click("#likely button")
+    browser.point(in_frame(browser, 0.2, 0.2), in_frame(browser, 0.2, 0.2))
+    browser.point(
+        in_frame(browser, 0.2, 0.2), in_frame(browser, 0.25, 0.25), in_frame(browser, 0.3, 0.7)
+    )
+    browser.click("#no-color")
+    first, second = spots(browser)
+    assert first["color"].startswith("#")
+    assert second["color"] == "gray"
+    assert (second["x"], second["y"]) == pytest.approx((0.3, 0.7), abs=0.01)
+    slide(browser, "strength", 0.8)
+    browser.click("#save")
+    colorizer = Colorizer.from_checkpoint(tiny, strength=0.8, backend="onnxruntime", device="cpu")
+    luma = read_photo(DAHLIA).luma
+    led = colorizer.render(luma, guidance=guided(browser)).astype(int)
+    saved = rgb(browser.saved("dahlia_gray_color.png"))
+    assert np.abs(saved - led).max() <= 1
+    assert np.abs(saved - colorizer.render(luma).astype(int)).max() > 20
+    browser.point(in_frame(browser, 0.3, 0.7), button=2)
+    assert len(spots(browser)) == 1
+    for _ in range(2):
+        browser.click("#undo")
+    assert len(spots(browser)) == 2
+    assert browser.console() == []
+
+
+def test_a_hint_is_given_moved_and_removed_by_the_keyboard(
+    browser: Browser, tiny_page: Path
+) -> None:
+    open_with(browser, tiny_page, DAHLIA)
+    browser.run("document.querySelector('#add-spot').focus()")
+    browser.press(ENTER, RIGHT, RIGHT)
+    assert spots(browser)[0]["x"] == pytest.approx(0.52)
+    browser.press(f"{CONTROL}+z")
+    assert spots(browser)[0]["x"] == pytest.approx(0.51)
+    browser.press(DELETE)
+    assert spots(browser) == []
+    assert browser.run("return document.activeElement.id") == "add-spot"
+
+
+def test_a_tile_leads_the_picture_and_another_takes_its_place(
+    browser: Browser, tiny_page: Path
+) -> None:
+    open_with(browser, tiny_page, DAHLIA)
+    browser.wait("document.querySelectorAll('#tiles button').length > 2")
+    for number in (2, 3):
+        browser.click(f"#tiles button:nth-child({number})")
+        assert len(spots(browser)) == 1
+        tile = f"#tiles button:nth-child({number})"
+        assert browser.run("return document.querySelector(args[0]).ariaPressed", tile) == "true"
+    browser.click("#tiles button:nth-child(1)")
+    assert spots(browser) == []
 
 
 def test_coloring_many_photos_can_be_stopped(
@@ -269,8 +366,12 @@ def test_the_served_page_reads_and_keeps_what_a_browser_cannot(
     browser.choose(source)
     browser.wait(READY, 1)
     slide(browser, "strength", 0.8)
+    browser.run("document.querySelector('#add-spot').click()")
     browser.click("#save")
-    expected = succeed("colorize", source, "--checkpoint", tiny, "--strength", "0.8")
+    [spot] = spots(browser)
+    hint = f"50.00%,50.00%={spot['color']}"
+    args = ("--checkpoint", tiny, "--strength", "0.8", "--hint", hint)
+    expected = succeed("colorize", source, *args)
     assert browser.saved("scan_color.tif") == Path(expected.stdout.strip()).read_bytes()
 
 
@@ -294,6 +395,8 @@ def test_it_is_accessible_and_fits_a_phone(browser: Browser, tiny_page: Path, da
         if photos:
             browser.choose(*photos)
             browser.wait(READY, len(photos))
+            browser.run("document.querySelector('#add-spot').click()")
+            browser.wait("document.querySelector('#likely button, #tiles button')")
         for width_px in (390, 1280):
             browser.resize(width_px, 844, dark=dark)
             too_wide = "document.documentElement.scrollWidth > innerWidth"
