@@ -18,6 +18,7 @@ from PIL import Image, TiffImagePlugin
 from flowercolor.photos.formats import quiet_pillow
 
 _PIECE_BYTES = 1 << 20
+_MOST_SCANNED_PIXELS = 2 * 10**10  # some 12 s; 300 megapixels in ten scans take 2
 _ZEROS = 32  # at the end of what an arithmetic coder wrote
 _DEFLATE = (8, 32946)
 _AVIF_HEAD_BYTES = 1 << 16
@@ -39,7 +40,7 @@ def check_whole(image: Image.Image, file: IO[bytes]) -> None:
             for _ in png_chunks(file):
                 pass
         elif image.format in ("JPEG", "MPO"):
-            _check_jpeg(file)
+            _check_jpeg(image, file)
         elif isinstance(image, TiffImagePlugin.TiffImageFile):
             _check_tiff(image, file)
         elif image.format == "AVIF":
@@ -99,8 +100,16 @@ def bare_png(file: IO[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _check_jpeg(file: IO[bytes]) -> None:
-    """That zeros at the end are behind the picture, not in place of its last part."""
+def _check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
+    """That zeros at the end are behind the picture, not in place of its last part.
+
+    And that it does not go over all its pixels for hours: a scan may take 14 bytes.
+    """
+    if image.info.get("progressive"):
+        file.seek(0)
+        scans = file.read().count(b"\xff\xda")
+        if scans * image.width * image.height > _MOST_SCANNED_PIXELS:
+            raise ValueError(f"it has {scans} scans")
     file.seek(-1, io.SEEK_END)
     if file.read() == b"\0":
         file.seek(0)

@@ -1,6 +1,7 @@
 import io
 import struct
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -62,3 +63,12 @@ def test_a_whole_jpeg_may_end_in_one_color(level: int) -> None:
     for pixels in (plain, plain[48:], plain[..., 0]):
         for more in (b"", b"more"):
             read_photo(saved(pixels, "JPEG") + more)
+
+
+def test_a_jpeg_of_scans_without_number_is_not_decoded() -> None:
+    """It would take half an hour for 150 KB."""
+    content = saved(np.full((2000, 2000), 100, np.uint8), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    read_photo(content[:-2] + 10 * last + b"\xff\xd9")
+    with pytest.raises(ImageError, match=r"is a damaged JPEG: it has 10.* scans"):
+        read_photo(content[:-2] + 10_000 * last + b"\xff\xd9")
