@@ -3,7 +3,8 @@
 python scripts/pictures.py
 
 Needs scikit-image, which the extra `dev` has. Each picture has the gray photo on the left, what
-the bundled weights make of it in the middle, and the true colors on the right.
+the bundled weights make of it in the middle, and the true colors on the right; those of hints have
+what they make without and with them on the left and in the middle.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from skimage import data
 
 import flowercolor
+from flowercolor.inference.contact_sheet import variants
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 GAP_PX = 6
@@ -27,18 +29,29 @@ def degraded(rgb: np.ndarray) -> np.ndarray:
     return (np.clip(faded + grain, 0, 1) * 255).round().astype(np.uint8)
 
 
-def write(name: str, gray: np.ndarray, real: np.ndarray) -> None:
-    """The three side by side, as a JPEG."""
-    fake = flowercolor.colorize(gray, checkpoint="bundled", device="cpu")
+def write(name: str, gray: np.ndarray, real: np.ndarray, hints: list[flowercolor.Hint]) -> None:
+    """The three side by side, as a JPEG; with hints, in place of the gray photo what they make."""
+    colorizer = flowercolor.Colorizer.from_checkpoint("bundled", device="cpu")
     gap = np.full((len(gray), GAP_PX, 3), 255, np.uint8)
-    strip = [cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), gap, fake, gap, real]
+    shown = [colorizer(gray), colorizer(gray, hints=hints)]
+    first, second = shown if hints else (cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), shown[0])
+    strip = [first, gap, second, gap, real]
     Image.fromarray(np.concatenate(strip, axis=1)).save(IMAGES / name, quality=88)
 
 
 dahlia = np.asarray(Image.open(IMAGES / "dahlia_color.jpg"))
-write("dahlia.jpg", np.asarray(Image.open(IMAGES / "dahlia_gray.jpg")), dahlia)
-write("dahlia_old.jpg", degraded(dahlia), dahlia)
+gray_dahlia = np.asarray(Image.open(IMAGES / "dahlia_gray.jpg"))
+write("dahlia.jpg", gray_dahlia, dahlia, [])
+write("dahlia_hint.jpg", gray_dahlia, dahlia, [flowercolor.Hint("50%", "45%", "salmon")])
+write("dahlia_old.jpg", degraded(dahlia), dahlia, [])
 cat = data.chelsea()  # type: ignore[no-untyped-call]
-write("cat.jpg", cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY), cat)
+write("cat.jpg", cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY), cat, [])
 cup = data.coffee()  # type: ignore[no-untyped-call]
-write("cup.jpg", cv2.cvtColor(cup, cv2.COLOR_RGB2GRAY), cup)
+gray_cup = cv2.cvtColor(cup, cv2.COLOR_RGB2GRAY)
+write("cup.jpg", gray_cup, cup, [])
+said = ["40%,80%=#9a3a2a", "93%,50%=#8a4a2a", "50%,35%=#5a2a10", "12%,12%=#7a4020"]
+write("cup_hint.jpg", gray_cup, cup, [flowercolor.Hint.parse(text) for text in said])
+sheet = variants(gray_dahlia, flowercolor.Colorizer.from_checkpoint("bundled", device="cpu"), 6)
+Image.fromarray(sheet).resize((sheet.shape[1] * 2 // 3, sheet.shape[0] * 2 // 3)).save(
+    IMAGES / "variants.jpg", quality=85
+)
