@@ -22,7 +22,7 @@ from flowercolor.hints.spreading import Array, Placed, Seen, likeness, spread
 LEAST_APART_LEVELS = 15.0
 """Between any two proposals, the mean of the channels' differences in the region, of 255."""
 
-_LEAST_LIKELY = 0.003
+_LEAST_LIKELY = 0.01
 _LEAST_SHARE = 1 / 100  # of the picture
 _INSIDE = 0.5
 _NEAR_LUMA = 0.1
