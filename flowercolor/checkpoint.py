@@ -274,6 +274,11 @@ def _check_weights(path: Path, arrays: Arrays) -> None:
         sums = [float(value.sum(dtype=np.float32)) for value in arrays.values()]
     if not all(map(math.isfinite, sums)):
         found = "weights that are no finite numbers"
+    elif any(
+        value.dtype.kind != "f" and not name.endswith("num_batches_tracked")
+        for name, value in arrays.items()
+    ):
+        found = "weights that are whole numbers"
     elif any((value < 0).any() for name, value in arrays.items() if name.endswith("running_var")):
         found = "variances below 0"
     else:

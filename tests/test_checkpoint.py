@@ -222,6 +222,13 @@ def test_weights_that_are_no_numbers_are_refused(path: Path, value: float) -> No
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_weights_that_are_whole_numbers_are_refused(path: Path) -> None:
+    whole = torch.ones(2, dtype=torch.int32)
+    save_checkpoint(path, INFO, {**weights(), "generator.head.bias": whole})
+    with pytest.raises(CheckpointError, match="holds weights that are whole numbers"):
+        load_generator(path)
+
+
 def test_variances_below_0_are_refused(path: Path) -> None:
     """Their roots are no numbers, and every pixel would come out black."""
     tensors = weights()

@@ -53,7 +53,13 @@ class OnnxBackend:
     ) -> None:
         self._name = name
         # Without the branch for hints: most photos have none.
-        self._model = onnx_model(replace(config, hints=False), weights)
+        try:
+            self._model = onnx_model(replace(config, hints=False), weights)
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"{name}: its weights do not fit the network its header describes: "
+                f"{one_line(error)} is missing or of another shape"
+            ) from error
         self._gives_rgb = config.output == "rgb"
         self._session = self._start(self._model, threads)
         self._begin_hints = partial(onnx_model, config, weights) if config.hints else None

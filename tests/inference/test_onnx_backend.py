@@ -15,6 +15,7 @@ from flowercolor.inference.torch_backend import TorchBackend
 from flowercolor.networks.unet import UNet
 
 ROOT = Path(__file__).parents[2]
+CONFIG = NetworkConfig(4, "chroma")
 
 
 def random_generator(config: NetworkConfig, seed: int) -> UNet:
@@ -94,6 +95,17 @@ def test_weights_of_another_shape_are_refused() -> None:
     state["head.weight"] = state["head.weight"][:, :1]
     with pytest.raises(CheckpointError, match=r"^roses: its weights do not fit the network"):
         OnnxBackend(NetworkConfig(2), state, name="roses")
+
+
+@pytest.mark.parametrize("part", ["weight", "running_mean"])
+def test_weights_that_are_missing_are_named(part: str) -> None:
+    state = {
+        name: value.numpy() for name, value in random_generator(CONFIG, 0).state_dict().items()
+    }
+    missing = next(name for name in state if name.endswith(part))
+    del state[missing]
+    with pytest.raises(CheckpointError, match=f"do not fit the network .*{missing}"):
+        OnnxBackend(CONFIG, state)
 
 
 def script() -> ModuleType:
