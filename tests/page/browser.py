@@ -87,9 +87,9 @@ class Browser:
         actions = [moves[0], down, *moves[1:], up]
         self._post("actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
 
-    def screenshot(self, path: Path) -> Path:
-        path.write_bytes(base64.b64decode(self._get("screenshot")))
-        return path
+    def screenshot(self) -> bytes:
+        """The window as a PNG."""
+        return base64.b64decode(self._get("screenshot"))
 
     def resize(self, width_px: int, height_px: int, *, dark: bool = False) -> None:
         metrics = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": False}

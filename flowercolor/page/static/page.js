@@ -12,6 +12,7 @@ const about = JSON.parse(byId("about").textContent);
 const compute = new Compute(about);
 const saver = new Saver(compute, about);
 const progress = new Progress();
+const SAID_MS = 8000;
 const photos = [];
 let shown = null;
 
@@ -209,7 +210,7 @@ byId("for-all").addEventListener("click", () => {
   for (const photo of photos.filter(({ state }) => state === "ready")) {
     photo.history.commit({ vividness, strength });
   }
-  say("All photos have these settings now.");
+  say("All photos have these settings now.", true);
 });
 
 function step(direction) {
@@ -236,7 +237,7 @@ byId("save").addEventListener("click", async () => {
   try {
     const { name, blob } = await saver.fileOf(shown, byId("format").value);
     download(name, blob);
-    say(`${name} is saved.`);
+    say(`${name} is saved.`, true);
   } catch (error) {
     say(`${shown.file.name} ${error.message}`, true);
   } finally {
@@ -259,17 +260,22 @@ byId("save-all").addEventListener("click", async () => {
   });
   if (finished) download("flowercolor.zip", zip.blob());
   const saved = finished ? "The photos are saved in flowercolor.zip." : "Stopped; nothing is saved.";
-  say([saved, ...failures].join(" "), failures.length > 0);
+  say([saved, ...failures].join(" "), true);
   updateControls();
 });
 
 byId("print").addEventListener("click", () => window.print());
 
-// What is said: to readers of the screen always, and to all where something went wrong.
+// What is said: to readers of the screen always, to all where it matters.
 
-function say(message, wrong = false) {
-  byId("status").textContent = message;
-  if (wrong && shown) byId("remarks").textContent = message;
+let quiet = 0;
+
+function say(message, toAll = false) {
+  const status = byId("status");
+  clearTimeout(quiet);
+  status.textContent = message;
+  status.classList.toggle("visible", toAll);
+  quiet = setTimeout(() => status.classList.remove("visible"), SAID_MS);
 }
 
 // Choosing and dropping
