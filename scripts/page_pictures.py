@@ -18,11 +18,12 @@ from flowercolor.runs import find_checkpoint
 from tests.page.browser import Browser, driver
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-SIZE_PX = (1180, 730)
-PHONE_PX = (390, 730)
+SIZE_PX = (1200, 780)
+PHONE_PX = (390, 780)
 TILES = "document.querySelectorAll('#tiles button').length > 1"
 LIKELY = "document.querySelector('#likely button')"
 GAP_PX = 12
+PAUSE_S = 3  # for the picture and the tiles to follow
 
 
 def main() -> None:
@@ -41,10 +42,10 @@ def main() -> None:
         hint(browser, 0.62, 0.4, 2)
         steps.append(shot(browser))
         browser.click("#photos li:nth-child(2) button")
-        browser.wait(TILES)
-        hint(browser, 0.5, 0.5, 1)
+        time.sleep(PAUSE_S)
+        hint(browser, 0.62, 0.72, 1, "#8a7a66")
         browser.click("#photos li:nth-child(3) button")
-        browser.wait(TILES)
+        time.sleep(PAUSE_S)
         hint(browser, 0.72, 0.8, 1, "#b3202c")
         browser.click("#save-all")
         browser.saved("flowercolor.zip")
@@ -52,8 +53,7 @@ def main() -> None:
         steps.append(shot(browser))
         browser.resize(*PHONE_PX, dark=True)
         browser.click("#photos li:first-child button")
-        browser.wait(TILES)
-        time.sleep(1)
+        time.sleep(PAUSE_S)
         phone = shot(browser)
     first.save(IMAGES / "page.jpg", quality=88)
     steps_of(steps, phone).save(IMAGES / "page_steps.jpg", quality=82)
@@ -77,7 +77,6 @@ def hint(browser: Browser, x: float, y: float, choice: int, color: str = "") -> 
         ".getBoundingClientRect(); return [left, top, width, height]"
     )
     browser.point((left + x * width, top + y * height))
-    browser.wait(LIKELY)
     if color:
         browser.run(
             "const field = document.querySelector('#field'); field.value = args[0];"
@@ -85,8 +84,9 @@ def hint(browser: Browser, x: float, y: float, choice: int, color: str = "") -> 
             color,
         )
     else:
+        browser.wait(LIKELY)
         browser.click(f"#likely button:nth-child({choice})")
-    time.sleep(2)  # for the tiles to follow
+    time.sleep(PAUSE_S)
 
 
 def shot(browser: Browser) -> Image.Image:

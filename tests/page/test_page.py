@@ -273,6 +273,34 @@ def test_a_click_and_a_likely_color_lead_the_picture_as_the_command_does(
     assert browser.console() == []
 
 
+def test_three_photos_with_a_hint_each_are_saved_together(
+    browser: Browser, tiny_page: Path, tiny: Path, kinds: dict[str, Path]
+) -> None:
+    sources = [DAHLIA, kinds["turned.jpg"], kinds["lossless.webp"]]
+    open_with(browser, tiny_page, *sources)
+    guidances = []
+    for number, _ in enumerate(sources, 1):
+        browser.click(f"#photos li:nth-child({number}) button")
+        browser.wait(
+            "!document.querySelector('.spot') && !document.querySelector('#save').disabled"
+        )
+        browser.point(in_frame(browser, 0.1 + 0.2 * number, 0.4))
+        browser.run(
+            "const field = document.querySelector('#field'); field.value = args[0];"
+            "field.dispatchEvent(new Event('change'));",
+            f"#{number}0a04{number}",
+        )
+        guidances.append(guided(browser))
+    browser.click("#save-all")
+    colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        for source, guidance in zip(sources, guidances, strict=True):
+            colored = rgb(packed.read(f"{source.stem}_color.png")).astype(int)
+            expected = colorizer.render(read_photo(source).luma, guidance=guidance)
+            assert np.abs(colored - expected).max() <= 1, source
+    assert "saved in flowercolor.zip" in text(browser, "#status")
+
+
 def test_a_hint_is_given_moved_and_removed_by_the_keyboard(
     browser: Browser, tiny_page: Path
 ) -> None:

@@ -85,6 +85,7 @@ export class HintsPanel {
     this.#base = null;
     byId("variants").hidden = true;
     byId("likely").replaceChildren();
+    byId("tiles").replaceChildren();
   }
 
   #color(color, keep) {
