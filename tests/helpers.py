@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from flowercolor.files import write_text
 from flowercolor.progress import Task
 
 
@@ -40,6 +42,22 @@ class Recorder:
 
     def note(self, message: str) -> None:
         self.notes.append(message)
+
+
+@contextmanager
+def blank_graphs() -> Iterator[None]:
+    """Empty files in place of graphs, of which each takes longer than an epoch here."""
+    from flowercolor.evaluation import report
+    from flowercolor.training import log
+
+    def blank(*args: Any) -> None:
+        write_text(args[-1], "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("plot_losses", "plot_scores", "plot_trade"):
+            patch.setattr(report, name, blank)
+        patch.setattr(log, "plot_losses", blank)
+        yield
 
 
 def be_rank(

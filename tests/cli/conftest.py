@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,8 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.oxford102 import Archive, download_archive
 from flowercolor.networks.unet import UNet
 from tests.cli import helpers
-from tests.cli.helpers import (
-    TINY,
-    Trained,
-    succeed,
-)
+from tests.cli.helpers import TINY, Trained, succeed
+from tests.helpers import blank_graphs
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +27,12 @@ def _no_wishes_about_color(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _without_graphs() -> Iterator[None]:
+    with blank_graphs():
+        yield
 
 
 @pytest.fixture(scope="package")

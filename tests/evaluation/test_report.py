@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,6 +18,13 @@ from flowercolor.evaluation.metrics import colorfulness_per_image, measure
 from flowercolor.evaluation.report import COLUMNS, RECOGNITION, write_results
 from flowercolor.evaluation.scoring import GRAY, TRUTH, picture_files, score
 from flowercolor.networks.unet import UNet
+from tests.helpers import blank_graphs
+
+
+@pytest.fixture
+def _without_graphs() -> Iterator[None]:
+    with blank_graphs():
+        yield
 
 
 def test_the_results_folder_agrees_with_itself(
@@ -183,6 +191,7 @@ def test_one_photo_is_enough(count: int, photos: Photos, tmp_path: Path) -> None
     assert (tmp_path / "contact.png").is_file()
 
 
+@pytest.mark.usefixtures("_without_graphs")
 def test_results_are_replaced(flowers: FlowerDataset, tmp_path: Path) -> None:
     for seed in range(2):
         torch.manual_seed(seed)
@@ -192,6 +201,7 @@ def test_results_are_replaced(flowers: FlowerDataset, tmp_path: Path) -> None:
     assert document["mean_l1"] == pytest.approx(score(generator, flowers).mean_l1)
 
 
+@pytest.mark.usefixtures("_without_graphs")
 def test_pictures_of_an_earlier_evaluation_are_removed(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
@@ -205,6 +215,7 @@ def test_pictures_of_an_earlier_evaluation_are_removed(
     assert left == {*picture_files(fewer.names, tmp_path / "pictures"), own}
 
 
+@pytest.mark.usefixtures("_without_graphs")
 def test_a_graph_of_another_run_goes_and_nobodys_own(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
@@ -218,6 +229,7 @@ def test_a_graph_of_another_run_goes_and_nobodys_own(
     assert {(tmp_path / name).read_text() for name in ("own.png", "losses.png")} == {"mine"}
 
 
+@pytest.mark.usefixtures("_without_graphs")
 def test_an_evaluation_that_was_stopped_leaves_nothing_for_good(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
@@ -242,6 +254,7 @@ def test_results_do_not_lie_among_the_photos(generator: UNet, folder: Path) -> N
     assert not (folder / "results").exists()
 
 
+@pytest.mark.usefixtures("_without_graphs")
 @pytest.mark.parametrize("scores", ["", "[]", '{"images": [{"name": 3}]}', '{"images": [{}]}'])
 def test_scores_that_are_not_ours_remove_nothing(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path, scores: str

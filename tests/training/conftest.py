@@ -14,16 +14,14 @@ from flowercolor.checkpoint import (
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.evaluation.scoring import Scores
-from flowercolor.files import write_text
-from flowercolor.training import log, loop, resume
+from flowercolor.training import loop, resume
+from tests.helpers import blank_graphs
 from tests.training.helpers import CONFIG, Sets, go
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _without_plots() -> Iterator[None]:
-    """Each takes longer than an epoch here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+def _without_graphs() -> Iterator[None]:
+    with blank_graphs():
         yield
 
 
