@@ -36,6 +36,11 @@ def can_be_read(path: Path) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
+def resolved(path: Path) -> Path:
+    """Like `Path.resolve`, which raises at a loop of links in older versions of Python."""
+    return Path(os.path.realpath(path))
+
+
 def read_bounded(path: Path) -> bytes:
     """What a file of somebody's holds that is read whole, such as a table.
 

@@ -22,7 +22,15 @@ from flowercolor import paths
 from flowercolor.data.archive import members
 from flowercolor.data.download import Limits, discard, fetch, without_password
 from flowercolor.errors import DownloadError, SettingError, StorageError
-from flowercolor.files import is_file, is_there, locked, replacing, storage_errors, write_text
+from flowercolor.files import (
+    is_file,
+    is_there,
+    locked,
+    replacing,
+    resolved,
+    storage_errors,
+    write_text,
+)
 from flowercolor.progress import Progress, Silent
 
 MAX_MEMBER_BYTES = 64 * 2**20
@@ -233,7 +241,7 @@ def _seal(path: Path, archive: Archive) -> dict[str, str | int]:
     """What shows, without reading it, that a file is still the one that was verified."""
     stat = path.stat()
     return {
-        "path": str(path.resolve()),
+        "path": str(resolved(path)),
         "size_bytes": stat.st_size,
         "mtime_ns": stat.st_mtime_ns,
         "published_md5": archive.md5,

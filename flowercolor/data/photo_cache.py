@@ -28,7 +28,14 @@ from PIL import Image
 from flowercolor import paths
 from flowercolor.data.archive import is_packed, members
 from flowercolor.errors import DataError, ImageError, SettingError
-from flowercolor.files import can_be_read, is_file, is_folder, is_there, replacing, write_text
+from flowercolor.files import (
+    can_be_read,
+    is_file,
+    is_folder,
+    is_there,
+    replacing,
+    write_text,
+)
 from flowercolor.memory import MAX_PIXELS, check_file_bytes
 from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of
@@ -155,23 +162,6 @@ def _read_pixels(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     return rgb.reshape(shape)
 
 
-def check_outside(folder: Path, source: Path) -> None:
-    """Make sure that what is written into a folder does not come to lie among the photos.
-
-    Args:
-        folder: Where pictures are to be written.
-        source: The archive or folder of the photos.
-
-    Raises:
-        SettingError: They would, and pass for photos the next time.
-    """
-    if is_folder(source) and folder.resolve().is_relative_to(source.resolve()):
-        raise SettingError(
-            f"{folder}: lies among the photos of {source}, and what is drawn there would pass for "
-            "one of them; name a folder elsewhere"
-        )
-
-
 def _pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[Path]]:
     """Its picture files, relative to it and sorted, and those of kinds that are not read.
 
@@ -236,8 +226,9 @@ def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
                 digest.update(file.read(_CHUNK_BYTES))
             digest.update(str(size).encode())
     else:
+        found = "no such file or folder" if can_be_read(source) else "is a pipe or a device"
         raise DataError(
-            f"{source}: no such file or folder; expected an archive of photos or a folder "
+            f"{source}: {found}; expected an archive of photos or a folder "
             "of them (`flowercolor download` fetches the Oxford 102 flowers)"
         )
     return digest.hexdigest()

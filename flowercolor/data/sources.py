@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.errors import SettingError
-from flowercolor.files import is_there
+from flowercolor.files import is_folder, is_there, resolved
 
 _SHARED = re.compile(r"(?P<path>.+):(?P<share>\d*\.?\d+)", re.DOTALL)
 
@@ -76,6 +76,23 @@ def check_shares(sources: Sequence[Source]) -> None:
         raise SettingError(
             f"the shares of --data add up to {total:g}, which leaves nothing for the sources "
             "without one; expected less than 1"
+        )
+
+
+def check_outside(folder: Path, source: Path) -> None:
+    """Make sure that what is written into a folder does not come to lie among the photos.
+
+    Args:
+        folder: Where pictures are to be written.
+        source: The archive or folder of the photos.
+
+    Raises:
+        SettingError: They would, and pass for photos the next time.
+    """
+    if is_folder(source) and resolved(folder).is_relative_to(resolved(source)):
+        raise SettingError(
+            f"{folder}: lies among the photos of {source}, and what is drawn there would pass for "
+            "one of them; name a folder elsewhere"
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.photo_cache import check_outside
+from flowercolor.data.sources import check_outside
 from flowercolor.distributed import check_alike
 from flowercolor.evaluation.baselines import baselines
 from flowercolor.evaluation.by_kind import (

@@ -13,12 +13,13 @@ from flowercolor.checkpoint import CheckpointInfo, load_generator
 from flowercolor.config import STRIDE
 from flowercolor.data.dataset import FlowerDataset, get_data, read_labels, split_validation
 from flowercolor.data.oxford102 import download_archive
-from flowercolor.data.photo_cache import check_outside, read_data
+from flowercolor.data.photo_cache import read_data
+from flowercolor.data.sources import check_outside
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
 from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
-from flowercolor.files import is_there
+from flowercolor.files import is_there, resolved
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
@@ -84,7 +85,7 @@ def choose_candidates(
     specs = [*([checkpoint] if checkpoint is not None or len(compare) < 2 else []), *compare]
     files = [find_checkpoint(spec) for spec in specs]
     for number, file in enumerate(files):
-        if file.resolve() in [other.resolve() for other in files[:number]]:
+        if resolved(file) in [resolved(other) for other in files[:number]]:
             raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
     names = [name_of(file) for file in files]
     if len(set(names)) < len(names):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowercolor.errors import SettingError
-from flowercolor.files import alike, is_folder, is_there
+from flowercolor.files import alike, is_folder, is_there, resolved
 from flowercolor.inference.photo_search import Finder
 from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
 from flowercolor.progress import Progress, Silent
@@ -81,17 +81,17 @@ def plan(
     for given in finder.expand(inputs):
         if is_folder(given):
             folder = output or _folder_beside(given)
-            if _resolved(folder) == _resolved(given):
+            if resolved(folder) == resolved(given):
                 left_out = given
                 continue
             places = [
-                _Place(source, folder, _resolved(given), source.relative_to(given))
+                _Place(source, folder, resolved(given), source.relative_to(given))
                 for source in finder.pictures_in(given, without=folder)
             ]
         elif not (exclude and finder.is_excluded(given)):
             name = f"{given.stem}{SUFFIX}{given.suffix}" if output is None else given.name
             parent = given.parent
-            places = [_Place(given, output or parent, _resolved(parent), Path(name))]
+            places = [_Place(given, output or parent, resolved(parent), Path(name))]
         else:
             continue
         for place in places:
@@ -155,18 +155,13 @@ class _Place(NamedTuple):
 
 
 def _folder_beside(given: Path) -> Path:
-    named = given if given.name not in ("", "..") else _resolved(given)
+    named = given if given.name not in ("", "..") else resolved(given)
     return named.parent / f"{named.name}{SUFFIX}"
-
-
-def _resolved(path: Path) -> Path:
-    """Like `Path.resolve`, which raises at a loop of links."""
-    return Path(os.path.realpath(path))
 
 
 def _spot(path: Path) -> Path:
     """The path in its one full spelling; a link stands for itself."""
-    return _resolved(path.parent) / path.name
+    return resolved(path.parent) / path.name
 
 
 def _with_ending(name: Path, ending: str | None) -> Path:

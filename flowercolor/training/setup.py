@@ -20,11 +20,10 @@ from flowercolor.data.dataset import (
     read_column,
     read_labels,
 )
-from flowercolor.data.photo_cache import check_outside
-from flowercolor.data.sources import Pool, epoch_pools
+from flowercolor.data.sources import Pool, check_outside, epoch_pools
 from flowercolor.distributed import check_alike
 from flowercolor.errors import CheckpointError, DataError, SettingError
-from flowercolor.files import is_there, write_text
+from flowercolor.files import is_there, resolved, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST, CONFIG, LAST, name_of
@@ -98,7 +97,7 @@ def prepare(
     header = CheckpointInfo(
         config,
         data={
-            "name": " + ".join(source.resolve().name for source in sources),
+            "name": " + ".join(resolved(source).name for source in sources),
             "fingerprint": _joint_fingerprint(train_set),
             "train_photos": len(train_set),
             "test_photos": len(data.test),
@@ -130,7 +129,7 @@ def _described_sources(data: RunData) -> list[dict[str, Any]]:
     shares = data.shares or [None] * len(data.train.sources)
     return [
         {
-            "name": photos.source.resolve().name,
+            "name": resolved(photos.source).name,
             "fingerprint": photos.fingerprint,
             "share": share,
             "train_photos": train_photos,
@@ -179,7 +178,7 @@ def score_groups(test_set: FlowerDataset, by: Path | None = None) -> dict[str, l
     if len(test_set.sources) > 1:
         names: list[str] = []
         for photos in test_set.sources:
-            name = photos.source.resolve().name
+            name = resolved(photos.source).name
             names.append(f"{name} ({len(names) + 1})" if name in names else name)
         groups["by_source"] = [names[number] for number in test_set.source_numbers]
     if by:
@@ -266,10 +265,10 @@ def write_config(
         tables: Where the tables `labels` and `by` are.
         how: On which device, in which precision, and whether compiled.
     """
-    data: dict[str, Any] = {**header.data, "source": str(sources[0].resolve())}
-    data |= {name: str(path.resolve()) for name, path in tables.items() if path}
+    data: dict[str, Any] = {**header.data, "source": str(resolved(sources[0]))}
+    data |= {name: str(resolved(path)) for name, path in tables.items() if path}
     if len(sources) > 1:
-        data |= {"sources": [str(source.resolve()) for source in sources]}
+        data |= {"sources": [str(resolved(source)) for source in sources]}
         data |= {"of_each": header.data["sources"]}
     about = {
         "config": asdict(header.config),

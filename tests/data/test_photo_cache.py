@@ -320,6 +320,13 @@ def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "none.tgz", "no such file or folder; expected an archive of photos")
 
 
+def test_a_pipe_or_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert_refused(tmp_path / "loop", "no such file or folder")
+    hang(tmp_path / "pipe")
+    assert_refused(tmp_path / "pipe", "is a pipe or a device; expected an archive")
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08 no gzip", bytes(5000)])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "flowers.tgz"

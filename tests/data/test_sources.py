@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
-from flowercolor.data.sources import Pool, Source, draw, epoch_pools, merge, parse_source
+from flowercolor.data.sources import (
+    Pool,
+    Source,
+    check_outside,
+    draw,
+    epoch_pools,
+    merge,
+    parse_source,
+)
 from flowercolor.errors import SettingError
 
 
@@ -86,3 +94,14 @@ def test_no_photo_comes_again_before_the_others_of_its_source(
     assert times[:3].tolist() == [1, 1, 1]
     of_source = times[100 : 100 + count]
     assert of_source.max() - of_source.min() <= 1
+
+
+def test_what_is_drawn_does_not_come_to_lie_among_the_photos(tmp_path: Path) -> None:
+    """Also where a link leads round to itself."""
+    (tmp_path / "loop").symlink_to("loop")
+    check_outside(tmp_path / "loop", tmp_path / "photos")
+    (tmp_path / "photos").mkdir()
+    check_outside(tmp_path / "loop", tmp_path / "photos")
+    (tmp_path / "other").symlink_to("photos")
+    with pytest.raises(SettingError, match="lies among the photos"):
+        check_outside(tmp_path / "other" / "results", tmp_path / "photos")
