@@ -31,7 +31,7 @@ def can_be_read(path: Path) -> bool:
     """Whether opening it does not wait for others, as a pipe does; True where opening says why."""
     try:
         mode = path.stat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # a name with a zero in it
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
