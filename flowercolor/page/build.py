@@ -106,6 +106,7 @@ def page_files(
         "version": __version__,
         "encoder": network.encoder,
         "output": network.output,
+        "hints": network.hints,
         "vividness": info.vividness if vividness is None else vividness,
         "default_vividness": info.vividness,
         "served": served,

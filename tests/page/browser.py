@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 120.0
 _CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )

@@ -9,15 +9,15 @@ const SUGGESTED = 6;
 const PAUSE_MS = 400; // before the tiles follow
 
 /** The panel and the spots of the stage. `editor` has shown() and commit(changes) and
- * preview(changes) of the photo shown. */
+ * preview(changes) of the photo shown; `takesHints` says whether the network has a branch for them. */
 export class HintsPanel {
   #selected = -1;
   #base = null; // the hints that the tiles add to, with what else they show
   #tiles = [];
   #timer = 0;
 
-  constructor(stage, compute, editor) {
-    Object.assign(this, { stage, compute, editor });
+  constructor(stage, compute, editor, takesHints) {
+    Object.assign(this, { stage, compute, editor, takesHints });
     byId("field").addEventListener("input", ({ target }) => this.#color(target.value, false));
     byId("field").addEventListener("change", ({ target }) => this.#color(target.value, true));
     byId("no-color").addEventListener("click", () => this.#color(null, true));
@@ -63,7 +63,7 @@ export class HintsPanel {
   /** Show the spots of the photo shown, and the color of the one selected. */
   show() {
     const photo = this.editor.shown();
-    this.stage.takesHints = photo.state === "ready" && photo.takesHints;
+    this.stage.takesHints = this.takesHints && photo.state === "ready";
     const hints = this.stage.takesHints ? this.#hints : [];
     if (this.#selected >= hints.length) this.#selected = -1;
     byId("hints").hidden = !this.stage.takesHints;

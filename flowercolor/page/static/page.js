@@ -24,7 +24,7 @@ const hintsPanel = new HintsPanel(stage, compute, {
     shown.history.preview(changes);
     refresh();
   },
-});
+}, about.hints);
 stage.on = hintsPanel;
 const row = new Row(show);
 
@@ -91,7 +91,6 @@ async function workThrough() {
 }
 
 async function openPhoto(photo) {
-  row.label(photo);
   photo.state = "working";
   row.label(photo);
   await photo.open((preview) => {
@@ -175,7 +174,7 @@ function updateControls() {
   byId("redo").disabled = !ready || !shown.history.canRedo;
   const readyCount = photos.filter(({ state }) => state === "ready").length;
   byId("for-all").hidden = byId("save-all").hidden = photos.length < 2;
-  byId("save-all").disabled = !readyCount;
+  byId("save-all").disabled = !readyCount || working;
   if (!draft) return;
   byId("vividness-row").hidden = draft.vividness === null;
   byId("vividness").value = draft.vividness;
@@ -192,8 +191,9 @@ function percent(share) {
 // Changing
 
 function commit(changes) {
-  shown.history.commit(changes);
-  refresh().then(() => row.showThumbnail(shown));
+  const photo = shown;
+  photo.history.commit(changes);
+  refresh().then(() => row.showThumbnail(photo));
 }
 
 for (const name of ["vividness", "strength"]) {
@@ -205,18 +205,19 @@ for (const name of ["vividness", "strength"]) {
   slider.addEventListener("change", () => commit({ [name]: slider.valueAsNumber }));
 }
 
-byId("for-all").addEventListener("click", () => {
+byId("for-all").addEventListener("click", async () => {
   const { vividness, strength } = shown.history.draft;
-  for (const photo of photos.filter(({ state }) => state === "ready")) {
-    photo.history.commit({ vividness, strength });
-  }
+  const others = photos.filter((photo) => photo !== shown && photo.state === "ready");
+  for (const photo of others) photo.history.commit({ vividness, strength });
+  await progress.forEach("Changing", others, (photo) => row.showThumbnail(photo));
   say("All photos have these settings now.", true);
 });
 
 function step(direction) {
   if (shown?.state !== "ready") return;
-  shown.history[direction]();
-  refresh().then(() => row.showThumbnail(shown));
+  const photo = shown;
+  photo.history[direction]();
+  refresh().then(() => row.showThumbnail(photo));
 }
 byId("undo").addEventListener("click", () => step("undo"));
 byId("redo").addEventListener("click", () => step("redo"));

@@ -12,8 +12,6 @@ export class Photo {
   remarks = [];
   size = null;
   previewSize = null;
-  takesHints = false;
-  #predictedAt;
 
   constructor(number, file, edit, compute, about) {
     this.number = number;
@@ -37,7 +35,7 @@ export class Photo {
         this.remarks.push("It has 16 bits; what the page saves has 8. The command keeps them.");
       }
       onGray(preview);
-      await this.predictAt(this.history.draft.vividness);
+      await this.thumbnail(); // which asks the network
       this.state = "ready";
     } catch (error) {
       this.state = "failed";
@@ -55,25 +53,13 @@ export class Photo {
     }
   }
 
-  async predictAt(vividness) {
-    if (this.#predictedAt === vividness) return;
-    const { number } = this;
-    const { takesHints } = await this.compute.call("predict", { number, vividness });
-    this.#predictedAt = vividness;
-    this.takesHints = takesHints;
-  }
-
   /** The preview in color. */
-  async render() {
-    const { number } = this;
-    const edit = this.history.draft;
-    await this.predictAt(edit.vividness);
-    return this.compute.call("render", { number, edit });
+  render() {
+    return this.compute.call("render", { number: this.number, edit: this.history.draft });
   }
 
-  async thumbnail() {
-    const { number } = this;
-    return this.compute.call("thumbnail", { number, edit: this.history.draft });
+  thumbnail() {
+    return this.compute.call("thumbnail", { number: this.number, edit: this.history.draft });
   }
 }
 

@@ -11,7 +11,6 @@ export class Saver {
   async fileOf(photo, format) {
     const edit = photo.history.draft;
     if (this.about.served) return this.#fileOfServer(photo, edit, format);
-    await photo.predictAt(edit.vividness);
     const parameters = { number: photo.number, file: photo.file, edit, format };
     const software = this.#software(edit);
     const blob = await this.compute.call("save", { ...parameters, software });

@@ -12,9 +12,11 @@ const PREVIEW_PIXELS = 1.5e6;
 const THUMBNAIL_PX = 160;
 const TILE_PX = 280;
 const MAX_THREADS = 4;
+const KEPT = 20; // photos with their features, of some 4 MB each
 
 let network;
 const photos = new Map(); // by number, what coloring again needs: little beside the photo itself
+let recent = []; // those of which the colors and features are at hand, the last used last
 
 const methods = {
   /** Load what computes. An asset is {url}, or {base64} of what stands in the page itself. */
@@ -44,49 +46,35 @@ const methods = {
     return { size, colored, deep, preview: grayPixels(photo.preview) };
   },
 
-  /** Ask the network for the colors at a place of the vividness scale. */
-  async predict({ number, vividness }) {
-    const photo = photos.get(number);
-    Object.assign(photo, await network.predict(photo.small, photo.smallSize, vividness));
-    return { takesHints: photo.features !== null };
-  },
-
   /** The preview in color. */
-  render({ number, edit }) {
-    const photo = photos.get(number);
+  async render({ number, edit }) {
+    const photo = await predicted(number, edit);
     return pixels(photo.preview, colorRows(photo, edit, photo.preview.size));
   },
 
-  /** The preview in gray, and what a list of photos shows. */
+  /** The preview in gray. */
   gray({ number }) {
     return grayPixels(photos.get(number).preview);
   },
 
+  /** What a list of photos shows. */
   async thumbnail({ number, edit }) {
-    const photo = photos.get(number);
-    const { width, height } = photo.preview.size;
-    const scale = THUMBNAIL_PX / Math.max(width, height);
-    const whole = pixels(photo.preview, colorRows(photo, edit, photo.preview.size));
-    const bitmap = await createImageBitmap(whole);
-    const canvas = new OffscreenCanvas(
-      Math.max(1, Math.round(width * scale)),
-      Math.max(1, Math.round(height * scale)),
-    );
-    const context = canvas.getContext("2d");
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    const photo = await predicted(number, edit);
+    const tile = reduced(photo.preview, THUMBNAIL_PX);
+    const canvas = new OffscreenCanvas(tile.size.width, tile.size.height);
+    canvas.getContext("2d").putImageData(pixels(tile, colorRows(photo, edit, tile.size)), 0, 0);
     return canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
   },
 
   /** Likely colors of a place, in view of the other hints. */
-  suggest({ number, edit, place, count }) {
-    const seen = seenWith(photos.get(number), edit);
+  async suggest({ number, edit, place, count }) {
+    const seen = seenWith(await predicted(number, edit), edit);
     return propose(seen, count, pixelAt(place, seen.size));
   },
 
   /** The photo as it is and with other likely colors, as {hint, pixels}; the first has no hint. */
-  variants({ number, edit, count }) {
-    const photo = photos.get(number);
+  async variants({ number, edit, count }) {
+    const photo = await predicted(number, edit);
     const seen = seenWith(photo, edit);
     const likely = probabilities(seen);
     const settled = edit.hints.map((place) => pixelAt(place, seen.size));
@@ -107,13 +95,9 @@ const methods = {
 
   /** The photo in color at its full size, as a file. It is read again: full lumas are not kept. */
   async save({ number, file, edit, format, software }) {
-    const photo = photos.get(number);
+    const photo = await predicted(number, edit);
     const whole = await decode(file);
     return encode(whole, colorRows(photo, edit, whole.size), format, software);
-  },
-
-  close({ number }) {
-    photos.delete(number);
   },
 };
 
@@ -128,6 +112,18 @@ self.onmessage = async ({ data: { call, method, parameters } }) => {
     self.postMessage({ call, error: message });
   }
 };
+
+/** A photo with its colors at the edit's place of the vividness scale, from the network if need be. */
+async function predicted(number, { vividness }) {
+  const photo = photos.get(number);
+  if (!photo.chroma || photo.vividness !== vividness) {
+    const { chroma, features } = await network.predict(photo.small, photo.smallSize, vividness);
+    Object.assign(photo, { chroma, features, vividness });
+  }
+  recent = [...recent.filter((other) => other !== photo), photo];
+  for (const old of recent.splice(0, recent.length - KEPT)) old.chroma = old.features = null;
+  return photo;
+}
 
 function colorRows(photo, edit, size) {
   const { luma, chroma } = seenWith(photo, edit);
