@@ -20,8 +20,6 @@ from tests.page.browser import Browser, driver
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE_PX = (1200, 780)
 PHONE_PX = (390, 780)
-TILES = "document.querySelectorAll('#tiles button').length > 1"
-LIKELY = "document.querySelector('#likely button')"
 GAP_PX = 12
 PAUSE_S = 3  # for the picture and the tiles to follow
 
@@ -37,16 +35,14 @@ def main() -> None:
         steps = [shot(browser)]
         browser.choose(*gray_photos(Path(folder)))
         browser.wait("document.querySelectorAll('#photos img').length === 3")
-        browser.wait(TILES)
-        first = shot(browser)
-        hint(browser, 0.62, 0.4, 2)
+        time.sleep(PAUSE_S)
         steps.append(shot(browser))
+        hint(browser, 0.62, 0.4, "#c9485f")
+        first = shot(browser)
         browser.click("#photos li:nth-child(2) button")
-        time.sleep(PAUSE_S)
-        hint(browser, 0.62, 0.72, 1, "#8a7a66")
+        hint(browser, 0.62, 0.72, "#8a7a66")
         browser.click("#photos li:nth-child(3) button")
-        time.sleep(PAUSE_S)
-        hint(browser, 0.72, 0.8, 1, "#b3202c")
+        hint(browser, 0.72, 0.8, "#b3202c")
         browser.click("#save-all")
         browser.saved("flowercolor.zip")
         time.sleep(1)
@@ -70,22 +66,19 @@ def gray_photos(folder: Path) -> list[Path]:
     return paths
 
 
-def hint(browser: Browser, x: float, y: float, choice: int, color: str = "") -> None:
-    """Click on the photo shown and choose a likely color, or give one."""
+def hint(browser: Browser, x: float, y: float, color: str) -> None:
+    """Click on the photo shown and give a color."""
+    time.sleep(PAUSE_S)
     left, top, width, height = browser.run(
         "const {left, top, width, height} = document.querySelector('#frame')"
         ".getBoundingClientRect(); return [left, top, width, height]"
     )
     browser.point((left + x * width, top + y * height))
-    if color:
-        browser.run(
-            "const field = document.querySelector('#field'); field.value = args[0];"
-            "field.dispatchEvent(new Event('change'));",
-            color,
-        )
-    else:
-        browser.wait(LIKELY)
-        browser.click(f"#likely button:nth-child({choice})")
+    browser.run(
+        "const field = document.querySelector('#field'); field.value = args[0];"
+        "field.dispatchEvent(new Event('change'));",
+        color,
+    )
     time.sleep(PAUSE_S)
 
 
