@@ -15,7 +15,6 @@ from PIL import Image
 from skimage import data
 
 import flowercolor
-from flowercolor.inference.contact_sheet import variants
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 GAP_PX = 6
@@ -42,16 +41,12 @@ def write(name: str, gray: np.ndarray, real: np.ndarray, hints: list[flowercolor
 dahlia = np.asarray(Image.open(IMAGES / "dahlia_color.jpg"))
 gray_dahlia = np.asarray(Image.open(IMAGES / "dahlia_gray.jpg"))
 write("dahlia.jpg", gray_dahlia, dahlia, [])
-write("dahlia_hint.jpg", gray_dahlia, dahlia, [flowercolor.Hint("50%", "45%", "salmon")])
+write("dahlia_hint.jpg", gray_dahlia, dahlia, [flowercolor.Hint("62%", "38%", "lightsalmon")])
 write("dahlia_old.jpg", degraded(dahlia), dahlia, [])
 cat = data.chelsea()  # type: ignore[no-untyped-call]
 write("cat.jpg", cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY), cat, [])
 cup = data.coffee()  # type: ignore[no-untyped-call]
 gray_cup = cv2.cvtColor(cup, cv2.COLOR_RGB2GRAY)
 write("cup.jpg", gray_cup, cup, [])
-said = ["40%,80%=#9a3a2a", "93%,50%=#8a4a2a", "50%,35%=#5a2a10", "12%,12%=#7a4020"]
+said = ["27%,70%=#8a1c0c", "92%,20%=#b4522c", "47%,50%=#b0601c", "8%,50%=#b4522c"]
 write("cup_hint.jpg", gray_cup, cup, [flowercolor.Hint.parse(text) for text in said])
-sheet = variants(gray_dahlia, flowercolor.Colorizer.from_checkpoint("bundled", device="cpu"), 6)
-Image.fromarray(sheet).resize((sheet.shape[1] * 2 // 3, sheet.shape[0] * 2 // 3)).save(
-    IMAGES / "variants.jpg", quality=85
-)

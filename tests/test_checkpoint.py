@@ -438,4 +438,4 @@ def test_the_bundled_weights_paint_what_they_painted_when_they_were_bundled() ->
     generator, _ = load_generator(find_checkpoint("bundled"), vividness=0)
     ramp = torch.linspace(0.1, 0.9, 32).expand(1, 1, 32, 32)
     chroma = rgb_to_chroma(generate(generator, (ramp + ramp.mT) / 2)).mean(dim=(0, 2, 3))
-    torch.testing.assert_close(chroma, torch.tensor([-0.0262, 0.0163]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(chroma, torch.tensor([-0.0243, 0.0125]), atol=1e-3, rtol=0)

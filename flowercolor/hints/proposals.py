@@ -9,7 +9,6 @@ import numpy as np
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 from flowercolor.hints.hint import Hint, chroma_to_color
 from flowercolor.hints.palette import (
-    COLOR_CHANNELS,
     HUES,
     STRONG,
     WEAKEST,
@@ -22,11 +21,24 @@ from flowercolor.hints.spreading import Array, Placed, Seen, likeness, spread
 LEAST_APART_LEVELS = 15.0
 """Between any two proposals, the mean of the channels' differences in the region, of 255."""
 
-_LEAST_LIKELY = 0.01
+_LEAST_LIKELY = 0.003
 _LEAST_SHARE = 1 / 100  # of the picture
 _INSIDE = 0.5
 _NEAR_LUMA = 0.1
-_STRENGTHS = ((WEAKEST + STRONG) / 2, 0.24)
+_GREENS = range(7, 11)  # of the hues, from yellowish green to teal: leaves have them, petals do not
+
+
+def _middles() -> Array:
+    """The chroma in the middle of each bin, [COLOR_CHANNELS, 2]."""
+    angles = np.arange(HUES) * (2 * np.pi / HUES)
+    angles[HUES // 2] -= np.pi / 18  # from greenish to pure yellow
+    directions = np.stack((np.cos(angles), np.sin(angles)), axis=1)
+    strengths = ((WEAKEST + STRONG) / 2, 0.24)
+    colors = [strength * directions for strength in strengths]
+    return np.concatenate([np.zeros((1, 2)), *colors]).astype(np.float32)
+
+
+_MIDDLES = _middles()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +64,8 @@ def propose(
     """Likely colors for a place, which differ from each other and from what the photo has there.
 
     They are those bins of chroma that the network holds likeliest of the region that a hint at
-    the place would color; what it holds all but impossible, such as blue of leaves, is left out.
+    the place would color. What it holds all but impossible, such as blue of leaves, is left
+    out, and so are greens, which no petal has.
 
     Args:
         seen: The photo.
@@ -74,6 +87,8 @@ def propose(
     for one in np.argsort(-share):
         if len(hints) == count or share[one] < _LEAST_LIKELY:
             break
+        if one and (one - 1) % HUES in _GREENS:
+            continue
         color = chroma_to_color(float(seen.luma[at]), *map(float, chromas[one]))
         hint = Hint(x, y, color)
         moved = spread(seen, Placed(np.array([at]), np.array([hint.chroma()], np.float32)))
@@ -86,17 +101,21 @@ def propose(
 def _least_certain(
     seen: Seen, likely: Array, settled: Sequence[tuple[int, int]]
 ) -> tuple[int, int]:
-    """A pixel of the region of the largest entropy, with more weight in the middle."""
-    entropy = -(likely * np.log(likely + 1e-9)).sum(axis=0)
+    """A pixel of the region where chroma varies the most, with more weight in the middle.
+
+    Not of the largest entropy: leaves may be many greens, and a petal one of few colors.
+    """
+    means = np.einsum("ck,chw->khw", _MIDDLES, likely)
+    spread_out = np.einsum("c,chw->hw", (_MIDDLES**2).sum(axis=1), likely) - (means**2).sum(axis=0)
     for place in settled:
-        entropy *= 1 - likeness(seen, place)
+        spread_out *= 1 - likeness(seen, place)
     height, width = seen.luma.shape
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     right = np.linspace(-1, 1, width, dtype=np.float32)
-    weight = entropy * np.exp(-(down**2 + right**2))
+    weight = spread_out * np.exp(-(down**2 + right**2))
 
     def uncertainty(member: Array) -> float:
-        return float((weight * member).sum() / member.sum() * member.mean() ** 0.25)
+        return float((weight * member).sum() / member.sum() * member.mean() ** 0.5)
 
     found = [member for _, member in regions(seen) if member.mean() >= _LEAST_SHARE]
     if not found:
@@ -112,13 +131,9 @@ def _least_certain(
 
 def _bin_chromas(seen: Seen, region: Array) -> Array:
     """What stands for each bin: the photo's own chroma of it in the region, or its middle."""
-    angles = np.arange(HUES) * (2 * np.pi / HUES)
-    directions = np.stack((np.cos(angles), np.sin(angles)), axis=1)
-    middles = [strength * directions for strength in _STRENGTHS]
-    chromas = np.concatenate([np.zeros((1, 2)), *middles]).astype(np.float32)
-    assert len(chromas) == COLOR_CHANNELS
+    chromas = _MIDDLES.copy()
     own = bins_of(np, seen.chroma[None])[0]
-    for one in range(1, COLOR_CHANNELS):
+    for one in range(1, len(chromas)):
         inside = (own == one) & (region > _INSIDE)
         if inside.mean() > _LEAST_SHARE / 4:
             chromas[one] = seen.chroma[:, inside].mean(axis=1)
