@@ -97,12 +97,11 @@ async function openPhoto(photo) {
     if (photo === shown) showGray(photo, preview);
   });
   row.label(photo);
+  if (photo === shown) await show(photo);
   if (photo.state === "failed") {
-    if (photo === shown) show(photo);
     say(`${photo.file.name} ${photo.message}`);
     return;
   }
-  if (photo === shown) await refresh();
   await row.showThumbnail(photo);
   row.label(photo);
   say(`${photo.file.name} is in color.`);
@@ -114,11 +113,10 @@ async function show(photo) {
   shown = photo;
   hintsPanel.leave();
   row.mark(photo, photos);
-  const failed = photo.state === "failed";
-  byId("frame").hidden = !photo.previewSize;
+  byId("frame").hidden = photo.state !== "ready"; // until its gray is there
   showCaption(photo);
   updateControls();
-  if (failed || photo.state === "waiting" || photo.state === "working") return;
+  if (photo.state !== "ready") return;
   const gray = await compute.call("gray", { number: photo.number });
   if (photo !== shown) return;
   showGray(photo, gray);
