@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image
 from flowercolor.evaluation.plots import save_figure
 from flowercolor.evaluation.report import Table
-from flowercolor.evaluation.scoring import batches, device_of, generate_with_hints, shown
+from flowercolor.evaluation.scoring import batches, device_of, see, shown
 from flowercolor.files import storage_errors, write_text
+from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 
@@ -47,6 +49,7 @@ Spread = Callable[[Tensor, SimulatedHints], Tensor]
 """From luma [B, 1, H, W] and hints to chroma [B, 2, H, W]."""
 
 
+@torch.inference_mode()
 def hint_curve(
     generator: UNet,
     dataset: FlowerDataset,
@@ -76,8 +79,9 @@ def hint_curve(
     columns = [torch.empty(len(names) * len(counts) * 2, 0)]
     share = shard(len(dataset)) or range(1)
     for positions, gray, real in batches(dataset, share, batch_size, device, progress=progress):
+        spread = partial(apply_hints, *see(generator, gray))
         hints = (
-            _clicks(generator, gray, real, max(counts))
+            _clicks(spread, gray, real, max(counts))
             if clicks
             else _anywhere(real, max(counts), int(positions[0]))
         )
@@ -85,10 +89,8 @@ def hint_curve(
         for name in names:
             for count in counts:
                 some = SimulatedHints(hints.points[:, :count], hints.chroma[:, :count])
-                if name == HINTS:
-                    fake = generate_with_hints(generator, gray, some)
-                else:
-                    fake = shown(gray, rows[name](gray, some))
+                chroma = spread(gray, *some) if name == HINTS else rows[name](gray, some)
+                fake = shown(gray, chroma)
                 cells += [l1_per_image(fake, real), psnr_per_image(fake, real)]
         columns.append(torch.stack(cells).cpu())
     gathered = all_gather(torch.cat(columns, dim=1), len(dataset))
@@ -203,8 +205,9 @@ def _anywhere(real: Tensor, count: int, seed: int) -> SimulatedHints:
     return place_hints(rgb_to_chroma(real), draws, anywhere=True)
 
 
-@torch.inference_mode()
-def _clicks(generator: UNet, gray: Tensor, real: Tensor, count: int) -> SimulatedHints:
+def _clicks(
+    spread: Callable[..., Tensor], gray: Tensor, real: Tensor, count: int
+) -> SimulatedHints:
     """Hints one after another, each at the middle of the largest error that is left."""
     real_chroma = rgb_to_chroma(real)
     side = gray.shape[-1] // _ERROR_SIDE_SHARE * 2 + 1
@@ -213,7 +216,7 @@ def _clicks(generator: UNet, gray: Tensor, real: Tensor, count: int) -> Simulate
         torch.zeros(len(gray), 0, 2, device=gray.device),
     )
     for _ in range(count):
-        error = (generate_with_hints(generator, gray, hints) - real).square().sum(1, keepdim=True)
+        error = (shown(gray, spread(gray, *hints)) - real).square().sum(1, keepdim=True)
         around = F.avg_pool2d(error, side, stride=1, padding=side // 2)
         index = around.flatten(1).argmax(1)[:, None]
         point = torch.stack((index // gray.shape[-1], index % gray.shape[-1]), dim=-1)

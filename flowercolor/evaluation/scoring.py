@@ -122,10 +122,16 @@ def generate_with_hints(generator: UNet, gray: Tensor, hints: SimulatedHints) ->
         gray: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
         hints: Of the B photos.
     """
+    features, chroma = see(generator, gray)
+    return shown(gray, apply_hints(features, chroma, gray, *hints))
+
+
+@torch.inference_mode()
+def see(generator: UNet, gray: Tensor) -> tuple[Tensor, Tensor]:
+    """What hints spread by, [B, C, H, W], and the chroma without them, [B, 2, H, W]."""
     with deterministic():
         predicted, features = generator.eval().predict_with_hint_features(gray)
-    chroma = rgb_to_chroma(predicted) if generator.config.output == "rgb" else predicted
-    return shown(gray, apply_hints(features, chroma, gray, *hints))
+    return features, rgb_to_chroma(predicted) if generator.config.output == "rgb" else predicted
 
 
 def shown(gray: Tensor, chroma: Tensor) -> Tensor:
