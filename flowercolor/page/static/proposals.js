@@ -13,10 +13,19 @@ const COVERED = 0.5;
 const INSIDE = 0.5;
 const SMALLEST = 1 / 400;
 const LEAST_SHARE = 1 / 100;
-const LEAST_LIKELY = 0.01;
+const LEAST_LIKELY = 0.003;
 const LEAST_APART_LEVELS = 15;
 const NEAR_LUMA = 0.1;
 const NOTHING = 1e-3; // a share of a region that does not count
+const isGreen = (bin) => bin > 0 && (bin - 1) % HUES >= 7 && (bin - 1) % HUES <= 10;
+const MIDDLES = Array.from({ length: BINS }, (_, bin) => {
+  if (bin === 0) return [0, 0];
+  const hue = (bin - 1) % HUES;
+  // From greenish to pure yellow.
+  const angle = hue * ((2 * Math.PI) / HUES) - (hue === HUES / 2 ? Math.PI / 18 : 0);
+  const strength = STRENGTHS[Math.floor((bin - 1) / HUES)];
+  return [strength * Math.cos(angle), strength * Math.sin(angle)];
+});
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
@@ -31,6 +40,7 @@ export function propose(seen, count, at, likely = probabilities(seen)) {
   const order = shares.map((_, bin) => bin).sort((a, b) => shares[b] - shares[a]);
   for (const bin of order) {
     if (colors.length === count || shares[bin] < LEAST_LIKELY) break;
+    if (isGreen(bin)) continue;
     const color = colorOf(seen.luma[at], chromas[bin]);
     const moved = shownIn(seen, region, spread(seen, [{ at, chroma: chromaOf(color) }]));
     if (shown.every((other) => levelsApart(moved, other) >= LEAST_APART_LEVELS)) {
@@ -46,8 +56,15 @@ export function propose(seen, count, at, likely = probabilities(seen)) {
 export function leastCertain(seen, settled, likely = probabilities(seen)) {
   const { luma, size } = seen;
   const weight = new Float32Array(luma.length);
-  for (const plane of likely) {
-    for (let k = 0; k < weight.length; k++) weight[k] -= plane[k] * Math.log(plane[k] + 1e-9);
+  for (let k = 0; k < weight.length; k++) {
+    let [square, cb, cr] = [0, 0, 0];
+    likely.forEach((plane, bin) => {
+      const [x, y] = MIDDLES[bin];
+      square += plane[k] * (x * x + y * y);
+      cb += plane[k] * x;
+      cr += plane[k] * y;
+    });
+    weight[k] = square - cb * cb - cr * cr;
   }
   for (const at of settled) {
     likeness(seen, at).forEach((alike, k) => (weight[k] *= 1 - alike));
@@ -63,7 +80,7 @@ export function leastCertain(seen, settled, likely = probabilities(seen)) {
     return Math.floor(size.height / 2) * size.width + Math.floor(size.width / 2);
   }
   const uncertainty = (member) =>
-    weighted(weight, member) * (sum(member) / member.length) ** 0.25;
+    weighted(weight, member) * (sum(member) / member.length) ** 0.5;
   const scores = found.map(uncertainty);
   const member = found[scores.indexOf(Math.max(...scores))];
   // Deep inside, and neither in shadow nor in glare: there every color has room.
@@ -154,11 +171,8 @@ function binChromas({ chroma, luma }, region) {
     own[2]++;
   }
   return sums.map(([cb, cr, count], bin) => {
-    if (bin === 0) return [0, 0];
-    if (count / pixels > LEAST_SHARE / 4) return [cb / count, cr / count];
-    const angle = ((bin - 1) % HUES) * ((2 * Math.PI) / HUES);
-    const strength = STRENGTHS[Math.floor((bin - 1) / HUES)];
-    return [strength * Math.cos(angle), strength * Math.sin(angle)];
+    if (bin > 0 && count / pixels > LEAST_SHARE / 4) return [cb / count, cr / count];
+    return MIDDLES[bin];
   });
 }
 
