@@ -40,7 +40,7 @@ Like = Annotated[
     Path | None,
     typer.Option(
         "--like",
-        help="A photo in color whose palette leads the colors, for a series that agrees.",
+        help="A photo in color whose palette leads the colors, of one photo or of a series.",
         metavar="PHOTO",
         show_default=False,
         rich_help_panel=PANEL,
