@@ -109,7 +109,7 @@ def read_guidance(
     if like:
         leading = Palette.of_pixels(colors_of(like))
     elif palette is not None:
-        leading = Palette.of_colors([color.strip() for color in palette.split(",")])
+        leading = Palette.of_colors(palette.split(","))
     shared = Guidance(
         [Hint.parse(text) for text in hints],
         leading,
@@ -119,6 +119,12 @@ def read_guidance(
     if not hints_file:
         return lambda _: shared
     file = HintFile(hints_file)
+    if photos and not any(file.hints_of(photo) for photo in photos):
+        named = ", ".join(sorted(filter(None, file.by_name)))
+        raise SettingError(
+            f"{hints_file}: has hints for {named or 'no photo'}, and {photos[0].name} is none of "
+            "them; expected the names of the photos, or no name for all"
+        )
     for name in file.unused(photos):
         progress.note(f"{hints_file}: has hints for {name}, which is none of the photos")
     return lambda photo: replace(shared, hints=[*shared.hints, *file.hints_of(photo)])

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from flowercolor.errors import SettingError
 from flowercolor.hints.hint import Hint, Leave
 from flowercolor.hints.palette import Palette, with_palette
 from flowercolor.hints.spreading import Array, Seen, likeness, placed, small_point, spread
@@ -23,12 +24,23 @@ class Guidance:
         palette: Colors that lead all that no hint reaches.
         leave: Places that are not colored.
         mask: uint8 [h, w] of any size, stretched over the photo: white is not colored, black is.
+
+    Raises:
+        SettingError: A hint is no `Hint`, or a place to leave no `Leave`.
     """
 
     hints: Sequence[Hint] = ()
     palette: Palette | None = None
     leave: Sequence[Leave] = ()
     mask: npt.NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind, given in (("hints", Hint, self.hints), ("leave", Leave, self.leave)):
+            if not isinstance(given, Sequence) or not all(isinstance(one, kind) for one in given):
+                raise SettingError(
+                    f"{name} is {given!r}; expected a list of {kind.__name__}, such as "
+                    f"[{kind.__name__}(412, 300{', ' + repr('crimson') if kind is Hint else ''})]"
+                )
 
     def __bool__(self) -> bool:
         return bool(self.hints or self.leave) or self.palette is not None or self.mask is not None

@@ -107,7 +107,7 @@ class Palette:
         Raises:
             SettingError: One is no color.
         """
-        chroma = [chroma_of(rgb_of(color, "palette")) for color in colors]
+        chroma = [chroma_of(rgb_of(_stripped(color), "palette")) for color in colors]
         return cls(np.array(chroma, np.float32), np.full(len(chroma), 1 / len(chroma), np.float32))
 
     @classmethod
@@ -146,6 +146,10 @@ class Palette:
         return Placed(
             np.array(points, np.int64).reshape(-1, 2), np.array(chromas, np.float32).reshape(-1, 2)
         )
+
+
+def _stripped(color: Color) -> Color:
+    return color.strip() if isinstance(color, str) else color
 
 
 def with_palette(seen: Seen, palette: Palette, hints: Placed) -> Placed:

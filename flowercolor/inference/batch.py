@@ -383,6 +383,8 @@ def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:
 
 
 def _failed(job: Job, error: Exception) -> Outcome:
+    if isinstance(error, SettingError):  # of a hint, which does not know whose it is
+        return Outcome(job, "failed", f"{job.source}: {error}")
     if isinstance(error, FlowercolorError):
         return Outcome(job, "failed", str(error))
     message = f"{job.source}: unexpected {type(error).__name__}: {one_line(error)}"

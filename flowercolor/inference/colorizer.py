@@ -35,7 +35,7 @@ class GuidanceKeywords(TypedDict, total=False):
 
     hints: Sequence[Hint]
     like: Any
-    palette: Sequence[Color]
+    palette: str | Sequence[Color]
     leave: Sequence[Leave]
     mask: Any
 
@@ -175,7 +175,7 @@ class Colorizer:
         *,
         hints: Sequence[Hint] = (),
         like: Any = None,
-        palette: Sequence[Color] = (),
+        palette: str | Sequence[Color] = (),
         leave: Sequence[Leave] = (),
         mask: Any = None,
     ) -> Any:
@@ -193,12 +193,8 @@ class Colorizer:
             SettingError: A hint lies outside of the photo; both `like` and `palette` are given.
             CheckpointError: There are hints, and the network has no branch for them.
         """
-        guidance = Guidance(
-            tuple(hints),
-            _palette(like, palette),
-            tuple(leave),
-            None if mask is None else mask_of(mask),
-        )
+        covering = None if mask is None else mask_of(mask)
+        guidance = Guidance(hints, _palette(like, palette), leave, covering)
         if isinstance(image, (list, tuple)):
             return [self._colored(one, guidance) for one in image]
         return self._colored(image, guidance)
@@ -432,12 +428,13 @@ def _loaded(
     )
 
 
-def _palette(like: Any, palette: Sequence[Color]) -> Palette | None:
+def _palette(like: Any, palette: str | Sequence[Color]) -> Palette | None:
     if like is not None and palette:
         raise SettingError("like and palette are both given; expected one of them")
     if like is not None:
         return Palette.of_pixels(colors_of(like))
-    return Palette.of_colors(palette) if palette else None
+    colors = palette.split(",") if isinstance(palette, str) else palette
+    return Palette.of_colors(colors) if colors else None
 
 
 def _pad(small: Array) -> Array:

@@ -1,7 +1,7 @@
 """A generator as one ONNX file that stands alone, for other programs."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,8 @@ def export_onnx(
     if is_there(target):
         raise SettingError(f"{target}: is there already; expected the name of a new file")
     info, weights = read_weights(checkpoint, vividness=vividness)
-    network = info.config.network
+    # Without the branch for hints, which is of no use without what spreads hints.
+    network = replace(info.config.network, hints=False)
     gray = np.random.default_rng(0).random((2, 1, 64, 96), dtype=np.float32)
     generator, _ = load_generator(checkpoint, vividness=vividness)
     expected = TorchBackend(generator, device="cpu", precision="float32")(gray)

@@ -62,7 +62,7 @@ def export_page(checkpoint: Path, target: Path, *, vividness: float | None = Non
             "no ending, or a file named .onnx"
         )
     if is_there(target) and (is_file(target) or any(target.iterdir())):
-        raise SettingError(f"{target}: is there already; expected the name of a new page")
+        raise SettingError(f"{target}: is there already; choose another name, or delete it first")
     files = page_files(checkpoint, vividness=vividness)
     if ending:
         write_bytes(target, single_file(files))

@@ -56,7 +56,9 @@ def luma_of(picture: Any) -> tuple[Array, Callable[[Array], Any]]:
 
 
 def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
-    """The luma of a picture at 8 bits, uint8 [H, W]; as for `luma_of`."""
+    """The luma of a picture at 8 bits, uint8 [H, W]; as for `luma_of`, and of booleans too."""
+    if isinstance(picture, np.ndarray) and picture.dtype == bool:
+        picture = picture * np.uint8(255)
     return with_depth(luma_of(picture)[0], np.uint8)
 
 

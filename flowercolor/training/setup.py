@@ -345,7 +345,7 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
         name = "freeze_deep" if config.freeze_deep else "hints"
         raise SettingError(
             f"{name} keeps most weights as they begin, and some would begin at random; "
-            f"start from a trained network, or leave {name} out"
+            f"start from a trained network by --start-from, or leave {name} out"
         )
     elif config.network.encoder != "plain":
         check_pretrained()

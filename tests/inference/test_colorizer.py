@@ -508,3 +508,26 @@ def test_other_hints_make_another_picture_of_the_record() -> None:
     one, other = (ours.software(Guidance([Hint(1, 2, color)])) for color in ("red", "blue"))
     assert len({plain, one, other}) == 3
     assert one.startswith(plain + ", guided ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hints": Hint(1, 1, "red")},
+        {"hints": [(1, 1, "red")]},
+        {"leave": [(10, 10)]},
+        {"leave": ["10,10"]},
+    ],
+)
+def test_what_is_no_hint_is_refused_by_what_is(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=r"expected a list of (Hint|Leave), such as \["):
+        with_hints()(photo((20, 30)), **wrong)
+
+
+def test_a_palette_in_one_text_and_a_mask_of_booleans_are_taken() -> None:
+    luma, ours = photo((60, 80)), with_hints()
+    one_text = ours(luma, palette="crimson, ivory")
+    assert np.array_equal(one_text, ours(luma, palette=["crimson", "ivory"]))
+    mask = np.zeros((60, 80), bool)
+    mask[:, :40] = True
+    assert np.array_equal(ours(luma, mask=mask), ours(luma, mask=mask * np.uint8(255)))

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import cv2
@@ -30,7 +31,12 @@ def test_the_file_stands_alone_and_says_what_it_is(checkpoint: Path, tmp_path: P
     model = onnx.load(str(target))
     onnx.checker.check_model(model, full_check=True)
     about = {entry.key: entry.value for entry in model.metadata_props}
-    assert about["network"] == '{"base_channels": 3, "output": "chroma", "encoder": "plain"}'
+    assert json.loads(about["network"]) == {
+        "base_channels": 3,
+        "output": "chroma",
+        "encoder": "plain",
+        "hints": False,
+    }
     assert "multiples of 16" in about["how_to_use"]
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
     for shape in ((1, 1, 16, 48), (3, 1, 64, 32)):

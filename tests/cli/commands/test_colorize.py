@@ -357,9 +357,14 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
 
 def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here: Path) -> None:
     gray_photo(here / "a.png")
-    (here / "hints.json").write_text('{"rose.png": [{"x": 1, "y": 1, "color": "red"}]}')
+    both = '{"rose.png": [{"x": 1, "y": 1, "color": "red"}], "a.png": []}'
+    (here / "hints.json").write_text(both.replace("[]", '[{"x": 2, "y": 2, "color": "red"}]'))
     done = succeed("colorize", "a.png", "--hints", "hints.json", "--checkpoint", hint_weights)
     assert "hints.json: has hints for rose.png, which is none of the photos" in done.stderr
+    (here / "hints.json").write_text('{"rose.png": [{"x": 1, "y": 1, "color": "red"}]}')
+    args = ["colorize", "a.png", "-o", "b.png", "--hints", "hints.json"]
+    refused = flowercolor(*args, "--checkpoint", str(hint_weights))
+    assert_one_line_of_error(refused, "has hints for rose.png", "a.png is none of them", code=2)
 
 
 def test_other_hints_are_another_result(hint_weights: Path, here: Path) -> None:
