@@ -40,6 +40,17 @@ def test_a_color_comes_back_from_its_chroma_and_luma() -> None:
     assert chroma_to_color(1.0, 0.3, 0.3) == "#ffffff", "white has no room for chroma"
 
 
+@pytest.mark.parametrize("luma", [0.05, 0.3, 0.7, 0.95])
+def test_a_color_too_strong_for_its_luma_is_weakened_and_keeps_it(luma: float) -> None:
+    """Clipping the channels would change the luma, and the hue."""
+    for cb, cr in ((0.4, 0.1), (-0.4, 0.2), (0.2, -0.4), (-0.1, -0.3)):
+        red, green, blue = rgb_of(chroma_to_color(luma, cb, cr), "a color")
+        assert abs(0.299 * red + 0.587 * green + 0.114 * blue - 255 * luma) < 1.1
+        weaker = chroma_of((red, green, blue))
+        turned = np.degrees(np.arctan2(weaker[1], weaker[0]) - np.arctan2(cr, cb))
+        assert abs((turned + 180) % 360 - 180) < 6
+
+
 @pytest.mark.parametrize(
     "text", ["", "412,300", "412=red", "1,2,3=red", "x,y=red", "1,2=", "1,2=redd", "101%,1%=red"]
 )

@@ -46,6 +46,16 @@ def test_no_two_proposals_look_alike() -> None:
         assert 1.772 * blue + 1.402 * red > LEAST_APART_LEVELS
 
 
+def test_what_the_photo_has_there_already_is_not_proposed() -> None:
+    seen = uncertain_left("crimson")
+    own = int(bins_of(np, seen.chroma[None])[0, 16, 10])
+    seen.features[-COLOR_CHANNELS + own, :, : WIDTH // 2] = 9
+    bins = [
+        bins_of(np, np.array([hint.chroma()])[:, :, None])[0, 0] for hint in propose(seen, 5).hints
+    ]
+    assert bins == [bin_of("crimson")]
+
+
 def test_a_place_may_be_chosen_and_what_is_settled_is_left() -> None:
     seen = uncertain_left("crimson", "gold")
     at_right = propose(seen, 3, (16, WIDTH - 5))
