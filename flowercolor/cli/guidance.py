@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,69 +12,61 @@ if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
     from flowercolor.progress import Progress
 
-PANEL = "What color it was"
+
+def _option(name: str, text: str, metavar: str) -> Any:
+    return typer.Option(
+        name, help=text, metavar=metavar, show_default=False, rich_help_panel="What color it was"
+    )
+
 
 Hints = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--hint",
-        help="The color of a place of the upright photo, in pixels or percents, such as "
+        "The color of a place of the upright photo, in pixels or percents, such as "
         "412,300=crimson or 40%,60%=#c02040; gray says that it has none. May be repeated.",
-        metavar="X,Y=COLOR",
-        show_default=False,
-        rich_help_panel=PANEL,
+        "X,Y=COLOR",
     ),
 ]
 HintsFile = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--hints",
-        help="A file of hints, of many photos by their names: JSON, or CSV with the columns file, "
+        "A file of hints, of many photos by their names: JSON, or CSV with the columns file, "
         "x, y and color.",
-        metavar="FILE",
-        show_default=False,
-        rich_help_panel=PANEL,
+        "FILE",
     ),
 ]
 Like = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--like",
-        help="A photo in color whose palette leads the colors, of one photo or of a series.",
-        metavar="PHOTO",
-        show_default=False,
-        rich_help_panel=PANEL,
+        "A photo in color whose palette leads the colors, of one photo or of a series.",
+        "PHOTO",
     ),
 ]
 PaletteColors = Annotated[
     str | None,
-    typer.Option(
+    _option(
         "--palette",
-        help="Colors that lead, such as crimson,ivory,#335522.",
-        metavar="COLORS",
-        show_default=False,
-        rich_help_panel=PANEL,
+        "Colors that lead, such as crimson,ivory,#335522.",
+        "COLORS",
     ),
 ]
 Leaves = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--leave",
-        help="Leave gray what is like this place, or a disk of that radius in pixels. May be "
-        "repeated.",
-        metavar="X,Y[,RADIUS]",
-        show_default=False,
-        rich_help_panel=PANEL,
+        "Leave gray what is like this place, or a disk of that radius in pixels. May be repeated.",
+        "X,Y[,RADIUS]",
     ),
 ]
 Mask = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--mask",
-        help="Leave gray what is white in this picture, which is stretched over the photo.",
-        metavar="FILE",
-        show_default=False,
-        rich_help_panel=PANEL,
+        "Leave gray what is white in this picture, which is stretched over the photo.",
+        "FILE",
     ),
 ]
 

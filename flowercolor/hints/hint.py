@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ImageColor
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
@@ -167,15 +168,24 @@ def chroma_of(rgb: Sequence[int]) -> tuple[float, float]:
     return (blue - luma) / CB_SCALE, (red - luma) / CR_SCALE
 
 
+def fitting_rgb(luma: Any, cb: Any, cr: Any) -> npt.NDArray[Any]:
+    """RGB [3, ...] in 0 to 1 of a luma and a chroma [...], the chroma weakened until it fits.
+
+    As `color.fit_gamut` and `color.to_rgb` do it in torch.
+    """
+    red, blue = CR_SCALE * cr, CB_SCALE * cb
+    green = -(LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[2] * blue) / LUMA_WEIGHTS[1]
+    differences = np.stack((red, green, blue))
+    room = np.where(differences > 0, 1 - luma, luma)
+    factor = (room / np.maximum(np.abs(differences), 1e-6)).min(axis=0)
+    rgb: npt.NDArray[Any] = luma + differences * np.minimum(factor, 1)
+    return rgb
+
+
 def chroma_to_color(luma: float, cb: float, cr: float) -> str:
     """`#rrggbb` of a chroma at a luma of 0 to 1, the chroma weakened until it fits."""
-    differences = np.array([CR_SCALE * cr, 0, CB_SCALE * cb])
-    differences[1] = -(LUMA_WEIGHTS[0] * differences[0] + LUMA_WEIGHTS[2] * differences[2])
-    differences[1] /= LUMA_WEIGHTS[1]
-    room = np.where(differences > 0, 1 - luma, luma)
-    factor = min(1.0, float((room / np.maximum(np.abs(differences), 1e-6)).min()))
-    rgb = np.clip(np.round(255 * (luma + factor * differences)), 0, 255).astype(np.uint8)
-    return "#" + rgb.tobytes().hex()
+    levels = np.clip(np.round(255 * fitting_rgb(luma, cb, cr)), 0, 255).astype(np.uint8)
+    return "#" + levels.tobytes().hex()
 
 
 class HintFile:

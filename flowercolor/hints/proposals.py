@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
-from flowercolor.hints.hint import Hint, chroma_to_color
+from flowercolor.hints.hint import Hint, chroma_to_color, fitting_rgb
 from flowercolor.hints.palette import (
     HUES,
     STRONG,
@@ -142,15 +141,6 @@ def _bin_chromas(seen: Seen, region: Array) -> Array:
 
 def _levels_apart(seen: Seen, region: Array, chroma: Array, other: Array) -> float:
     """The mean difference of the channels in the region, in levels of 255, as it is shown."""
-    difference = np.abs(_rgb(seen.luma, chroma) - _rgb(seen.luma, other)).mean(axis=0)
+    first, second = (fitting_rgb(seen.luma, *planes) for planes in (chroma, other))
+    difference = np.abs(first - second).mean(axis=0)
     return float(255 * (difference * region).sum() / region.sum())
-
-
-def _rgb(luma: Array, chroma: Array) -> Array:
-    red, blue = CR_SCALE * chroma[1], CB_SCALE * chroma[0]
-    green = -(LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[2] * blue) / LUMA_WEIGHTS[1]
-    differences = np.stack((red, green, blue))
-    room = np.where(differences > 0, 1 - luma, luma)
-    factor = (room / np.maximum(np.abs(differences), 1e-6)).min(axis=0)
-    rgb: Array = luma + differences * np.minimum(factor, 1)
-    return rgb
