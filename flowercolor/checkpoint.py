@@ -51,7 +51,6 @@ class CheckpointInfo:
 
     Attributes:
         config: The run's settings, the generator's among them.
-        epoch: Epochs done.
         step: Steps done of the epoch after those.
         test_l1: Mean L1 on the test split at the last full epoch; None before the first.
         best_l1: The same at the best epoch up to here.
@@ -141,8 +140,6 @@ def save_checkpoint(
     """Write a checkpoint, whole or not at all, and forced to the disk.
 
     Args:
-        path: Where to.
-        info: What the file is to say of itself.
         tensors: Named as the head of this module says.
         half: Store floats in half precision, half the size, where they fit into its range; for
             sharing, not for resuming.
@@ -198,8 +195,6 @@ def load_generator(
     """The generator of a checkpoint, in float32 and evaluation mode, and what the file says.
 
     Args:
-        path: The checkpoint.
-        device: Where to.
         vividness: On the vividness scale, 0 for the safe end to 1 for the vivid one; None means
             the file's own default. In between all weights are interpolated, batch norm's
             statistics too (Wang et al. 2018, section 3.4).
@@ -225,7 +220,6 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
     """What the file says, and the generator's state by torch's names, its floats in float32.
 
     Args:
-        path: The checkpoint.
         vividness: As for `load_generator`.
 
     Raises:

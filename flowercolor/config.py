@@ -281,7 +281,6 @@ class Setting(NamedTuple):
     """One setting, for whoever shows them all.
 
     Attributes:
-        name: The field of `TrainConfig`, or of its `NetworkConfig`.
         kind: The type of its values.
         default: The design's.
         panel: Which of `PANELS` it belongs to.

@@ -162,7 +162,6 @@ def check_alike(about: str, source: Path) -> None:
 
     Args:
         about: What tells them from others.
-        source: Where they came from, to be named.
 
     Raises:
         DataError: It has others.

@@ -41,9 +41,7 @@ def join(
     Args:
         safe: The checkpoint that vividness 0 gives; with a scale already, its default.
         vivid: The checkpoint that vividness 1 gives; likewise.
-        output: The file to write; a new one.
         vividness: The default on the scale.
-        note: What else a reader of the file should know.
         hints: A checkpoint whose branch for hints serves both; None for that of the safe one.
 
     Raises:

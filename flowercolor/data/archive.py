@@ -34,7 +34,6 @@ def members(
     `MAX_HEADER_BYTES`.
 
     Args:
-        path: The archive.
         max_unpacked_bytes: What all of it may unpack to.
 
     Yields:

@@ -124,11 +124,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         return self._rgb[0].device
 
     def batch(self, positions: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Gray [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory.
-
-        Args:
-            positions: Which pictures of this set.
-        """
+        """Gray [B, 1, S, S] and RGB [B, 3, S, S], float32 in 0 to 1, channels last in memory."""
         return to_pairs(self.pixels(positions))
 
 
@@ -211,7 +207,6 @@ def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
     Args:
         path: A CSV file with a header and, among others, the columns `file` or `name`, the
             photo's name, and `class`, any text. Rows of other photos do not matter.
-        photos: The N photos of one source or of several.
         partly: Let photos without a class be -1; else each must have one.
 
     Raises:
@@ -236,7 +231,6 @@ def read_column(path: Path, column: str) -> dict[str, str]:
 
     Args:
         path: A CSV file with a header, whose column `file` or `name` has the photos' names.
-        column: The column.
 
     Raises:
         DataError: The file cannot be read, or is no such table.
@@ -267,8 +261,6 @@ def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> lis
 
     Args:
         path: A text file of pairs: the names of two photos, a tab between them, on each line.
-        dataset: The photos to look among.
-        others: Where their twins may be.
 
     Raises:
         DataError: The file cannot be read, is no list of pairs, or is one of other photos.

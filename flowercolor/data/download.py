@@ -86,8 +86,6 @@ def fetch(
     Args:
         url: An http or https address; a password in it is used and never shown nor stored.
         part: The file to fill. Kept when fetching fails, for the next call.
-        progress: Where to report bytes to.
-        limits: What the transfer may take.
 
     Raises:
         DownloadError: It cannot be fetched, or is not a gzip file.

@@ -59,9 +59,6 @@ def draw_epoch(
     So a resumed run needs no random state to see the same pictures again.
 
     Args:
-        config: The settings of the run.
-        count: How many photos there are.
-        epoch: The number of the epoch.
         pools: How many photos to draw from where; none for each photo once.
     """
     seed = config.seed + 1_000_003 * epoch
@@ -152,13 +149,9 @@ def batches(
     """This process's batches of an epoch: under `torchrun` its share of each.
 
     Args:
-        dataset: The N photos.
         plan: Their order, and what is done to each.
         batch_size: Photos per step, of all processes together.
-        device: Where to.
-        skip: Steps to leave out at the beginning.
         classes: int64 [N], the class of each photo.
-        with_hints: Simulate hints.
     """
     place = ranks()
     plan = plan.to(dataset.device)

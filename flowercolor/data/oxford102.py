@@ -45,7 +45,6 @@ class Archive:
     """A published `.tgz` of photos, and what proves that a file is it.
 
     Attributes:
-        url: Where it is published.
         md5: Its published MD5, 32 lower-case hex digits.
         photos: SHA-256 of each photo, 32 bytes, by member name.
     """
@@ -80,7 +79,6 @@ class Downloaded:
         already_there: It stood there before; nothing was fetched or copied.
         verified_by: "md5" where the published MD5 fits; "photos" where it does not, but the
             archive holds exactly the published photos.
-        size_bytes: Size of the archive.
     """
 
     path: Path
@@ -107,12 +105,8 @@ def download_archive(
 
     Args:
         path: Where the archive is to stand; `paths.archive_path()` where not given.
-        archive: What is published, and where.
-        url: Another address to fetch it from.
         from_file: A file to copy instead of fetching. May be `path` itself.
         force: Fetch or copy although a file is there already; believe no earlier check.
-        progress: Where to report to: bytes fetched or copied, photos checked.
-        limits: What a transfer may take.
 
     Raises:
         DownloadError: It cannot be fetched or read, or does not hold the published photos.

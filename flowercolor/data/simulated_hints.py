@@ -58,7 +58,6 @@ def draw_hints(
     """Draw hints for so many photos.
 
     Args:
-        photos: B.
         rng: On the CPU, so that the same hints are drawn wherever the network is.
         count: K; by default 1 to `MOST_HINTS`, their logarithm uniform: mostly few, as people
             give them.
@@ -86,8 +85,6 @@ def place_hints(real_chroma: Tensor, draws: HintDraws, *, anywhere: bool = False
 
     Args:
         real_chroma: float32 [B, 2, H, W].
-        draws: Of B photos.
-        anywhere: All of them lie anywhere.
     """
     height, width = real_chroma.shape[-2:]
     draws = draws.to(real_chroma.device)

@@ -19,7 +19,6 @@ class Source(NamedTuple):
     """An archive or folder of photos.
 
     Attributes:
-        path: Where it is.
         share: The share of each epoch's photos that come from it, more than 0 and at most 1; None
             for each of its photos once an epoch.
     """
@@ -82,10 +81,6 @@ def check_shares(sources: Sequence[Source]) -> None:
 def check_outside(folder: Path, source: Path) -> None:
     """Make sure that what is written into a folder does not come to lie among the photos.
 
-    Args:
-        folder: Where pictures are to be written.
-        source: The archive or folder of the photos.
-
     Raises:
         SettingError: They would, and pass for photos the next time.
     """
@@ -111,10 +106,6 @@ def epoch_pools(dataset: FlowerDataset, shares: Sequence[float | None]) -> list[
 
     An epoch is as long as brings each photo of the sources without a share in once; where all
     sources have one, as there are photos in all.
-
-    Args:
-        dataset: The photos.
-        shares: Of each source.
 
     Returns:
         A pool for each source; none where no source has a share: then each photo comes once.

@@ -72,7 +72,6 @@ def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, 
 
     Args:
         rows: Scores of N pictures, as `scoring.evaluate` gives them.
-        method: Whose.
         kinds: The kind of each of the N.
     """
     scores, gray_l1 = rows[method], rows[GRAY]["l1"]

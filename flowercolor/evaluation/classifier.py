@@ -40,10 +40,7 @@ class Recipe(NamedTuple):
         crop_px: Side of the crops that it learns from. Crops magnify: smaller ones make flowers as
             large as those it will be asked about, or a little smaller, which is best (Touvron et
             al. 2019), and cost half.
-        epochs: Passes over the photos.
-        batch_size: Photos per step.
         lr: The highest learning rate.
-        precision: As for `devices.autocast`.
     """
 
     size_px: int = 64
@@ -72,11 +69,7 @@ def load_classifier(
     photos, and keeps it in the cache for later ones with the same photos and classes.
 
     Args:
-        train_set: The photos to learn from.
         labels: int64 [N], the class of each photo of `train_set.photos`.
-        device: Where to train and to put it.
-        recipe: How to train it; `RECIPE` by default.
-        progress: Told of each step.
 
     Raises:
         StorageError: The cache cannot be written.
@@ -158,7 +151,6 @@ def recognized(
         pictures: RGB [B, 3, H, W] in 0 to 1, on the classifier's device; gray as three equal
             channels.
         positions: int64 [B], which photos of the set they show.
-        recipe: How it judges; `RECIPE` by default.
     """
     size_px = (recipe or RECIPE).size_px
     small = F.interpolate(

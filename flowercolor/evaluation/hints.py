@@ -67,8 +67,6 @@ def hint_curve(
         counts: Numbers of hints, ascending.
         clicks: Place each hint where the generated picture is farthest from the true one, as a
             person would; otherwise anywhere, as Zhang et al. 2017 (section 4.1) do.
-        batch_size: Photos per step.
-        progress: Told of each step.
 
     Returns:
         The curve.

@@ -30,7 +30,6 @@ def bootstrap(
 
     Args:
         values: [N, M], M scores of N pictures.
-        resamples: How often N pictures are drawn.
         of: From the means of the columns, [..., M], the figures to give instead, [..., K];
             resamples where one is NaN do not count for it.
         block_resamples: How many are drawn at once; all would fill the memory.

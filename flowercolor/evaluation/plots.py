@@ -34,7 +34,6 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Args:
         rows: The rows of `metrics.jsonl`; a value of None leaves a gap.
-        path: Where to; written whole or not at all.
 
     Raises:
         StorageError: The file cannot be written.
@@ -107,7 +106,6 @@ def plot_trade(
         points: By name, mean L1 and mean colorfulness.
         joined: The names between which to draw a line, in its order.
         truth: Mean colorfulness of the true photos.
-        path: Where to; written whole or not at all.
 
     Raises:
         StorageError: The file cannot be written.

@@ -126,7 +126,6 @@ def write_results(
     Args:
         generators: What to judge, by name, all on one device; the first is the one that the
             others are compared with.
-        dataset: The photos to judge them on.
         results: The folder; made where missing, files of the same names replaced.
         about: What stands at the head of `scores.json`: the checkpoint, the data.
         train_set: The photos for the chroma medians; without it there are none.
@@ -135,9 +134,6 @@ def write_results(
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
         kinds: The kind of each photo of `dataset`, to sum up each apart; none are no kinds.
         metrics: The rows of `metrics.jsonl` of the run that the first comes from.
-        notes: What the reader of the figures has to know.
-        batch_size: Photos per step; changes speed, not scores.
-        progress: Told of each step.
 
     Returns:
         The tables of `scores.md`; none but in the leader.

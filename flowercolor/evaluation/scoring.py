@@ -120,7 +120,6 @@ def generate_with_hints(generator: UNet, gray: Tensor, hints: SimulatedHints) ->
     Args:
         generator: With a branch for hints, on the device where `gray` is.
         gray: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
-        hints: Of the B photos.
     """
     features, chroma = see(generator, gray)
     return shown(gray, apply_hints(features, chroma, gray, *hints))
@@ -154,12 +153,6 @@ def score(
     In evaluation mode batch norm uses its running statistics, so the batch size changes the
     speed and not the score. The generator is left in evaluation mode. Within
     `distributed.joined` each process judges its share, and all have the scores of all.
-
-    Args:
-        generator: The network to judge.
-        dataset: The photos to judge it on.
-        batch_size: Photos per step.
-        progress: Told of each step.
 
     Raises:
         DeviceError: The device has too little memory.
@@ -206,11 +199,7 @@ def evaluate(
     Within `distributed.joined` each process judges its share, and all have the scores of all.
 
     Args:
-        methods: What to judge, by name.
-        dataset: The photos to judge it on.
         device: Where the methods want the gray photos.
-        batch_size: Photos per step.
-        progress: Told of each step.
         pictures: A folder to write every picture into: gray, as the first of the methods
             made it, truth.
         recognizer: Looks at every picture, the true ones too.

@@ -72,7 +72,6 @@ def choose_candidates(
     Args:
         checkpoint: As for `runs.find_checkpoint`; left out, that of none, unless there are two
             or more to compare.
-        compare: Checkpoints to put beside it.
         vividness: Judge the one checkpoint at each of these.
 
     Raises:
@@ -151,10 +150,7 @@ def choose_photos(
         size_px: The size to read the photos at.
         source: An archive or folder; else what the first candidate's run learned from, else the
             downloaded archive.
-        part: Which of them.
         results: Where pictures will be written, which must not come to lie among the photos.
-        max_pixels: As for `read_data`.
-        progress: Told of each photo read.
 
     Raises:
         DataError: The photos are not there, or cannot be read.
@@ -228,10 +224,7 @@ def train_recognizer(
     """A classifier of the true training photos, to be asked about those judged on.
 
     Args:
-        labels: The table of classes, as for `dataset.read_labels`.
         photos: With a `train_set`.
-        device: Where to train.
-        progress: Told of each step.
 
     Raises:
         DataError: The labels cannot be read, or leave photos without a class.

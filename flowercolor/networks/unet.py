@@ -28,7 +28,6 @@ class UNet(nn.Module):
     network, `efficientnet_lite.lite0_levels`, which read the gray picture itself, enlarged.
 
     Attributes:
-        bottleneck_channels: Channels of the lowest level.
         hints: The branch that hints go by; None without one. What it gives changes nothing that
             `forward` does.
     """
@@ -147,7 +146,6 @@ class Hinted(nn.Module):
             gray: As for `UNet`, and so is `luma`.
             luma: What the colors are put on.
             points: As for `apply_hints`, and so is `hint_chroma`.
-            hint_chroma: The hints' colors.
         """
         predicted, features = self.generator.eval().predict_with_hint_features(gray)
         features = features.float()
@@ -163,10 +161,6 @@ class Supervised(nn.Module):
 
     For training only: the features that classification needs help to color (Iizuka et al. 2016,
     section 3.3, with one linear layer in place of two).
-
-    Args:
-        generator: The network that learns both.
-        classes: How many classes there are.
     """
 
     def __init__(self, generator: UNet, classes: int) -> None:

@@ -45,7 +45,6 @@ def export_page(checkpoint: Path, target: Path, *, vividness: float | None = Non
     """Write the page with the weights of a checkpoint.
 
     Args:
-        checkpoint: The file of weights.
         target: A file named .html, or a folder, whose name has no ending; not there, or empty.
         vividness: Where the page begins on the vividness scale, 0 to 1; None means the
             checkpoint's default.
@@ -80,7 +79,6 @@ def page_files(
     """The page as files by name, of which "index.html" is the one to open.
 
     Args:
-        checkpoint: The file of weights.
         vividness: Where it begins on the vividness scale; None means the checkpoint's default.
         served: A server of `flowercolor.page.server` stands behind it.
 

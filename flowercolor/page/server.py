@@ -89,11 +89,7 @@ def colored(
     """The photo's file in color, as `flowercolor colorize` writes it.
 
     Args:
-        photo: The content of its file.
-        colorizer: The network and its settings.
         ending: Of the format wanted, such as ".png"; "" for the photo's own.
-        guidance: What leads its colors.
-        max_pixels: Larger photos are refused.
 
     Raises:
         ImageError: It cannot be read, or is too large.
@@ -120,11 +116,8 @@ def application(
     """The ASGI application: the page and two requests below "/<token>/", and nothing else.
 
     Args:
-        checkpoint: The file of weights.
         token: What the address holds, so that nobody finds it who was not given it.
         hosts: By which names it answers; any other is a page that had its own name lead here.
-        max_pixels: Larger photos are refused.
-        max_body_bytes: So are larger files.
 
     Raises:
         CheckpointError: The weights cannot be read.
@@ -201,8 +194,6 @@ def serve(
     """Serve the page until Ctrl-C.
 
     Args:
-        checkpoint: The file of weights.
-        host: The address to listen at.
         port: 0 takes a free one.
         on_start: Called with the page's address once it can be opened.
 

@@ -111,7 +111,6 @@ class MovingAverage:
     Averaged weights need averaged statistics as well. The first update copies the generator.
 
     Args:
-        generator: The generator that learns.
         decay: What of the average stays at each update, from 0 to 1.
 
     Attributes:

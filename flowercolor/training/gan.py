@@ -48,15 +48,9 @@ class GAN:
     """The generator, the discriminator, and what they learn with.
 
     Args:
-        config: The settings of the run.
-        device: Where to compute.
-        precision: As for `devices.autocast`.
-        compiled: Let `torch.compile` make the networks faster.
         classes: How many classes the photos have, where they are classified.
 
     Attributes:
-        generator: The network that learns.
-        discriminator: Its opponent.
         evaluated: What is tested and shown: the generator, or the moving average of its
             weights.
     """
@@ -121,8 +115,6 @@ class GAN:
         """Learn from a batch: first the discriminator, then the generator.
 
         Args:
-            batch: The pictures.
-            lr: Learning rate of both.
             gradient_norms: Also measure what each loss sends into the generator, which costs
                 another pass back through it and waits for the device.
 
@@ -246,7 +238,6 @@ class GAN:
         seen larger. Without an average, and where the branch for hints learns, this does nothing.
 
         Args:
-            dataset: The photos.
             positions: Some of them; a thousand are enough.
         """
         if not self._average or self.config.network.hints:

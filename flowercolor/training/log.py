@@ -31,13 +31,7 @@ class RunLog:
     """The record of a run, in its folder, which is locked for others until it is closed.
 
     Args:
-        run: The folder.
-        progress: Told of what looks wrong.
         step: After which step of the run it goes on; what was written of later ones is dropped.
-        tensorboard: Write for TensorBoard too, into the same folder.
-
-    Attributes:
-        rows: The rows of `metrics.jsonl`.
 
     Raises:
         SettingError: TensorBoard is not installed.
@@ -76,7 +70,6 @@ class RunLog:
         """Add the figures of the test to the epoch's last row, and write the sheet of samples.
 
         Args:
-            epoch: Its number.
             step: That of its last step, counted from the run's beginning.
             tested: The figures, by name; also dicts of them, by group.
             sheet: The samples as `plots.save_grid` takes them: gray, generated, true.
@@ -119,9 +112,6 @@ def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
     A useful discriminator is right more often than not and never sure: D(real) stays above
     D(fake), both well within 0 to 1. Judged on the means of the last `DIAGNOSED_ROWS` log
     points, and not before there are so many.
-
-    Args:
-        rows: The rows of `metrics.jsonl`.
     """
     # Without a discriminator no row has it, and none that stands for one that was lost.
     recent = [row for row in rows if "d_real" in row][-DIAGNOSED_ROWS:]

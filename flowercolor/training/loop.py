@@ -53,9 +53,7 @@ class TrainResult:
     """What a run came to.
 
     Attributes:
-        run: Its folder.
         finished: False where `should_stop` ended it.
-        epoch: Epochs done.
         test_l1: The test score after the last of them; None before the first.
         best_l1: The test score of the best epoch.
         gray_l1: What leaving the photos gray would score; None where no epoch was tested.
@@ -97,7 +95,6 @@ def train(
     its share of every batch, and the leader alone writes and reports.
 
     Args:
-        config: The settings.
         train_set: Photos to learn from.
         test_set: Photos to score on after each epoch.
         run: The run's folder; made where missing. Unless resumed it must hold no run yet.
@@ -114,10 +111,8 @@ def train(
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto" trains in bfloat16 where the device is made for it.
         compiled: Let `torch.compile` make the networks faster, at the price of a slow start.
-        tensorboard: Write the metrics and the sheets for TensorBoard too.
         log_steps: Steps of an epoch from one row of `metrics.jsonl` to the next.
         save_every_s: How long to wait at least from one save at an epoch's end to the next.
-        progress: Told of each step and each epoch.
         should_stop: Asked after each step; when it says True, in one of the processes, the
             state is saved and the function returns.
 

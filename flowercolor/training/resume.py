@@ -47,10 +47,6 @@ def load_state(
     """Put what `state_tensors` gave back into its places.
 
     Args:
-        tensors: By name.
-        path: Where they come from, to be named.
-        modules: The modules, by prefix.
-        optimizers: The optimizers, by prefix.
         idle: The prefix of an optimizer that has made no step and so has no moments.
 
     Raises:
@@ -148,11 +144,9 @@ class Saver:
     """Writes a run's checkpoints, in the leader alone.
 
     Args:
-        run: The run's folder.
         header: What its checkpoints say of themselves beside the state.
         save_every_s: How long to wait before the next save at an epoch's end: writing half a
             gigabyte takes half as long as an epoch on a good GPU.
-        leads: Whether this process writes.
     """
 
     run: Path

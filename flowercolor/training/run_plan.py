@@ -33,7 +33,6 @@ class RunPlan:
     """What is to be trained, from what and where.
 
     Attributes:
-        config: The settings.
         run: The run's folder; None for a new one.
         resume: Whether it goes on from what is there.
         start_from: The checkpoint whose generator it begins with.
@@ -157,8 +156,6 @@ def read_run_data(
     Args:
         plan: Which photos, at which size, and whether the validation part takes the test's place.
         twins: A list of pairs as for `dataset.with_twins`, in place of what the plan leaves out.
-        progress: Told of each photo.
-        max_pixels: As for `read_data`.
 
     Raises:
         DataError: The photos cannot be read, or are too few.

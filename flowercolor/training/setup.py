@@ -36,8 +36,6 @@ class RunData(NamedTuple):
     """The photos of a run.
 
     Attributes:
-        train: Those to learn from.
-        test: Those to score on after each epoch.
         left_out: The names of those that were taken out of the training set.
         shares: The share of each source in an epoch; none where each photo comes once.
     """
@@ -259,11 +257,7 @@ def write_config(
     """Write a run's `config.json`.
 
     Args:
-        run: The run's folder.
-        header: What its checkpoints say of themselves.
-        sources: Where the photos are.
         tables: Where the tables `labels` and `by` are.
-        how: On which device, in which precision, and whether compiled.
     """
     data: dict[str, Any] = {**header.data, "source": str(resolved(sources[0]))}
     data |= {name: str(resolved(path)) for name, path in tables.items() if path}
@@ -299,7 +293,6 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
     """Make sure that a new run may begin in this folder.
 
     Args:
-        run: The folder.
         sources: The archives and folders that it is to learn from, as far as they are known.
 
     Raises:
@@ -318,7 +311,6 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     """Make sure that a run has the weights that it needs to begin with.
 
     Args:
-        config: The run's settings.
         start_from: The checkpoint that it begins with; None where all weights begin at random,
             but for those of a pretrained encoder.
 
