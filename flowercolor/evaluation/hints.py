@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image
 from flowercolor.evaluation.plots import save_figure
-from flowercolor.evaluation.report import Table
+from flowercolor.evaluation.report import Table, as_json, table
 from flowercolor.evaluation.scoring import batches, device_of, see, shown
 from flowercolor.files import storage_errors, write_text
 from flowercolor.networks.hints import apply_hints
@@ -45,9 +44,6 @@ _ERROR_SIDE_SHARE = 16  # errors are looked at in squares of an eighth of the pi
 Curve = dict[str, dict[int, dict[str, Interval]]]
 """By row (`HINTS` and the floors) and number of hints, `l1` and `psnr_db`."""
 
-Spread = Callable[[Tensor, SimulatedHints], Tensor]
-"""From luma [B, 1, H, W] and hints to chroma [B, 2, H, W]."""
-
 
 @torch.inference_mode()
 def hint_curve(
@@ -67,28 +63,24 @@ def hint_curve(
         counts: Numbers of hints, ascending.
         clicks: Place each hint where the generated picture is farthest from the true one, as a
             person would; otherwise anywhere, as Zhang et al. 2017 (section 4.1) do.
-
-    Returns:
-        The curve.
     """
     device = device_of(generator)
-    rows: dict[str, Spread] = {BY_DISTANCE: spread_by_distance, ALONG_EDGES: spread_along_edges}
-    names = [HINTS, *rows]
+    names = (HINTS, BY_DISTANCE, ALONG_EDGES)
+    floors = [partial(spread, along_edges=along_edges) for along_edges in (False, True)]
     columns = [torch.empty(len(names) * len(counts) * 2, 0)]
     share = shard(len(dataset)) or range(1)
     for positions, gray, real in batches(dataset, share, batch_size, device, progress=progress):
-        spread = partial(apply_hints, *see(generator, gray))
+        network = partial(apply_hints, *see(generator, gray))
         hints = (
-            _clicks(spread, gray, real, max(counts))
+            _clicks(network, gray, real, max(counts))
             if clicks
             else _anywhere(real, max(counts), int(positions[0]))
         )
         cells = []
-        for name in names:
+        for method in (network, *floors):
             for count in counts:
-                some = SimulatedHints(hints.points[:, :count], hints.chroma[:, :count])
-                chroma = spread(gray, *some) if name == HINTS else rows[name](gray, some)
-                fake = shown(gray, chroma)
+                some = hints.points[:, :count], hints.chroma[:, :count]
+                fake = shown(gray, method(gray, *some))
                 cells += [l1_per_image(fake, real), psnr_per_image(fake, real)]
         columns.append(torch.stack(cells).cpu())
     gathered = all_gather(torch.cat(columns, dim=1), len(dataset))
@@ -111,17 +103,13 @@ def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]
     """
     with storage_errors(results):
         results.mkdir(parents=True, exist_ok=True)
-    write_text(results / HINTS_JSON, json.dumps(_plain(curves), indent=1) + "\n")
+    write_text(results / HINTS_JSON, json.dumps(as_json(curves), indent=1) + "\n")
     plot_hint_curves(curves, results / HINTS_PNG)
     return [
-        Table(
+        table(
             f"Hints: {name}",
-            ["L1", "PSNR dB"],
-            {
-                f"{count} {row}": [_cell(cell["l1"], 4), _cell(cell["psnr_db"], 2)]
-                for count in curve[HINTS]
-                for row, cell in ((row, curve[row][count]) for row in curve)
-            },
+            {f"{count} {row}": curve[row][count] for count in curve[HINTS] for row in curve},
+            {"l1": ("L1", ".4f"), "psnr_db": ("PSNR dB", ".2f")},
         )
         for name, curve in curves.items()
     ]
@@ -151,50 +139,25 @@ def plot_hint_curves(curves: Mapping[str, Curve], path: Path) -> None:
     save_figure(figure, path)
 
 
-def _plain(curves: Mapping[str, Curve]) -> dict[str, Any]:
-    return {
-        name: {
-            row: {
-                str(count): {score: value._asdict() for score, value in cell.items()}
-                for count, cell in cells.items()
-            }
-            for row, cells in curve.items()
-        }
-        for name, curve in curves.items()
-    }
+def spread(luma: Tensor, points: Tensor, hint_chroma: Tensor, *, along_edges: bool) -> Tensor:
+    """The chroma [B, 2, H, W] of hints spread by a Gaussian of the distance.
 
-
-def _cell(interval: Interval, digits: int) -> tuple[str, str]:
-    mean, low, high = (f"{value:.{digits}f}" for value in interval)
-    return mean, f"{low}…{high}"
-
-
-def spread_by_distance(luma: Tensor, hints: SimulatedHints) -> Tensor:
-    """The chroma [B, 2, H, W] of hints spread by a Gaussian of the distance alone."""
-    return _spread(luma, hints, _NEAR, None)
-
-
-def spread_along_edges(luma: Tensor, hints: SimulatedHints) -> Tensor:
-    """The same by distance and difference of luma, as a joint bilateral filter weighs pixels.
-
-    Petschnigg et al. 2004, section 3.
+    With `along_edges` of the difference of luma too, as a joint bilateral filter weighs pixels
+    (Petschnigg et al. 2004, section 3).
     """
-    return _spread(luma, hints, _FAR, _ALIKE)
-
-
-def _spread(luma: Tensor, hints: SimulatedHints, reach: float, alike: float | None) -> Tensor:
     height, width = luma.shape[-2:]
-    rows, columns = (values[..., None, None] for values in hints.points.unbind(-1))
+    rows, columns = (values[..., None, None] for values in points.unbind(-1))
     down, right = (torch.arange(side, device=luma.device) for side in (height, width))
     distance2 = (rows - down[:, None]).square() + (columns - right).square()
+    reach = _FAR if along_edges else _NEAR
     logits = -distance2 / (2 * reach**2 * height * width)
-    if alike is not None:
+    if along_edges:
         index = (rows * width + columns).flatten(1)
         at_hints = luma.flatten(1).gather(1, index)[..., None, None]
-        logits = logits - (luma - at_hints).square() / (2 * alike**2)
+        logits = logits - (luma - at_hints).square() / (2 * _ALIKE**2)
     weights = logits.exp()
     weights = weights / (weights.sum(1, keepdim=True) + _NOTHING)
-    return torch.einsum("bkc,bkhw->bchw", hints.chroma, weights)
+    return torch.einsum("bkc,bkhw->bchw", hint_chroma, weights)
 
 
 def _anywhere(real: Tensor, count: int, seed: int) -> SimulatedHints:

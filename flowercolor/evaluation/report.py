@@ -16,7 +16,6 @@ from flowercolor.distributed import check_alike
 from flowercolor.evaluation.baselines import baselines
 from flowercolor.evaluation.by_kind import (
     FIGURES,
-    KindScores,
     summarize_kinds,
     worst_first,
 )
@@ -28,8 +27,6 @@ from flowercolor.evaluation.scoring import (
     TRUTH,
     Method,
     Recognizer,
-    Rows,
-    Summary,
     device_of,
     evaluate,
     generate,
@@ -187,21 +184,36 @@ def write_results(
         "mean_gray_l1": summary[GRAY]["l1"].mean,
         "saturated_chroma": SATURATED_CHROMA,
         "stain_chroma": STAIN_CHROMA,
-        "rows": _as_json(summary),
-        "differences": _as_json(differences),
-        "kinds": _kinds_as_json(by_kind),
-        "images": _images_as_json(rows, dataset.names, kinds),
+        "rows": as_json(summary),
+        "differences": as_json(differences),
+        "kinds": {
+            name: {kind: {"photos": s.photos} | as_json(s.figures) for kind, s in scores.items()}
+            for name, scores in by_kind.items()
+        },
+        "images": [
+            {
+                "name": name,
+                **({"kind": kinds[number]} if kinds else {}),
+                "rows": {
+                    row: as_json({key: values[number].item() for key, values in scores.items()})
+                    for row, scores in rows.items()
+                },
+            }
+            for number, name in enumerate(dataset.names)
+        ],
     }
     tables = [
-        _table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
-        _table(f"difference to {first}", differences, "+"),
-        *(_kinds_table(name, scores) for name, scores in by_kind.items()),
+        table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
+        table(f"difference to {first}", differences, sign="+"),
     ]
+    for name, scores in by_kind.items():
+        counted = {f"{kind} ({s.photos:,})": s.figures for kind, s in scores.items()}
+        tables.append(table(f"{name}, by kind", counted, FIGURES, by_kind=True))
     if left_out:
         kept = torch.tensor([name not in left_out for name in dataset.names])
         without = summarize(rows, kept)
-        document["without_twins"] = {"left_out": list(left_out), "rows": _as_json(without)}
-        tables.append(_table(f"{int(kept.sum()):,} without a twin", without))
+        document["without_twins"] = {"left_out": list(left_out), "rows": as_json(without)}
+        tables.append(table(f"{int(kept.sum()):,} without a twin", without))
     if recognizer:
         recognized = {
             row: scores | {"difference": differences[row]["recognized"]}
@@ -209,7 +221,7 @@ def write_results(
             else scores
             for row, scores in summary.items()
         }
-        tables.append(_table("looks like its flower", recognized, columns=RECOGNITION))
+        tables.append(table("looks like its flower", recognized, RECOGNITION))
     write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
     write_text(results / TABLES, _markdown(tables, notes))
 
@@ -275,45 +287,13 @@ def _save_sheet(
     save_grid(gray, fake, real, path, titles=titles)
 
 
-def _finite(value: float) -> float | None:
-    """The value, and null for NaN, which JSON does not know."""
-    return None if math.isnan(value) else value
-
-
-def _interval_as_json(interval: Interval) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in interval._asdict().items()}
-
-
-def _as_json(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
-    return {
-        row: {key: _interval_as_json(interval) for key, interval in scores.items()}
-        for row, scores in summary.items()
-    }
-
-
-def _kinds_as_json(by_kind: Mapping[str, Mapping[str, KindScores]]) -> dict[str, Any]:
-    return {
-        row: {
-            kind: {"photos": scores.photos}
-            | {key: _interval_as_json(interval) for key, interval in scores.figures.items()}
-            for kind, scores in kinds.items()
-        }
-        for row, kinds in by_kind.items()
-    }
-
-
-def _images_as_json(rows: Rows, names: list[str], kinds: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            **({"kind": kinds[number]} if kinds else {}),
-            "rows": {
-                row: {key: _finite(values[number].item()) for key, values in scores.items()}
-                for row, scores in rows.items()
-            },
-        }
-        for number, name in enumerate(names)
-    ]
+def as_json(value: Any) -> Any:
+    """Figures as JSON has them: an interval as a table, null for NaN."""
+    if isinstance(value, Interval):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _cell(interval: Interval | None, digits: str) -> tuple[str, str]:
@@ -323,34 +303,20 @@ def _cell(interval: Interval | None, digits: str) -> tuple[str, str]:
     return mean, f"{low}…{high}"
 
 
-def _table(
+def table(
     title: str,
-    summary: Summary,
-    sign: str = "",
+    summary: Mapping[str, Mapping[str, Interval]],
     columns: Mapping[str, tuple[str, str]] = COLUMNS,
+    *,
+    sign: str = "",
+    by_kind: bool = False,
 ) -> Table:
-    return Table(
-        title,
-        [column for column, _ in columns.values()],
-        {
-            name: [_cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
-            for name, scores in summary.items()
-        },
-    )
-
-
-def _kinds_table(method: str, by_kind: Mapping[str, KindScores]) -> Table:
-    return Table(
-        f"{method}, by kind",
-        [column for column, _ in FIGURES.values()],
-        {
-            f"{kind} ({scores.photos:,})": [
-                _cell(scores.figures[key], digits) for key, (_, digits) in FIGURES.items()
-            ]
-            for kind, scores in by_kind.items()
-        },
-        by_kind=True,
-    )
+    """Figures by row as text, in the columns named: by score, its title and format."""
+    rows = {
+        name: [_cell(scores.get(key), sign + digits) for key, (_, digits) in columns.items()]
+        for name, scores in summary.items()
+    }
+    return Table(title, [column for column, _ in columns.values()], rows, by_kind)
 
 
 def _markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.simulated_hints import SimulatedHints, draw_hints, place_hints
+from flowercolor.data.simulated_hints import draw_hints, place_hints
 from flowercolor.devices import deterministic, no_tf32
 from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.intervals import Interval, bootstrap
@@ -83,11 +83,6 @@ class Scores:
         """The mean of `colorfulness` over the pictures."""
         return self.colorfulness.double().mean().item()
 
-    @property
-    def mean_real_colorfulness(self) -> float:
-        """The mean of `real_colorfulness` over the pictures."""
-        return self.real_colorfulness.double().mean().item()
-
 
 @torch.inference_mode()
 def generate(generator: UNet, gray: Tensor, *, exact: bool = True) -> Tensor:
@@ -109,20 +104,6 @@ def generate(generator: UNet, gray: Tensor, *, exact: bool = True) -> Tensor:
         if generator.config.output == "chroma"
         else fake.clamp(0, 1)
     )
-
-
-@torch.inference_mode()
-def generate_with_hints(generator: UNet, gray: Tensor, hints: SimulatedHints) -> Tensor:
-    """The generated picture where hints lead it: float32 RGB [B, 3, H, W] in 0 to 1.
-
-    Puts the generator into evaluation mode.
-
-    Args:
-        generator: With a branch for hints, on the device where `gray` is.
-        gray: Float [B, 1, H, W] in 0 to 1, H and W divisible by 16.
-    """
-    features, chroma = see(generator, gray)
-    return shown(gray, apply_hints(features, chroma, gray, *hints))
 
 
 @torch.inference_mode()
@@ -172,6 +153,7 @@ def score(
     return Scores(dataset.names, *all_gather(torch.cat(columns, dim=1).cpu(), len(dataset)))
 
 
+@torch.inference_mode()
 def generate_for_test(generator: UNet, gray: Tensor, real: Tensor) -> Tensor:
     """What `score` judges, RGB [B, 3, H, W] in 0 to 1; the same hints for the same photos."""
     if not generator.config.hints:
@@ -179,7 +161,7 @@ def generate_for_test(generator: UNet, gray: Tensor, real: Tensor) -> Tensor:
     # One seed for each batch: any photos get other places, and a test the same as the last one.
     draws = draw_hints(len(gray), torch.Generator().manual_seed(0), count=TEST_HINTS, side_px=3)
     hints = place_hints(rgb_to_chroma(real), draws, anywhere=True)
-    return generate_with_hints(generator, gray, hints)
+    return shown(gray, apply_hints(*see(generator, gray), gray, *hints))
 
 
 @memory_errors("testing", "--batch-size")

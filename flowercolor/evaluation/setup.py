@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -198,7 +198,8 @@ def _known_already(loaded: Mapping[str, Loaded], fingerprint: str, part: Part) -
     """A line for each candidate that may know the photos it is judged on."""
     for name, item in loaded.items():
         info = item.info
-        same = fingerprint in (info.data.get("fingerprint"), *_of_sources(info.data))
+        sources = (source.get("fingerprint") for source in info.data.get("sources", ()))
+        same = fingerprint in (info.data.get("fingerprint"), *sources)
         if part == "validation" and same and not info.config.validation:
             yield f"{name} has learned from the validation part; it may know it by heart."
         elif part == "whole" and same:
@@ -206,13 +207,6 @@ def _known_already(loaded: Mapping[str, Loaded], fingerprint: str, part: Part) -
         elif info.data and not (part == "whole" or same):
             learned = info.data.get("name", "unknown")
             yield f"{name} learned from other data, {learned}; it may have seen some of these."
-
-
-def _of_sources(data: Mapping[str, Any]) -> list[object]:
-    """The fingerprints of the sources of a run that had several; whatever a stranger's file has."""
-    sources = data.get("sources")
-    sources = sources if isinstance(sources, list) else []
-    return [source.get("fingerprint") for source in sources if isinstance(source, dict)]
 
 
 def train_recognizer(

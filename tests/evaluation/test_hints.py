@@ -8,10 +8,10 @@ from flowercolor.evaluation.hints import (
     ALONG_EDGES,
     BY_DISTANCE,
     hint_curve,
-    spread_along_edges,
-    spread_by_distance,
+    spread,
 )
-from flowercolor.evaluation.scoring import generate, generate_with_hints
+from flowercolor.evaluation.scoring import generate, see, shown
+from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
 
 ONE = SimulatedHints(torch.tensor([[[8, 8]]]), torch.tensor([[[0.1, 0.3]]]))
@@ -26,7 +26,7 @@ def with_hints() -> UNet:
 def test_the_floors_spread_by_distance_and_stop_at_edges() -> None:
     luma = torch.full((1, 1, 32, 32), 0.5)
     luma[..., 16:] = 1
-    plain, edges = spread_by_distance(luma, ONE), spread_along_edges(luma, ONE)
+    plain, edges = (spread(luma, *ONE, along_edges=along_edges) for along_edges in (False, True))
     for chroma in (plain, edges):
         assert chroma[0, 1, 8, 8] > 0.25
         assert chroma[0, 1, 8, 8] > chroma[0, 1, 8, 12] > chroma[0, 1, 31, 31] >= 0
@@ -38,7 +38,8 @@ def test_no_hint_is_the_automatic_picture(with_hints: UNet) -> None:
     gray = torch.rand(2, 1, 32, 32)
     none = SimulatedHints(torch.zeros(2, 0, 2, dtype=torch.long), torch.zeros(2, 0, 2))
     automatic = generate(with_hints, gray)  # by way of RGB, which rounds
-    assert torch.allclose(generate_with_hints(with_hints, gray, none), automatic, atol=1e-6)
+    hinted = shown(gray, apply_hints(*see(with_hints, gray), gray, *none))
+    assert torch.allclose(hinted, automatic, atol=1e-6)
 
 
 @pytest.mark.parametrize("clicks", [False, True])
