@@ -31,12 +31,33 @@ def _usage_in_one_line() -> Iterator[None]:
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the help, for who gave nothing at all
             raise
-        message = error.format_message()
+        message = _in_plain_words(error)
         where = error.ctx.command_path if error.ctx else "flowercolor"
         console.say(f"Error: {message.rstrip('.')}; see `{where} --help`")
         raise typer.Exit(console.EXIT_USAGE) from None
     except KeyboardInterrupt:  # of which Typer would make an exit code of 1
         raise typer.Exit(console.EXIT_INTERRUPTED) from None
+
+
+def _in_plain_words(error: Any) -> str:
+    """What is wrong, without the words in which Typer's libraries say that of a value."""
+    found: Any = None
+    reason = error.__cause__
+    while hasattr(reason, "errors"):  # of pydantic: that of a list holds that of its item
+        found = reason.errors()[0]
+        reason = found.get("ctx", {}).get("error")
+    if found is None:
+        return str(error.format_message())
+    param = error.param
+    expected = {"int": ["a whole number"], "flo": ["a number"]}.get(found["type"][:3], [])
+    if param.type_descriptor.choices:
+        expected = [f"one of {', '.join(param.type_descriptor.choices)}"]
+    elif param.min is not None:
+        expected.append(
+            f"{param.min} or more" if param.max is None else f"{param.min} to {param.max}"
+        )
+    said = f"; expected {', '.join(expected)}" if expected else f": {found['msg']}"
+    return f"{param.opts[0]} is {found['input']}{said}"
 
 
 class _Application(TyperGroup):

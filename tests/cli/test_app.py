@@ -84,8 +84,8 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
     [
         (1, ["train", "--data", "missing.tgz"], ["missing.tgz", "no such file or folder"]),
         (1, ["train", "--data", "notes.txt"], ["notes.txt", "not a whole tar archive"]),
-        (2, ["train", "--epochs", "0"], ["epochs is 0", "1 or more"]),
-        (2, ["train", "--size", "100"], ["multiple of 16"]),
+        (2, ["train", "--epochs", "0"], ["Error: --epochs is 0; expected 1 or more"]),
+        (2, ["train", "--size", "100"], ["Error: --size is 100; expected a multiple of 16"]),
         (2, ["train", "--crop", "0"], ["crop is 0", "at most 1"]),
         (1, ["eval", "--checkpoint", "nowhere"], ["nowhere", "no such checkpoint"]),
         (1, ["eval", "--checkpoint", "notes.txt"], ["notes.txt", "safetensors"]),
@@ -162,24 +162,29 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "args",
+    ("args", "said"),
     [
-        ["colorize"],
-        ["paint", "a.png"],
-        ["train", "--epochs", "many"],
-        ["train", "--output", "lab"],
-        ["colorize", "a.png", "--quality", "101"],
-        ["colorize", "a.png", "--strength", "2"],
-        ["colorize", "a.png", "--format", "gif"],
-        ["eval", "--batch-size", "0"],
-        ["eval", "--device", "abacus"],
+        (["colorize"], "Missing argument 'PHOTO…'"),
+        (["paint", "a.png"], "No such command 'paint'"),
+        (["train", "--epochs", "many"], "--epochs is many; expected a whole number"),
+        (["train", "--lr", "low"], "--lr is low; expected a number"),
+        (["train", "--output", "lab"], "--output is lab; expected one of rgb, chroma"),
+        (["colorize", "a.png", "--quality", "101"], "--quality is 101; expected 1 to 100"),
+        (["colorize", "a.png", "--strength", "2"], "--strength is 2; expected 0 to 1.5"),
+        (["colorize", "a.png", "--vividness", "7"], "--vividness is 7; expected 0 to 1"),
+        (["colorize", "a.png", "--variants", "1"], "--variants is 1; expected 2 to 12"),
+        (["colorize", "a.png", "--format", "gif"], "--format is gif; expected one of jpg, png, "),
+        (["eval", "--batch-size", "0"], "--batch-size is 0; expected 1 or more"),
+        (["eval", "--vividness", "full"], "--vividness is full; expected a number, 0 to 1"),
+        (["eval", "--vividness", "1", "--vividness", "7"], "--vividness is 7; expected 0 to 1"),
+        (["eval", "--device", "abacus"], "--device is abacus; expected one of auto, cpu, "),
     ],
 )
-def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str]) -> None:
+def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str], said: str) -> None:
     result = flowercolor(*args)
     assert result.stdout == ""
     where = ["flowercolor", *args[:1]] if args[0] in COMMANDS else ["flowercolor"]
-    assert_one_line_of_error(result, f"; see `{' '.join(where)} --help`", code=2)
+    assert_one_line_of_error(result, f"Error: {said}", f"; see `{' '.join(where)} --help`", code=2)
 
 
 def test_an_interrupt_while_it_is_still_starting_ends_it_quietly(
