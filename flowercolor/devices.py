@@ -35,7 +35,7 @@ def pick_device(name: str = "auto") -> torch.device:
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise DeviceError(
             f"device {name}: torch {torch.__version__} finds none on this machine; it finds "
-            f"{found}: use --device {found.split(', ')[0]}, or install a torch built for {kind}"
+            f'{found}: use `device="{found.split(", ")[0]}"`, or install a torch built for {kind}'
         )
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if number and int(number) >= count:
@@ -45,7 +45,7 @@ def pick_device(name: str = "auto") -> torch.device:
         if rank >= count:
             raise DeviceError(
                 f"device cuda: this is process {rank + 1} on a machine with {count} of them; "
-                f"start no more than --nproc-per-node {count}, or use --device cpu"
+                f'start no more than {count} a machine, or use `device="cpu"`'
             )
         return torch.device(name, rank)
     return torch.device(name)

@@ -62,7 +62,7 @@ def joined(device: torch.device) -> Iterator[None]:
             raise
         raise TrainingError(
             f"{who}: another process has died or left, so this "
-            "one stops too; see what that one says, then start again, `train` with --resume "
+            "one stops too; see what that one says, then start again, `train` with `resume` "
             f"({one_line(error)})"
         ) from error
     finally:
@@ -169,7 +169,7 @@ def check_alike(about: str, source: Path) -> None:
     if from_leader(lambda: about) != about:
         raise DataError(
             f"{source}: not the photos that rank 0 has, or not their classes; expected the same "
-            "archive or folder on each machine, and the same --twins and --labels"
+            "archive or folder on each machine, and the same `twins` and `labels`"
         )
 
 

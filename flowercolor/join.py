@@ -102,6 +102,6 @@ def _check_one_parent(safe: "UNet", vivid: "UNet", path: Path) -> None:
             if torch.cosine_similarity(*pair, dim=0) < MIN_COSINE:
                 raise CheckpointError(
                     f"{path}: did not learn from the same parent as the other network, and nothing "
-                    "useful lies between two such; train the vivid one with --start-from the safe "
+                    "useful lies between two such; train the vivid one begun from the safe "
                     "one"
                 )

@@ -27,7 +27,7 @@ def check_pixels(pixels: int, max_pixels: int, *, counts_twice: bool) -> None:
     if pixels > most:
         raise ImageError(
             f"has {pixels / 1e6:.0f} megapixels; expected at most {most / 1e6:.0f} of its kind; "
-            "reduce it first, or raise --max-megapixels where there is memory enough"
+            "reduce it first, or raise `max_pixels` where there is memory enough"
         )
 
 
@@ -41,7 +41,7 @@ def check_file_bytes(size_bytes: int, max_pixels: int) -> None:
     if size_bytes > most:
         raise ImageError(
             f"has more than the {most / 1e6:,.0f} MB that {max_pixels / 1e6:.0f} megapixels take; "
-            "reduce it first, or raise --max-megapixels"
+            "reduce it first, or raise `max_pixels`"
         )
 
 

@@ -181,8 +181,8 @@ def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path
     if path and not is_there(path):
         if path.name == ARCHIVE_NAME:
             return None  # the cache was emptied, or moved: it is to be had again
-        option = {"source": "--data", "labels": "--labels"}[what]
         raise DataError(
-            f"{path}: is there no more, and {run} learned from it; say by {option} where it is now"
+            f"{path}: is there no more, and {run} learned from it; say by "
+            f"`{'data' if what == 'source' else what}` where it is now"
         )
     return path

@@ -155,7 +155,7 @@ def test_bundled_weights_without_their_checksum_are_refused(
         find_checkpoint()
 
 
-@pytest.mark.parametrize(("what", "option"), [("source", "--data"), ("labels", "--labels")])
+@pytest.mark.parametrize(("what", "option"), [("source", "`data`"), ("labels", "`labels`")])
 def test_what_a_run_learned_from_has_to_be_there(tmp_path: Path, what: Any, option: str) -> None:
     assert find_source(tmp_path, what) is None
     write_text(tmp_path / "config.json", json.dumps({"data": {what: str(archive_path())}}))

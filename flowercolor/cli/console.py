@@ -1,6 +1,7 @@
 """What the person sees: progress and talk on stderr, results on stdout, errors in one line."""
 
 import functools
+import inspect
 import io
 import os
 import shlex
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowercolor.cli import option_names
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
@@ -79,7 +81,7 @@ def say(message: str) -> None:
     Control characters, such as those in a file's name or in what a server says, are shown as
     escapes.
     """
-    message = "\n".join(map(printable, message.split("\n")))
+    message = "\n".join(map(printable, option_names.with_options(message).split("\n")))
     if _bars:
         _bars.note(message)
         return
@@ -92,6 +94,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
+        option_names.parameters = frozenset(inspect.signature(function).parameters)
         try:
             function(*args, **kwargs)
         except (typer.Exit, BrokenPipeError):  # Typer ends quietly where nobody reads any more

@@ -1,12 +1,13 @@
 """The options of `colorize` that say what color things were."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercolor.errors import SettingError
+from flowercolor.errors import ImageError, SettingError
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
@@ -71,6 +72,15 @@ Mask = Annotated[
 ]
 
 
+@contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Have an error of an option's file say whose it is."""
+    try:
+        yield
+    except (ImageError, SettingError) as error:
+        raise type(error)(f"{option} {error}") from error
+
+
 def read_guidance(
     hints: Sequence[str],
     hints_file: Path | None,
@@ -99,24 +109,30 @@ def read_guidance(
         raise SettingError("--like and --palette both lead the colors; leave one of them out")
     leading = None
     if like:
-        leading = Palette.of_pixels(colors_of(like))
+        with _named("--like"):
+            leading = Palette.of_pixels(colors_of(like))
     elif palette is not None:
         leading = Palette.of_colors(palette.split(","))
+    stays_gray = None
+    if mask:
+        with _named("--mask"):
+            stays_gray = mask_of(mask)
     shared = Guidance(
         [Hint.parse(text) for text in hints],
         leading,
         [Leave.parse(text) for text in leaves],
-        mask_of(mask) if mask else None,
+        stays_gray,
     )
     if not hints_file:
         return lambda _: shared
-    file = HintFile(hints_file)
+    with _named("--hints"):
+        file = HintFile(hints_file)
     if photos and not any(file.hints_of(photo) for photo in photos):
         named = ", ".join(sorted(filter(None, file.by_name)))
         raise SettingError(
-            f"{hints_file}: has hints for {named or 'no photo'}, and {photos[0].name} is none of "
-            "them; expected the names of the photos, or no name for all"
+            f"--hints {hints_file}: has hints for {named or 'no photo'}, and {photos[0].name} is "
+            "none of them; expected the names of the photos, or no name for all"
         )
     for name in file.unused(photos):
-        progress.note(f"{hints_file}: has hints for {name}, which is none of the photos")
+        progress.note(f"--hints {hints_file}: has hints for {name}, which is none of the photos")
     return lambda photo: replace(shared, hints=[*shared.hints, *file.hints_of(photo)])

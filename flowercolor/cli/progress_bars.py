@@ -19,6 +19,8 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from flowercolor.cli.option_names import with_options
+
 
 class Bars:
     """A bar for each task, and the lines that are said above them."""
@@ -49,7 +51,7 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Say a line above the bars, of any length."""
-        self._console.print(message, markup=False)
+        self._console.print(with_options(message), markup=False)
 
 
 class _Bar:

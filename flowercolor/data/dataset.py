@@ -169,7 +169,7 @@ def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDat
     if held.all() or not held.any():
         raise DataError(
             f"{train_set.photos.source}: {len(train_set)} training photos are too few to keep one "
-            f"in {VALIDATION_EVERY} apart for validation; leave --validation out, or give more"
+            f"in {VALIDATION_EVERY} apart for validation; leave `validation` out, or give more"
         )
     return train_set.subset((~held).nonzero()[:, 0]), train_set.subset(held.nonzero()[:, 0])
 

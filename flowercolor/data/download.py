@@ -156,7 +156,7 @@ def _fetch_once(
         else:
             raise DownloadError(
                 f"{shown}: the server answers {code} {response.reason}; give another address with "
-                "--url or a file with --from-file"
+                "`url` or a file with `from_file`"
             )
         if (size_bytes or 0) > limits.max_bytes:
             raise _too_large(shown, limits)
@@ -170,7 +170,7 @@ def _fetch_once(
             page = "html" in kind or head.lstrip().startswith(b"<")
             raise DownloadError(
                 f"{shown}: is not an archive but {'a web page' if page else f'something {kind}'}; "
-                "give another address with --url or a file with --from-file"
+                "give another address with `url` or a file with `from_file`"
             )
         with storage_errors(part):
             if not start:
@@ -192,7 +192,7 @@ def _fetch_once(
 def _too_large(shown: str, limits: Limits) -> DownloadError:
     return DownloadError(
         f"{shown}: sends more than {limits.max_bytes / 1e6:,.0f} MB, and the archive has 345; give "
-        "another address with --url or a file with --from-file"
+        "another address with `url` or a file with `from_file`"
     )
 
 
@@ -254,7 +254,7 @@ def _network_errors(shown: str, limits: Limits) -> Iterator[None]:
         else:
             found = "is not the address of a file"
         raise DownloadError(
-            f"{shown or 'an empty text'}: {found}; give another one with --url"
+            f"{shown or 'an empty text'}: {found}; give another one with `url`"
         ) from error
     except (OSError, urllib3.exceptions.HTTPError) as error:  # RequestException is an OSError
         raise _BrokenOff(_reason(error, limits)) from error
@@ -332,7 +332,7 @@ def _way_on(url: str, part: Path) -> str:
         kept = f"{have} of {total} MB are kept in {part}, run the command again to go on from there"
     else:
         kept = "run the command again later"
-    return f"{kept}, or give a file fetched in another way with --from-file"
+    return f"{kept}, or give a file fetched in another way with `from_file`"
 
 
 def _origin_path(part: Path) -> Path:

@@ -115,7 +115,7 @@ def download_archive(
             file, or another process downloads to it.
     """
     if from_file is not None and url is not None:
-        given = f"--url {without_password(url)} and --from-file {from_file}"
+        given = f"`url` {without_password(url)} and `from_file` {from_file}"
         raise SettingError(f"both {given} are given; give one")
     if from_file is not None and not is_file(from_file):
         raise DownloadError(f"{from_file}: is not a file; give the path of the archive itself")

@@ -69,11 +69,11 @@ def check_shares(sources: Sequence[Source]) -> None:
     total = sum(shares)
     if len(shares) == len(sources) and shares and abs(total - 1) > 1e-6:
         raise SettingError(
-            f"the shares of --data add up to {total:g}; expected 1, or a source without a share"
+            f"the shares of `data` add up to {total:g}; expected 1, or a source without a share"
         )
     if len(shares) < len(sources) and total >= 1:
         raise SettingError(
-            f"the shares of --data add up to {total:g}, which leaves nothing for the sources "
+            f"the shares of `data` add up to {total:g}, which leaves nothing for the sources "
             "without one; expected less than 1"
         )
 

@@ -119,7 +119,7 @@ def shown(gray: Tensor, chroma: Tensor) -> Tensor:
     return to_rgb(gray, fit_gamut(gray, chroma)).clamp(0, 1)
 
 
-@memory_errors("testing", "--test-batch-size, then --base-channels, then --size")
+@memory_errors("testing", "`test_batch_size`, then `base_channels`, then `size_px`")
 def score(
     generator: UNet,
     dataset: FlowerDataset,
@@ -164,7 +164,7 @@ def generate_for_test(generator: UNet, gray: Tensor, real: Tensor) -> Tensor:
     return shown(gray, apply_hints(*see(generator, gray), gray, *hints))
 
 
-@memory_errors("testing", "--batch-size")
+@memory_errors("testing", "`batch_size`")
 @torch.inference_mode()
 def evaluate(
     methods: Mapping[str, Method],

@@ -80,12 +80,12 @@ def choose_candidates(
             several checkpoints and a vividness.
     """
     if vividness and compare:
-        raise SettingError("--vividness is for one checkpoint; leave out --compare")
+        raise SettingError("`vividness` is for one checkpoint; leave out `compare`")
     specs = [*([checkpoint] if checkpoint is not None or len(compare) < 2 else []), *compare]
     files = [find_checkpoint(spec) for spec in specs]
     for number, file in enumerate(files):
         if resolved(file) in [resolved(other) for other in files[:number]]:
-            raise SettingError(f"{file}: would be judged twice; leave out one --compare of it")
+            raise SettingError(f"{file}: would be judged twice; leave out one `compare` of it")
     names = [name_of(file) for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
@@ -129,7 +129,7 @@ def common_size_px(loaded: Mapping[str, Loaded], size_px: int | None = None) -> 
     sizes_px = {name: item.info.config.size_px for name, item in loaded.items()}
     if len(set(sizes_px.values())) > 1:
         found = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
-        raise SettingError(f"trained at different sizes: {found}; judge them at one by --size")
+        raise SettingError(f"trained at different sizes: {found}; judge them at one by `size_px`")
     return next(iter(sizes_px.values()))
 
 

@@ -157,7 +157,7 @@ def run(
                     continue
                 photo = read_photo(job.source, max_pixels=max_pixels)
                 if photo.colored and not writing.recolor:
-                    message = f"{job.source} is in color already; --recolor colors it anew"
+                    message = f"{job.source} is in color already; `recolor` colors it anew"
                     outcomes[job] = Outcome(job, "skipped", message, reason="in color")
                     continue
                 if guidance:
@@ -239,7 +239,7 @@ def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
     """
     if is_there(target):
         if not writing.overwrite:
-            progress.note(f"Skipped: {target} is there already; --overwrite replaces it")
+            progress.note(f"Skipped: {target} is there already; `overwrite` replaces it")
             return False
         check_target(target)
     return True
@@ -355,9 +355,9 @@ def _there_already(job: Job, software: str) -> Outcome:
         return Outcome(job, "skipped", f"{there}, of a photo of another size")
     if result and result.made_here and result.software != software:
         _, _, settings = result.software.partition(", ")
-        message = f"{there}, made with other settings ({settings}); --overwrite colors it anew"
+        message = f"{there}, made with other settings ({settings}); `overwrite` colors it anew"
         return Outcome(job, "skipped", message)
-    return Outcome(job, "skipped", f"{there}; --overwrite colors it anew", reason="there already")
+    return Outcome(job, "skipped", f"{there}; `overwrite` colors it anew", reason="there already")
 
 
 def _finish(

@@ -234,7 +234,7 @@ class Colorizer:
             colored = guidance.colored(photo_px, None)
         return render(luma, small, chroma, colored=colored)
 
-    @memory_errors("coloring", "--render-size")
+    @memory_errors("coloring", "`render_size_px`")
     def see(self, luma: Array, render_size_px: int | None = None) -> Seen:
         """A photo as the network sees it, with what hints spread by and the chroma at `strength`.
 
@@ -275,7 +275,7 @@ class Colorizer:
         height, width = (round(side * scale) for side in (height_px, width_px))
         return min(max(1, height), longest_px), min(max(1, width), longest_px)
 
-    @memory_errors("coloring", "--render-size")
+    @memory_errors("coloring", "`render_size_px`")
     def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:
         """The luma as the network sees it, float32 [h, w] in 0 to 1.
 
@@ -285,7 +285,7 @@ class Colorizer:
         height_px, width_px = luma.shape
         return shrink(luma, *self.working_size_px(height_px, width_px, render_size_px))
 
-    @memory_errors("coloring", "--render-size")
+    @memory_errors("coloring", "`render_size_px`")
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowercolor.errors import ImageError
 from flowercolor.files import is_there
-from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
+from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture, probe
 
 _HIDDEN_ON_WINDOWS = 2
 
@@ -79,7 +79,7 @@ class Finder:
                 found.append(Path(error.filename))
 
         for parent, folders, names in os.walk(folder, onerror=unreadable):
-            pictures = 0
+            pictures: list[Path] = []
             looked_at = self._recursive or Path(parent) == folder
             for name in names:
                 path = Path(parent, name)
@@ -91,11 +91,14 @@ class Finder:
                 elif self._exclude and self.is_excluded(path.relative_to(folder)):
                     pass
                 else:
-                    pictures += 1
-                    if looked_at:
-                        found.append(path)
-            if pictures and not looked_at:
-                self._below.append(pictures)
+                    pictures.append(path)
+            if looked_at:
+                found += pictures
+            elif pictures:
+                # Where another call has put its results, the first is one: reading all takes long.
+                first = probe(pictures[0])
+                if not (first and first.made_here):
+                    self._below.append(len(pictures))
             folders[:] = [
                 name
                 for name in folders
@@ -112,7 +115,7 @@ class Finder:
         if self._below:
             lines.append(
                 f"{_count(sum(self._below), 'photo')} in {_count(len(self._below), 'subfolder')} "
-                "not looked at: -r"
+                "not looked at: `recursive` looks into subfolders"
             )
         for counts, kind in (
             (self._unread, "of kinds that are not read"),
@@ -122,7 +125,7 @@ class Finder:
                 endings = ", ".join(sorted(ending for ending in counts if counts[ending]))
                 lines.append(f"{_count(number, 'file')} {kind}, left out: {endings}")
         if self._excluded:
-            lines.append(f"Left out by --exclude: {self._excluded}")
+            lines.append(f"Left out by `exclude`: {self._excluded}")
         return lines
 
 

@@ -100,8 +100,8 @@ def compiler_errors() -> Iterator[None]:
         first, *more = str(error).splitlines() or [""]
         reason = more[0] if first.endswith(":") and more else first
         raise SettingError(
-            f"--compile: torch cannot compile the networks here ({reason}); it needs a C++ "
-            "compiler such as g++, and Triton for a GPU: install them, or leave --compile out"
+            f"`compiled`: torch cannot compile the networks here ({reason}); it needs a C++ "
+            "compiler such as g++, and Triton for a GPU: install them, or leave `compiled` out"
         ) from error
 
 

@@ -126,14 +126,14 @@ def diagnose(rows: Sequence[Mapping[str, Any]]) -> str | None:
         share = from_adversarial / (from_l1 + from_adversarial or 1)
         return (
             f"The discriminator has won: {found}. It knows every fake, and {share:.0%} of the "
-            "generator's gradient now comes from it; raise --lambda-l1, or begin with L1 alone "
-            "(--lambda-adv 0) and --start-from that"
+            "generator's gradient now comes from it; raise `lambda_l1`, or begin with L1 alone "
+            "(`lambda_adv` 0) and `start_from` that"
         )
     if d_real - d_fake < _BLIND:
         return (
             f"The discriminator has gone blind: {found}. It cannot tell fakes from photos, so its "
-            "gradient says nothing; lower --lambda-l1 if the pictures are dull, or start again "
-            "with another --seed"
+            "gradient says nothing; lower `lambda_l1` if the pictures are dull, or start again "
+            "with another `seed`"
         )
     return None
 

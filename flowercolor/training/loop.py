@@ -67,7 +67,7 @@ class TrainResult:
     gray_l1: float | None = None
 
 
-@memory_errors("training", "--batch-size, then --base-channels, then --size")
+@memory_errors("training", "`batch_size`, then `base_channels`, then `size_px`")
 def train(
     config: TrainConfig,
     train_set: FlowerDataset,

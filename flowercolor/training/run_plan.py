@@ -86,8 +86,8 @@ def plan_run(
     if resume is not None:
         if any(given is not None for given in (out, start_from, recipe_name)):
             raise SettingError(
-                "--resume goes on in the run's own folder, with its own settings; leave out "
-                "--out, --start-from and --recipe"
+                "`resume` goes on in the run's own folder, with its own settings; leave out "
+                "`out`, `start_from` and `recipe`"
             )
         plan = _resumed_plan(find_run(resume), sources, labels, by)
     else:
@@ -114,7 +114,7 @@ def _resumed_plan(
     if not sources and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
         raise DataError(
             f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
-            "--data"
+            "`data`"
         )
     labels = labels or find_source(run, "labels")
     recorded = read_config(run).get("by")
@@ -135,7 +135,7 @@ def _sources_of(run: Path, info: CheckpointInfo) -> Sequence[Source]:
         if not is_there(source.path):
             if source.path.name != paths.ARCHIVE_NAME:
                 raise DataError(
-                    f"{source.path}: is there no more, and {run} learned from it; say by --data "
+                    f"{source.path}: is there no more, and {run} learned from it; say by `data` "
                     "where it is now, and give its other sources too"
                 )
             found[number] = Source(OXFORD, source.share)

@@ -220,7 +220,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
     if "photos_crc32" not in saved.data:
         raise CheckpointError(
             f"{path}: flowercolor {saved.version} wrote it in a form that this version cannot go "
-            f"on from; begin another run with --start-from it"
+            f"on from; begin another run with `start_from` it"
         )
     # A run may be made longer, and tested faster; all else decides what is learned.
     free = {
@@ -240,7 +240,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
     if not _same_photos(saved.data, header.data):
         raise CheckpointError(
             f"{path}: trained on other photos or classes than those given now; resume with the "
-            "run's own --data, --labels and --twins, or start another run"
+            "run's own `data`, `labels` and `twins`, or start another run"
         )
     gan.restore(tensors, path)
     renewed = replace(saved, config=header.config, data=header.data, version=header.version)
@@ -303,7 +303,7 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
         check_outside(run, source)
     found = [name for name in (LAST, BEST) if is_there(run / name)]
     if found:
-        way = "go on with it by --resume" if LAST in found else f"delete its {BEST}"
+        way = "go on with it by `resume`" if LAST in found else f"delete its {BEST}"
         raise SettingError(f"{run}: holds a run already; {way}, or name another folder")
 
 
@@ -330,14 +330,14 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
         if network != config.network:
             raise CheckpointError(
                 f"{start_from}: a network of {_described(network)} cannot go on as one of "
-                f"{_described(config.network)}; expected the same: change --base-channels, "
-                "--output or --encoder"
+                f"{_described(config.network)}; expected the same: change `base_channels`, "
+                "`output` or `encoder`"
             )
     elif config.freeze_deep or config.network.hints:
         name = "freeze_deep" if config.freeze_deep else "hints"
         raise SettingError(
             f"{name} keeps most weights as they begin, and some would begin at random; "
-            f"start from a trained network by --start-from, or leave {name} out"
+            f"start from a trained network by `start_from`, or leave {name} out"
         )
     elif config.network.encoder != "plain":
         check_pretrained()

@@ -410,7 +410,7 @@ def test_what_is_not_an_archive_is_refused(
     site.script = [lambda handler: site.send(handler, 200, body, {"Content-Type": kind})]
     with pytest.raises(DownloadError) as error:
         fetch(site.url, part)
-    assert_one_line(error, site.url, f"is not an archive but {found}", "--from-file")
+    assert_one_line(error, site.url, f"is not an archive but {found}", "`from_file`")
     assert part.read_bytes() == TGZ[:BREAK_AT]
 
     fetch(site.url, part)
@@ -429,7 +429,7 @@ def test_refusal_of_the_server_is_told_at_once(
     site.script = [lambda handler: site.send(handler, code)]
     with pytest.raises(DownloadError) as error:
         fetch(site.url, part)
-    assert_one_line(error, site.url, f"the server answers {said}", "--from-file")
+    assert_one_line(error, site.url, f"the server answers {said}", "`from_file`")
     assert len(site.asked) == 1
 
 
@@ -628,7 +628,7 @@ def test_https_is_not_left_for_http(part: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", redirect)
     with pytest.raises(DownloadError) as error:
         fetch("HTTPS://flowers.invalid/x.tgz", part)
-    assert_one_line(error, "leads from https to http", "--url")
+    assert_one_line(error, "leads from https to http", "`url`")
     assert [str(url)[:8].lower() for url in asked] == ["https://"]
 
 

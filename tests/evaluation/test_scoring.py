@@ -32,10 +32,10 @@ from tests.helpers import Recorder
 @pytest.mark.parametrize(
     ("scored", "option"),
     [
-        (score, "--test-batch-size"),
+        (score, "`test_batch_size`"),
         (
             lambda network, photos: evaluate({"a": partial(generate, network)}, photos),
-            "--batch-size",
+            "`batch_size`",
         ),
     ],
 )

@@ -40,7 +40,7 @@ def test_candidates_are_named_as_a_person_calls_them(tmp_path: Path) -> None:
         "rose 0": Candidate(files[0], 0),
         "rose 0.5": Candidate(files[0], 0.5),
     }
-    with pytest.raises(SettingError, match="leave out --compare"):
+    with pytest.raises(SettingError, match="leave out `compare`"):
         choose_candidates(rose, [daisy], [0.5])
     with pytest.raises(CheckpointError, match=r"^tulip: no such checkpoint"):
         choose_candidates("tulip")
@@ -52,7 +52,9 @@ def test_the_size_is_the_one_given_or_that_of_all(tmp_path: Path) -> None:
     both = {**one, "larger": loaded(tmp_path, larger)["mine"]}
     assert common_size_px(one) == 16
     assert common_size_px(one, 48) == common_size_px(both, 48) == 48
-    with pytest.raises(SettingError, match="mine 16 px, larger 32 px; judge them at one by --size"):
+    with pytest.raises(
+        SettingError, match="mine 16 px, larger 32 px; judge them at one by `size_px`"
+    ):
         common_size_px(both)
     for size_px in (0, 8, 24):
         with pytest.raises(SettingError, match=f"size is {size_px}; expected a multiple of 16"):

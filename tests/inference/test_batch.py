@@ -365,7 +365,7 @@ def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     save(here / "1971" / "rose.png", gray(seed=1)[:-4])
     list(run(plan("1962", "colored"), colorizer))
     for year, end in (
-        ("1962", "there already; --overwrite colors it anew"),
+        ("1962", "there already; `overwrite` colors it anew"),
         ("1971", "already, of a photo of another size"),
     ):
         [outcome] = run(plan(Path(year), "colored"), colorizer)
@@ -658,7 +658,7 @@ def test_a_result_of_other_settings_is_told_from_one_of_these(
     [other] = run(jobs, stronger)
     assert (other.status, other.reason) == ("skipped", "")
     assert "made with other settings (colorized by the model" in other.message
-    assert other.message.endswith("--overwrite colors it anew")
+    assert other.message.endswith("`overwrite` colors it anew")
 
 
 def test_a_result_may_keep_the_date_of_its_photo(here: Path, colorizer: Colorizer) -> None:

@@ -356,7 +356,9 @@ def test_a_cpu_that_runs_out_of_memory_says_what_helps(error: Exception) -> None
             raise error
 
     full = Colorizer(Full())
-    with pytest.raises(DeviceError, match=r"out of memory while coloring: .*smaller --render-size"):
+    with pytest.raises(
+        DeviceError, match=r"out of memory while coloring: .*smaller `render_size_px`"
+    ):
         full(photo((20, 30)))
 
 
@@ -370,7 +372,9 @@ def test_colors_that_are_no_numbers_are_refused() -> None:
 
 
 def test_a_working_size_beyond_all_memory_says_what_helps() -> None:
-    with pytest.raises(DeviceError, match=r"out of memory while coloring: .*smaller --render-size"):
+    with pytest.raises(
+        DeviceError, match=r"out of memory while coloring: .*smaller `render_size_px`"
+    ):
         make_colorizer(render_size_px=20_000_000).shrink(photo((20, 30)))
 
 

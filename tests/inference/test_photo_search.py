@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flowercolor.inference.photo_search import Finder
 from flowercolor.inference.planning import plan
+from flowercolor.photos.writer import write_photo
 from tests.helpers import Recorder
 from tests.inference.helpers import touch
 
@@ -40,7 +42,7 @@ def test_patterns_leave_out_files_and_folders(
     progress = Recorder()
     jobs = plan(["box"], here / "out", recursive=True, exclude=patterns, progress=progress)
     assert sorted(job.source.name for job in jobs) == left
-    assert any(note.startswith("Left out by --exclude: ") for note in progress.notes)
+    assert any(note.startswith("Left out by `exclude`: ") for note in progress.notes)
 
 
 def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> None:
@@ -49,8 +51,20 @@ def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> Non
     progress = Recorder()
     assert [job.source.name for job in plan(["box"], progress=progress)] == ["a.jpg"]
     assert progress.notes == [
-        "3 photos in 2 subfolders not looked at: -r",
+        "3 photos in 2 subfolders not looked at: `recursive` looks into subfolders",
         "4 files of kinds that are not read, left out: .dng, .jp2, .jxl, .psd",
         "1 file of notes on photos, left out: .xmp",
     ]
     assert Finder().notes() == []
+
+
+def test_results_of_another_call_are_no_photos_that_were_not_looked_at(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/deep/b.jpg")
+    (here / "box" / "colored").mkdir()
+    for name in ("a.png", "c.png"):
+        write_photo(here / "box" / "colored" / name, np.zeros((4, 4, 3), np.uint8))
+    progress = Recorder()
+    plan(["box"], progress=progress)
+    assert progress.notes == [
+        "1 photo in 1 subfolder not looked at: `recursive` looks into subfolders"
+    ]

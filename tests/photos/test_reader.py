@@ -190,9 +190,7 @@ def test_a_photo_is_named_by_a_text_too(tmp_path: Path) -> None:
 def test_a_pipe_is_refused_without_waiting_for_somebody_to_write(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     assert probe(tmp_path / "a.png") is None
-    with pytest.raises(
-        ImageError, match=r"a\.png: is a pipe or a device; expected a file; - reads"
-    ):
+    with pytest.raises(ImageError, match=r"a\.png: is a pipe or a device; expected a file$"):
         read_photo(tmp_path / "a.png")
 
 
@@ -365,7 +363,7 @@ def test_a_photo_with_too_many_pixels_is_refused() -> None:
     }
     for pixels, content in photos.items():
         assert read_photo(content, max_pixels=pixels).luma.shape == (30, 40)
-        with pytest.raises(ImageError, match=r"megapixels; expected at most .*--max-megapixels"):
+        with pytest.raises(ImageError, match=r"megapixels; expected at most .*`max_pixels`"):
             read_photo(content, max_pixels=pixels - 2)
 
 

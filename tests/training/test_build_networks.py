@@ -6,7 +6,7 @@ from flowercolor.training.build_networks import compiler_errors
 
 def test_what_a_compiler_says_is_one_line() -> None:
     error = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
-    match = r"^--compile: torch .* \(no g\+\+\); it needs a C\+\+ "
+    match = r"^`compiled`: torch .* \(no g\+\+\); it needs a C\+\+ "
     with pytest.raises(SettingError, match=match), compiler_errors():
         raise error("An exception occurred:\nno g++\nat line 3")
 

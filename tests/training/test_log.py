@@ -241,7 +241,7 @@ def test_a_discriminator_that_has_won_is_named_with_the_share_of_its_gradient() 
     assert said is not None
     assert said.startswith("The discriminator has won: D(real) 0.99, D(fake) 0.01 over the last 10")
     assert "75% of the generator's gradient" in said
-    assert "--lambda-l1" in said
+    assert "`lambda_l1`" in said
     assert "\n" not in said
 
 

@@ -307,10 +307,10 @@ def test_short_epochs_are_saved_together(
 
 
 @pytest.mark.parametrize(
-    ("doing", "option"), [("training", "--batch-size"), ("testing", "--test-batch-size")]
+    ("doing", "setting"), [("training", "`batch_size`"), ("testing", "`test_batch_size`")]
 )
-def test_too_little_memory_names_the_options_that_help(
-    sets: Sets, run: Path, doing: str, option: str
+def test_too_little_memory_names_the_settings_that_help(
+    sets: Sets, run: Path, doing: str, setting: str
 ) -> None:
     class Full(Recorder):
         def task(self, label: str, total: int | None = None, unit: str = "") -> Any:
@@ -318,7 +318,7 @@ def test_too_little_memory_names_the_options_that_help(
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU")
             return super().task(label, total, unit)
 
-    match = f"out of memory while {doing}: .*; give a smaller {option}"
+    match = f"out of memory while {doing}: .*; give a smaller {setting}"
     with pytest.raises(DeviceError, match=match) as caught:
         go(CONFIG, sets, run, progress=Full())
     assert "\n" not in str(caught.value)

@@ -85,7 +85,7 @@ def test_a_run_of_several_sources_tells_of_each_and_goes_on_with_them(
     assert told["name"] == "flowers.tgz + garden.tar"
     assert [source["share"] for source in told["of_each"]] == [0.75, 0.25]
     garden.unlink()
-    with pytest.raises(DataError, match=r"garden\.tar: is there no more, .* by --data where"):
+    with pytest.raises(DataError, match=r"garden\.tar: is there no more, .* by `data` where"):
         plan_run(resume=str(runs[1]))
 
 

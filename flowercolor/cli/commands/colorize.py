@@ -28,6 +28,7 @@ from flowercolor.cli.console import (
     stop_on_interrupt,
     write_result,
 )
+from flowercolor.cli.option_names import with_options
 from flowercolor.config import (
     MAX_MEGAPIXELS,
     MAX_STRENGTH,
@@ -406,7 +407,8 @@ def _color_photos(
             if outcome.status == "failed":
                 failures.append(outcome.message)
             if json_lines:
-                print_result(json.dumps(outcome.record()))
+                record = outcome.record() | {"message": with_options(outcome.message)}
+                print_result(json.dumps(record))
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
     for reason, remedy in (("there already", "--overwrite"), ("in color", "--recolor")):

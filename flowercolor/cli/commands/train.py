@@ -1,8 +1,7 @@
 """`flowercolor train`, with an option for each setting that `config` describes."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,6 @@ from flowercolor.cli.console import (
     stop_on_interrupt,
 )
 from flowercolor.config import MAX_MEGAPIXELS, PANELS, DeviceName, Precision, Setting, settings
-from flowercolor.errors import SettingError
 from flowercolor.torchrun import ranks
 
 
@@ -193,17 +191,16 @@ def train(
 
     place = ranks()
     progress = progress_of_leader()
-    with _named_as_options():
-        plan = plan_run(
-            recipe_name=recipe,
-            settings={name: value for name, value in given.items() if value is not None},
-            out=out,
-            start_from=start_from,
-            resume=resume,
-            sources=[parse_source(text) for text in data or ()],
-            labels=labels,
-            by=by,
-        )
+    plan = plan_run(
+        recipe_name=recipe,
+        settings={name: value for name, value in given.items() if value is not None},
+        out=out,
+        start_from=start_from,
+        resume=resume,
+        sources=[parse_source(text) for text in data or ()],
+        labels=labels,
+        by=by,
+    )
     if recipe in CONTINUING and not plan.start_from and place.leads:
         say(
             f"WARNING: the recipe {recipe} is a short one to go on with from a trained network; "
@@ -260,19 +257,6 @@ def train(
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     print_result(command_line(*colorize, _short(run), "-o", "colored.jpg"))
-
-
-@contextmanager
-def _named_as_options() -> Iterator[None]:
-    """Have an error of a setting name it as it was given."""
-    try:
-        yield
-    except SettingError as error:
-        name, _, said = str(error).partition(" is ")
-        options = {setting.name: setting.option for setting in settings()}
-        raise SettingError(
-            f"{options[name]} is {said}" if name in options else str(error)
-        ) from error
 
 
 def _short(run: Path) -> str:

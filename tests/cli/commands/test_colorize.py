@@ -338,9 +338,12 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
         (["--hint", "1=red"], ["expected X,Y=COLOR", "412,300=crimson"], 2),
         (["--hints", "none.csv"], ["none.csv: no such file"], 2),
         (["--leave", "1"], ["expected X,Y or X,Y,RADIUS"], 2),
-        (["--like", "a.png"], ["a.png: has no colors"], 1),
+        (["--like", "a.png"], ["--like a.png: has no colors"], 1),
         (["--like", "a.png", "--palette", "red"], ["--like and --palette"], 2),
-        (["--mask", "none.png"], ["none.png: there is no such file"], 1),
+        (["--mask", "no.png"], ["--mask no.png: there is no such file; expected a photo"], 1),
+        (["--like", "no.png"], ["--like no.png: there is no such file; expected a photo"], 1),
+        (["--like", "."], ["--like .: is a folder; expected a photo"], 1),
+        (["--hints", "no.json"], ["--hints no.json: no such file; expected a JSON or CSV"], 2),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(

@@ -1,0 +1,28 @@
+import pytest
+
+from flowercolor.cli import option_names
+from flowercolor.cli.option_names import with_options
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("give a smaller `batch_size`, then `size_px`", "give a smaller --batch-size, then --size"),
+        ('use `device="cpu"`, or a built one', "use --device cpu, or a built one"),
+        ("raise `max_pixels`", "raise --max-megapixels"),
+        ("`recursive` looks into subfolders", "-r looks into subfolders"),
+        ("leave `compiled` out", "leave --compile out"),
+        ("Error: epochs is 0; expected 1 or more", "Error: --epochs is 0; expected 1 or more"),
+        # What is no parameter of the command, or a name of something else.
+        ("give `recolor`", "give `recolor`"),
+        ("run `flowercolor train --data PATH`", "run `flowercolor train --data PATH`"),
+        ("epochs are many; device is there", "epochs are many; device is there"),
+        ("data: is there; my_size_px is one", "data: is there; my_size_px is one"),
+    ],
+)
+def test_parameters_are_shown_as_the_options_of_the_command(
+    message: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = {"batch_size", "size_px", "device", "compiled", "epochs", "recursive", "data"}
+    monkeypatch.setattr(option_names, "parameters", parameters | {"max_megapixels"})
+    assert with_options(message) == shown
