@@ -14,6 +14,8 @@ from flowercolor.hints.hint import Hint, Leave
 from flowercolor.hints.palette import Palette, with_palette
 from flowercolor.hints.spreading import Array, Seen, likeness, placed, small_point, spread
 
+PARTS = ("hints", "palette", "leave", "mask")
+
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
@@ -53,15 +55,19 @@ class Guidance:
 
     @property
     def description(self) -> str:
-        """What to know them by again, such as "guided 1a2b3c4d"."""
-        digest = hashlib.blake2b(digest_size=4)
-        for one in (*self.hints, *self.leave):
-            digest.update(f"{one};".encode())
+        """What to know its parts by again, such as "hints 1a2b3c4d, mask 5e6f7a8b"."""
+        parts = dict.fromkeys(PARTS, b"")
+        parts["hints"] = "".join(f"{hint};" for hint in self.hints).encode()
         if self.palette is not None:
-            digest.update(self.palette.chroma.tobytes() + self.palette.shares.tobytes())
+            parts["palette"] = self.palette.chroma.tobytes() + self.palette.shares.tobytes()
+        parts["leave"] = "".join(f"{place};" for place in self.leave).encode()
         if self.mask is not None:
-            digest.update(np.ascontiguousarray(self.mask).tobytes())
-        return f"guided {digest.hexdigest()}"
+            parts["mask"] = np.ascontiguousarray(self.mask).tobytes()
+        return ", ".join(
+            f"{name} {hashlib.blake2b(content, digest_size=4).hexdigest()}"
+            for name, content in parts.items()
+            if content
+        )
 
     def chroma(self, seen: Seen, photo_px: tuple[int, int]) -> Array:
         """The small chroma where hints and palette lead it, float32 [2, h, w].

@@ -1,6 +1,7 @@
 """Coloring many files at a time, with all processors busy."""
 
 import os
+import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor.config import QUALITY, Subsampling, one_of
+from flowercolor.config import QUALITY, RENDER_SIZE_PX, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_there, storage_errors
-from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.guidance import PARTS, Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
@@ -42,7 +43,7 @@ class Outcome:
         message: Why it was skipped or failed; a remark where it was done; may be empty.
         width_px: Width of the photo; 0 unless done.
         height_px: Height of the photo; 0 unless done.
-        reason: Of a kind of skipping that many photos share: "there already", "in color"; or "".
+        reason: Why it was skipped, where many photos may share that; or "".
     """
 
     job: Job
@@ -50,7 +51,7 @@ class Outcome:
     message: str = ""
     width_px: int = 0
     height_px: int = 0
-    reason: Literal["", "there already", "in color"] = ""
+    reason: str = ""
 
     def record(self) -> dict[str, str | int]:
         """The same as plain values, such as for JSON."""
@@ -354,10 +355,39 @@ def _there_already(job: Job, software: str) -> Outcome:
     if job.header and job.header.pixels != (result.pixels if result else 0):
         return Outcome(job, "skipped", f"{there}, of a photo of another size")
     if result and result.made_here and result.software != software:
-        _, _, settings = result.software.partition(", ")
-        message = f"{there}, made with other settings ({settings}); `overwrite` colors it anew"
-        return Outcome(job, "skipped", message)
+        reason = f"colored with other settings ({_changes(result.software, software)})"
+        message = f"{there}, {reason}; `overwrite` colors it anew"
+        return Outcome(job, "skipped", message, reason=reason)
     return Outcome(job, "skipped", f"{there}; `overwrite` colors it anew", reason="there already")
+
+
+def _changes(before: str, now: str) -> str:
+    """Where two that `Colorizer.software` gave differ, such as "vividness 0.5, now 1"."""
+    old, new = (
+        found.groupdict() if (found := _SETTINGS.fullmatch(software)) else {"weights": software}
+        for software in (before, now)
+    )
+    changes = []
+    for name in [name for name in new | old if old.get(name) != new.get(name)]:
+        was, becomes = old.get(name), new.get(name)
+        said, usual = name.replace("_", " "), _USUAL.get(name, "none")
+        if name not in PARTS:
+            changes.append(f"{said} {was or usual}, now {becomes or usual}")
+        elif was and becomes:  # known by a digest alone
+            changes.append(f"other {said}")
+        else:
+            changes.append(f"{said}, now none" if was else f"no {said}, now some")
+    return "; ".join(changes)
+
+
+_USUAL = {"strength": "1", "render_size": str(RENDER_SIZE_PX)}
+_SETTINGS = re.compile(
+    r"flowercolor (?P<version>[^,]*), colorized by the model (?P<weights>.*?)"
+    + "".join(
+        rf"(?:, {name.replace('_', ' ')} (?P<{name}>[^ ,]+))?"
+        for name in ("vividness", "strength", "render_size", *PARTS)
+    )
+)
 
 
 def _finish(

@@ -22,6 +22,7 @@ from PIL import ExifTags, Image
 from flowercolor._version import __version__
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import ImageError, SettingError
+from flowercolor.hints.guidance import Guidance
 from flowercolor.inference import batch
 from flowercolor.inference.batch import Outcome, Writing, convert, run
 from flowercolor.inference.colorizer import Colorizer
@@ -654,11 +655,40 @@ def test_a_result_of_other_settings_is_told_from_one_of_these(
     [same] = run(jobs, colorizer)
     assert same.reason == "there already"
     stronger = Hooked(colorizer)
-    stronger.strength = 1.2
-    [other] = run(jobs, stronger)
-    assert (other.status, other.reason) == ("skipped", "")
-    assert "made with other settings (colorized by the model" in other.message
-    assert other.message.endswith("`overwrite` colors it anew")
+    stronger.strength, stronger.render_size_px = 1.2, 256
+    [other] = run(jobs, stronger, guide=lambda _: Guidance(mask=np.zeros((2, 2), np.uint8)))
+    assert other.status == "skipped"
+    assert other.reason == (
+        "colored with other settings (strength 1, now 1.2; render size "
+        f"{colorizer.render_size_px}, now 256; no mask, now some)"
+    )
+    assert other.message == f"{jobs[0].target} is there already, {other.reason}; " + (
+        "`overwrite` colors it anew"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changes"),
+    [
+        ("vividness 0.5", "vividness 1", "vividness 0.5, now 1"),
+        ("vividness 0.5, render size 64", "vividness 0.5", "render size 64, now 128"),
+        (
+            "hints 1a, palette 2b",
+            "hints 3c, leave 4d",
+            "other hints; palette, now none; no leave, now some",
+        ),
+        ("strength 0", "strength 0, mask 5e", "no mask, now some"),
+    ],
+)
+def test_what_differs_between_two_results_is_named(before: str, now: str, changes: str) -> None:
+    made = "flowercolor 0.1.0, colorized by the model roses, red"
+    assert batch._changes(f"{made}, {before}", f"{made}, {now}") == changes
+    assert batch._changes(f"{made}, {before}", f"{made}er, {before}") == (
+        "weights roses, red, now roses, reder"
+    )
+    assert batch._changes(f"{made}, {before}", f"{made}, {before}".replace(".1", ".2")) == (
+        "version 0.1.0, now 0.2.0"
+    )
 
 
 def test_a_result_may_keep_the_date_of_its_photo(here: Path, colorizer: Colorizer) -> None:

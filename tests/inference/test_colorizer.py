@@ -511,7 +511,7 @@ def test_other_hints_make_another_picture_of_the_record() -> None:
     plain = ours.software()
     one, other = (ours.software(Guidance([Hint(1, 2, color)])) for color in ("red", "blue"))
     assert len({plain, one, other}) == 3
-    assert one.startswith(plain + ", guided ")
+    assert one.startswith(plain + ", hints ")
 
 
 @pytest.mark.parametrize(

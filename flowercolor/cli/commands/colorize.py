@@ -411,9 +411,9 @@ def _color_photos(
                 print_result(json.dumps(record))
             elif outcome.status == "done":
                 print_result(str(outcome.job.target))
-    for reason, remedy in (("there already", "--overwrite"), ("in color", "--recolor")):
-        if reasons[reason]:
-            say(f"Skipped: {reasons[reason]} {reason}; {remedy} colors them anew")
+    for reason, number in reasons.items():
+        remedy = "--recolor" if reason == "in color" else "--overwrite"
+        say(f"Skipped: {number} {reason}; {remedy} colors them anew")
     if failures and len(mine) > 20:  # the first may be out of sight
         lines = (printable(f"Failed: {failure}") for failure in failures)
         say("\n".join((f"Failed, again: {len(failures)} of {len(mine)} photos", *lines)))

@@ -375,7 +375,18 @@ def test_other_hints_are_another_result(hint_weights: Path, here: Path) -> None:
     args = ["colorize", "a.png", "--checkpoint", str(hint_weights)]
     succeed(*args, "--hint", "1,1=red")
     assert "--overwrite" in succeed(*args, "--hint", "1,1=red").stderr
-    assert "made with other settings" in succeed(*args, "--hint", "1,1=blue").stderr
+    others = succeed(*args, "--hint", "1,1=blue", "--palette", "ivory").stderr
+    assert "colored with other settings (other hints; no palette, now some)" in others
+
+
+def test_results_of_other_settings_are_counted_in_one_line(weights: Path, here: Path) -> None:
+    for name in ("a.png", "b.png"):
+        gray_photo(here / "box" / name)
+    args = ["colorize", "box", "--checkpoint", str(weights)]
+    succeed(*args)
+    again = succeed(*args, "--strength", "0.5").stderr
+    changed = "2 colored with other settings (strength 1, now 0.5)"
+    assert f"\nSkipped: {changed}; --overwrite colors them anew\n0 done" in again
 
 
 def test_processes_share_the_photos_of_colorize(
