@@ -11,6 +11,7 @@ from flowercolor.data.dataset import FlowerDataset, plain_name, read_column
 from flowercolor.errors import DataError
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
+from flowercolor.progress import Progress
 
 ALL = "all photos"
 
@@ -41,27 +42,34 @@ class KindScores(NamedTuple):
     figures: dict[str, Interval]
 
 
-def read_kinds(path: Path, dataset: FlowerDataset) -> list[str]:
-    """The kind of each photo of a set.
+def read_kinds(path: Path, dataset: FlowerDataset, progress: Progress | None = None) -> list[str]:
+    """The kind of each photo of a set; "" of those that the table lacks.
 
     Args:
         path: A CSV file with a header and, among others, the columns `kind`, any text, and
             `file` or `name`, the photo's name. Rows of other photos do not matter.
-        dataset: The photos, each of which must have a kind.
+        dataset: The photos.
+        progress: Told how many the table lacks.
 
     Raises:
-        DataError: The file cannot be read, is no such table, or leaves photos without a kind.
+        DataError: The file cannot be read, is no such table, or names a kind for no photo.
     """
-    kinds = {name: kind.strip() for name, kind in read_column(path, "kind").items()}
-    names = [plain_name(name) for name in dataset.names]
-    missing = [name for name in names if kinds.get(name, ALL) in ("", ALL)]
-    if missing:
+    table = {name: kind.strip() for name, kind in read_column(path, "kind").items()}
+    named = {name: kind for name, kind in table.items() if kind != ALL}
+    kinds = [named.get(plain_name(name), "") for name in dataset.names]
+    lacking = kinds.count("")
+    if lacking == len(kinds):
         raise DataError(
-            f"{path}: names no kind for {len(missing):,} of the {len(dataset):,} photos of "
-            f"{dataset.photos.source}, such as {missing[0]}; expected one for each, by that name, "
-            f"and none called {ALL}; the table begins with {next(iter(kinds), None)}"
+            f"{path}: names no kind for any of the {len(kinds):,} photos of "
+            f"{dataset.photos.source}; expected rows such as {dataset.names[0]},rose, and none "
+            f"called {ALL}; the table begins with {next(iter(table), None)}"
         )
-    return [kinds[name] for name in names]
+    if lacking and progress:
+        progress.note(
+            f"{path}: names no kind for {lacking:,} of the {len(kinds):,} photos; they count for "
+            f"{ALL}, and for no kind"
+        )
+    return kinds
 
 
 def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, KindScores]:
@@ -72,7 +80,7 @@ def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, 
 
     Args:
         rows: Scores of N pictures, as `scoring.evaluate` gives them.
-        kinds: The kind of each of the N.
+        kinds: The kind of each of the N, "" for none.
     """
     scores, gray_l1 = rows[method], rows[GRAY]["l1"]
     columns = (
@@ -86,7 +94,9 @@ def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, 
         scores["psnr"],
     )
     values = torch.stack(columns, dim=1)
-    members = {kind: torch.tensor([name == kind for name in kinds]) for kind in sorted(set(kinds))}
+    members = {
+        kind: torch.tensor([name == kind for name in kinds]) for kind in sorted({*kinds} - {""})
+    }
     members[ALL] = torch.ones(len(kinds), dtype=torch.bool)
     return {
         kind: KindScores(

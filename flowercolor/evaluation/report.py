@@ -129,7 +129,7 @@ def write_results(
         recognizer: Says of every picture whether it still shows what it should, in a table of
             its own.
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
-        kinds: The kind of each photo of `dataset`, to sum up each apart; none are no kinds.
+        kinds: The kind of each photo of `dataset`, "" for none, to sum up each apart.
         metrics: The rows of `metrics.jsonl` of the run that the first comes from.
 
     Returns:
@@ -177,7 +177,7 @@ def write_results(
     document = {
         **about,
         "files": [name for name in FILES if metrics or name != LOSSES],
-        "kind_names": sorted(set(kinds)),
+        "kind_names": sorted({*kinds} - {""}),
         "notes": list(notes),
         "photos": len(dataset),
         "mean_l1": summary[first]["l1"].mean,
@@ -233,7 +233,7 @@ def write_results(
     plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / TRADE)
     height = min(SHEET_ROWS, max(1, len(dataset) // 3))
     _save_sheet(generator, dataset, _extremes(l1, height), results / SHEET, SHEET_TITLES)
-    names = sorted(set(kinds))
+    names = sorted({*kinds} - {""})
     for kind, sheet in zip(names, _kind_sheets(results, names), strict=True):
         worst = worst_first(rows, first, kinds, kind)[: KIND_SHEET_COLUMNS * KIND_SHEET_ROWS]
         titles = ["worst first"] + [""] * (min(KIND_SHEET_COLUMNS, len(worst)) - 1)
@@ -255,7 +255,7 @@ def _begin(results: Path, names: list[str], kinds: Sequence[str]) -> None:
     So the next one finds them even where this one is stopped.
     """
     scores, pictures = results / SCORES, results / "pictures"
-    kind_names = sorted(set(kinds))
+    kind_names = sorted({*kinds} - {""})
     try:
         earlier = json.loads(scores.read_bytes()) if is_file(scores) else {}
         files = picture_files([image["name"] for image in earlier["images"]], pictures)

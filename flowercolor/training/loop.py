@@ -142,7 +142,7 @@ def train(
     header, classes, class_count, pools, epoch_photos = prepare(
         config, data, run, resume=resume, start_from=start_from, labels=labels
     )
-    groups = score_groups(test_set, by)
+    groups = score_groups(test_set, by, progress)
     steps = -(-epoch_photos // config.batch_size)
 
     # The networks and their optimizers, from the seed; then where the run begins.

@@ -14,18 +14,15 @@ from torch import Tensor
 from flowercolor._version import __version__
 from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors, read_info
 from flowercolor.config import STRIDE, NetworkConfig, TrainConfig
-from flowercolor.data.dataset import (
-    FlowerDataset,
-    plain_name,
-    read_column,
-    read_labels,
-)
+from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.sources import Pool, check_outside, epoch_pools
 from flowercolor.distributed import check_alike
 from flowercolor.errors import CheckpointError, DataError, SettingError
+from flowercolor.evaluation.by_kind import read_kinds
 from flowercolor.files import is_there, resolved, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import UNet
+from flowercolor.progress import Progress
 from flowercolor.runs import BEST, CONFIG, LAST, name_of
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
@@ -159,12 +156,15 @@ def _content_of(data: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def score_groups(test_set: FlowerDataset, by: Path | None = None) -> dict[str, list[str]]:
+def score_groups(
+    test_set: FlowerDataset, by: Path | None = None, progress: Progress | None = None
+) -> dict[str, list[str]]:
     """The groups in which test photos are scored apart: by source, and by kind.
 
     Args:
         test_set: The N photos.
         by: A table with the columns `file` or `name`, and `kind`.
+        progress: Told how many the table lacks.
 
     Returns:
         By the name of the grouping, the group of each of the N photos, "" for none.
@@ -180,13 +180,7 @@ def score_groups(test_set: FlowerDataset, by: Path | None = None) -> dict[str, l
             names.append(f"{name} ({len(names) + 1})" if name in names else name)
         groups["by_source"] = [names[number] for number in test_set.source_numbers]
     if by:
-        kinds = read_column(by, "kind")
-        groups["by_kind"] = [kinds.get(plain_name(name), "") for name in test_set.names]
-        if not any(groups["by_kind"]):
-            raise DataError(
-                f"{by}: names no kind for any of the {len(test_set):,} test photos, such as "
-                f"{test_set.names[0]}; the table begins with {next(iter(kinds), None)}"
-            )
+        groups["by_kind"] = read_kinds(by, test_set, progress)
     return groups
 
 

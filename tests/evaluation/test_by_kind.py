@@ -7,6 +7,7 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.errors import DataError
 from flowercolor.evaluation.by_kind import ALL, FIGURES, read_kinds, summarize_kinds, worst_first
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
+from tests.helpers import Recorder
 
 KINDS = ["b", "a", "b", "b"]
 
@@ -73,7 +74,10 @@ def test_kinds_are_read_by_name(flowers: FlowerDataset, tmp_path: Path, column: 
             "file,class\na,b\n",
             "expected a CSV table with the columns file and kind .file may be called name",
         ),
-        ("file,kind\na,b\n", "names no kind for 5 of the 5 photos of .*; the table begins with a$"),
+        (
+            "file,kind\na,b\n",
+            "names no kind for any of the 5 photos of .* such as .*,rose, .*with a$",
+        ),
         ("file,kind\n\0,b\n", "names no kind|cannot be read"),
         ("\xff", "cannot be read as a CSV table"),
     ],
@@ -87,11 +91,17 @@ def test_a_table_of_something_else_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_photo_without_a_kind_or_with_that_of_all_is_refused(
+def test_photos_without_a_kind_are_counted_and_belong_to_all(
     flowers: FlowerDataset, tmp_path: Path
 ) -> None:
     kinds = ["a", "a", "", ALL, "b"]
     lines = [f"{name},{kind}" for name, kind in zip(flowers.names, kinds, strict=True)]
     (tmp_path / "t.csv").write_text("\n".join(["file,kind", *lines]))
-    with pytest.raises(DataError, match="names no kind for 2 of the 5 photos"):
-        read_kinds(tmp_path / "t.csv", flowers)
+    progress = Recorder()
+    assert read_kinds(tmp_path / "t.csv", flowers, progress) == ["a", "a", "", "", "b"]
+    [note] = progress.notes
+    assert note.endswith(
+        "t.csv: names no kind for 2 of the 5 photos; they count for all photos, and for no kind"
+    )
+    by_kind = summarize_kinds(some_rows(), "mine", ["b", "", "b", "b"])
+    assert {kind: scores.photos for kind, scores in by_kind.items()} == {"b": 3, ALL: 4}

@@ -166,7 +166,7 @@ def evaluate(
             )
         test_set, train_set = photos.test_set, photos.train_set
         left_out = with_twins(twins, test_set, train_set) if twins and train_set else ()
-        kinds = read_kinds(by, test_set) if by else ()
+        kinds = read_kinds(by, test_set, progress) if by else ()
         for note in photos.notes if leads else ():
             say(note)
         if hints:
