@@ -48,6 +48,10 @@ _RAW = (
     "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
     "developed photo; save it as TIFF or JPEG first"
 )
+_UNUSUAL_TIFF = (
+    "is a damaged TIFF or one of an unusual kind; expected a whole one, gray or RGB of 8 or 16 "
+    "bits; save it as such anew"
+)
 
 # What libtiff may be built with, and OpenCV's is not.
 _NOT_DEEP = ("zstd", "lzma", "webp", "lerc", "jpeg")
@@ -109,7 +113,7 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
             `max_pixels`, or its kind of pixels is not supported.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
-    return decode_with(_decode, source, name, max_pixels=max_pixels)
+    return decode_with(photo_of, source, name, max_pixels=max_pixels)
 
 
 def decode_with(
@@ -132,21 +136,23 @@ def decode_with(
     """
     try:
         if not isinstance(source, bytes) and not can_be_read(Path(source)):
-            raise ImageError(f"{name}: is a pipe or a device; expected a file")
+            raise ImageError("is a pipe or a device; expected a file")
         if not isinstance(source, bytes) and is_folder(Path(source)):
-            raise ImageError(f"{name}: is a folder; expected a photo")
+            raise ImageError("is a folder; expected a photo")
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
-            return _read(decode, file, name, max_pixels)
+            return _read(decode, file, max_pixels)
     except FileNotFoundError as error:
         raise ImageError(f"{name}: there is no such file; expected a photo") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be opened: {error.strerror or error}") from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
 
 
-def _read(decode: Decode[Decoded], file: IO[bytes], name: str, max_pixels: int) -> Decoded:
+def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
     head = file.read(12)
     if not head:
-        raise ImageError(f"{name}: is empty; expected a photo")
+        raise ImageError("is empty; expected a photo")
     known = begins_like(head, BEGINNINGS)
     kind = known or "photo"
     size_bytes = file.seek(0, io.SEEK_END)
@@ -166,44 +172,45 @@ def _read(decode: Decode[Decoded], file: IO[bytes], name: str, max_pixels: int) 
             _check_supported(image, max_pixels)
             check_whole(image, file)
             return decode(image, file, pages)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
-        if known == "TIFF" and any(page.raw for page in tiff.pages(file)):
-            raise ImageError(f"{name}: {_RAW}") from error
-        if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
-            raise ImageError(
-                f"{name}: is a damaged TIFF or one of an unusual kind; expected a whole one, gray "
-                "or RGB of 8 or 16 bits; save it as such anew"
-            ) from error
-        if known == "JPEG" and (unusual := unusual_jpeg(file)):
-            raise ImageError(f"{name}: {unusual}") from error
-        if known in readable():
-            raise ImageError(f"{name}: is a damaged {known}; expected a whole one") from error
-        if known == "HEIF":
-            raise ImageError(
-                f"{name}: is a HEIC photo, and the package pillow-heif, which reads those, is "
-                "not installed; run `pip install 'flowercolor[heic]'`"
-            ) from error
-        other = begins_like(head, UNREADABLE)
-        found = f"is no photo that can be read, it begins with {head!r}"
-        if other:
-            found = f"is {other}, which is not read"
-        raise ImageError(f"{name}: {found}; expected one of {', '.join(readable())}") from error
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
+        raise ImageError(_unidentified(file, head, known)) from error
     except Exception as error:
+        is_jpeg = kind in ("JPEG", "MPO")
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, not Pillow's
-            raise ImageError(f"{name}: cannot be read: {error.strerror}") from error
-        if lacks_memory(error):
-            raise ImageError(
-                f"{name}: takes more memory than there is; reduce it first, or close something"
-            ) from error
-        if kind in ("JPEG", "MPO") and (unusual := unusual_jpeg(file)):
-            raise ImageError(f"{name}: {unusual}") from error
-        if kind in ("JPEG", "MPO") and (completed := complete_jpeg(file)):
-            return _read(decode, io.BytesIO(completed), name, max_pixels)
-        raise ImageError(
-            f"{name}: is a damaged {kind}: {one_line(error)}; expected a whole one"
-        ) from error
+            reason = f"cannot be read: {error.strerror}"
+        elif lacks_memory(error):
+            reason = "takes more memory than there is; reduce it first, or close something"
+        elif is_jpeg and (unusual := unusual_jpeg(file)):
+            reason = unusual
+        elif is_jpeg and (completed := complete_jpeg(file)):
+            return _read(decode, io.BytesIO(completed), max_pixels)
+        else:
+            reason = f"is a damaged {kind}: {one_line(error)}; expected a whole one"
+        raise ImageError(reason) from error
+
+
+def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
+    """What is wrong with a file that Pillow does not know, in words."""
+    if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
+        return _RAW if any(page.raw for page in tiff.pages(file)) else _UNUSUAL_TIFF
+    if known == "JPEG" and (unusual := unusual_jpeg(file)):
+        return unusual
+    if known in readable():
+        return f"is a damaged {known}; expected a whole one"
+    if known == "HEIF":
+        return (
+            "is a HEIC photo, and the package pillow-heif, which reads those, is not installed; "
+            "run `pip install 'flowercolor[heic]'`"
+        )
+    other = begins_like(head, UNREADABLE)
+    found = (
+        f"{other}, which is not read"
+        if other
+        else f"no photo that can be read, it begins with {head!r}"
+    )
+    return f"is {found}; expected one of {', '.join(readable())}"
 
 
 def _select_page(image: Image.Image, file: IO[bytes]) -> int:
@@ -240,16 +247,12 @@ def _check_supported(image: Image.Image, max_pixels: int) -> None:
         raise ImageError("keeps 16-bit channels apart; expected them interleaved; save it so first")
 
 
-def photo_of(image: Image.Image) -> Photo:
-    """The photo in a Pillow image, at the depth that Pillow has: 8 bits, or 16 of gray.
+def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) -> Photo:
+    """The photo in a Pillow image; without its file at 8 bits, or 16 of gray.
 
     Raises:
         OSError: Its file is damaged; and whatever else Pillow raises then.
     """
-    return _decode(image, None, 1)
-
-
-def _decode(image: Image.Image, file: IO[bytes] | None, pages: int) -> Photo:
     deep = deep_rawmode(image) if file else ""
     page = image.tell()
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
@@ -401,17 +404,10 @@ def decode_bgr(content: bytes, page: int, flags: int) -> Any:
 
 def _upright(pixels: Pixels, orientation: Any) -> Pixels:
     """The pixels turned as EXIF 2.32 asks in tag 0x0112."""
-    turns: dict[Any, Callable[[Any], Any]] = {
-        2: lambda p: cv2.flip(p, 1),
-        3: lambda p: cv2.rotate(p, cv2.ROTATE_180),
-        4: lambda p: cv2.flip(p, 0),
-        5: cv2.transpose,
-        6: lambda p: cv2.rotate(p, cv2.ROTATE_90_CLOCKWISE),
-        7: lambda p: cv2.rotate(cv2.transpose(p), cv2.ROTATE_180),
-        8: lambda p: cv2.rotate(p, cv2.ROTATE_90_COUNTERCLOCKWISE),
-    }
-    turn = turns.get(orientation)
-    return turn(pixels) if turn else pixels
+    if orientation in (5, 6, 7, 8):
+        pixels = cv2.transpose(pixels)
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return pixels if flip is None else cv2.flip(pixels, flip)
 
 
 def _reduced(rgb: Pixels, size: tuple[int, int]) -> Pixels:

@@ -21,7 +21,7 @@ from flowercolor.errors import ImageError
 from flowercolor.photos import formats, reader
 from flowercolor.photos.formats import probe
 from flowercolor.photos.metadata import Metadata
-from flowercolor.photos.reader import read_photo
+from flowercolor.photos.reader import decode_with, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from tests.pictures import (
     FORMATS,
@@ -266,16 +266,12 @@ def test_a_small_flower_on_a_gray_photo_is_color() -> None:
         (OSError("image file is truncated"), "is a damaged PNG"),
     ],
 )
-def test_what_is_not_the_photos_fault_is_not_laid_to_it(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
-) -> None:
+def test_what_is_not_the_photos_fault_is_not_laid_to_it(error: Exception, reason: str) -> None:
     def fail(*_: Any) -> None:
         raise error
 
-    content = saved(noise(4, 4), "PNG")
-    monkeypatch.setattr(reader, "_decode", fail)
-    with pytest.raises(ImageError, match=reason):
-        read_photo(content)
+    with pytest.raises(ImageError, match=f"^a.png: {reason}"):
+        decode_with(fail, saved(noise(4, 4), "PNG"), "a.png")
 
 
 def heic(pixels: Array, **options: Any) -> bytes:
