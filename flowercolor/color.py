@@ -7,7 +7,7 @@ They are linear in RGB: any chroma can be put on any luma, and as long as no cha
 clipped the gray version of the result is that luma again.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,9 +45,13 @@ def rgb_to_chroma(rgb: "Tensor") -> "Tensor":
     """The chroma [..., 2, H, W], Cb before Cr, of float RGB [..., 3, H, W] in 0 to 1."""
     import torch  # noqa: PLC0415
 
-    luma = rgb_to_luma(rgb).squeeze(-3)
-    r, _, b = rgb.unbind(-3)
-    return torch.stack(((b - luma) / CB_SCALE, (r - luma) / CR_SCALE), dim=-3)
+    return torch.stack(to_chroma(*rgb.unbind(-3)), dim=-3)
+
+
+def to_chroma(r: Any, g: Any, b: Any) -> tuple[Any, Any]:
+    """Cb and Cr of the channels, in 0 to 1: tensors, arrays of NumPy, or numbers."""
+    luma = _WR * r + _WG * g + _WB * b
+    return (b - luma) / CB_SCALE, (r - luma) / CR_SCALE
 
 
 def to_rgb(luma: "Tensor", chroma: "Tensor") -> "Tensor":

@@ -148,7 +148,6 @@ def locked(lock: Path, doing: str) -> Iterator[None]:
     nobody. Where the file system has no locks, nothing is locked.
 
     Args:
-        lock: The file; made where missing, and left there.
         doing: What the holder does, for the error: "downloads to x.tgz".
 
     Raises:

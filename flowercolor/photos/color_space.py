@@ -8,6 +8,7 @@ AVIF and HEIC have code points (ITU-T H.273). From all of those a profile is mad
 import math
 import struct
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import IO
 
 import numpy as np
@@ -43,17 +44,13 @@ _BOXES_BYTES = 1 << 16  # of an AVIF or HEIC, ahead of its pixels
 def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes | None:
     """The ICC profile of an opened photo, embedded or made; None where it is in sRGB.
 
-    Args:
-        image: The photo.
-        exif: Its EXIF.
-        file: What it was opened from; left at another place.
-
     Raises:
         ImageError: It is in a space of high dynamic range.
     """
     embedded: bytes | None = image.info.get("icc_profile")
     if image.format == "PNG":
-        if points := next((data for kind, data in _head_chunks(file) if kind == b"cICP"), b""):
+        head = takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(file))
+        if points := next((data for kind, data in head if kind == b"cICP"), b""):
             return _of_code_points(*points[:2])
         if embedded is None and "srgb" in image.info:
             return None
@@ -70,15 +67,6 @@ def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes |
     if image.format == "BMP":
         return _of_bmp(file)
     return _of_exif(exif) if embedded is None else embedded
-
-
-def _head_chunks(file: IO[bytes]) -> list[tuple[bytes, bytes]]:
-    chunks = []
-    for kind, data in png_chunks(file):
-        if kind == b"IDAT":
-            break
-        chunks.append((kind, data))
-    return chunks
 
 
 def _of_code_points(primaries: int, transfer: int) -> bytes | None:

@@ -143,10 +143,7 @@ class Header:
     """What the header of a photo's file says.
 
     Attributes:
-        width_px: Its width as stored.
-        height_px: Its height as stored.
         software: What EXIF, or a PNG's text, says that made it; "" if nothing.
-        counts_twice: See the function of that name.
     """
 
     width_px: int
@@ -194,10 +191,6 @@ def is_original(path: Path, header: Header | None) -> bool:
     """Whether a file holds anything that flowercolor did not write, as far as can be known.
 
     A picture that cannot be read may be somebody's only one. No BMP counts as original.
-
-    Args:
-        path: The file.
-        header: What `probe` says of it.
     """
     if path.suffix.lower() == ".bmp" or not files.is_file(path):
         return False

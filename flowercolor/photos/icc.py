@@ -30,8 +30,6 @@ def to_srgb(
     A broken profile counts as none.
 
     Args:
-        image: The photo.
-        icc: Its profile, as `profile_of` gives it.
         mode: Pillow's mode that its pixels are wanted in.
         deep: They are wanted at 16 bits.
 
@@ -144,7 +142,6 @@ def matrix_profile(
     """An RGB profile of these chromaticities (CIE 1931 x, y).
 
     Args:
-        primaries: Red, green and blue.
         white: The white point, adapted to D50 by the Bradford transform.
         gamma: The exponent of the tone curve; None is sRGB's curve.
 

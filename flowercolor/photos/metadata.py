@@ -52,8 +52,6 @@ def dpi_of(image: Image.Image, exif: Image.Exif, *, turned: bool) -> tuple[float
     """Dots per inch, across and down, of the upright photo; None if it does not say.
 
     Args:
-        image: The photo as Pillow opened it.
-        exif: Its EXIF.
         turned: Upright, it has the height that the file states as its width.
     """
     stated: Any = image.info.get("dpi")

@@ -131,16 +131,13 @@ def _gray(image: Array) -> Array:
 def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.Tensor"]]:
     import torch  # noqa: PLC0415 - it is loaded
 
-    is_float = tensor.dtype.is_floating_point
-    pixels = _pixels_of(tensor)
-
     def tensor_of(rgb: Array) -> "torch.Tensor":
         planes = np.ascontiguousarray(np.moveaxis(rgb, 2, 0))
-        if is_float:
-            return torch.from_numpy(planes / np.float64(65535)).to(tensor.device, tensor.dtype)
-        return torch.from_numpy(planes).to(tensor.device)
+        if tensor.dtype.is_floating_point:
+            planes = planes / np.float64(65535)
+        return torch.from_numpy(planes).to(tensor.device, tensor.dtype)
 
-    return _gray(pixels), tensor_of
+    return _gray(_pixels_of(tensor)), tensor_of
 
 
 def _pixels_of(tensor: "torch.Tensor") -> Array:

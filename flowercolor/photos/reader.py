@@ -104,7 +104,6 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
     thumbnail. What the format lets one check of the file is checked.
 
     Args:
-        source: A regular file, or the content of one.
         max_pixels: Larger photos are refused from what their header says; 16 bits a channel of
             RGB, and opacity, make each pixel count as two.
 
@@ -127,9 +126,6 @@ def decode_with(
 
     Args:
         decode: What it raises is taken for damage.
-        source: A regular file, or the content of one.
-        name: What errors call it.
-        max_pixels: As for `read_photo`.
 
     Raises:
         ImageError: As for `read_photo`.

@@ -132,14 +132,7 @@ def photo_parts(
 
 
 class _Blocks:
-    """The rows of a picture, uint8 or uint16 [n, W, 3], or [n, W, 4] with its opacity.
-
-    Args:
-        rgb: uint8 or uint16 [H, W, 3].
-        alpha: uint8 or uint16 [H, W].
-        deep: Rows of uint16 are wanted, else of uint8.
-        on_paper: The picture is laid on white where it is not opaque.
-    """
+    """The rows of a picture, uint8 or uint16 [n, W, 3], or [n, W, 4] with its opacity."""
 
     def __init__(self, rgb: Pixels, alpha: Pixels | None, *, deep: bool, on_paper: bool) -> None:
         channels = 4 if alpha is not None and not on_paper else 3
@@ -153,8 +146,12 @@ class _Blocks:
             block = with_depth(self._rgb[top : top + rows], self.dtype)
             if self._alpha is not None:
                 alpha = with_depth(self._alpha[top : top + rows], self.dtype)
-                on_paper = self.shape[2] == 3
-                block = _on_white(block, alpha) if on_paper else np.dstack((block, alpha))
+                if self.shape[2] == 4:
+                    block = np.dstack((block, alpha))
+                else:  # on white, the color of paper
+                    opacity = alpha.astype(np.uint16)[..., None]
+                    white = 255 * (255 - opacity)
+                    block = ((block * opacity + white + 127) // 255).astype(np.uint8)
             yield block
 
     def joined(self) -> Pixels:
@@ -167,11 +164,6 @@ class _Blocks:
             pixels[top : top + len(block)] = block
             top += len(block)
         return pixels
-
-
-def _on_white(rgb: Pixels, alpha: Pixels) -> Pixels:
-    opacity = alpha.astype(np.uint16)[..., None]
-    return ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
 def _png_parts(blocks: _Blocks, software: str, options: dict[str, Any]) -> Iterator[bytes]:
@@ -205,11 +197,8 @@ def _png_parts(blocks: _Blocks, software: str, options: dict[str, Any]) -> Itera
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    return (
-        struct.pack(">I4s", len(data), kind)
-        + data
-        + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
-    )
+    checksum = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", checksum)
 
 
 def _tiff_parts(blocks: _Blocks, options: dict[str, Any]) -> Iterator[bytes]:
