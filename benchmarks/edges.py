@@ -39,7 +39,8 @@ def errors(rgb: Array, size_px: int, *, guided: bool) -> tuple[float, float]:
     reduced = np.stack(
         [cv2.resize(one, (width, height), interpolation=cv2.INTER_AREA) for one in chroma]
     )
-    again = chroma_of(render(luma, shrink(luma, height, width), reduced, guided=guided))
+    small = shrink(luma, height, width) if guided else np.zeros((height, width), np.float32)
+    again = chroma_of(render(luma, small, reduced))
     error = 255 * np.hypot(*(again - chroma))
     edges = cv2.Canny(cv2.GaussianBlur(luma, (0, 0), 1), 50, 120)
     within_3_px = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))

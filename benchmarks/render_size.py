@@ -44,7 +44,8 @@ def main(folder: Path) -> None:
     report("gray", list(zip(grays, truth, strict=True)))
     colorizer = Colorizer.from_checkpoint("bundled")
     for size_px in SIZES_PX:
-        made = [as_batch(colorizer.render(luma, render_size_px=size_px)) for luma in lumas]
+        colorizer.render_size_px = size_px
+        made = [as_batch(colorizer.render(luma)) for luma in lumas]
         report(f"{size_px} px", list(zip(made, truth, strict=True)))
 
 

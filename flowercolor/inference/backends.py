@@ -58,7 +58,6 @@ def load_backend(
     """The generator of a checkpoint, ready to compute.
 
     Args:
-        checkpoint: The file.
         vividness: On its vividness scale, 0 to 1; None means its own default.
         backend: "onnxruntime", "torch", or "auto": onnxruntime where the CPU computes, torch
             where a GPU is asked for or found, bf16 is asked for, or onnxruntime is missing.

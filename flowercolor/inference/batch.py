@@ -9,10 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Literal
 
 from flowercolor.config import QUALITY, RENDER_SIZE_PX, Subsampling, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
@@ -23,6 +20,7 @@ from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.photos.formats import WRITABLE, is_original, probe
+from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
@@ -38,11 +36,7 @@ class Outcome:
     """What became of a job.
 
     Attributes:
-        job: The job.
-        status: "done", "skipped" or "failed".
         message: Why it was skipped or failed; a remark where it was done; may be empty.
-        width_px: Width of the photo; 0 unless done.
-        height_px: Height of the photo; 0 unless done.
         reason: Why it was skipped, where many photos may share that; or "".
     """
 
@@ -112,13 +106,8 @@ def run(
     BMP, that is where another's target is counts as that one's and is left alone.
 
     Args:
-        jobs: What to color, from `plan`.
-        colorizer: The network and its settings.
-        writing: How to write.
-        progress: Told of each photo.
         among: The jobs of all, where these are one process's share of them.
         should_stop: Asked before each photo; when it says True, no other is begun.
-        max_pixels: Larger photos are refused; see `read_photo`.
         workers: Threads, each of which takes up to `CHUNK_PHOTOS` photos all the way.
         chunk_pixels: Most pixels of those photos together, of which those of 16-bit color or
             with opacity count twice; a larger one goes alone.
@@ -146,7 +135,7 @@ def run(
             except Exception as error:
                 outcomes.update((job, _failed(job, error)) for job in concerned)
 
-        same_size: defaultdict[tuple[int, ...], list[_Opened]] = defaultdict(list)
+        same_size: defaultdict[tuple[int, ...], list[tuple[Job, Photo, Array]]] = defaultdict(list)
         for job in chunk:
             if stopped():
                 break
@@ -166,14 +155,13 @@ def run(
                     outcomes[job] = _finish(job, photo, rgb, software, writing)
                     continue
                 small = colorizer.shrink(photo.luma)
-                same_size[small.shape].append(_Opened(job, photo, small))
+                same_size[small.shape].append((job, photo, small))
         for group in same_size.values():
-            with failing(*(opened.job for opened in group)):
-                chromas = colorizer.chroma([opened.small for opened in group])
-                for opened, chroma in zip(group, chromas, strict=True):
+            with failing(*(job for job, _, _ in group)):
+                chromas = colorizer.chroma([small for _, _, small in group])
+                for (job, photo, small), chroma in zip(group, chromas, strict=True):
                     if not stopped():
-                        with failing(opened.job):
-                            job, photo, small = opened
+                        with failing(job):
                             rgb = render(photo.luma, small, chroma, strength=colorizer.strength)
                             outcomes[job] = _finish(job, photo, rgb, colorizer.software(), writing)
         return [outcomes[job] for job in chunk if job in outcomes]
@@ -184,7 +172,7 @@ def run(
     workers = max(1, min(workers, len(jobs)))
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(
-            workers, initializer=stack.enter_context(colorizer.shared(workers))
+            workers, initializer=stack.enter_context(colorizer.network.shared(workers))
         )
         stack.callback(pool.shutdown, cancel_futures=True)
         stack.callback(closed.set)
@@ -266,13 +254,8 @@ def convert(
     """A photo's file, colored, as the content of another.
 
     Args:
-        source: The photo, as `read_photo` gives it, or its file, or the content of that.
-        colorizer: The network and its settings.
         file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
             be written, and takes PNG elsewhere.
-        writing: How to write.
-        guidance: What leads its colors.
-        max_pixels: Larger photos are refused; see `read_photo`.
 
     Raises:
         ImageError: It cannot be read, is no photo, or cannot be written so.
@@ -285,12 +268,6 @@ def convert(
         file_format or (source_format if source_format in WRITABLE.values() else "PNG"),
         **_options(photo, colorizer.software(guidance), writing),
     )
-
-
-class _Opened(NamedTuple):
-    job: Job
-    photo: Photo
-    small: npt.NDArray[np.float32]
 
 
 def _chunks(
@@ -390,9 +367,7 @@ _SETTINGS = re.compile(
 )
 
 
-def _finish(
-    job: Job, photo: Photo, rgb: npt.NDArray[Any], software: str, writing: Writing
-) -> Outcome:
+def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:
     write_photo(job.target, rgb, **_options(photo, software, writing))
     if writing.keep_date:
         with storage_errors(job.target):

@@ -1,10 +1,9 @@
 """Coloring photos of any size: the network gives the chroma, the photo keeps its luma."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
 
 import cv2
 import numpy as np
@@ -27,8 +26,6 @@ from flowercolor.runs import find_checkpoint, name_of
 if TYPE_CHECKING:
     import torch
 
-    from flowercolor.networks.unet import UNet
-
 
 class GuidanceKeywords(TypedDict, total=False):
     """What leads the colors of a photo, as `Colorizer.__call__` takes it."""
@@ -40,18 +37,24 @@ class GuidanceKeywords(TypedDict, total=False):
     mask: Any
 
 
+class ColorizeKeywords(GuidanceKeywords, total=False):
+    """What `colorize` takes beside the image."""
+
+    checkpoint: str | Path | None
+    render_size_px: int
+    strength: float
+    vividness: float | None
+    device: "str | torch.device"
+
+
 class Colorizer:
     """A loaded generator that colors photos.
 
     Args:
-        network: The network: a backend, as `backends.load_backend` gives it, or a generator,
-            of which torch then uses a copy.
+        network: As `backends.load_backend` gives it.
         render_size_px: The network sees each photo at about this many pixels squared, its
             aspect kept. Larger sees finer things, smaller sees more of the whole.
         strength: Factor of the chroma, 0 (gray) to 1.5.
-        device: Of a generator: "auto", "cpu", "cuda", such as "cuda:1", "mps", or a torch device.
-        precision: Of a generator: "auto" computes in bfloat16 where the device is made for it.
-        progress: Told where memory runs short.
 
     Attributes:
         name: What the weights are called, for the record in the pictures' metadata.
@@ -59,18 +62,10 @@ class Colorizer:
 
     Raises:
         SettingError: A setting is out of range.
-        DeviceError: The device is not there.
     """
 
     def __init__(
-        self,
-        network: "Backend | UNet",
-        *,
-        render_size_px: int = RENDER_SIZE_PX,
-        strength: float = 1.0,
-        device: "str | torch.device" = "auto",
-        precision: Precision = "auto",
-        progress: Progress | None = None,
+        self, network: Backend, *, render_size_px: int = RENDER_SIZE_PX, strength: float = 1.0
     ) -> None:
         if render_size_px < STRIDE:
             raise SettingError(f"render_size_px is {render_size_px}; expected {STRIDE} or more")
@@ -78,14 +73,7 @@ class Colorizer:
             raise SettingError(f"strength is {strength}; expected 0 to {MAX_STRENGTH}")
         self.render_size_px = render_size_px
         self.strength = strength
-        if hasattr(network, "state_dict"):  # a generator, so torch is there and loaded
-            from flowercolor.inference.torch_backend import TorchBackend  # noqa: PLC0415
-
-            generator = cast("UNet", network)
-            network = TorchBackend(
-                generator, device=str(device), precision=precision, progress=progress
-            )
-        self._network: Backend = network
+        self.network = network
         self.name = "of the caller"
         self.vividness: float | None = None
 
@@ -108,12 +96,8 @@ class Colorizer:
             checkpoint: "bundled", "last", a run's name or a path; None means the bundled weights.
             vividness: Where on the vividness scale of a checkpoint that has one, such as the
                 bundled one: 0 is the safest guess, 1 the liveliest. None means its own default.
-            render_size_px: As for the class, and so are those below.
-            strength: Factor of the chroma.
-            backend: "auto", "onnxruntime" or "torch"; see `backends.load_backend`.
-            device: Where to compute: "auto", "cpu", "cuda", such as "cuda:1", or "mps".
-            precision: What to compute in.
-            progress: Told where memory runs short.
+            render_size_px: As for the class, and so is `strength`.
+            backend: As for `backends.load_backend`, and so are those below.
 
         Raises:
             CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
@@ -150,7 +134,7 @@ class Colorizer:
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self.name!r}: render_size_px={self.render_size_px}, "
-            f"strength={self.strength:g}, device={self._network.device!r}>"
+            f"strength={self.strength:g}, device={self.network.device!r}>"
         )
 
     @overload
@@ -203,53 +187,40 @@ class Colorizer:
         luma, picture_of = luma_of(image)
         return picture_of(self.render(luma, guidance=guidance))
 
-    def render(
-        self,
-        luma: Array,
-        *,
-        render_size_px: int | None = None,
-        guidance: Guidance | None = None,
-    ) -> Array:
+    def render(self, luma: Array, *, guidance: Guidance | None = None) -> Array:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
 
-        Args:
-            luma: The photo.
-            render_size_px: In place of the colorizer's own.
-            guidance: What leads its colors; see `__call__` for what is raised.
+        Raises:
+            SettingError: A hint lies outside of the photo.
+            CheckpointError: There are hints, and the network has no branch for them.
         """
-        if guidance:
-            return self._render_guided(luma, guidance, render_size_px)
-        small = self.shrink(luma, render_size_px)
-        return render(luma, small, self.chroma([small])[0], strength=self.strength)
-
-    def _render_guided(self, luma: Array, guidance: Guidance, render_size_px: int | None) -> Array:
         photo_px = luma.shape[0], luma.shape[1]
-        if guidance.needs_features:
-            seen = self.see(luma, render_size_px)
-            small, chroma = seen.luma, guidance.chroma(seen, photo_px)
-            colored = guidance.colored(photo_px, seen)
-        else:
-            small = self.shrink(luma, render_size_px)
-            chroma = np.float32(self.strength) * self.chroma([small])[0]
-            colored = guidance.colored(photo_px, None)
-        return render(luma, small, chroma, colored=colored)
+        if guidance and guidance.needs_features:
+            seen = self.see(luma)
+            chroma = guidance.chroma(seen, photo_px)
+            return render(luma, seen.luma, chroma, colored=guidance.colored(photo_px, seen))
+        small = self.shrink(luma)
+        chroma = self.chroma([small])[0]
+        if not guidance:
+            return render(luma, small, chroma, strength=self.strength)
+        chroma = np.float32(self.strength) * chroma
+        return render(luma, small, chroma, colored=guidance.colored(photo_px, None))
 
     @memory_errors("coloring", "`render_size_px`")
-    def see(self, luma: Array, render_size_px: int | None = None) -> Seen:
+    def see(self, luma: Array) -> Seen:
         """A photo as the network sees it, with what hints spread by and the chroma at `strength`.
 
         Args:
             luma: uint8 or uint16 [H, W].
-            render_size_px: In place of the colorizer's own.
 
         Raises:
             CheckpointError: The network has no branch for hints.
             DeviceError: The memory does not suffice.
         """
-        small = self.shrink(luma, render_size_px)
+        small = self.shrink(luma)
         height, width = small.shape
         try:
-            chroma, features = self._network.with_hint_features(_pad(small)[None, None])
+            chroma, features = self.network.with_hint_features(_pad(small)[None, None])
         except NotImplementedError:
             raise CheckpointError(
                 f"the weights of {self.name}: the network has no branch for hints; use the "
@@ -264,26 +235,22 @@ class Colorizer:
             np.ascontiguousarray(features[0, :, :height, :width]),
         )
 
-    def working_size_px(
-        self, height_px: int, width_px: int, render_size_px: int | None = None
-    ) -> tuple[int, int]:
+    def working_size_px(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Height and width at which the network sees a photo of this height and width."""
-        size_px = render_size_px or self.render_size_px
-        scale = size_px / (height_px * width_px) ** 0.5
+        scale = self.render_size_px / (height_px * width_px) ** 0.5
         # A side of a few pixels is padded to STRIDE: the other must not grow without bounds.
-        longest_px = 4 * size_px**2 // STRIDE
+        longest_px = 4 * self.render_size_px**2 // STRIDE
         height, width = (round(side * scale) for side in (height_px, width_px))
         return min(max(1, height), longest_px), min(max(1, width), longest_px)
 
     @memory_errors("coloring", "`render_size_px`")
-    def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:
+    def shrink(self, luma: Array) -> Array:
         """The luma as the network sees it, float32 [h, w] in 0 to 1.
 
         Raises:
             DeviceError: The memory does not suffice.
         """
-        height_px, width_px = luma.shape
-        return shrink(luma, *self.working_size_px(height_px, width_px, render_size_px))
+        return shrink(luma, *self.working_size_px(*luma.shape))
 
     @memory_errors("coloring", "`render_size_px`")
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
@@ -300,7 +267,7 @@ class Colorizer:
             CheckpointError: The network gives what is no finite number.
         """
         height, width = smalls[0].shape
-        chroma = self._network(np.stack([_pad(small) for small in smalls])[:, None])
+        chroma = self.network(np.stack([_pad(small) for small in smalls])[:, None])
         self._check_finite(chroma)
         return [np.ascontiguousarray(planes[:, :height, :width]) for planes in chroma]
 
@@ -311,61 +278,23 @@ class Colorizer:
                 "those of a trained network: use another checkpoint"
             )
 
-    def shared(self, workers: int) -> AbstractContextManager[Callable[[], None]]:
-        """Split the cores among so many threads, each of which calls what this gives first."""
-        return self._network.shared(workers)
+
+@overload
+def colorize(image: str | Path, **settings: Unpack[ColorizeKeywords]) -> Image.Image: ...
+
+
+@overload
+def colorize(image: Picture, **settings: Unpack[ColorizeKeywords]) -> Picture: ...
 
 
 @overload
 def colorize(
-    image: str | Path,
-    *,
-    checkpoint: str | Path | None = None,
-    render_size_px: int = RENDER_SIZE_PX,
-    strength: float = 1.0,
-    vividness: float | None = None,
-    device: "str | torch.device" = "auto",
-    **guidance: Unpack[GuidanceKeywords],
-) -> Image.Image: ...
-
-
-@overload
-def colorize(
-    image: Picture,
-    *,
-    checkpoint: str | Path | None = None,
-    render_size_px: int = RENDER_SIZE_PX,
-    strength: float = 1.0,
-    vividness: float | None = None,
-    device: "str | torch.device" = "auto",
-    **guidance: Unpack[GuidanceKeywords],
-) -> Picture: ...
-
-
-@overload
-def colorize(
-    image: list[str] | list[Path],
-    *,
-    checkpoint: str | Path | None = None,
-    render_size_px: int = RENDER_SIZE_PX,
-    strength: float = 1.0,
-    vividness: float | None = None,
-    device: "str | torch.device" = "auto",
-    **guidance: Unpack[GuidanceKeywords],
+    image: list[str] | list[Path], **settings: Unpack[ColorizeKeywords]
 ) -> list[Image.Image]: ...
 
 
 @overload
-def colorize(
-    image: list[Picture],
-    *,
-    checkpoint: str | Path | None = None,
-    render_size_px: int = RENDER_SIZE_PX,
-    strength: float = 1.0,
-    vividness: float | None = None,
-    device: "str | torch.device" = "auto",
-    **guidance: Unpack[GuidanceKeywords],
-) -> list[Picture]: ...
+def colorize(image: list[Picture], **settings: Unpack[ColorizeKeywords]) -> list[Picture]: ...
 
 
 def colorize(
@@ -406,26 +335,20 @@ def colorize(
         DeviceError: The device is not there, or there is too little memory.
     """
     path = find_checkpoint(None if checkpoint is None else str(checkpoint))
-    settings = (render_size_px, strength, vividness, str(device))
-    return _loaded(path, path.stat().st_mtime_ns, *settings)(image, **guidance)
+    colorizer = _loaded(
+        path,
+        path.stat().st_mtime_ns,
+        render_size_px=render_size_px,
+        strength=strength,
+        vividness=vividness,
+        device=str(device),
+    )
+    return colorizer(image, **guidance)
 
 
 @lru_cache(maxsize=2)
-def _loaded(
-    path: Path,
-    _mtime_ns: int,
-    render_size_px: int,
-    strength: float,
-    vividness: float | None,
-    device: str,
-) -> Colorizer:
-    return Colorizer.from_checkpoint(
-        path,
-        vividness=vividness,
-        render_size_px=render_size_px,
-        strength=strength,
-        device=device,
-    )
+def _loaded(path: Path, _mtime_ns: int, **settings: Any) -> Colorizer:
+    return Colorizer.from_checkpoint(path, **settings)
 
 
 def _palette(like: Any, palette: str | Sequence[Color]) -> Palette | None:

@@ -25,6 +25,7 @@ from flowercolor.hints.spreading import small_point
 from flowercolor.inference.batch import Writing, remarks, target_is_free
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.upsampling import render
+from flowercolor.photos.formats import with_depth
 from flowercolor.photos.reader import read_photo
 from flowercolor.photos.writer import write_photo
 from flowercolor.progress import Progress
@@ -42,9 +43,7 @@ def variants(
 
     Args:
         luma: uint8 or uint16 [H, W].
-        colorizer: The network and its settings.
         count: How many tiles, 2 to 12; there are fewer where fewer colors are likely.
-        guidance: What leads the colors of all of them.
 
     Raises:
         SettingError: `count` is out of range.
@@ -55,9 +54,7 @@ def variants(
     guidance = guidance or Guidance()
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
-    reduced = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
-    if reduced.dtype == np.uint16:
-        reduced = cv2.convertScaleAbs(reduced, alpha=1 / 257)
+    reduced = with_depth(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
     seen = colorizer.see(reduced)
     photo_px = luma.shape[0], luma.shape[1]
     colored = guidance.colored(photo_px, seen)

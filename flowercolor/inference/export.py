@@ -33,10 +33,8 @@ def export_onnx(
     """Write the generator of a checkpoint as ONNX, once it gives what torch gives.
 
     Args:
-        checkpoint: The file.
         target: The file to write, which must not be there; it takes any size divisible by 16.
         vividness: On the checkpoint's vividness scale, 0 to 1; None means its own default.
-        tolerance: By how much their chroma may differ.
 
     Raises:
         CheckpointError: It cannot be read, or the two ways to compute disagree.

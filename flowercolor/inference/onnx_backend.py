@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.color import to_chroma
 from flowercolor.config import STRIDE, NetworkConfig
 from flowercolor.errors import CheckpointError, one_line
 
@@ -32,10 +32,8 @@ class OnnxBackend:
     and for any number of threads.
 
     Args:
-        config: The generator's settings.
         weights: Its state, by torch's names, batch norm not folded; see `fold_batch_norm`.
         threads: How many a call may use; 0 for as many as there are cores.
-        name: What the weights are called, for errors.
 
     Raises:
         CheckpointError: The weights do not fit the network.
@@ -119,9 +117,7 @@ def onnx_model(
     """The ONNX model of a generator, self-contained: the graph and the folded weights.
 
     Args:
-        config: The generator's settings.
         weights: Its state, by torch's names.
-        metadata: What the model is to say of itself.
 
     Returns:
         A serialized `ModelProto`, of input `gray` and output `predicted`; with the branch for
@@ -196,8 +192,4 @@ def _varint(value: int) -> bytes:
 
 
 def _rgb_to_chroma(rgb: Array) -> Array:
-    red, green, blue = np.moveaxis(rgb, 1, 0)
-    luma = sum(
-        weight * channel for weight, channel in zip(LUMA_WEIGHTS, (red, green, blue), strict=True)
-    )
-    return np.stack([(blue - luma) / CB_SCALE, (red - luma) / CR_SCALE], axis=1).astype(np.float32)
+    return np.stack(to_chroma(*np.moveaxis(rgb, 1, 0)), axis=1).astype(np.float32)

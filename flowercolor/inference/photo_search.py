@@ -18,7 +18,6 @@ class Finder:
     """Expands patterns and looks into folders, and counts what it leaves out.
 
     Args:
-        recursive: Look into the folders of folders.
         exclude: Patterns, such as "*_proof.*" or "private", of names or of paths below the
             folder or the place that is looked at.
     """

@@ -28,8 +28,6 @@ class Job:
     """A photo to color and the file to write.
 
     Attributes:
-        source: The photo.
-        target: Where its colored version goes.
         header: What the photo's header says; None of what is no photo, or was not looked at.
     """
 
@@ -59,7 +57,6 @@ def plan(
         output: The file to write, for one photo; else a folder, which a slash at the end names
             in any case. None writes beside the photo, with "_color" in the name, and for a folder
             into one beside it.
-        recursive: Look into the folders of folders.
         exclude: Patterns of names, or of paths below the folders, to leave out.
         ending: The ending of all targets, such as ".png"; None keeps each photo's own where
             it can be written, and takes PNG elsewhere.

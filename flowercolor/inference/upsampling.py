@@ -13,7 +13,6 @@ full-size copy but the result.
 """
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,8 +38,6 @@ def shrink(luma: Array, height_px: int, width_px: int) -> Float:
 
     Args:
         luma: uint8 or uint16 [H, W].
-        height_px: Rows wanted.
-        width_px: Columns wanted.
     """
     smaller = height_px * width_px < luma.size
     method = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
@@ -54,7 +51,6 @@ def render(
     chroma: Float,
     *,
     strength: float = 1.0,
-    guided: bool = True,
     colored: npt.NDArray[np.uint8] | None = None,
 ) -> Array:
     """The colored photo, RGB [H, W, 3] of the luma's dtype.
@@ -65,18 +61,18 @@ def render(
 
     Args:
         luma: uint8 or uint16 [H, W].
-        small: float32 [h, w] in 0 to 1, the copy that the network saw.
+        small: float32 [h, w] in 0 to 1, the copy that the network saw; where it is flat, the
+            chroma is enlarged by plain bilinear interpolation.
         chroma: float32 [2, h, w], Cb before Cr, as in `flowercolor.color`.
         strength: Factor of the chroma; 0 gives gray.
-        guided: False enlarges the chroma by plain bilinear interpolation instead.
         colored: uint8 [H, W], how far each pixel is colored, 0 for gray; None for all fully.
     """
     red = (chroma[1] * (2 * (1 - _WR) * strength)).astype(np.float32)
     blue = (chroma[0] * (2 * (1 - _WB) * strength)).astype(np.float32)
-    maps = np.stack([*_fit(small, red, guided), *_fit(small, blue, guided)])
+    maps = np.stack([*_fit(small, red), *_fit(small, blue)])
     maps[1::2] *= np.iinfo(luma.dtype).max  # b in levels, as a * luma is
     height, width = luma.shape
-    wide = np.stack([_enlarge_columns(plane, width) for plane in maps])
+    wide = np.stack([cv2.resize(plane, (width, len(plane))) for plane in maps])  # bilinearly
     steps = np.diff(wide, axis=1, append=wide[:, -1:])
     rgb = np.empty((height, width, 3), luma.dtype)
     rows = max(1, _STRIP_PIXELS // width)
@@ -87,14 +83,19 @@ def render(
         factor = None if colored is None else colored[top:bottom] * np.float32(1 / 255)
         _color_strip(luma[top:bottom], maps, rgb[top:bottom], factor)
 
-    _for_each(strip, range(0, height, rows), workers=luma.size // _WORKER_PIXELS)
+    tops = range(0, height, rows)
+    workers = min(os.cpu_count() or 1, len(tops), luma.size // _WORKER_PIXELS)
+    if workers <= 1:
+        for top in tops:
+            strip(top)
+    else:  # NumPy and OpenCV leave the interpreter's lock while they compute
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(strip, tops))
     return rgb
 
 
-def _fit(small: Float, difference: Float, guided: bool) -> tuple[Float, Float]:
+def _fit(small: Float, difference: Float) -> tuple[Float, Float]:
     """The maps a and b with difference = a * luma + b, a fitted around each pixel."""
-    if not guided:
-        return np.zeros_like(difference), difference
     mean_luma, mean_difference = _mean(small), _mean(difference)
     covariance = _mean(small * difference) - mean_luma * mean_difference
     variance = _mean(small * small) - mean_luma * mean_luma
@@ -105,11 +106,6 @@ def _fit(small: Float, difference: Float, guided: bool) -> tuple[Float, Float]:
 def _mean(values: Float) -> Float:
     side = 2 * RADIUS_PX + 1
     return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
-
-
-def _enlarge_columns(values: Float, width: int) -> Float:
-    wide = cv2.resize(values, (width, values.shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(wide, np.float32)
 
 
 def _rows(wide: Float, steps: Float, top: int, bottom: int, height: int) -> Float:
@@ -165,15 +161,3 @@ def _color_strip(luma: Array, maps: Float, rgb: Array, colored: Float | None) ->
         channel += y
         planes.append(channel.astype(luma.dtype))
     cv2.merge(planes, rgb)
-
-
-def _for_each(work: Callable[[int], None], items: range, *, workers: int) -> None:
-    # NumPy and OpenCV leave the interpreter's lock while they compute.
-    workers = min(os.cpu_count() or 1, len(items), workers)
-    if workers <= 1:
-        for item in items:
-            work(item)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(work, items):
-            pass

@@ -63,13 +63,13 @@ class Hooked(Colorizer):
         at_photo: Callable[[int], None] = lambda _number: None,
         at_pass: Callable[[Sequence[Array]], None] = lambda _smalls: None,
     ) -> None:
-        super().__init__(colorizer._network, render_size_px=32)
+        super().__init__(colorizer.network, render_size_px=32)
         self._numbers = itertools.count()
         self._at_photo, self._at_pass = at_photo, at_pass
 
-    def shrink(self, luma: Array, render_size_px: int | None = None) -> Array:
+    def shrink(self, luma: Array) -> Array:
         self._at_photo(next(self._numbers))
-        return super().shrink(luma, render_size_px)
+        return super().shrink(luma)
 
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         self._at_pass(smalls)

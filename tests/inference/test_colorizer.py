@@ -15,20 +15,19 @@ from PIL import Image
 from torch import nn
 
 import flowercolor
-from flowercolor import paths, runs
+from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.color import rgb_to_chroma
-from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.config import NetworkConfig, Precision, TrainConfig
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint, Leave
-from flowercolor.inference import colorizer
-from flowercolor.inference.backends import Backend, load_backend
-from flowercolor.inference.colorizer import Colorizer, colorize
+from flowercolor.inference.colorizer import Colorizer, _loaded, colorize
+from flowercolor.inference.torch_backend import TorchBackend
 from flowercolor.inference.upsampling import shrink
 from flowercolor.join import join
 from flowercolor.networks.unet import UNet
-from flowercolor.runs import BEST
+from flowercolor.runs import BEST, bundled_checkpoint
 from tests.inference import helpers
 from tests.inference.helpers import as_backend
 from tests.pictures import Array, gray_of
@@ -47,12 +46,13 @@ def make_generator(seed: int = 0) -> UNet:
     return generator.eval()
 
 
-def make_colorizer(**settings: Any) -> Colorizer:
-    settings = {"render_size_px": 32, **settings}
-    if {"device", "precision", "progress"} & settings.keys():
-        settings = {"device": "cpu", "precision": "float32", **settings}
-        return Colorizer(make_generator(), **settings)
-    return Colorizer(as_backend(make_generator()), **settings)
+def make_colorizer(*, render_size_px: int = 32, **settings: Any) -> Colorizer:
+    return Colorizer(as_backend(make_generator()), render_size_px=render_size_px, **settings)
+
+
+def on_torch(device: str, precision: Precision) -> Colorizer:
+    backend = TorchBackend(make_generator(), device=device, precision=precision)
+    return Colorizer(backend, render_size_px=32)
 
 
 def colorizer_at(render_size_px: int) -> Colorizer:
@@ -98,7 +98,7 @@ def photo(shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:
 
 @pytest.fixture(autouse=True)
 def _nothing_loaded() -> None:
-    colorizer._loaded.cache_clear()
+    _loaded.cache_clear()
 
 
 # Kinds of images
@@ -257,9 +257,8 @@ def test_photos_in_one_pass_are_colored_as_one_by_one() -> None:
 
 def test_bfloat16_colors_almost_alike() -> None:
     small = shrink(photo((60, 50)), 32, 32)
-    (exact,), (fast,) = (
-        make_colorizer(precision=precision).chroma([small]) for precision in ("float32", "bf16")
-    )
+    (exact,) = on_torch("cpu", "float32").chroma([small])
+    (fast,) = on_torch("cpu", "bf16").chroma([small])
     assert fast.dtype == np.float32
     assert 0 < np.abs(exact - fast).max() < 0.05
 
@@ -278,26 +277,17 @@ def test_colorize_is_the_colorizer_of_a_checkpoint(tmp_path: Path) -> None:
     assert np.array_equal(colored, one(image))
 
 
-def test_weights_are_loaded_once_and_again_when_they_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[Path] = []
-
-    def watched(path: Path, **options: Any) -> Backend:
-        loaded.append(path)
-        return load_backend(path, **options)
-
-    monkeypatch.setattr(colorizer, "load_backend", watched)
+def test_weights_are_loaded_once_and_again_when_they_change(tmp_path: Path) -> None:
     image = photo((33, 50))
     path = save_generator(tmp_path / "a.safetensors", 1)
     first = colorize(image, checkpoint=path, render_size_px=32)
     assert np.array_equal(colorize(image, checkpoint=str(path), render_size_px=32), first)
-    assert loaded == [path]
+    assert _loaded.cache_info().misses == 1
 
     save_generator(path, 2)
     os.utime(path, (1, 1))
     assert not np.array_equal(colorize(image, checkpoint=path, render_size_px=32), first)
-    assert loaded == [path, path]
+    assert _loaded.cache_info().misses == 2
 
 
 def test_vividness_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
@@ -322,18 +312,14 @@ def test_vividness_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
         colored(ends[0], 0.5)
 
 
-def test_weights_are_the_bundled_ones_unless_others_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundled = save_generator(tmp_path / "bundled.safetensors", 1)
-    monkeypatch.setattr(runs, "bundled_checkpoint", lambda: bundled)
+def test_weights_are_the_bundled_ones_unless_others_are_named() -> None:
     image = photo((33, 50))
 
     def colored(checkpoint: str | Path | None = None) -> bytes:
         return colorize(image, checkpoint=checkpoint, render_size_px=32).tobytes()
 
     run = save_generator(paths.runs_dir() / "mine" / BEST, 2)
-    assert colored() == colored(bundled) == colored("bundled")
+    assert colored() == colored(bundled_checkpoint()) == colored("bundled")
     assert colored("mine") == colored("last") == colored(run) != colored()
 
 
@@ -392,11 +378,11 @@ def test_a_pillow_image_of_a_file_that_was_cut_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(("precision", "levels"), [("float32", 2), ("auto", 10)])
-def test_a_gpu_colors_almost_alike(precision: str, levels: int) -> None:
+def test_a_gpu_colors_almost_alike(precision: Precision, levels: int) -> None:
     """Rounded to TF32, or to bfloat16, on the way."""
     gray = photo((70, 50))
     on_cpu = make_colorizer()(gray)
-    on_gpu = make_colorizer(device="cuda", precision=precision)(gray)
+    on_gpu = on_torch("cuda", precision)(gray)
     assert np.abs(on_gpu.astype(int) - on_cpu).max() <= levels
     assert np.ptp(on_gpu.astype(int), axis=2).max() > 2 * levels
 

@@ -28,6 +28,11 @@ def random_chroma(rng: np.random.Generator, height: int, width: int, strength: f
     return (rng.standard_normal((2, height, width)) * strength).astype(np.float32)
 
 
+def flat(small: Array) -> Array:
+    """What guides nothing: the chroma is enlarged by plain interpolation."""
+    return np.zeros_like(small)
+
+
 def differences(rgb: Array, luma: Array) -> Array:
     """How far the gray version of `rgb` is from `luma`, in levels."""
     gray: Array = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).reshape(luma.shape)
@@ -59,7 +64,7 @@ def test_the_luma_is_kept_within_one_level(
     luma = random_luma(rng, shape, dtype)
     small = shrink(luma, *small_shape)
     chroma = random_chroma(rng, *small_shape, chroma_strength)
-    rgb = render(luma, small, chroma, strength=strength, guided=guided)
+    rgb = render(luma, small if guided else flat(small), chroma, strength=strength)
     assert rgb.shape == (*shape, 3)
     assert rgb.dtype == dtype
     assert differences(rgb, luma).max() <= 1
@@ -83,7 +88,7 @@ def test_a_plain_rendering_is_the_chroma_enlarged_by_opencv(
     rng = np.random.default_rng(0)
     luma = random_luma(rng, (61, 47), dtype)
     chroma = random_chroma(rng, *small_shape, 0.3)
-    rgb = render(luma, shrink(luma, *small_shape), chroma, strength=0.7, guided=False)
+    rgb = render(luma, np.zeros(small_shape, np.float32), chroma, strength=0.7)
     enlarged = np.stack([cv2.resize(one, (47, 61)) for one in 0.7 * chroma])
     top = np.iinfo(dtype).max
     y = torch.from_numpy(luma.astype(np.float32) / top)[None]
@@ -113,7 +118,7 @@ def test_the_strips_leave_no_seams(
     def with_strips(pixels: int) -> Array:
         monkeypatch.setattr(module, "_STRIP_PIXELS", pixels)
         monkeypatch.setattr(module, "_WORKER_PIXELS", 1)
-        return render(luma, small, chroma, guided=guided)
+        return render(luma, small if guided else flat(small), chroma)
 
     whole = with_strips(1 << 30)
     for rows in (1, 3, 32):
@@ -129,7 +134,8 @@ def test_thin_and_tiny_photos_are_colored(
     luma = np.full(shape, 128, np.uint8)
     chroma = np.empty((2, *small_shape), np.float32)
     chroma[0], chroma[1] = -0.1, 0.1
-    rgb = render(luma, shrink(luma, *small_shape), chroma, guided=guided)
+    small = shrink(luma, *small_shape)
+    rgb = render(luma, small if guided else flat(small), chroma)
     expected = np.rint(128 + 255 * np.array([0.1402, -0.037, -0.1772]))
     assert np.abs(rgb - expected).max() <= 1
 
@@ -163,7 +169,7 @@ def test_less_color_bleeds_over_an_edge_when_guided() -> None:
     expected = to_rgb(y, torch.from_numpy(truth)).permute(1, 2, 0).numpy() * 255
 
     def error(guided: bool) -> float:
-        rgb = render(luma, small, chroma, guided=guided)
+        rgb = render(luma, small if guided else flat(small), chroma)
         return float(np.abs(rgb - expected)[:, edge - 8 : edge + 8].mean())
 
     assert error(guided=True) < 0.5 * error(guided=False)
@@ -177,7 +183,7 @@ def test_reduced_again_the_colors_are_those_that_went_in() -> None:
     across, down = np.meshgrid(np.linspace(-0.1, 0.1, 15), np.linspace(-0.1, 0.1, 20))
     chroma = np.stack((across, down)).astype(np.float32)
     for guided in (False, True):
-        rgb = render(luma, small, chroma, guided=guided)
+        rgb = render(luma, small if guided else flat(small), chroma)
         reduced = cv2.resize(rgb, (15, 20), interpolation=cv2.INTER_AREA) / 255
         again = rgb_to_chroma(torch.from_numpy(reduced).permute(2, 0, 1)).numpy()
         # One level of rounding, and the outermost half pixel, which has no neighbor.
@@ -190,7 +196,7 @@ def test_what_is_given_is_not_changed() -> None:
     small, chroma = shrink(luma, 16, 12), random_chroma(rng, 16, 12, 1)
     before = luma.copy(), small.copy(), chroma.copy()
     for guided in (False, True):
-        render(luma, small, chroma, guided=guided)
+        render(luma, small if guided else flat(small), chroma)
     for now, then in zip((luma, small, chroma), before, strict=True):
         assert np.array_equal(now, then)
 
