@@ -50,7 +50,6 @@ Vividness = Annotated[
         min=0,
         max=1,
         metavar="SHARE",
-        show_default=False,
     ),
 ]
 MaxMegapixels = Annotated[

@@ -11,13 +11,12 @@ from flowercolor.errors import ImageError, SettingError
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
+    from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
 
 
 def _option(name: str, text: str, metavar: str) -> Any:
-    return typer.Option(
-        name, help=text, metavar=metavar, show_default=False, rich_help_panel="What color it was"
-    )
+    return typer.Option(name, help=text, metavar=metavar, rich_help_panel="What color it was")
 
 
 Hints = Annotated[
@@ -48,11 +47,7 @@ Like = Annotated[
 ]
 PaletteColors = Annotated[
     str | None,
-    _option(
-        "--palette",
-        "Colors that lead, such as crimson,ivory,#335522.",
-        "COLORS",
-    ),
+    _option("--palette", "Colors that lead, such as crimson,ivory,#335522.", "COLORS"),
 ]
 Leaves = Annotated[
     list[str] | None,
@@ -89,7 +84,7 @@ def read_guidance(
     leaves: Sequence[str],
     mask: Path | None,
     *,
-    photos: Sequence[Path],
+    jobs: "Sequence[Job]",
     progress: "Progress",
 ) -> "Callable[[Path], Guidance]":
     """What leads the colors of each photo.
@@ -127,6 +122,7 @@ def read_guidance(
         return lambda _: shared
     with _named("--hints"):
         file = HintFile(hints_file)
+    photos = [job.source for job in jobs]
     if photos and not any(file.hints_of(photo) for photo in photos):
         named = ", ".join(sorted(filter(None, file.by_name)))
         raise SettingError(

@@ -60,7 +60,6 @@ def colorize(
         typer.Argument(
             help="Photos, folders, or patterns such as '*.jpg'; - reads standard input.",
             metavar="PHOTO…",
-            show_default=False,
         ),
     ],
     output: Annotated[
@@ -80,16 +79,14 @@ def colorize(
     ] = 1.0,
     vividness: Vividness = None,
     render_size: Annotated[
-        int | None,
+        int,
         typer.Option(
             help="The network sees the photo at this many pixels squared; smaller sees more "
-            "of the whole, larger sees finer things. The output keeps the photo's own size. "
-            f"[dim]\\[default: {RENDER_SIZE_PX}][/dim]",
+            "of the whole, larger sees finer things. The output keeps the photo's own size.",
             min=STRIDE,
             metavar="PX",
-            show_default=False,
         ),
-    ] = None,
+    ] = RENDER_SIZE_PX,
     variants: Annotated[
         int | None,
         typer.Option(
@@ -98,7 +95,6 @@ def colorize(
             min=2,
             max=MAX_VARIANTS,
             metavar="N",
-            show_default=False,
         ),
     ] = None,
     hint: guidance.Hints = None,
@@ -113,8 +109,7 @@ def colorize(
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite/--skip-existing",
-            help="Replace earlier results, or skip their photos.",
+            "--overwrite/--skip-existing", help="Replace earlier results, or skip their photos."
         ),
     ] = False,
     exclude: Annotated[
@@ -122,7 +117,6 @@ def colorize(
         typer.Option(
             help="Leave out files and folders of such names, such as '*_proof.*'; may be repeated.",
             metavar="PATTERN",
-            show_default=False,
         ),
     ] = None,
     recolor: Annotated[
@@ -165,30 +159,61 @@ def colorize(
     1 if any photo failed. Under torchrun, several processes or machines share the photos.
     """
     _say_weights(checkpoint, at_start=True)
-    from flowercolor.inference.batch import Writing, target_is_free
+    from flowercolor.files import is_folder, write_bytes
+    from flowercolor.inference.batch import Writing, convert, remarks, target_is_free
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.contact_sheet import write_variants
     from flowercolor.inference.planning import plan
-    from flowercolor.photos.formats import SUFFIXES, output_format
+    from flowercolor.memory import max_file_bytes
+    from flowercolor.photos.formats import SUFFIXES, WRITABLE, output_format
+    from flowercolor.photos.reader import read_photo
 
     progress = progress_of_leader()
     writing = Writing(
         quality, subsampling, overwrite=overwrite, recolor=recolor, keep_date=keep_date
     )
     max_pixels = max_megapixels * 1_000_000
-    _refuse_clashes(
-        photos,
-        output,
-        file_format=file_format,
-        sheet=variants is not None,
-        keep_date=keep_date,
-        json_lines=json_lines,
-    )
-
-    ending = f".{file_format}" if file_format else None
+    from_stdin, to_bytes = photos == ["-"], "-" in (*photos, output)
     target = Path(output) if output not in (None, "-") else None
-    from_stdin = photos == ["-"]
-    to_bytes = from_stdin or output == "-"
+    into_folder = target is not None and is_folder(target)
+    target_format = WRITABLE.get(target.suffix.lower()) if target else None
+    ending = f".{file_format}" if file_format else None
+    # Arguments of which each is good and some do not go together.
+    for clash, message in (
+        (
+            "" in photos or output == "",
+            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
+            "(the one you are in is called .)",
+        ),
+        (
+            "-" in photos and not from_stdin,
+            "- (standard input) goes alone; leave out the other photos",
+        ),
+        (
+            ending and not into_folder and target_format not in (None, WRITABLE[ending]),
+            f"-o {target}: is no {file_format}; leave out --format, or rename it",
+        ),
+        (
+            to_bytes and variants is not None,
+            "--variants takes a photo by its path and writes a file; leave out -",
+        ),
+        (
+            to_bytes and (keep_date or json_lines),
+            f"{'--keep-date' if keep_date else '--json'} is for photos by their paths, into "
+            "files; leave out - or it",
+        ),
+        (
+            variants is not None and (json_lines or keep_date or ending),
+            "--variants writes one sheet; leave out --json, --keep-date and --format, or it",
+        ),
+        (
+            to_bytes and into_folder,
+            f"-o {target}: is a folder; name a file for what comes by standard input",
+        ),
+    ):
+        if clash:
+            raise SettingError(message)
+
     jobs = []
     if not from_stdin:
         jobs = plan(
@@ -218,19 +243,12 @@ def colorize(
         raise SettingError(f"{option} takes one photo; {len(jobs)} were given")
 
     guide = guidance.read_guidance(
-        hint or (),
-        hints,
-        like,
-        palette,
-        leave or (),
-        mask,
-        photos=[job.source for job in jobs],
-        progress=progress,
+        hint or (), hints, like, palette, leave or (), mask, jobs=jobs, progress=progress
     )
     colorizer = Colorizer.from_checkpoint(
         checkpoint,
         vividness=vividness,
-        render_size_px=render_size or RENDER_SIZE_PX,
+        render_size_px=render_size,
         strength=strength,
         backend=backend,
         device=device,
@@ -254,11 +272,7 @@ def colorize(
         ):
             print_result(str(sheet))
         return
-    if to_bytes:
-        source = None if from_stdin else jobs[0].source
-        led = guide(source or Path("-"))
-        _color_stream(source, target, result_format, colorizer, writing, led, max_pixels)
-    else:
+    if not to_bytes:
         _color_photos(
             jobs,
             colorizer,
@@ -268,6 +282,19 @@ def colorize(
             max_pixels=max_pixels,
             json_lines=json_lines,
         )
+        return
+    source = None if from_stdin else jobs[0].source
+    content = source or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
+    photo = read_photo(content, max_pixels=max_pixels)
+    led = guide(source or Path("-"))
+    colored = convert(photo, colorizer, result_format, writing, guidance=led)
+    if remark := remarks(photo):
+        say(f"{source or 'The photo'}: {remark}")
+    if target:
+        write_bytes(target, colored)
+        print_result(str(target))
+    else:
+        write_result(colored)
 
 
 def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
@@ -277,89 +304,6 @@ def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
     if ranks().leads and at_start == sys.stderr.isatty():
         name = name_of(find_checkpoint(checkpoint))
         say("Using the bundled weights." if name == "bundled" else f"Using the weights of {name}.")
-
-
-def _refuse_clashes(
-    photos: list[str],
-    output: str | None,
-    *,
-    file_format: Format | None,
-    sheet: bool,
-    keep_date: bool,
-    json_lines: bool,
-) -> None:
-    """Refuse arguments of which each is good and some do not go together."""
-    from flowercolor.files import is_folder
-    from flowercolor.photos.formats import WRITABLE
-
-    to_bytes = "-" in (*photos, output)
-    target = Path(output) if output not in (None, "-") else None
-    into_folder = target is not None and is_folder(target)
-    target_format = WRITABLE.get(target.suffix.lower()) if target else None
-    clashes = (
-        (
-            "" in photos or output == "",
-            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
-            "(the one you are in is called .)",
-        ),
-        (
-            "-" in photos and len(photos) > 1,
-            "- (standard input) goes alone; leave out the other photos",
-        ),
-        (
-            file_format is not None
-            and not into_folder
-            and target_format not in (None, WRITABLE[f".{file_format}"]),
-            f"-o {target}: is no {file_format}; leave out --format, or rename it",
-        ),
-        (
-            to_bytes and sheet,
-            "--variants takes a photo by its path and writes a file; leave out -",
-        ),
-        (
-            to_bytes and (keep_date or json_lines),
-            f"{'--keep-date' if keep_date else '--json'} is for photos by their paths, into "
-            "files; leave out - or it",
-        ),
-        (
-            sheet and (json_lines or keep_date or file_format is not None),
-            "--variants writes one sheet; leave out --json, --keep-date and --format, or it",
-        ),
-        (
-            to_bytes and into_folder,
-            f"-o {target}: is a folder; name a file for what comes by standard input",
-        ),
-    )
-    for clash, message in clashes:
-        if clash:
-            raise SettingError(message)
-
-
-def _color_stream(
-    photo: Path | None,
-    target: Path | None,
-    file_format: str | None,
-    colorizer: "Colorizer",
-    writing: "Writing",
-    led: "Guidance",
-    max_pixels: int,
-) -> None:
-    """Color one photo, None being that of standard input; a target of None is standard output."""
-    from flowercolor.files import write_bytes
-    from flowercolor.inference.batch import convert, remarks
-    from flowercolor.memory import max_file_bytes
-    from flowercolor.photos.reader import read_photo
-
-    content = photo or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
-    read = read_photo(content, max_pixels=max_pixels)
-    colored = convert(read, colorizer, file_format, writing, guidance=led)
-    if remark := remarks(read):
-        say(f"{photo or 'The photo'}: {remark}")
-    if target:
-        write_bytes(target, colored)
-        print_result(str(target))
-    else:
-        write_result(colored)
 
 
 def _color_photos(
