@@ -25,6 +25,7 @@ PANELS = ("data", "network", "losses", "schedule", "run")
 STRIDE = 16
 """The U-Net halves its picture four times, so both sides must be multiples of this."""
 
+ENCODER_NORM_EPS = 1e-3  # of EfficientNet's batch norm; that of the other layers is torch's 1e-5
 MAX_MEGAPIXELS = 300
 RENDER_SIZE_PX = 128
 """At how many pixels squared the network sees a photo where nobody says otherwise."""

@@ -62,7 +62,8 @@ def load_backend(
         backend: "onnxruntime", "torch", or "auto": onnxruntime where the CPU computes, torch
             where a GPU is asked for or found, bf16 is asked for, or onnxruntime is missing.
         device: "auto", "cpu", "cuda", "mps", or one of several GPUs, such as "cuda:1".
-        precision: "auto", "float32" or "bf16"; onnxruntime computes in float32.
+        precision: "auto" computes in bfloat16 on a device that is made for it; onnxruntime
+            computes in float32.
         progress: Told where a GPU's memory runs short.
 
     Raises:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property
 from importlib import resources
 from typing import Any
 
@@ -17,22 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.color import to_chroma
-from flowercolor.config import STRIDE, NetworkConfig
+from flowercolor.config import ENCODER_NORM_EPS, STRIDE, NetworkConfig
 from flowercolor.errors import CheckpointError, one_line
 
 Array = npt.NDArray[np.float32]
 
-_ENCODER_EPS, _EPS = 1e-3, 1e-5  # of batch norm: EfficientNet's, and torch's default
-
 
 class OnnxBackend:
-    """A generator as a callable: gray float32 [B, 1, h, w] in 0 to 1 → chroma float32 [B, 2, h, w].
-
-    h and w are multiples of 16. Safe to call from several threads. The same bytes from run to run
-    and for any number of threads.
+    """A `Backend` that gives the same bytes from run to run and for any number of threads.
 
     Args:
-        weights: Its state, by torch's names, batch norm not folded; see `fold_batch_norm`.
+        weights: The generator's state, by torch's names; see `fold_batch_norm`.
         threads: How many a call may use; 0 for as many as there are cores.
 
     Raises:
@@ -58,24 +53,28 @@ class OnnxBackend:
                 f"{name}: its weights do not fit the network its header describes: "
                 f"{one_line(error)} is missing or of another shape"
             ) from error
-        self._gives_rgb = config.output == "rgb"
+        self._config, self._weights = config, weights
         self._session = self._start(self._model, threads)
-        self._begin_hints = partial(onnx_model, config, weights) if config.hints else None
-        self._hint_session: Any = None
 
     def __call__(self, gray: Array) -> Array:
         """The chroma, Cb before Cr."""
-        predicted: Array = self._session.run(None, {"gray": gray})[0]
-        return _rgb_to_chroma(predicted) if self._gives_rgb else predicted
+        return self._chroma(self._session.run(None, {"gray": gray})[0])
 
     def with_hint_features(self, gray: Array) -> tuple[Array, Array]:
         """The chroma, and what hints spread by; see `Backend`."""
-        if self._begin_hints is None:
+        if not self._config.hints:
             raise NotImplementedError
-        if self._hint_session is None:
-            self._hint_session = self._start(self._begin_hints(), 0)
         predicted, features = self._hint_session.run(None, {"gray": gray})
-        return _rgb_to_chroma(predicted) if self._gives_rgb else predicted, features
+        return self._chroma(predicted), features
+
+    @cached_property
+    def _hint_session(self) -> Any:
+        return self._start(onnx_model(self._config, self._weights), 0)
+
+    def _chroma(self, predicted: Array) -> Array:
+        if self._config.output == "chroma":
+            return predicted
+        return np.stack(to_chroma(*np.moveaxis(predicted, 1, 0)), axis=1).astype(np.float32)
 
     @contextmanager
     def shared(self, workers: int) -> Iterator[Callable[[], None]]:
@@ -101,7 +100,7 @@ class OnnxBackend:
                 model, options, providers=["CPUExecutionProvider"]
             )
             shape = session.run(None, {"gray": gray})[0].shape
-            if shape[1] != (3 if self._gives_rgb else 2):
+            if shape[1] != (3 if self._config.output == "rgb" else 2):
                 raise ValueError(f"it gives {shape[1]} channels")
         except Exception as error:  # of no class that onnxruntime makes public
             raise CheckpointError(
@@ -157,7 +156,7 @@ def fold_batch_norm(config: NetworkConfig, weights: Mapping[str, Array]) -> dict
         block, _, position = norm.rpartition(".")
         convolution = f"{block}.{int(position) - 1}"
         in_encoder = config.encoder != "plain" and name.startswith("downs.")
-        eps = _ENCODER_EPS if in_encoder else _EPS
+        eps = ENCODER_NORM_EPS if in_encoder else 1e-5
         scale = weights[f"{norm}.weight"] / np.sqrt(weights[name] + np.float32(eps))
         kernel = weights[f"{convolution}.weight"]
         folded[f"{convolution}.weight"] = kernel * scale[:, None, None, None]
@@ -189,7 +188,3 @@ def _head(number: int, size_bytes: int) -> bytes:
 def _varint(value: int) -> bytes:
     septets = [value >> shift & 127 for shift in range(0, max(1, value.bit_length()), 7)]
     return bytes([*(septet | 128 for septet in septets[:-1]), septets[-1]])
-
-
-def _rgb_to_chroma(rgb: Array) -> Array:
-    return np.stack(to_chroma(*np.moveaxis(rgb, 1, 0)), axis=1).astype(np.float32)

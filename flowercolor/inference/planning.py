@@ -67,6 +67,7 @@ def plan(
         SettingError: One output file was given for several photos, a folder alone as the output
             of itself, or an ending is of no format that can be written.
     """
+    progress = progress or Silent()
     inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
     if ending is not None:
         output_format(Path(f"photo{ending}"))
@@ -97,18 +98,15 @@ def plan(
                 found[spot] = place._replace(header=probe(place.source))
 
     for line in finder.notes():
-        (progress or Silent()).note(line)
+        progress.note(line)
     if left_out and not found:
         raise SettingError(f"{left_out}: is its own output folder; choose another output")
-    if left_out and progress:  # the second time that a pattern is given, it finds it too
+    if left_out:  # the second time that a pattern is given, it finds it too
         progress.note(f"The output folder is among the photos, left out: {left_out}")
     if len(found) > 1:
-        photos = {
-            spot: place
-            for spot, place in found.items()
-            if not (place.header and place.header.made_here)
-        }
-        if photos and len(photos) < len(found) and progress:
+        is_result = {spot: bool(p.header and p.header.made_here) for spot, p in found.items()}
+        photos = {spot: place for spot, place in found.items() if not is_result[spot]}
+        if photos and len(photos) < len(found):
             progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
         found = photos or found
     in_folder = any(map(is_folder, inputs))

