@@ -51,7 +51,8 @@ def examine(device: str = "auto") -> Iterator[Finding]:
     Args:
         device: Where to color it: "auto", "cpu", "cuda" or "mps".
     """
-    yield Finding("flowercolor", f"{__version__}, Python {platform.python_version()}, {_system()}")
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield Finding("flowercolor", f"{__version__}, Python {platform.python_version()}, {system}")
     yield Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
     yield Finding("extras", ", ".join(f"{name} {_version(name)}" for name in EXTRAS))
     # Of paths, addresses and passwords only that they are set.
@@ -63,10 +64,6 @@ def examine(device: str = "auto") -> Iterator[Finding]:
     yield from _folders()
     yield from _weights()
     yield _trial(device)
-
-
-def _system() -> str:
-    return f"{platform.system()} {platform.release()} {platform.machine()}"
 
 
 def _version(name: str) -> str:
@@ -166,7 +163,6 @@ def _weights() -> Iterator[Finding]:
 
 def _trial(device: str) -> Finding:
     """Color a small picture, and check what has to hold of any result."""
-    topic = "trial"
     ramp = np.linspace(20, 235, TRIAL_PX)
     gray = ((ramp + ramp[:, None]) / 2).astype(np.uint8)
     try:
@@ -177,7 +173,7 @@ def _trial(device: str) -> Finding:
         done_s = time.perf_counter()
     except Exception as error:
         what = "" if isinstance(error, FlowercolorError) else f"{type(error).__name__}: "
-        return Finding(topic, "failed", what + one_line(error).replace(str(Path.home()), "~"))
+        return Finding("trial", "failed", what + one_line(error).replace(str(Path.home()), "~"))
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     apart = int(np.abs(luma.astype(int) - gray).max())
     colored = float(np.abs(rgb.astype(float) - gray[..., None]).mean())
@@ -185,11 +181,10 @@ def _trial(device: str) -> Finding:
         f"{TRIAL_PX}x{TRIAL_PX} px, {colorizer!r}: loaded in {loaded_s - began_s:.1f} s, colored "
         f"in {done_s - loaded_s:.2f} s, luma within {apart}, color {colored:.1f}"
     )
+    problem = ""
     if apart > 1 or not math.isfinite(colored) or colored == 0:
-        return Finding(
-            topic,
-            found,
-            f"expected the photo's own luma within 1, and some color: {device} computes "
-            "wrongly, use --device cpu",
+        problem = (
+            f"expected the photo's own luma within 1, and some color: {device} computes wrongly, "
+            "use --device cpu"
         )
-    return Finding(topic, found)
+    return Finding("trial", found, problem)

@@ -176,10 +176,8 @@ def probe(path: Path) -> Header | None:
         return None
     try:
         with quiet_pillow(), Image.open(path, formats=readable()) as image:
-            if image.format == "PNG":  # without EXIF, Pillow decodes it all to look for some
-                software = image.info.get("Software")
-            else:
-                software = None
+            software = image.info.get("Software")
+            if image.format != "PNG":  # without EXIF, Pillow decodes it all to look for some
                 with suppress(Exception):  # which damaged EXIF raises
                     software = image.getexif().get(ExifTags.Base.Software)
             return Header(image.width, image.height, str(software or ""), counts_twice(image))
