@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from flowercolor.errors import ImageError, one_line
-from flowercolor.files import can_be_read, is_folder
+from flowercolor.files import can_be_read
 from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
@@ -133,12 +133,12 @@ def decode_with(
     try:
         if not isinstance(source, bytes) and not can_be_read(Path(source)):
             raise ImageError("is a pipe or a device; expected a file")
-        if not isinstance(source, bytes) and is_folder(Path(source)):
-            raise ImageError("is a folder; expected a photo")
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             return _read(decode, file, max_pixels)
     except FileNotFoundError as error:
         raise ImageError(f"{name}: there is no such file; expected a photo") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{name}: is a folder; expected a photo") from error
     except OSError as error:
         raise ImageError(f"{name}: cannot be opened: {error.strerror or error}") from error
     except ImageError as error:
