@@ -26,8 +26,7 @@ LOCK = ".lock"
 
 def list_runs() -> list[Path]:
     """The folders of the training runs that have a checkpoint, newest first."""
-    folders = {path.parent for path in paths.runs_dir().glob(f"*/{LAST}")}
-    folders |= {path.parent for path in paths.runs_dir().glob(f"*/{BEST}")}
+    folders = {path.parent for name in (BEST, LAST) for path in paths.runs_dir().glob(f"*/{name}")}
     return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
 
 
@@ -127,18 +126,22 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     rows = []
     for line in lines:
         with suppress(ValueError, RecursionError):
-            rows.append(json.loads(line))
-    return [
-        row for row in rows if _is_table(row) and None not in (row.get("epoch"), row.get("step"))
-    ]
+            row = json.loads(line)
+            if _is_table(row) and None not in (row.get("epoch"), row.get("step")):
+                rows.append(row)
+    return rows
 
 
 def _is_table(row: object) -> bool:
     """Whether all it has by name are finite numbers, nothing, or such tables."""
     return isinstance(row, dict) and all(
-        value is None or (type(value) in (int, float) and math.isfinite(value)) or _is_table(value)
-        for value in row.values()
+        value is None or is_number(value) or _is_table(value) for value in row.values()
     )
+
+
+def is_number(value: object) -> bool:
+    """Whether JSON gave a finite number; True is not one."""
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def describes_photos(data: object) -> bool:
@@ -162,8 +165,8 @@ def read_config(run: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def read_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
-    """The archive or folder that a run learned from, or its labels.
+def read_source(run: Path, what: Literal["source", "labels", "by"] = "source") -> Path | None:
+    """The archive or folder that a run learned from, its labels, or its table of kinds.
 
     None where no `config.json` tells, or there were none.
     """

@@ -125,6 +125,11 @@ def epoch_pools(dataset: FlowerDataset, shares: Sequence[float | None]) -> list[
     ]
 
 
+def epoch_length(dataset: FlowerDataset, pools: Sequence[Pool]) -> int:
+    """How many photos an epoch has."""
+    return sum(pool.drawn for pool in pools) or len(dataset)
+
+
 def draw(pools: Sequence[Pool], rng: torch.Generator) -> Tensor:
     """The positions of an epoch's photos in a random order, int64 [sum of drawn]."""
     parts = []

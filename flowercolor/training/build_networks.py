@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
@@ -12,20 +12,14 @@ from torch.optim import Adam
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from flowercolor.config import TrainConfig
-from flowercolor.distributed import parallel, synchronized
+from flowercolor.distributed import synchronized
 from flowercolor.errors import SettingError
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.unet import UNet
 
 
 class ForwardPasses(NamedTuple):
-    """The networks as a step calls them: shared among processes, perhaps compiled.
-
-    Attributes:
-        generator: The generator, perhaps with the classifier.
-        discriminator: The discriminator while it learns.
-        frozen_discriminator: The same while it does not.
-    """
+    """The networks as a step calls them: shared among processes, perhaps compiled."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -54,36 +48,20 @@ def build_optimizer(parameters: Iterable[nn.Parameter], lr: float, device: torch
     return Adam(learning, lr, fused=on_gpu or device.type == "cpu", capturable=on_gpu)
 
 
-def forward_passes(
-    generator: nn.Module, discriminator: nn.Module, device: torch.device
-) -> ForwardPasses:
-    """The networks as they are; of several processes, with gradients averaged over them."""
-    return ForwardPasses(
-        parallel(generator, device), parallel(discriminator, device), discriminator
-    )
-
-
 def compile_passes(passes: ForwardPasses) -> ForwardPasses:
     """The same, compiled at their first call."""
     from torch._functorch import config as functorch  # noqa: PLC0415 - of use here alone
+    from torch._inductor import list_options  # noqa: PLC0415 - 2 s that only this needs
 
     # The norms of two losses' gradients go back through one pass more than once, which a compiled
     # network refuses where it may write over what it kept for the way back.
     functorch.donated_buffer = False
-    compiler = partial(torch.compile, dynamic=False, options=_compiler_options())
+    # The compiler finds by trials which order of adding is the fastest, and those may end otherwise
+    # once its cache is gone. Torch 2.10 and later can be kept from it: a step on an H200 took no
+    # longer, and the sums are the same wherever the same torch makes them.
+    options = {"deterministic": True} if "deterministic" in list_options() else None
+    compiler = partial(torch.compile, dynamic=False, options=options)
     return ForwardPasses(*(cast(nn.Module, compiler(network)) for network in passes))
-
-
-def _compiler_options() -> dict[str, Any] | None:
-    """How a network is compiled to the same sums wherever the same torch does it.
-
-    The compiler finds by trials which order of adding is the fastest, and those may end otherwise
-    once its cache is gone. Torch 2.10 and later can be kept from it; a step on an H200 took no
-    longer.
-    """
-    from torch._inductor import list_options  # noqa: PLC0415 - 2 s that only this needs
-
-    return {"deterministic": True} if "deterministic" in list_options() else None
 
 
 @contextmanager

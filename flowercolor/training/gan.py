@@ -17,7 +17,7 @@ from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch
 from flowercolor.devices import autocast, deterministic
-from flowercolor.distributed import all_reduce_sum, average_buffers
+from flowercolor.distributed import all_reduce_sum, average_buffers, parallel
 from flowercolor.errors import CheckpointError
 from flowercolor.evaluation.metrics import colorfulness_per_image
 from flowercolor.hints.palette import bins_of
@@ -25,19 +25,15 @@ from flowercolor.networks.unet import Hinted, Supervised
 from flowercolor.runs import LAST
 from flowercolor.torchrun import ranks, shard
 from flowercolor.training.build_networks import (
+    ForwardPasses,
     MovingAverage,
     build_networks,
     build_optimizer,
     compile_passes,
     compiler_errors,
-    forward_passes,
 )
 from flowercolor.training.cuda_graphs import CudaGraphs
-from flowercolor.training.losses import (
-    adversarial_loss,
-    classification_loss,
-    discriminator_loss,
-)
+from flowercolor.training.losses import adversarial_loss, classification_loss, discriminator_loss
 from flowercolor.training.resume import load_state, state_tensors
 
 _SQUARES = 4.0
@@ -84,7 +80,9 @@ class GAN:
             self._modules["live."] = self.generator
         self._modules["generator."] = self.evaluated
 
-        self._eager = forward_passes(learner, self.discriminator, device)
+        self._eager = ForwardPasses(
+            parallel(learner, device), parallel(self.discriminator, device), self.discriminator
+        )
         self._compiled = compile_passes(self._eager) if compiled else self._eager
         # An epoch's last batch may be smaller. Compiling for that one takes as long again, or
         # moves all to code for any size.
@@ -265,13 +263,8 @@ class GAN:
         """
         if "totals" not in tensors:
             raise CheckpointError(f"{path}: holds weights only; resuming needs the {LAST} of a run")
-        if tensors["totals"].shape != self._totals.shape:
-            raise CheckpointError(
-                f"{path}: what it keeps of the optimizers does not fit the networks its header "
-                f"describes: totals; resuming needs the {LAST} of a run as it was written"
-            )
         idle = "" if self.config.lambda_adv else "optimizer_d."
-        load_state(tensors, path, self._modules, self._optimizers, idle)
+        load_state(tensors, path, self._modules, self._optimizers, totals=self._totals, idle=idle)
         if self._average:
             self._average.begun = True
         if self._graphs:  # what was recorded is about the moments of before

@@ -159,7 +159,7 @@ def grouped_metrics(
 
     Returns:
         By grouping and group: `photos`, their count; `l1`; `l1_of_gray`, its share of the gray
-        photos' L1; `worse_than_gray`, the share of photos whose L1 is larger than their gray's.
+        photos' L1; `worse_than_gray`, the share of photos that are.
     """
     result: dict[str, dict[str, dict[str, float]]] = {}
     for grouping, names in groups.items():

@@ -22,6 +22,7 @@ import torch
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
+from flowercolor.data.sources import epoch_length
 from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.distributed import any_rank, check_joined
 from flowercolor.evaluation.scoring import Scores, generate_for_test, score
@@ -102,29 +103,22 @@ def train(
         start_from: A checkpoint of the same network whose generator to begin with, instead of
             random weights. Of a joined pair, at its default vividness.
         left_out: Photos that were taken out of the training set, for the record.
-        labels: The table of the photos' classes, as for `dataset.read_labels`, which
-            `lambda_class` needs.
-        shares: The share of each source in an epoch, as for `sources.epoch_pools`; none for each
-            photo once.
-        by: A table of the photos' kinds, as for `dataset.read_column` with the column `kind`, to
-            score each kind of the test photos apart.
+        labels: The table of classes, as for `dataset.read_labels`, which `lambda_class` needs.
+        shares: Of each source in an epoch, as for `sources.epoch_pools`.
+        by: A table with the column `kind`, as for `dataset.read_column`, to score each apart.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto" trains in bfloat16 where the device is made for it.
         compiled: Let `torch.compile` make the networks faster, at the price of a slow start.
-        log_steps: Steps of an epoch from one row of `metrics.jsonl` to the next.
-        save_every_s: How long to wait at least from one save at an epoch's end to the next.
-        should_stop: Asked after each step; when it says True, in one of the processes, the
-            state is saved and the function returns.
+        log_steps: Steps from one row of `metrics.jsonl` to the next.
+        save_every_s: The least time between two saves at epochs' ends.
+        should_stop: Asked after each step; at True, in any process, the run is saved and ends.
 
     Raises:
-        SettingError: The folder holds a run already, or lies among the photos; a run is to be
-            resumed and begun from a checkpoint; the photos were read at another size; at 16 px a
-            process would have a batch of one photo; random weights would be frozen; there is no
-            such device or precision; TensorBoard or the weights of the encoder are not installed;
-            there is no compiler; there are labels and no `lambda_class`, or no labels for one;
-            there are several processes, and this is not within `distributed.joined`.
+        SettingError: The settings, photos and arguments do not go together, or want what is not
+            installed; the folder holds a run already, or lies among the photos; there are several
+            processes, and this is not within `distributed.joined`.
         DataError: There is no photo to learn from or to score on, or this process has other
-            photos than the leader; the labels cannot be read or leave photos without a class.
+            photos than the leader; a table cannot be read, or is one of other photos.
         CheckpointError: There is nothing to resume, or nothing to begin with, or it does not fit
             these settings.
         DeviceError: The device is not there, or has too little memory.
@@ -139,13 +133,14 @@ def train(
 
     # The photos, and whether all goes together.
     data = RunData(train_set, test_set, left_out, shares)
-    header, classes, class_count, pools, epoch_photos = prepare(
+    header, classes, pools = prepare(
         config, data, run, resume=resume, start_from=start_from, labels=labels
     )
     groups = score_groups(test_set, by, progress)
-    steps = -(-epoch_photos // config.batch_size)
+    steps = -(-epoch_length(train_set, pools) // config.batch_size)
 
     # The networks and their optimizers, from the seed; then where the run begins.
+    class_count = 0 if classes is None else int(classes.max()) + 1
     gan = GAN(config, target, precision, compiled, class_count)
     state = RunState()
     if resume:

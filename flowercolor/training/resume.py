@@ -42,25 +42,27 @@ def load_state(
     path: Path,
     modules: Mapping[str, nn.Module],
     optimizers: Mapping[str, Optimizer],
+    *,
+    totals: Tensor,
     idle: str = "",
 ) -> None:
     """Put what `state_tensors` gave back into its places.
 
     Args:
+        totals: Sums of metrics, whose shape must fit too; the caller puts them into place.
         idle: The prefix of an optimizer that has made no step and so has no moments.
 
     Raises:
         CheckpointError: They do not fit.
     """
-    expected = {
-        name: shape
-        for prefix, optimizer in optimizers.items()
-        if prefix != idle
-        for name, shape in _moment_shapes(optimizer, prefix).items()
-    }
-    found = {
-        name: value.shape for name, value in tensors.items() if name.startswith(tuple(optimizers))
-    }
+    expected = {"totals": totals.shape}
+    for prefix, optimizer in optimizers.items():
+        learning = () if prefix == idle else optimizer.param_groups[0]["params"]
+        for number, parameter in enumerate(learning):
+            expected[f"{prefix}{number}.step"] = torch.Size()
+            expected |= {f"{prefix}{number}.{name}": parameter.shape for name in _MOMENTS}
+    names = ("totals", *optimizers)
+    found = {name: value.shape for name, value in tensors.items() if name.startswith(names)}
     if others := found.items() ^ expected.items():
         raise CheckpointError(
             f"{path}: what it keeps of the optimizers does not fit the networks its header "
@@ -70,14 +72,6 @@ def load_state(
         load_into(module, tensors, prefix, path)
     for prefix, optimizer in optimizers.items():
         _load_optimizer(optimizer, tensors, prefix)
-
-
-def _moment_shapes(optimizer: Optimizer, prefix: str) -> dict[str, torch.Size]:
-    shapes = {}
-    for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
-        shapes[f"{prefix}{number}.step"] = torch.Size()
-        shapes |= {f"{prefix}{number}.{name}": parameter.shape for name in _MOMENTS}
-    return shapes
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:

@@ -9,11 +9,7 @@ from typing import Any
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import TrainConfig, recipe
-from flowercolor.data.dataset import (
-    get_data,
-    split_validation,
-    with_twins,
-)
+from flowercolor.data.dataset import get_data, split_validation, with_twins
 from flowercolor.data.oxford102 import download_archive
 from flowercolor.data.sources import Source, check_shares, merge
 from flowercolor.distributed import in_turn
@@ -21,7 +17,15 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.files import is_there, storage_errors
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
-from flowercolor.runs import CONFIG, LAST, find_checkpoint, find_run, find_source, read_config
+from flowercolor.runs import (
+    CONFIG,
+    LAST,
+    find_checkpoint,
+    find_run,
+    find_source,
+    read_config,
+    read_source,
+)
 from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
 
 OXFORD = Path("oxford102")
@@ -34,11 +38,7 @@ class RunPlan:
 
     Attributes:
         run: The run's folder; None for a new one.
-        resume: Whether it goes on from what is there.
-        start_from: The checkpoint whose generator it begins with.
         sources: The archives and folders of photos; none for the Oxford 102 flowers.
-        labels: The table of the photos' classes.
-        by: The table of the photos' kinds, to score each apart.
         left_out: Photos to take out of the training set.
     """
 
@@ -67,14 +67,12 @@ def plan_run(
 
     Args:
         recipe_name: The recipe that the settings change; None for "faithful".
-        settings: Settings by name, the network's among them.
+        settings: By name, the network's among them.
         out: The run's folder; None for a new one in the data directory.
         start_from: A checkpoint as for `runs.find_checkpoint`; the run's network is like it.
-        resume: The run to go on with, as for `runs.find_run`, with its own settings and photos.
-        sources: The archives and folders of photos; none for the resumed run's, or for the Oxford
-            102 flowers, whose name among others is `OXFORD`.
-        labels: The table of the photos' classes; None for the resumed run's, or none.
-        by: The table of the photos' kinds; likewise.
+        resume: The run to go on with, as for `runs.find_run`. Its settings are its own, and so
+            are the sources and tables that are left out.
+        sources: Empty for the Oxford 102 flowers, whose name among others is `OXFORD`.
 
     Raises:
         SettingError: The options contradict each other, a value is out of range, or `out` holds a
@@ -117,8 +115,7 @@ def _resumed_plan(
             "`data`"
         )
     labels = labels or find_source(run, "labels")
-    recorded = read_config(run).get("by")
-    by = by or (Path(recorded) if isinstance(recorded, str) else None)
+    by = by or read_source(run, "by")
     left_out = info.data.get("left_out", [])
     return RunPlan(info.config, run, True, None, sources, labels, by, left_out)
 

@@ -15,7 +15,7 @@ from flowercolor._version import __version__
 from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors, read_info
 from flowercolor.config import STRIDE, NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, read_labels
-from flowercolor.data.sources import Pool, check_outside, epoch_pools
+from flowercolor.data.sources import Pool, check_outside, epoch_length, epoch_pools
 from flowercolor.distributed import check_alike
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
@@ -43,24 +43,6 @@ class RunData(NamedTuple):
     shares: Sequence[float | None] = ()
 
 
-class Beginning(NamedTuple):
-    """What a run begins with, once all has been checked.
-
-    Attributes:
-        header: What its checkpoints are to say of themselves.
-        classes: int64 [N], the class of each training photo, -1 for none; None without labels.
-        class_count: How many classes there are.
-        pools: How many photos of each source an epoch has; none for each photo once.
-        epoch_photos: Photos of an epoch.
-    """
-
-    header: CheckpointInfo
-    classes: Tensor | None
-    class_count: int
-    pools: Sequence[Pool]
-    epoch_photos: int
-
-
 def prepare(
     config: TrainConfig,
     data: RunData,
@@ -69,8 +51,12 @@ def prepare(
     resume: bool,
     start_from: Path | None,
     labels: Path | None,
-) -> Beginning:
+) -> tuple[CheckpointInfo, Tensor | None, list[Pool]]:
     """Check that the settings, photos and folder of a run go together, and read its labels.
+
+    Returns:
+        What its checkpoints are to say of themselves; the class of each training photo, int64 [N],
+        -1 for none, or None without labels; the `epoch_pools`.
 
     Raises:
         SettingError, DataError, CheckpointError: As `loop.train` says.
@@ -78,8 +64,7 @@ def prepare(
     train_set = data.train
     sources = [photos.source for photos in train_set.sources]
     pools = epoch_pools(train_set, data.shares)
-    epoch_photos = sum(pool.drawn for pool in pools) or len(train_set)
-    _check_photos(config, data, epoch_photos)
+    _check_photos(config, data, epoch_length(train_set, pools))
     check_labels(config, labels)
     if not resume:
         check_folder(run, sources)
@@ -105,8 +90,7 @@ def prepare(
         note=_origin(config, start_from),
     )
     check_alike(json.dumps(_content_of(header.data)), sources[0])
-    class_count = 0 if classes is None else int(classes.max()) + 1
-    return Beginning(header, classes, class_count, pools, epoch_photos)
+    return header, classes, pools
 
 
 def _joint_fingerprint(dataset: FlowerDataset) -> str:
@@ -162,12 +146,10 @@ def score_groups(
     """The groups in which test photos are scored apart: by source, and by kind.
 
     Args:
-        test_set: The N photos.
-        by: A table with the columns `file` or `name`, and `kind`.
-        progress: Told how many the table lacks.
+        by: A table as for `by_kind.read_kinds`.
 
     Returns:
-        By the name of the grouping, the group of each of the N photos, "" for none.
+        By grouping, the group of each of the N photos, "" for none.
 
     Raises:
         DataError: The table cannot be read, or names none of the photos.
@@ -188,8 +170,7 @@ def load_first_weights(generator: UNet, start_from: Path | None) -> None:
     """Give a generator of random weights those of a checkpoint, or its encoder the published ones.
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it does not fit.
-        SettingError: The encoder's weights are not installed.
+        CheckpointError, SettingError: As `check_beginning` says.
     """
     if start_from:
         state = load_generator(start_from)[0].state_dict()
@@ -248,11 +229,7 @@ def write_config(
     tables: Mapping[str, Path | None],
     how: Mapping[str, object],
 ) -> None:
-    """Write a run's `config.json`.
-
-    Args:
-        tables: Where the tables `labels` and `by` are.
-    """
+    """Write a run's `config.json`, with the places of its `tables` and how it is computed."""
     data: dict[str, Any] = {**header.data, "source": str(resolved(sources[0]))}
     data |= {name: str(resolved(path)) for name, path in tables.items() if path}
     if len(sources) > 1:
@@ -271,11 +248,7 @@ def write_config(
 
 
 def check_labels(config: TrainConfig, labels: Path | None) -> None:
-    """Make sure that there are labels where they have a weight, and only there.
-
-    Raises:
-        SettingError: There is one without the other.
-    """
+    """Refuse labels without a weight, and a weight without labels, by a `SettingError`."""
     if bool(config.lambda_class) != bool(labels):
         raise SettingError(
             f"lambda_class is {config.lambda_class}, and there are "
@@ -286,12 +259,9 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
 def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
     """Make sure that a new run may begin in this folder.
 
-    Args:
-        sources: The archives and folders that it is to learn from, as far as they are known.
-
     Raises:
         SettingError: It holds one already, whose best network would pass for the new one's; or
-            it lies among the photos, for which its sheets and graphs would pass.
+            it lies among the sources' photos, for which its sheets and graphs would pass.
     """
     for source in sources:
         check_outside(run, source)
@@ -303,10 +273,6 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
 
 def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     """Make sure that a run has the weights that it needs to begin with.
-
-    Args:
-        start_from: The checkpoint that it begins with; None where all weights begin at random,
-            but for those of a pretrained encoder.
 
     Raises:
         SettingError: Weights that begin at random would stay so, the encoder's are missing, or

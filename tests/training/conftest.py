@@ -7,10 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor.checkpoint import (
-    CheckpointInfo,
-    save_checkpoint,
-)
+from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.evaluation.scoring import Scores

@@ -9,15 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor.checkpoint import (
-    load_tensors,
-    read_info,
-)
+from flowercolor.checkpoint import load_tensors, read_info
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.errors import (
-    CheckpointError,
-)
+from flowercolor.errors import CheckpointError
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST, LAST, read_metrics

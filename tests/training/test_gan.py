@@ -19,8 +19,6 @@ from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.unet import UNet
-from flowercolor.training import cuda_graphs as replay
-from flowercolor.training import gan
 from flowercolor.training.gan import GAN, recalibration_batches
 from tests.helpers import be_rank
 
@@ -81,12 +79,11 @@ def test_the_adversarial_gradient_reaches_the_generator() -> None:
     assert moved == list(before)
 
 
-def test_the_adversarial_gradient_makes_fakes_look_real_to_the_discriminator(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_adversarial_gradient_makes_fakes_look_real_to_the_discriminator() -> None:
     """Against a discriminator that stands still, the adversarial term falls."""
-    monkeypatch.setattr(gan, "discriminator_loss", lambda real, fake: (real + fake).sum() * 0)
     learning = begin(ADVERSARIAL_ONLY)
+    for parameter in learning.discriminator.parameters():
+        parameter.register_hook(torch.zeros_like)
     terms = []
     for _ in range(15):
         learning.step(batch(), 3e-3)
@@ -142,19 +139,15 @@ def test_a_step_is_the_plain_game() -> None:
             assert close.double().mean() > 0.98, name
 
 
-def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_generators_step_leaves_no_gradient_in_the_discriminator() -> None:
     """Its gradients are after the step what they were before the generator's turn."""
     learning = begin()
     before: list[Tensor] = []
 
-    def watched_loss(logits: Tensor) -> Tensor:
-        before.extend(gradient(parameter) for parameter in learning.discriminator.parameters())
-        return adversarial_loss(logits)
+    def watch(discriminator: nn.Module, _logits: object, _inputs: object) -> None:
+        before[:] = [gradient(p) for p in discriminator.parameters() if p.grad is not None]
 
-    adversarial_loss = gan.adversarial_loss  # type: ignore[attr-defined]
-    monkeypatch.setattr(gan, "adversarial_loss", watched_loss)
+    learning.discriminator.register_forward_hook(watch)
     learning.step(batch(), CONFIG.lr, gradient_norms=True)
     assert sum(gradient.abs().sum() for gradient in before) > 0
     for parameter, expected in zip(learning.discriminator.parameters(), before, strict=True):
@@ -467,10 +460,9 @@ def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert "\n" not in str(caught.value)
 
 
-def test_other_errors_are_not_taken_for_a_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gan, "adversarial_loss", lambda logits: logits.reshape(3, 1, 4))
-    with pytest.raises(RuntimeError, match="shape"):
-        begin().step(batch(), 1e-3)
+def test_other_errors_are_not_taken_for_a_compilers() -> None:
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        begin().step(batch()._replace(gray=torch.zeros(10, 1, 17, 17)), 1e-3)
 
 
 def test_an_engine_goes_with_the_last_who_holds_it() -> None:
@@ -502,21 +494,15 @@ def test_a_gpu_is_kept_to_convolutions_that_add_in_a_fixed_order(
 ) -> None:
     """On the way back too; and the caller's own flags come back."""
     seen = []
+    learning = begin()
 
-    class Way(torch.autograd.Function):
-        @staticmethod
-        def forward(_context: Any, logits: Tensor) -> Tensor:
-            seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
-            return logits.mean()
+    def watch(*_: object) -> None:
+        seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
 
-        @staticmethod
-        def backward(_context: Any, gradient: Tensor) -> Tensor:
-            seen.append((cudnn.enabled, cudnn.deterministic, cudnn.benchmark))
-            return gradient.expand(10, 1, 1, 1)
-
-    monkeypatch.setattr(gan, "adversarial_loss", Way.apply)
+    learning.generator.register_forward_pre_hook(watch)
+    learning.generator.head.weight.register_hook(watch)
     monkeypatch.setattr(cudnn, "benchmark", True)
-    begin().step(batch(), 1e-3)
+    learning.step(batch(), 1e-3)
     assert seen == [(True, True, False)] * 2
     assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
 
@@ -566,7 +552,6 @@ def test_a_replayed_step_is_the_step(
     settings: dict[str, Any],
     compiled: bool,
     streams: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To the last bit, at other learning rates and on other pictures than were recorded.
 
@@ -578,22 +563,21 @@ def test_a_replayed_step_is_the_step(
     [dataset] = [FlowerDataset(photos)] if streams else to_device(gpu, FlowerDataset(photos))
     classes = torch.arange(len(dataset)) % 3
 
-    def learn() -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+    def learn(*, replays: bool) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
         learning = GAN(config, gpu, "auto", compiled, classes=3)
+        if not replays:
+            learning._graphs = None
         told = []
         for epoch in range(1, 9):
             drawn = draw_epoch(config, len(dataset), epoch)
             for step, this in enumerate(batches(dataset, drawn, 5, gpu, classes=classes)):
                 told.append(learning.step(this, 1e-3 / epoch, gradient_norms=step == 1))
             told.append(learning.means())
-        assert learning._graphs is not None
-        assert len(learning._graphs._recorded) == kinds
+        if learning._graphs:  # with 5 photos and with 2, and with norms of gradients
+            assert len(learning._graphs._recorded) == 3
         return learning.state(), told
 
-    kinds = 3  # of steps: with 5 photos and with 2, and one that is weighed
-    state, told = learn()
-    monkeypatch.setattr(replay, "WARM_UP", 1000)
-    kinds = 0
-    expected = learn()
+    state, told = learn(replays=True)
+    expected = learn(replays=False)
     assert told == expected[1]
     assert different(state, expected[0]) == []

@@ -7,11 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from flowercolor.training.losses import (
-    adversarial_loss,
-    classification_loss,
-    discriminator_loss,
-)
+from flowercolor.training.losses import adversarial_loss, classification_loss, discriminator_loss
 
 
 @settings(deadline=None, max_examples=25)

@@ -14,16 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from flowercolor.checkpoint import (
-    load_tensors,
-    read_info,
-    save_checkpoint,
-)
+from flowercolor.checkpoint import load_tensors, read_info, save_checkpoint
 from flowercolor.config import NetworkConfig, Precision
-from flowercolor.errors import (
-    SettingError,
-    StorageError,
-)
+from flowercolor.errors import SettingError, StorageError
 from flowercolor.runs import BEST, LAST, read_metrics
 from tests.training.helpers import (
     CONFIG,

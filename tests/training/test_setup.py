@@ -7,19 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from flowercolor.checkpoint import (
-    load_tensors,
-    read_info,
-    save_checkpoint,
-)
+from flowercolor.checkpoint import load_tensors, read_info, save_checkpoint
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset, get_data
 from flowercolor.data.photo_cache import Photos
-from flowercolor.errors import (
-    CheckpointError,
-    DataError,
-    SettingError,
-)
+from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation import plots
 from flowercolor.runs import BEST, LAST
 from flowercolor.training.loop import train
