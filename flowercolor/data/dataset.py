@@ -32,14 +32,10 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
 
     Args:
         photos: The decoded photos, of one source or of several.
-        indices: Which of them belong to this set, in this order, counted through all sources; all
-            by default.
+        indices: int64 [N], which of them belong to this set, in this order, counted through all
+            sources; all by default.
         rgb: All their pictures as one tensor, such as a copy on a GPU; those of `photos` by
             default.
-
-    Attributes:
-        sources: The decoded photos of each source.
-        indices: int64 [N], which of them belong to this set.
     """
 
     def __init__(
@@ -138,9 +134,8 @@ def to_pairs(
     Args:
         rgb: uint8 RGB [B, S, S, 3].
         flips: bool [B], which of them to mirror.
-        crops: float [B, 4] in 0 to 1, what to enlarge to the whole: its width and height, as
-            shares of the picture's, and where between left and right, and top and bottom, it
-            lies.
+        crops: float [B, 4] in 0 to 1, what to enlarge to the whole: its width and height as
+            shares, and where between left and right, and top and bottom, it lies.
     """
     rgb = rgb.permute(0, 3, 1, 2)
     if flips is not None:
@@ -181,19 +176,22 @@ def get_data(
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[FlowerDataset, FlowerDataset]:
-    """The training and the test set of an archive or folder: 90 and 10 percent.
+    """The training and the test set of an archive or folder: `split` of what `read_data` reads."""
+    return split(read_data(source, size_px, progress, max_pixels=max_pixels))
 
-    The split is `random_split` under manual seed 42 over the photos in archive order, so
-    that scores compare with those that others got from the same split.
 
-    `read_data` says what the arguments do.
+def split(photos: Photos) -> tuple[FlowerDataset, FlowerDataset]:
+    """Photos as a training and a test set: 90 and 10 percent.
+
+    By `random_split` under manual seed 42 over the photos in archive order, so that scores compare
+    with those that others got from the same split.
 
     Raises:
-        DataError: There are no two photos to be had from `source`.
+        DataError: There are no two photos.
     """
-    photos = read_data(source, size_px, progress, max_pixels=max_pixels)
     count = len(photos.names)
     if count < 2:
+        source = photos.source
         raise DataError(f"{source}: found {count} photo; a training and a test set need 2 or more")
     n_train = min(max(1, int(TRAIN_SHARE * count)), count - 1)
     rng = torch.Generator().manual_seed(SPLIT_SEED)

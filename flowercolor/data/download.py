@@ -1,22 +1,18 @@
-"""One file fetched by HTTP: resumed where it broke off, and bounded in time and size."""
+"""One file fetched by HTTP: resumed where it broke off, and bounded in size."""
 
 import json
-import os
 import re
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import requests
 import urllib3.exceptions
-from requests.utils import NETRC_FILES
 
 from flowercolor.errors import DownloadError, StorageError, one_line
 from flowercolor.files import is_file, is_there, storage_errors, write_text
@@ -24,10 +20,6 @@ from flowercolor.progress import Progress, Silent
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64
-MAX_NETRC_BYTES = 1 << 20
-ASKING = "asking a server"
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -35,17 +27,13 @@ class Limits:
     """What a transfer may take.
 
     Attributes:
-        timeout_s: How long the server may stay silent; for its headers, four times as long.
-        least_bytes_per_s: What has to come, on average over each `window_s`.
-        window_s: See there.
+        timeout_s: How long the server may stay silent.
         max_bytes: The greatest file.
         retry_waits_s: How long to wait before each further try.
         chunk_bytes: The most that is read at once.
     """
 
     timeout_s: float = 30.0
-    least_bytes_per_s: float = 1000.0
-    window_s: float = 30.0
     max_bytes: int = 2 * 10**9
     retry_waits_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     chunk_bytes: int = 64 * 1024
@@ -92,7 +80,6 @@ def fetch(
         StorageError: The disk is full or writing is not allowed.
     """
     progress, limits = progress or Silent(), limits or Limits()
-    _check_netrc()
     for file in (part, _origin_path(part)):
         if is_there(file) and not is_file(file):
             raise StorageError(
@@ -128,10 +115,7 @@ def _fetch_once(
     if origin:
         headers |= {"Range": f"bytes={start}-", "If-Range": origin.validator}
     with _network_errors(shown, limits):
-        response = _within(
-            4 * limits.timeout_s,
-            lambda: session.get(url, headers=headers, stream=True, timeout=limits.timeout_s),
-        )
+        response = session.get(url, headers=headers, stream=True, timeout=limits.timeout_s)
     with response:
         code = response.status_code
         size_bytes: int | None
@@ -196,50 +180,14 @@ def _too_large(shown: str, limits: Limits) -> DownloadError:
     )
 
 
-def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
-    """What `ask` gives, if it does within the limit.
-
-    The timeout of requests is one of silence: headers that come a byte at a time never end.
-
-    Raises:
-        TimeoutError: It does not; it goes on in a thread that ends with the process.
-    """
-    answers: list[Answer] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answers.append(ask())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name=ASKING, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise TimeoutError
-    return answers[0]
-
-
 def _chunks(response: requests.Response, limits: Limits) -> Iterator[bytes]:
     """What comes, as it comes: not unpacked where a server calls a .tgz encoded "x-gzip".
 
     Not `iter_content`, which waits for whole chunks, however slowly they come.
     """
-    since_s, came_bytes = time.monotonic(), 0
     with _network_errors(without_password(str(response.url)), limits):
         while chunk := response.raw.read1(limits.chunk_bytes, decode_content=False):
             yield chunk
-            came_bytes += len(chunk)
-            passed_s = time.monotonic() - since_s
-            if passed_s >= limits.window_s:
-                if came_bytes < limits.least_bytes_per_s * passed_s:
-                    raise _BrokenOff(
-                        f"the server sends less than {limits.least_bytes_per_s:g} bytes a second"
-                    )
-                since_s, came_bytes = time.monotonic(), 0
 
 
 @contextmanager
@@ -279,18 +227,6 @@ def _reason(error: Exception, limits: Limits) -> str:
         cause = cause.__cause__ or cause.__context__
     broken = isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError))
     return "the connection broke off" if broken else one_line(error)  # no certificates found
-
-
-def _check_netrc() -> None:
-    """Refuse a file of passwords that requests would read without end."""
-    named = os.environ.get("NETRC")
-    for file in (named,) if named else (f"~/{name}" for name in NETRC_FILES):
-        path = Path(os.path.expanduser(file))  # noqa: PTH111 - that of Path may raise
-        if is_there(path) and not (is_file(path) and path.stat().st_size <= MAX_NETRC_BYTES):
-            raise DownloadError(
-                f"{path}: is no file of passwords (.netrc), which downloads look into; set NETRC "
-                "to one, or to a path where nothing is"
-            )
 
 
 def without_password(url: str) -> str:

@@ -12,11 +12,7 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import TrainConfig
 from flowercolor.data.dataset import FlowerDataset, to_pairs
 from flowercolor.data.degradation import DRAWS, degrade
-from flowercolor.data.simulated_hints import (
-    SimulatedHints,
-    draw_hints,
-    place_hints,
-)
+from flowercolor.data.simulated_hints import SimulatedHints, draw_hints, place_hints
 from flowercolor.data.sources import Pool, draw
 from flowercolor.torchrun import ranks
 
@@ -27,12 +23,10 @@ class EpochPlan(NamedTuple):
     """The random choices of an epoch of N photos.
 
     Attributes:
-        order: int64 [N], the photos in the order of their turn.
-        flips: bool [N], in that order, which are mirrored; None where none are.
-        crops: float32 [N, 4], in that order, as `dataset.to_pairs` takes them; None for whole
-            ones.
-        degradations: float32 [N, DRAWS], in that order, as `degradation.degrade` takes them; None
-            for photos as they are.
+        order: int64 [N], the photos in the order of their turn; what follows is in that order.
+        flips: bool [N], which are mirrored; None where none are.
+        crops: float32 [N, 4], as `dataset.to_pairs` takes them; None for whole ones.
+        degradations: float32 [N, DRAWS], as `degradation.degrade` takes them; None for none.
         grain_seed: What the grain of the epoch follows from.
     """
 
@@ -44,11 +38,7 @@ class EpochPlan(NamedTuple):
 
     def to(self, device: torch.device) -> "EpochPlan":
         """The same, on that device."""
-        flips, crops, degradations = (
-            None if values is None else values.to(device)
-            for values in (self.flips, self.crops, self.degradations)
-        )
-        return EpochPlan(self.order.to(device), flips, crops, degradations, self.grain_seed)
+        return EpochPlan._make(v.to(device) if isinstance(v, Tensor) else v for v in self)
 
 
 def draw_epoch(
@@ -118,22 +108,20 @@ def to_device(device: torch.device, *datasets: FlowerDataset) -> list[FlowerData
     """
     if device.type != "cuda":
         return list(datasets)
-    moved: dict[tuple[int, ...], Tensor] = {}
-    for sources in {_key(dataset): dataset.sources for dataset in datasets}.values():
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        # Several are joined there, so for a moment they are there twice.
-        needed_bytes = sum(photos.rgb.nbytes for photos in sources) * min(len(sources), 2)
-        if needed_bytes <= free_bytes // 2:
-            parts = [torch.from_numpy(photos.rgb).to(device) for photos in sources]
-            moved[tuple(map(id, sources))] = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return [
-        FlowerDataset(dataset.sources, dataset.indices, moved.get(_key(dataset)))
-        for dataset in datasets
-    ]
-
-
-def _key(dataset: FlowerDataset) -> tuple[int, ...]:
-    return tuple(map(id, dataset.sources))
+    moved: dict[tuple[int, ...], Tensor | None] = {}
+    result = []
+    for dataset in datasets:
+        key = tuple(map(id, dataset.sources))
+        if key not in moved:
+            free_bytes, _ = torch.cuda.mem_get_info(device)
+            # Several are joined there, so for a moment they are there twice.
+            needed_bytes = sum(photos.rgb.nbytes for photos in dataset.sources) * min(len(key), 2)
+            moved[key] = None
+            if needed_bytes <= free_bytes // 2:
+                parts = [torch.from_numpy(photos.rgb).to(device) for photos in dataset.sources]
+                moved[key] = parts[0] if len(parts) == 1 else torch.cat(parts)
+        result.append(FlowerDataset(dataset.sources, dataset.indices, moved[key]))
+    return result
 
 
 def batches(

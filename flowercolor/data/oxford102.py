@@ -9,6 +9,7 @@ classes", 2008.
 
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ from flowercolor.files import (
     is_file,
     is_there,
     locked,
+    read_json,
     replacing,
     resolved,
     storage_errors,
@@ -132,7 +134,8 @@ def download_archive(
             return _already_there(path, archive, force, progress)
         if from_file is not None:
             verified_by = _verify(from_file, archive, progress, limits)
-            _copy(from_file, path, progress)
+            with replacing(path) as temporary:
+                shutil.copyfile(from_file, temporary)
         else:
             url = archive.url if url is None else url
             part = path.with_name(f"{path.name}.part")
@@ -161,19 +164,6 @@ def _already_there(path: Path, archive: Archive, force: bool, progress: Progress
             ) from error
         _remember(path, archive, verified_by)
     return Downloaded(path, True, verified_by, path.stat().st_size)
-
-
-def _copy(source: Path, path: Path, progress: Progress) -> None:
-    size_bytes = source.stat().st_size
-    with (
-        source.open("rb") as original,
-        replacing(path) as temporary,
-        temporary.open("wb") as copy,
-        progress.task("Copying", size_bytes, "B") as task,
-    ):
-        while chunk := original.read(1 << 20):
-            copy.write(chunk)
-            task.advance(len(chunk))
 
 
 def _verify(
@@ -248,15 +238,9 @@ def _seal_path(path: Path) -> Path:
 
 def _recall(path: Path, archive: Archive) -> Literal["md5", "photos"] | None:
     """What proved `path` before; None where nothing did, or it has changed since."""
-    with suppress(OSError, ValueError, RecursionError):
-        if not is_file(_seal_path(path)):
-            return None
-        remembered = json.loads(_seal_path(path).read_bytes())
-        kinds: tuple[Literal["md5", "photos"], ...] = ("md5", "photos")
-        for verified_by in kinds:
-            if remembered == _seal(path, archive) | {"verified_by": verified_by}:
-                return verified_by
-    return None
+    remembered, seal = read_json(_seal_path(path)), _seal(path, archive)
+    kinds: tuple[Literal["md5", "photos"], ...] = ("md5", "photos")
+    return next((kind for kind in kinds if remembered == seal | {"verified_by": kind}), None)
 
 
 def _remember(path: Path, archive: Archive, verified_by: str) -> None:

@@ -28,14 +28,7 @@ from PIL import Image
 from flowercolor import paths
 from flowercolor.data.archive import is_packed, members
 from flowercolor.errors import DataError, ImageError, SettingError
-from flowercolor.files import (
-    can_be_read,
-    is_file,
-    is_folder,
-    is_there,
-    replacing,
-    write_text,
-)
+from flowercolor.files import can_be_read, is_file, is_folder, is_there, replacing, write_text
 from flowercolor.memory import MAX_PIXELS, check_file_bytes
 from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of

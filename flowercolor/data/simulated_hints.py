@@ -34,10 +34,7 @@ class HintDraws(NamedTuple):
 
     def to(self, device: torch.device) -> "HintDraws":
         """The same, on that device."""
-        kind, uniform, normal = (
-            values.to(device) for values in (self.kind, self.uniform, self.normal)
-        )
-        return HintDraws(kind, uniform, normal, self.side_px)
+        return HintDraws._make(v.to(device) if isinstance(v, Tensor) else v for v in self)
 
 
 class SimulatedHints(NamedTuple):

@@ -11,11 +11,11 @@ from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
 
-from flowercolor.data import dataset
 from flowercolor.data.dataset import (
     FlowerDataset,
     get_data,
     read_labels,
+    split,
     split_validation,
     to_pairs,
     with_twins,
@@ -33,9 +33,7 @@ SIZE_PX = 16
 @pytest.mark.parametrize(
     ("count", "train_count"), [(8189, 7370), (12, 10), (10, 9), (3, 2), (2, 1)]
 )
-def test_the_split_is_the_usual_one(
-    photos: Photos, monkeypatch: pytest.MonkeyPatch, count: int, train_count: int
-) -> None:
+def test_the_split_is_the_usual_one(photos: Photos, count: int, train_count: int) -> None:
     """Others make it by `torch.manual_seed(42)` before `random_split`."""
     many = dataclasses.replace(
         photos,
@@ -43,9 +41,8 @@ def test_the_split_is_the_usual_one(
         rgb=np.zeros((count, 1, 1, 3), np.uint8),
         sizes_px=np.ones((count, 2), np.int32),
     )
-    monkeypatch.setattr(dataset, "read_data", lambda *_, **__: many)
     before = torch.get_rng_state()
-    train_set, test_set = get_data(Path("flowers.tgz"))
+    train_set, test_set = split(many)
     assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers were used"
 
     with torch.random.fork_rng():

@@ -1,5 +1,4 @@
 import errno
-import gc
 import gzip
 import hashlib
 import io
@@ -471,36 +470,6 @@ def test_silent_server(site: Site, part: Path) -> None:
     assert_one_line(error, site.url, "no answer within 0.1 s")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("where", ["headers", "content"])
-def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
-    site: Site, part: Path, where: str
-) -> None:
-    over = threading.Event()
-    timeout_s = {"headers": 0.1, "content": 5}[where]
-
-    def trickle(handler: BaseHTTPRequestHandler) -> None:
-        answer = b"HTTP/1.0 200 OK\r\nContent-Type: x-gzip\r\n"
-        if where == "content":
-            answer += b"\r\n" + TGZ[:CHUNK_BYTES]
-        handler.wfile.write(answer)
-        for byte in b"X" * 10_000:
-            if over.wait(0.02):
-                break
-            handler.wfile.write(bytes([byte]))
-
-    site.script = [trickle] * 3
-    with pytest.raises(DownloadError) as error:
-        fetch(site.url, part, limits=replace(FAST, timeout_s=timeout_s, window_s=0.2))
-    over.set()
-    for thread in threading.enumerate():
-        if thread.name == download.ASKING:  # given up, and its socket is nobody's
-            thread.join(5)
-    gc.collect()
-    said = {"headers": "no answer within 0.1 s", "content": "less than 1000 bytes a second"}
-    assert_one_line(error, site.url, said[where])
-
-
 @pytest.mark.parametrize("length", [None, str(10**6)])
 def test_a_file_without_end_is_given_up(site: Site, part: Path, length: str | None) -> None:
     headers = {} if length is None else {"Content-Length": length}
@@ -574,14 +543,6 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(
     with pytest.raises(StorageError, match="is no regular file; expected"):
         download_archive(archive=archive)
     assert not site.asked
-
-
-def test_passwords_without_end_are_not_read(
-    site: Site, part: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NETRC", os.devnull)
-    with pytest.raises(DownloadError, match=rf"^{os.devnull}: is no file of passwords"):
-        fetch(site.url, part)
 
 
 def test_two_at_once_do_not_spoil_each_other(site: Site, archive: Archive, path: Path) -> None:
@@ -867,11 +828,9 @@ def test_file_is_copied_and_verified(
 ) -> None:
     file = tmp_path / "by hand.tgz"
     file.write_bytes(TGZ)
-    progress = Recorder()
-    result = download_archive(archive=archive, from_file=file, progress=progress)
+    result = download_archive(archive=archive, from_file=file)
     assert result == Downloaded(path, False, "md5", len(TGZ))
     assert path.read_bytes() == file.read_bytes() == TGZ
-    assert progress.tasks == [RecordedTask("Copying", len(TGZ), "B", len(TGZ))]
     assert not site.asked
 
 

@@ -30,20 +30,6 @@ SIZE_PX = 16
 P3 = matrix_profile(((0.68, 0.32), (0.265, 0.69), (0.15, 0.06)), (0.3127, 0.3290), None)
 
 
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes that photos are decoded to from now on, one for each photo."""
-    sizes: list[int] = []
-    decode = reader._decode
-
-    def watched(content: bytes, name: str, size_px: int, max_pixels: int) -> object:
-        sizes.append(size_px)
-        return decode(content, name, size_px, max_pixels)
-
-    monkeypatch.setattr(reader, "_decode", watched)
-    return sizes
-
-
 def cache_files() -> list[Path]:
     return sorted(path for path in paths.cache_dir().rglob("*") if path.is_file())
 
@@ -178,13 +164,13 @@ def test_a_size_of_nothing_is_refused(folder: Path) -> None:
 # The cache
 
 
-def test_photos_are_decoded_once(archive: Path, decoded: list[int]) -> None:
-    first = read_data(archive, SIZE_PX)
-    assert decoded == [SIZE_PX] * 12
-    assert_same(read_data(archive, SIZE_PX), first)
-    assert decoded == [SIZE_PX] * 12
-    read_data(archive, 32)
-    assert decoded == [SIZE_PX] * 12 + [32] * 12
+def test_photos_are_decoded_once(archive: Path) -> None:
+    progress = Recorder()
+    first = read_data(archive, SIZE_PX, progress)
+    assert_same(read_data(archive, SIZE_PX, progress), first)
+    assert [task.done for task in progress.tasks] == [12]
+    read_data(archive, 32, progress)
+    assert [task.done for task in progress.tasks] == [12, 12]
 
 
 def cut(pixels: Path, _index: Path) -> None:
@@ -238,27 +224,24 @@ def lose_the_names(_pixels: Path, index: Path) -> None:
         lose_the_names,
     ],
 )
-def test_a_harmed_cache_is_made_anew(
-    archive: Path, decoded: list[int], harm: Callable[[Path, Path], None]
-) -> None:
+def test_a_harmed_cache_is_made_anew(archive: Path, harm: Callable[[Path, Path], None]) -> None:
     expected = read_data(archive, SIZE_PX)
     expected = dataclasses.replace(expected, rgb=expected.rgb.copy())
     index, pixels = cache_files()
     harm(pixels, index)
-    decoded.clear()
-    assert_same(read_data(archive, SIZE_PX), expected)
-    assert len(decoded) == 12
+    progress = Recorder()
+    assert_same(read_data(archive, SIZE_PX, progress), expected)
+    assert [task.done for task in progress.tasks] == [12]
     assert cache_files() == [index, pixels]
 
 
-def test_writing_into_the_pictures_does_not_change_the_cache(
-    archive: Path, decoded: list[int]
-) -> None:
+def test_writing_into_the_pictures_does_not_change_the_cache(archive: Path) -> None:
     photos = read_data(archive, SIZE_PX)
     expected = photos.rgb.copy()
     photos.rgb[:] = 0
-    assert np.array_equal(read_data(archive, SIZE_PX).rgb, expected)
-    assert len(decoded) == 12
+    progress = Recorder()
+    assert np.array_equal(read_data(archive, SIZE_PX, progress).rgb, expected)
+    assert not progress.tasks
 
 
 def test_a_change_amid_a_plain_archive_changes_its_fingerprint(
