@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from flowercolor._version import __version__
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, replacing
-from flowercolor.runs import describes_photos
+from flowercolor.runs import describes_photos, is_number
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
     import torch
@@ -37,12 +37,11 @@ if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by o
     from flowercolor.networks.unet import UNet
 
 Arrays = dict[str, npt.NDArray[Any]]
+Value = TypeVar("Value")
 
 VIVID = "vivid."
 _FORMAT = 1
 _HEADER_KEY = "flowercolor"
-_FORMER_KEYS = frozenset({"knows_validation"})
-"""Of the header; older versions wrote them, and nothing reads them any more."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class CheckpointInfo:
             ("vividness", 1),
         ):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 <= value <= highest):
+            if value is not None and not (is_number(value) and 0 <= value <= highest):
                 expected = "0 or more" if highest == math.inf else f"0 to {highest}"
                 raise SettingError(f"{name} is {value!r}; expected {expected}, or none")
         for name in ("note", "created", "version"):
@@ -121,17 +120,12 @@ class CheckpointInfo:
             if found != _FORMAT:
                 raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
             config = TrainConfig.from_dict(values.pop("config"))
-            values = {name: value for name, value in values.items() if name not in _FORMER_KEYS}
+            values.pop("knows_validation", None)  # older versions wrote it
             return cls(config, **values)
         except RecursionError:
             raise ValueError("its header is nested beyond all measure") from None
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"its header is incomplete: {one_line(error)}") from error
-
-
-def _is_number(value: object) -> bool:
-    """Whether JSON gave a finite number; True is not one."""
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def save_checkpoint(
@@ -240,12 +234,7 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
             f"{path}: holds one network and no vividness scale; leave the vividness out, or join "
             "two checkpoints with `flowercolor join`"
         )
-    prefix = "generator."
-    return info, {
-        name.removeprefix(prefix): value
-        for name, value in arrays.items()
-        if name.startswith(prefix)
-    }
+    return info, _below("generator.", arrays)
 
 
 def read_ends(path: Path) -> tuple[CheckpointInfo, Arrays]:
@@ -290,16 +279,9 @@ def _interpolate(arrays: Arrays, vividness: float) -> None:
         if safe is None or safe.shape != vivid.shape:
             arrays[name] = vivid  # which does not fit the network
         elif safe.dtype.kind == "f":
-            arrays[name] = _lerp(safe, vivid, np.float32(vividness))
-
-
-def _lerp(
-    start: npt.NDArray[np.float32], end: npt.NDArray[np.float32], weight: np.float32
-) -> npt.NDArray[np.float32]:
-    """Exact at both ends, as torch's own."""
-    if weight < 0.5:
-        return start + weight * (end - start)
-    return end - (end - start) * (1 - weight)
+            weight = np.float32(vividness)  # exact at both ends, as torch's own `lerp`
+            step = vivid - safe
+            arrays[name] = safe + weight * step if weight < 0.5 else vivid - step * (1 - weight)
 
 
 def check_vividness(vividness: float) -> None:
@@ -317,6 +299,10 @@ def named(module: "nn.Module", prefix: str) -> dict[str, "Tensor"]:
     return {prefix + name: value for name, value in module.state_dict().items()}
 
 
+def _below(prefix: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+
+
 def load_into(
     module: "nn.Module",
     tensors: Mapping[str, "Tensor"],
@@ -332,9 +318,8 @@ def load_into(
     Raises:
         CheckpointError: They do not fit; `path` is named as where they came from.
     """
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
-        module.load_state_dict(state, assign=assign)
+        module.load_state_dict(_below(prefix, tensors), assign=assign)
     except RuntimeError as error:
         what = str(error).splitlines()[-1].strip()
         raise CheckpointError(

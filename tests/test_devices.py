@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch.backends import cudnn
 
-from flowercolor.devices import (
-    autocast,
-    deterministic,
-    has_fast_bf16,
-    no_tf32,
-    pick_device,
-)
+from flowercolor.devices import autocast, deterministic, has_fast_bf16, no_tf32, pick_device
 from flowercolor.errors import DeviceError, SettingError
 from tests.helpers import be_rank
 
@@ -79,10 +73,12 @@ def test_a_precision_is_computed_in(precision: str, expected: torch.dtype) -> No
 
 
 @pytest.mark.parametrize(("fast", "expected"), [(False, torch.float32), (True, torch.bfloat16)])
-def test_auto_computes_in_bfloat16_only_where_it_is_fast(
+def test_auto_computes_in_bfloat16_only_where_a_cpu_has_the_instructions(
     monkeypatch: pytest.MonkeyPatch, fast: bool, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr("flowercolor.devices.has_fast_bf16", lambda _device: fast)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: fast, raising=False)
+    assert has_fast_bf16(CPU) == fast
     with autocast(CPU):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected
@@ -91,16 +87,6 @@ def test_auto_computes_in_bfloat16_only_where_it_is_fast(
 def test_an_unknown_precision_is_refused_with_the_names() -> None:
     with pytest.raises(SettingError, match="'fp16'; expected one of auto, float32, bf16"):
         autocast(CPU, "fp16")  # type: ignore[arg-type]
-
-
-def test_a_cpu_without_the_instructions_is_slow_in_bfloat16(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for check in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, check, lambda: False, raising=False)
-    assert not has_fast_bf16(CPU)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-    assert has_fast_bf16(CPU)
 
 
 def test_mps_computes_in_float32() -> None:
