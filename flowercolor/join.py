@@ -5,13 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercolor._version import __version__
-from flowercolor.checkpoint import (
-    VIVID,
-    check_vividness,
-    load_generator,
-    named,
-    save_checkpoint,
-)
+from flowercolor.checkpoint import VIVID, check_vividness, load_generator, named, save_checkpoint
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.files import is_there
 

@@ -11,12 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from flowercolor.color import rgb_to_chroma
 from flowercolor.data.dataset import FlowerDataset
-from flowercolor.data.simulated_hints import (
-    SimulatedHints,
-    draw_hints,
-    mean_chroma_at,
-    place_hints,
-)
+from flowercolor.data.simulated_hints import SimulatedHints, draw_hints, mean_chroma_at, place_hints
 from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image

@@ -168,8 +168,7 @@ def save_grid(
         fake: Float RGB [B, 3, H, W] in 0 to 1.
         real: Float RGB [B, 3, H, W] in 0 to 1.
         path: Where to; the ending gives the format.
-        titles: What to write above each column of such triples, ASCII; as many columns as
-            titles, and one without any.
+        titles: What to write above each column of such triples, ASCII; one column without any.
 
     Raises:
         StorageError: The file cannot be written.

@@ -14,11 +14,7 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.sources import check_outside
 from flowercolor.distributed import check_alike
 from flowercolor.evaluation.baselines import baselines
-from flowercolor.evaluation.by_kind import (
-    FIGURES,
-    summarize_kinds,
-    worst_first,
-)
+from flowercolor.evaluation.by_kind import FIGURES, summarize_kinds, worst_first
 from flowercolor.evaluation.intervals import Interval
 from flowercolor.evaluation.metrics import SATURATED_CHROMA, STAIN_CHROMA
 from flowercolor.evaluation.plots import plot_losses, plot_scores, plot_trade, save_grid

@@ -51,15 +51,13 @@ Summary = dict[str, dict[str, Interval]]
 
 @dataclass(frozen=True)
 class Scores:
-    """The L1 of each test picture, RGB in 0 to 1, and its colorfulness.
+    """The L1 of each of N test pictures, RGB in 0 to 1, and its colorfulness, float32 [N].
 
     Attributes:
-        names: The N photos.
-        l1: float32 [N], generated picture against the true one.
-        gray_l1: float32 [N], the gray photo itself against the true one: what doing
-            nothing scores.
-        colorfulness: float32 [N], of the generated picture.
-        real_colorfulness: float32 [N], of the true one.
+        l1: Generated picture against the true one.
+        gray_l1: The gray photo itself against the true one: what doing nothing scores.
+        colorfulness: Of the generated picture.
+        real_colorfulness: Of the true one.
     """
 
     names: list[str]
@@ -184,12 +182,11 @@ def evaluate(
         device: Where the methods want the gray photos.
         pictures: A folder to write every picture into: gray, as the first of the methods
             made it, truth.
-        recognizer: Looks at every picture, the true ones too.
 
     Returns:
         A row of `metrics.measure` for each method, and as the last, `TRUTH`, the
-        `colorfulness` of the true photos and the `saturated_share` of their pixels. With a
-        recognizer, what it says is in each row as `recognized`.
+        `colorfulness` of the true photos and the `saturated_share` of their pixels. What the
+        recognizer says is in each row as `recognized`.
 
     Raises:
         DeviceError: The device has too little memory.

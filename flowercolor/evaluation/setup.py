@@ -104,12 +104,7 @@ def choose_candidates(
 def load_candidates(
     candidates: Mapping[str, Candidate], device: torch.device | str = "cpu"
 ) -> dict[str, Loaded]:
-    """The networks of the candidates.
-
-    Raises:
-        CheckpointError: One of them cannot be read, or has no vividness scale and is to be judged
-            on it.
-    """
+    """The networks of the candidates; `checkpoint.load_generator` says what is raised."""
     return {
         name: Loaded(candidate, *load_generator(candidate.path, device, vividness=candidate[1]))
         for name, candidate in candidates.items()
@@ -147,7 +142,6 @@ def choose_photos(
 
     Args:
         loaded: What is to be judged; the first says what it learned from.
-        size_px: The size to read the photos at.
         source: An archive or folder; else what the first candidate's run learned from, else the
             downloaded archive.
         results: Where pictures will be written, which must not come to lie among the photos.
@@ -217,12 +211,7 @@ def train_recognizer(
 ) -> Recognizer:
     """A classifier of the true training photos, to be asked about those judged on.
 
-    Args:
-        photos: With a `train_set`.
-
-    Raises:
-        DataError: The labels cannot be read, or leave photos without a class.
-        StorageError: The cache cannot be written.
+    `dataset.read_labels` and `classifier.load_classifier` say what is raised.
     """
     from flowercolor.evaluation.classifier import (  # noqa: PLC0415 - torchvision, only here
         load_classifier,

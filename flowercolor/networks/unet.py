@@ -66,9 +66,8 @@ class UNet(nn.Module):
             luma: What the "chroma" output puts its colors on, like `gray`, in place of it.
 
         Returns:
-            RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma"
-            output its luma is `gray` itself, or `luma`, in its own precision whatever that of
-            the weights.
+            RGB [B, 3, H, W], meant to lie in 0 to 1 but not bounded. With the "chroma" output
+            its luma is `gray` or `luma` itself, in its own precision.
         """
         return self.forward_with_bottleneck(gray, luma)[0]
 
@@ -129,8 +128,7 @@ class UNet(nn.Module):
 class Hinted(nn.Module):
     """A generator that is shown hints. For training only.
 
-    Args:
-        generator: The network, which stays in evaluation mode, with a branch for hints.
+    The network has a branch for hints, and stays in evaluation mode.
     """
 
     def __init__(self, generator: UNet) -> None:
@@ -142,10 +140,7 @@ class Hinted(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """RGB [B, 3, H, W], perhaps out of gamut, and the logits of the bins, [B, bins, H, W].
 
-        Args:
-            gray: As for `UNet`, and so is `luma`.
-            luma: What the colors are put on.
-            points: As for `apply_hints`, and so is `hint_chroma`.
+        `gray` and `luma` are as for `UNet`, `points` and `hint_chroma` as for `apply_hints`.
         """
         predicted, features = self.generator.eval().predict_with_hint_features(gray)
         features = features.float()

@@ -112,7 +112,8 @@ def page_files(
     # Where it stands, no "</script>" of a name may end it.
     text = json.dumps(about).replace("<", "\\u003c")
     html = files["index.html"].decode().replace(">{}</script>", f">{text}</script>")
-    files["index.html"] = _with_policy(html, _FOLDER_POLICY).encode()
+    head = '<meta charset="utf-8">\n'
+    files["index.html"] = html.replace(head, head + _policy_tag(_FOLDER_POLICY)).encode()
     return files
 
 
@@ -144,12 +145,6 @@ def single_file(files: Mapping[str, bytes]) -> bytes:
         assert found, tag
         html = before + inside + after
     return html.encode()
-
-
-def _with_policy(html: str, policy: str) -> str:
-    return html.replace(
-        '<meta charset="utf-8">\n', f'<meta charset="utf-8">\n{_policy_tag(policy)}'
-    )
 
 
 def _policy_tag(policy: str) -> str:

@@ -60,12 +60,7 @@ class RefusedError(Exception):
 
 
 class Converted(NamedTuple):
-    """A photo's file.
-
-    Attributes:
-        content: Its content.
-        ending: How its name ends, such as ".tif".
-    """
+    """A photo's file, and how its name ends, such as ".tif"."""
 
     content: bytes
     ending: str
@@ -112,6 +107,7 @@ def application(
     hosts: tuple[str, ...] = (LOCAL, "localhost"),
     max_pixels: int = MAX_MEGAPIXELS * 1_000_000,
     max_body_bytes: int = MAX_BODY_BYTES,
+    max_waiting: int = MAX_WAITING,
 ) -> Starlette:
     """The ASGI application: the page and two requests below "/<token>/", and nothing else.
 
@@ -155,7 +151,7 @@ def application(
         nonlocal waiting
         waiting += 1
         try:
-            if waiting > MAX_WAITING:
+            if waiting > max_waiting:
                 raise RefusedError(503, "has to wait: too many photos are under way. Try it again.")
             photo = await body(request)
             if request.path_params["method"] == "gray":

@@ -4,12 +4,7 @@ import torch
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.simulated_hints import SimulatedHints
-from flowercolor.evaluation.hints import (
-    ALONG_EDGES,
-    BY_DISTANCE,
-    hint_curve,
-    spread,
-)
+from flowercolor.evaluation.hints import ALONG_EDGES, BY_DISTANCE, hint_curve, spread
 from flowercolor.evaluation.scoring import generate, see, shown
 from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet

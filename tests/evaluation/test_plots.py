@@ -76,9 +76,7 @@ def test_names_that_would_lie_over_each_other_are_a_line_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    monkeypatch.setattr(
-        "flowercolor.evaluation.plots.save_figure", lambda figure, _: figures.append(figure)
-    )
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     points = {f"scale {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"gray photo": (0.09, 0.0)}
     plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png")
     [figure] = figures

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
-from flowercolor.page import server
 from flowercolor.page.server import application
 from tests.cli.helpers import succeed
 from tests.inference.helpers import gray, save
@@ -128,7 +127,7 @@ def test_another_name_that_leads_here_is_refused(served: Starlette) -> None:
 
 
 def test_what_is_no_photo_or_too_large_is_refused_in_plain_words(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path
 ) -> None:
     small = application(tiny, TOKEN, max_pixels=24 * 32 - 1, max_body_bytes=100_000)
     path = f"/{TOKEN}/colorize"
@@ -143,5 +142,4 @@ def test_what_is_no_photo_or_too_large_is_refused_in_plain_words(
     ):
         answer = ask(small, path, body, query=query)
         assert (answer[0], said in answer[2]) == (status, True), answer
-    monkeypatch.setattr(server, "MAX_WAITING", 0)
-    assert ask(small, path, photo)[0] == 503
+    assert ask(application(tiny, TOKEN, max_waiting=0), path, photo)[0] == 503
