@@ -161,19 +161,23 @@ def grouped_metrics(
         By grouping and group: `photos`, their count; `l1`; `l1_of_gray`, its share of the gray
         photos' L1; `worse_than_gray`, the share of photos that are.
     """
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for grouping, names in groups.items():
-        result[grouping] = {}
-        for group in sorted(set(names) - {""}):
-            members = torch.tensor([name == group for name in names])
-            l1, gray_l1 = scores.l1[members].double(), scores.gray_l1[members].double()
-            result[grouping][group] = {
-                "photos": len(l1),
-                "l1": l1.mean().item(),
-                "l1_of_gray": (l1.mean() / gray_l1.mean().clamp(min=1e-12)).item(),
-                "worse_than_gray": (l1 > gray_l1).double().mean().item(),
-            }
-    return result
+    return {
+        grouping: {
+            group: _group_metrics(scores, torch.tensor([name == group for name in names]))
+            for group in sorted(set(names) - {""})
+        }
+        for grouping, names in groups.items()
+    }
+
+
+def _group_metrics(scores: Scores, members: Tensor) -> dict[str, float]:
+    l1, gray_l1 = scores.l1[members].double(), scores.gray_l1[members].double()
+    return {
+        "photos": len(l1),
+        "l1": l1.mean().item(),
+        "l1_of_gray": (l1.mean() / gray_l1.mean().clamp(min=1e-12)).item(),
+        "worse_than_gray": (l1 > gray_l1).double().mean().item(),
+    }
 
 
 def epoch_line(epoch: int, metrics: Mapping[str, float]) -> str:
