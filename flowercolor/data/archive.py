@@ -7,7 +7,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -95,10 +95,7 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
     with path.open("rb") as file:
         head = file.read(6)
         file.seek(0)
-        unpack = next((opened for magic, opened in _PACKED if head.startswith(magic)), None)
-        if unpack is None:
-            yield file
-            return
+        unpack = next((opened for magic, opened in _PACKED if head.startswith(magic)), nullcontext)
         with unpack(file) as unpacked:
             yield unpacked
 

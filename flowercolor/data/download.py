@@ -234,15 +234,10 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=//)[^/?#]*@", "", url)
 
 
-def _validator(response: requests.Response) -> str:
-    """The strong ETag or else the Last-Modified of the file; "" where there is neither."""
-    etag = response.headers.get("ETag", "")
-    return etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-
-
 def _note_origin(part: Path, url: str, response: requests.Response, size_bytes: int | None) -> None:
-    validator = _validator(response)
-    if validator and size_bytes:
+    etag = response.headers.get("ETag", "")
+    validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+    if validator and size_bytes:  # a weak ETag proves nothing
         origin = _Origin(without_password(url), validator, size_bytes)
         write_text(_origin_path(part), json.dumps(asdict(origin)))
 

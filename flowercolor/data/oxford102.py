@@ -56,19 +56,16 @@ class Archive:
     photos: Mapping[str, bytes] = field(repr=False)
 
 
-def _oxford_102_photos() -> dict[str, bytes]:
-    """The shipped list: 32 bytes a photo, in name order from `jpg/image_00001.jpg`."""
-    digests = resources.files("flowercolor").joinpath("data", "oxford102.sha256").read_bytes()
-    return {
-        f"jpg/image_{start // 32 + 1:05}.jpg": digests[start : start + 32]
-        for start in range(0, len(digests), 32)
-    }
-
+_DIGESTS = resources.files("flowercolor").joinpath("data", "oxford102.sha256").read_bytes()
+"""The shipped list: 32 bytes a photo, in name order."""
 
 OXFORD_102 = Archive(
     url="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
     md5="52808999861908f626f3c1f4e79d11fa",
-    photos=_oxford_102_photos(),
+    photos={
+        f"jpg/image_{start // 32 + 1:05}.jpg": _DIGESTS[start : start + 32]
+        for start in range(0, len(_DIGESTS), 32)
+    },
 )
 
 

@@ -18,7 +18,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -28,7 +28,15 @@ from PIL import Image
 from flowercolor import paths
 from flowercolor.data.archive import is_packed, members
 from flowercolor.errors import DataError, ImageError, SettingError
-from flowercolor.files import can_be_read, is_file, is_folder, is_there, replacing, write_text
+from flowercolor.files import (
+    can_be_read,
+    is_file,
+    is_folder,
+    is_there,
+    read_json,
+    replacing,
+    write_text,
+)
 from flowercolor.memory import MAX_PIXELS, check_file_bytes
 from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of
@@ -110,9 +118,11 @@ def read_data(
         name += f"-{max_pixels}"
     pixels = paths.cache_dir() / "photos" / f"{name}.u8"
     index = pixels.with_suffix(".json")
-    is_cached = _is_whole(pixels, index)
-    if not is_cached:
-        _decode_all(
+    listing = _cached(pixels, index)
+    for reason in (listing or {}).get("left_out") or ():
+        progress.note(f"{source}: {reason}; left out")
+    if not listing:
+        listing = _decode_all(
             source,
             pictures,
             pixels,
@@ -121,9 +131,6 @@ def read_data(
             max_pixels=max_pixels,
             progress=progress,
         )
-    listing = json.loads(index.read_text(encoding="utf-8"))
-    for reason in listing.get("left_out", ()) if is_cached else ():
-        progress.note(f"{source}: {reason}; left out")
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
         source=source,
@@ -231,15 +238,15 @@ def _readable(source: Path) -> BinaryIO:
         ) from error
 
 
-def _is_whole(pixels: Path, index: Path) -> bool:
-    if not (is_file(pixels) and is_file(index)):  # reading a pipe would never end
-        return False
-    try:
-        listing = json.loads(index.read_text(encoding="utf-8"))
-        crc = _crc32_listed(listing["names"], listing["sizes_px"], _crc32(pixels))
-        return bool(crc == listing["crc32"]) and isinstance(listing.get("left_out", []), list)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+def _cached(pixels: Path, index: Path) -> dict[str, Any] | None:
+    """What is listed beside cached pixels; None where either is missing, cut or altered."""
+    listing = read_json(index)
+    with suppress(OSError, KeyError, TypeError, AttributeError):
+        names, sizes_px, left_out = listing["names"], listing["sizes_px"], listing.get("left_out")
+        is_whole = is_file(pixels) and isinstance(left_out or [], list)  # a pipe would never end
+        if is_whole and listing["crc32"] == _crc32_listed(names, sizes_px, _crc32(pixels)):
+            return dict(listing)
+    return None
 
 
 def _crc32(path: Path) -> int:
@@ -263,7 +270,7 @@ def _decode_all(
     size_px: int,
     max_pixels: int,
     progress: Progress,
-) -> None:
+) -> dict[str, Any]:
     names: list[str] = []
     sizes_px: list[tuple[int, int]] = []
     left_out: list[str] = []
@@ -316,8 +323,9 @@ def _decode_all(
                 "that are not hidden nor in a hidden folder"
             )
     crc = _crc32_listed(names, sizes_px, crc)
-    about = {"names": names, "sizes_px": sizes_px, "crc32": crc, "left_out": left_out}
-    write_text(index, json.dumps(about))
+    listing = {"names": names, "sizes_px": sizes_px, "crc32": crc, "left_out": left_out}
+    write_text(index, json.dumps(listing))
+    return listing
 
 
 _Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]
