@@ -48,8 +48,6 @@ def read_kinds(path: Path, dataset: FlowerDataset, progress: Progress | None = N
     Args:
         path: A CSV file with a header and, among others, the columns `kind`, any text, and
             `file` or `name`, the photo's name. Rows of other photos do not matter.
-        dataset: The photos.
-        progress: Told how many the table lacks.
 
     Raises:
         DataError: The file cannot be read, is no such table, or names a kind for no photo.

@@ -29,7 +29,7 @@ from flowercolor.evaluation.scoring import (
     picture_files,
     summarize,
 )
-from flowercolor.files import is_file, storage_errors, write_text
+from flowercolor.files import read_json, storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.runs import LOSSES
@@ -144,8 +144,9 @@ def write_results(
     }
     methods |= baselines(train_set, progress)
     pictures = results / "pictures"
+    kind_names = sorted({*kinds} - {""})
     if ranks().leads:
-        _begin(results, dataset.names, kinds)
+        _begin(results, dataset.names, kind_names)
     rows = evaluate(
         methods,
         dataset,
@@ -173,7 +174,7 @@ def write_results(
     document = {
         **about,
         "files": [name for name in FILES if metrics or name != LOSSES],
-        "kind_names": sorted({*kinds} - {""}),
+        "kind_names": kind_names,
         "notes": list(notes),
         "photos": len(dataset),
         "mean_l1": summary[first]["l1"].mean,
@@ -229,8 +230,7 @@ def write_results(
     plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / TRADE)
     height = min(SHEET_ROWS, max(1, len(dataset) // 3))
     _save_sheet(generator, dataset, _extremes(l1, height), results / SHEET, SHEET_TITLES)
-    names = sorted({*kinds} - {""})
-    for kind, sheet in zip(names, _kind_sheets(results, names), strict=True):
+    for kind, sheet in zip(kind_names, _kind_sheets(results, kind_names), strict=True):
         worst = worst_first(rows, first, kinds, kind)[: KIND_SHEET_COLUMNS * KIND_SHEET_ROWS]
         titles = ["worst first"] + [""] * (min(KIND_SHEET_COLUMNS, len(worst)) - 1)
         _save_sheet(generator, dataset, torch.tensor(worst), sheet, titles)
@@ -245,20 +245,19 @@ def _kind_sheets(results: Path, kinds: Sequence[str]) -> list[Path]:
     return picture_files(names, results / KIND_SHEETS)
 
 
-def _begin(results: Path, names: list[str], kinds: Sequence[str]) -> None:
+def _begin(results: Path, names: list[str], kind_names: list[str]) -> None:
     """Delete what an earlier evaluation left, and list the pictures that this one will write.
 
     So the next one finds them even where this one is stopped.
     """
     scores, pictures = results / SCORES, results / "pictures"
-    kind_names = sorted({*kinds} - {""})
     try:
-        earlier = json.loads(scores.read_bytes()) if is_file(scores) else {}
+        earlier = read_json(scores)  # None where there is none, or it is nothing of ours
         files = picture_files([image["name"] for image in earlier["images"]], pictures)
         files += [results / name for name in FILES if name in earlier.get("files", ())]
         files += _kind_sheets(results, earlier.get("kind_names", ()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        files = []  # none, or nothing of ours
+    except (ValueError, LookupError, TypeError, AttributeError):
+        files = []
     for file in set(files) - set(picture_files(names, pictures)):
         with storage_errors(file):
             file.unlink(missing_ok=True)
