@@ -334,10 +334,7 @@ RECIPES = {
     "faithful": TrainConfig(),
     "chroma": _CHROMA,
     "pretrained": replace(
-        _CHROMA,
-        network=NetworkConfig(32, "chroma", "efficientnet-lite0"),
-        epochs=12,
-        lr=1e-3,
+        _CHROMA, network=NetworkConfig(32, "chroma", "efficientnet-lite0"), epochs=12, lr=1e-3
     ),
     "hints": replace(
         _CHROMA,
@@ -349,13 +346,7 @@ RECIPES = {
         ema=0.99,
     ),
     "vivid": replace(
-        _CHROMA,
-        epochs=5,
-        lr=1e-4,
-        lambda_l1=200,
-        lambda_adv=1.0,
-        ema=0.998,
-        criterion="vivid",
+        _CHROMA, epochs=5, lr=1e-4, lambda_l1=200, lambda_adv=1.0, ema=0.998, criterion="vivid"
     ),
 }
 """The design; L1 alone on two color differences; the same with an encoder that has learned

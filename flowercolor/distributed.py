@@ -130,9 +130,7 @@ def parallel(module: nn.Module, device: torch.device) -> nn.Module:
     setting = next(n for n in ("forward_sync_buffers", "broadcast_buffers") if n in known)
     not_sent: dict[str, Any] = {setting: False}
     return DistributedDataParallel(
-        module,
-        device_ids=[device.index] if device.type == "cuda" else None,
-        **not_sent,
+        module, device_ids=[device.index] if device.type == "cuda" else None, **not_sent
     )
 
 

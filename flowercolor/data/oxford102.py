@@ -164,11 +164,7 @@ def _already_there(path: Path, archive: Archive, force: bool, progress: Progress
 
 
 def _verify(
-    path: Path,
-    archive: Archive,
-    progress: Progress,
-    limits: Limits,
-    shown: str | None = None,
+    path: Path, archive: Archive, progress: Progress, limits: Limits, shown: str | None = None
 ) -> Literal["md5", "photos"]:
     """What proves that `path` is `archive`. Errors call it `shown`."""
     shown = shown or str(path)

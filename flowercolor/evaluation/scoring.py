@@ -119,10 +119,7 @@ def shown(gray: Tensor, chroma: Tensor) -> Tensor:
 
 @memory_errors("testing", "`test_batch_size`, then `base_channels`, then `size_px`")
 def score(
-    generator: UNet,
-    dataset: FlowerDataset,
-    batch_size: int = 1,
-    progress: Progress | None = None,
+    generator: UNet, dataset: FlowerDataset, batch_size: int = 1, progress: Progress | None = None
 ) -> Scores:
     """The L1 and the colorfulness of every picture of a set, and nothing that costs more.
 

@@ -167,13 +167,7 @@ def _convolution(
     layer = _Float32Conv2d if is_slow_in_bf16 else nn.Conv2d
     return nn.Sequential(
         layer(
-            channels_in,
-            channels_out,
-            kernel_px,
-            stride,
-            padding=kernel_px // 2,
-            groups=groups,
-            bias=False,
+            channels_in, channels_out, kernel_px, stride, kernel_px // 2, groups=groups, bias=False
         ),
         nn.BatchNorm2d(channels_out, eps=ENCODER_NORM_EPS),
         nn.ReLU6(inplace=True) if activated else nn.Identity(),
