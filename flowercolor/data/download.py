@@ -1,4 +1,4 @@
-"""One file fetched by HTTP: resumed where it broke off, and bounded in size."""
+"""One file fetched by HTTP: resumed where it broke off, and bounded in time and size."""
 
 import json
 import re
@@ -28,12 +28,15 @@ class Limits:
 
     Attributes:
         timeout_s: How long the server may stay silent.
+        least_bytes_per_s: What has to come, on average over each `window_s`.
         max_bytes: The greatest file.
         retry_waits_s: How long to wait before each further try.
         chunk_bytes: The most that is read at once.
     """
 
     timeout_s: float = 30.0
+    least_bytes_per_s: float = 1000.0
+    window_s: float = 30.0
     max_bytes: int = 2 * 10**9
     retry_waits_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     chunk_bytes: int = 64 * 1024
@@ -185,9 +188,18 @@ def _chunks(response: requests.Response, limits: Limits) -> Iterator[bytes]:
 
     Not `iter_content`, which waits for whole chunks, however slowly they come.
     """
+    since_s, came_bytes = time.monotonic(), 0
     with _network_errors(without_password(str(response.url)), limits):
         while chunk := response.raw.read1(limits.chunk_bytes, decode_content=False):
             yield chunk
+            came_bytes += len(chunk)
+            passed_s = time.monotonic() - since_s
+            if passed_s >= limits.window_s:
+                if came_bytes < limits.least_bytes_per_s * passed_s:
+                    raise _BrokenOff(
+                        f"the server sends less than {limits.least_bytes_per_s:g} bytes a second"
+                    )
+                since_s, came_bytes = time.monotonic(), 0
 
 
 @contextmanager

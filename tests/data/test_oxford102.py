@@ -470,6 +470,24 @@ def test_silent_server(site: Site, part: Path) -> None:
     assert_one_line(error, site.url, "no answer within 0.1 s")
 
 
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up(site: Site, part: Path) -> None:
+    over = threading.Event()
+
+    def trickle(handler: BaseHTTPRequestHandler) -> None:
+        answer = b"HTTP/1.0 200 OK\r\nContent-Type: x-gzip\r\n\r\n" + TGZ[:CHUNK_BYTES]
+        handler.wfile.write(answer)
+        for byte in b"X" * 10_000:
+            if over.wait(0.02):
+                break
+            handler.wfile.write(bytes([byte]))
+
+    site.script = [trickle] * 3
+    with pytest.raises(DownloadError) as error:
+        fetch(site.url, part, limits=replace(FAST, timeout_s=5, window_s=0.2))
+    over.set()
+    assert_one_line(error, site.url, "less than 1000 bytes a second")
+
+
 @pytest.mark.parametrize("length", [None, str(10**6)])
 def test_a_file_without_end_is_given_up(site: Site, part: Path, length: str | None) -> None:
     headers = {} if length is None else {"Content-Length": length}
