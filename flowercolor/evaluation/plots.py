@@ -50,8 +50,10 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    for values, color, label in _beside_test_l1(rows):
-        axes.plot(*zip(*values, strict=True), linewidth=0.8, color=color, label=label)
+    for number, (label, points) in enumerate(_beside_test_l1(rows).items()):
+        color = f"C{number - 1}" if number else "black"
+        if points:
+            axes.plot(*zip(*points, strict=True), linewidth=0.8, color=color, label=label)
     best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
     if best:
         axes.axhline(min(best), linestyle=":", color="gray", label=f"best {min(best):.4f}")
@@ -59,20 +61,14 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     save_figure(figure, path)
 
 
-def _beside_test_l1(
-    rows: Sequence[Mapping[str, Any]],
-) -> list[tuple[list[tuple[float, float]], str, str]]:
+def _beside_test_l1(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """What is drawn beside the test L1: that of the gray photos, and that of each source."""
-    gray = [(row["epoch"], row["test_gray_l1"]) for row in rows if row.get("test_gray_l1")]
-    lines = [(gray, "black", "gray photos")] if gray else []
-    sources = {name for row in rows for name in row.get("by_source", ())}
-    for number, name in enumerate(sorted(sources)):
-        values = [
-            (row["epoch"], row["by_source"][name]["l1"])
-            for row in rows
-            if name in row.get("by_source", ())
-        ]
-        lines.append((values, f"C{number}", name))
+    lines = {
+        "gray photos": [(r["epoch"], r["test_gray_l1"]) for r in rows if r.get("test_gray_l1")]
+    }
+    for name in sorted({name for row in rows for name in row.get("by_source", ())}):
+        in_rows = (row for row in rows if name in row.get("by_source", ()))
+        lines[name] = [(row["epoch"], row["by_source"][name]["l1"]) for row in in_rows]
     return lines
 
 

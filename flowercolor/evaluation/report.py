@@ -71,8 +71,7 @@ class Table(NamedTuple):
     """Figures as text.
 
     Attributes:
-        title: What of.
-        columns: Titles of the columns.
+        columns: Their titles.
         rows: By name, the mean and its interval for each column.
         by_kind: Whether the rows are kinds of photos, of which every interval matters.
     """
