@@ -120,8 +120,17 @@ def _described_sources(data: RunData) -> list[dict[str, Any]]:
     ]
 
 
+def _same_photos(saved: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether two headers are of the same photos, wherever those lie and whatever their times."""
+    if "content_crc32" in saved:
+        return _content_of(saved) == _content_of(fresh)
+    # Versions before 0.1 knew only the times of a folder's files, or the bytes of an archive.
+    older = {name: value for name, value in fresh.items() if name != "content_crc32"}
+    return {**saved, "name": ""} == {**older, "name": ""}
+
+
 def _content_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a header says of its photos, wherever they lie and whatever their files' times."""
+    """What a header says of its photos but where they are from and what they are called."""
     kept = {k: v for k, v in data.items() if k not in ("name", "fingerprint", "photos_crc32")}
     if "sources" in data:
         kept["sources"] = [
@@ -183,7 +192,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
         CheckpointError: There is nothing to go on from, or it is of other settings or photos.
     """
     saved, tensors = load_tensors(path)
-    if "content_crc32" not in saved.data:
+    if "photos_crc32" not in saved.data:
         raise CheckpointError(
             f"{path}: flowercolor {saved.version} wrote it in a form that this version cannot go "
             f"on from; begin another run with `start_from` it"
@@ -203,7 +212,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
             f"{path}: written with other settings than those given now: {others}; "
             "resume with the run's own, or start another run"
         )
-    if _content_of(saved.data) != _content_of(header.data):
+    if not _same_photos(saved.data, header.data):
         raise CheckpointError(
             f"{path}: trained on other photos or classes than those given now; resume with the "
             "run's own `data`, `labels` and `twins`, or start another run"

@@ -155,6 +155,20 @@ def test_copied_photos_are_the_same(sets: Sets, run: Path) -> None:
     assert go(CONFIG, copies, run, resume=True).finished
 
 
+def test_a_run_that_does_not_know_the_content_goes_by_the_fingerprint(
+    sets: Sets, run: Path
+) -> None:
+    """As older versions wrote it."""
+    go(CONFIG, sets, run, should_stop=after(1))
+    info, tensors = load_tensors(run / LAST)
+    data = {name: value for name, value in info.data.items() if name != "content_crc32"}
+    save_checkpoint(run / LAST, dataclasses.replace(info, data=data), tensors)
+    photos = dataclasses.replace(sets[0].photos, fingerprint="another")
+    others = FlowerDataset(photos, range(10)), FlowerDataset(photos, [10, 11])
+    assert_resume_refused(CONFIG, others, run, "trained on other photos")
+    assert go(CONFIG, sets, run, resume=True).finished
+
+
 def test_photos_that_were_moved_are_the_same(sets: Sets, run: Path) -> None:
     config = changed(epochs=1)
     go(config, sets, run, should_stop=after(1))
@@ -171,7 +185,7 @@ def test_going_on_from_a_run_of_an_older_version_is_refused(
 ) -> None:
     """Its sums are others, and its metrics have no steps."""
     info, tensors = load_tensors(uninterrupted / LAST)
-    data = {name: value for name, value in info.data.items() if name != "content_crc32"}
+    data = {name: value for name, value in info.data.items() if name != "photos_crc32"}
     run.mkdir()
     save_checkpoint(run / LAST, dataclasses.replace(info, data=data, version="0.0.1"), tensors)
     assert_resume_refused(CONFIG, sets, run, "flowercolor 0.0.1 wrote it in a form that")
