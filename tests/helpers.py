@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from flowercolor.checkpoint import CheckpointInfo, named, save_checkpoint
+from flowercolor.config import TrainConfig
 from flowercolor.files import write_text
+from flowercolor.networks.unet import UNet
 from flowercolor.progress import Task
 
 
@@ -67,6 +71,13 @@ def be_rank(
     local_rank = rank if local_rank is None else local_rank
     for name, value in (("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", local_rank)):
         monkeypatch.setenv(name, str(value))
+
+
+def save_network(path: Path, network: UNet, **settings: Any) -> Path:
+    """A checkpoint of a network alone."""
+    info = CheckpointInfo(TrainConfig(network.config, **settings))
+    save_checkpoint(path, info, named(network, "generator."))
+    return path
 
 
 def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:

@@ -10,16 +10,12 @@ import pytest
 import torch
 
 from flowercolor import paths
-from flowercolor.checkpoint import (
-    CheckpointInfo,
-    save_checkpoint,
-)
-from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.config import NetworkConfig
 from flowercolor.data.oxford102 import Archive, download_archive
 from flowercolor.networks.unet import UNet
 from tests.cli import helpers
 from tests.cli.helpers import TINY, Trained, succeed
-from tests.helpers import blank_graphs
+from tests.helpers import blank_graphs, save_network
 
 
 @pytest.fixture(autouse=True)
@@ -58,23 +54,15 @@ def trained(finished: Trained) -> Trained:
 def hint_weights(tmp_path: Path) -> Path:
     """The same with a branch for hints."""
     torch.manual_seed(0)
-    config = TrainConfig(NetworkConfig(2, "chroma", hints=True))
-    path = tmp_path / "hints.safetensors"
-    state = UNet(config.network).state_dict()
-    tensors = {f"generator.{name}": value for name, value in state.items()}
-    save_checkpoint(path, CheckpointInfo(config), tensors)
-    return path
+    network = UNet(NetworkConfig(2, "chroma", hints=True))
+    return save_network(tmp_path / "hints.safetensors", network)
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A checkpoint of random weights that belongs to no run."""
     torch.manual_seed(0)
-    config = TrainConfig(network=NetworkConfig(base_channels=2), size_px=16)
-    tensors = {f"generator.{k}": v for k, v in UNet(config.network).state_dict().items()}
-    path = tmp_path / "garden.safetensors"
-    save_checkpoint(path, CheckpointInfo(config), tensors)
-    return path
+    return save_network(tmp_path / "garden.safetensors", UNet(NetworkConfig(2)), size_px=16)
 
 
 @pytest.fixture

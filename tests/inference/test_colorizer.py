@@ -16,9 +16,8 @@ from torch import nn
 
 import flowercolor
 from flowercolor import paths
-from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.color import rgb_to_chroma
-from flowercolor.config import NetworkConfig, Precision, TrainConfig
+from flowercolor.config import NetworkConfig, Precision
 from flowercolor.errors import CheckpointError, DeviceError, ImageError, SettingError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint, Leave
@@ -28,6 +27,7 @@ from flowercolor.inference.upsampling import shrink
 from flowercolor.join import join
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST, bundled_checkpoint
+from tests.helpers import save_network
 from tests.inference import helpers
 from tests.inference.helpers import as_backend
 from tests.pictures import Array, gray_of
@@ -79,14 +79,12 @@ class Fake:
 
 def save_generator(path: Path, seed: int, *, parent: int | None = None) -> Path:
     """A checkpoint; with a parent, of weights halfway from that one's."""
-    config = TrainConfig(NetworkConfig(2))
-    tensors = make_generator(seed).state_dict()
+    generator = make_generator(seed)
     if parent is not None:
-        for name, tensor in make_generator(parent).state_dict().items():
-            tensors[name] = (tensors[name] + tensor) / 2
-    named = {f"generator.{name}": tensor for name, tensor in tensors.items()}
-    save_checkpoint(path, CheckpointInfo(config), named)
-    return path
+        old = make_generator(parent).state_dict()
+        state = generator.state_dict()
+        generator.load_state_dict({name: (state[name] + old[name]) / 2 for name in state})
+    return save_network(path, generator)
 
 
 def photo(shape: tuple[int, ...], dtype: Any = np.uint8) -> Array:

@@ -7,22 +7,20 @@ import onnx
 import onnxruntime
 import pytest
 
-from flowercolor.checkpoint import CheckpointInfo, named, save_checkpoint
-from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.config import NetworkConfig
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.inference.backends import load_backend
 from flowercolor.inference.export import export_onnx
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import bundled_checkpoint
+from tests.helpers import save_network
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    path, config = tmp_path / "rose.safetensors", NetworkConfig(3, "chroma")
-    save_checkpoint(path, CheckpointInfo(TrainConfig(config)), named(UNet(config), "generator."))
-    return path
+    return save_network(tmp_path / "rose.safetensors", UNet(NetworkConfig(3, "chroma")))
 
 
 def test_the_file_stands_alone_and_says_what_it_is(checkpoint: Path, tmp_path: Path) -> None:

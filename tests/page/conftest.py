@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from flowercolor.checkpoint import CheckpointInfo, named, save_checkpoint
-from flowercolor.config import NetworkConfig, TrainConfig
+from flowercolor.config import NetworkConfig
 from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.page.build import export_page
 from flowercolor.runs import bundled_checkpoint
+from tests.helpers import save_network
 from tests.page.browser import Browser, driver
 
 
@@ -27,9 +27,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert network.hints is not None
     with torch.no_grad():  # what is alike follows
         network.hints.head.bias[KEY_CHANNELS : HINT_CHANNELS - 1] = 2  # type: ignore[index]
-    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
-    save_checkpoint(path, CheckpointInfo(TrainConfig(network.config)), named(network, "generator."))
-    return path
+    return save_network(tmp_path_factory.mktemp("tiny") / "tiny.safetensors", network)
 
 
 @pytest.fixture(scope="session")
