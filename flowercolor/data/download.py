@@ -14,8 +14,8 @@ from pathlib import Path
 import requests
 import urllib3.exceptions
 
-from flowercolor.errors import DownloadError, StorageError, one_line
-from flowercolor.files import is_file, is_there, storage_errors, write_text
+from flowercolor.errors import DownloadError, one_line
+from flowercolor.files import read_json, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -83,11 +83,6 @@ def fetch(
         StorageError: The disk is full or writing is not allowed.
     """
     progress, limits = progress or Silent(), limits or Limits()
-    for file in (part, _origin_path(part)):
-        if is_there(file) and not is_file(file):
-            raise StorageError(
-                f"{file}: is no regular file; expected a part of the archive: move it"
-            )
     with storage_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         size_before = _size_bytes(part)
@@ -184,10 +179,8 @@ def _too_large(shown: str, limits: Limits) -> DownloadError:
 
 
 def _chunks(response: requests.Response, limits: Limits) -> Iterator[bytes]:
-    """What comes, as it comes: not unpacked where a server calls a .tgz encoded "x-gzip".
-
-    Not `iter_content`, which waits for whole chunks, however slowly they come.
-    """
+    """What comes, as it comes: not unpacked where a server calls a .tgz encoded "x-gzip"."""
+    # Not `iter_content`, which waits for whole chunks, however slowly they come.
     since_s, came_bytes = time.monotonic(), 0
     with _network_errors(without_password(str(response.url)), limits):
         while chunk := response.raw.read1(limits.chunk_bytes, decode_content=False):
@@ -256,8 +249,8 @@ def _note_origin(part: Path, url: str, response: requests.Response, size_bytes: 
 
 def _origin_of(part: Path, url: str) -> _Origin | None:
     """What `part` is the beginning of; None where that is not `url`, or cannot be gone on with."""
-    with suppress(OSError, ValueError, TypeError, RecursionError):
-        origin = _Origin(**json.loads(_origin_path(part).read_bytes()))
+    with suppress(TypeError):
+        origin = _Origin(**read_json(_origin_path(part)))
         if (
             isinstance(origin.validator, str)
             and type(origin.size_bytes) is int

@@ -142,11 +142,8 @@ def read_data(
 
 
 def _read_pixels(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """The pixels in a file of the cache, in memory, where they take no large part of it.
-
-    Else the file is mapped, copy on write. Whoever cuts a mapped file kills the process, but on
-    Windows, which does not let them.
-    """
+    """The pixels in a file of the cache, in memory where they take no large part of it."""
+    # Whoever cuts a mapped file kills the process, but on Windows, which does not let them.
     if os.name == "nt" or 4 * math.prod(shape) > os.sysconf("SC_PAGE_SIZE") * os.sysconf(
         "SC_PHYS_PAGES"
     ):
@@ -158,10 +155,7 @@ def _read_pixels(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 
 
 def _pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[Path]]:
-    """Its picture files, relative to it and sorted, and those of kinds that are not read.
-
-    What cannot be opened is among them: reading it says why.
-    """
+    """Its picture files, relative to it and sorted, and those of kinds that are not read."""
 
     def unreadable(error: OSError) -> None:
         progress.note(f"{error.filename}: cannot be read: {error.strerror}; left out")
@@ -186,10 +180,7 @@ def _note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> No
 
 
 def _is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
-    """Whether a path within the source has one of the endings, and no part of it is passed over.
-
-    OpenCV decodes fewer formats than `formats.is_picture` knows.
-    """
+    """Whether a path within the source has one of the endings, and no part of it is passed over."""
     passed_over = any(
         (part.startswith(".") and part != "..") or formats.holds_no_photos(part)
         for part in path.parts
@@ -198,10 +189,7 @@ def _is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
 
 
 def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
-    """A name for the source's content, from what is cheap to see of it.
-
-    Here and below, `pictures` are those of a folder, and None for an archive.
-    """
+    """A name for the content of a folder of pictures, or of an archive, from what is cheap."""
     digest = hashlib.blake2b(digest_size=12)
     if pictures is not None:
         for picture in pictures:
@@ -393,10 +381,7 @@ def _to_srgb(
 def _contents(
     source: Path, pictures: list[Path] | None, max_pixels: int, unread: list[Path]
 ) -> Iterator[tuple[str, bytes | ImageError]]:
-    """Name and bytes of each picture file, in order, or why there are none.
-
-    Others of an archive go into `unread`.
-    """
+    """Name and bytes of each picture, or why there are none; others of an archive in `unread`."""
     if pictures is not None:
         for picture in pictures:
             path, name = source / picture, picture.as_posix()

@@ -87,11 +87,7 @@ def hint_curve(
 
 
 def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]:
-    """Write curves as `hints.json` and `hints.png`, and give them as tables.
-
-    Args:
-        curves: By name, what `hint_curve` gave.
-        results: The folder; made where missing.
+    """Write curves by name as `hints.json` and `hints.png` into a folder; the same as tables.
 
     Raises:
         StorageError: It cannot be written.
@@ -109,11 +105,7 @@ def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]
 
 
 def plot_hint_curves(curves: Mapping[str, Curve], path: Path) -> None:
-    """Draw PSNR against the number of hints, a panel for each curve, as PNG.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
+    """Draw PSNR against the number of hints, a panel for each curve, as PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
 
     figure = Figure(figsize=(5.2 * len(curves), 3.8), layout="constrained")

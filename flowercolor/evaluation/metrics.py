@@ -26,12 +26,7 @@ _RGB_TO_XYZ = (
 
 
 def l1_per_image(fake: Tensor, real: Tensor) -> Tensor:
-    """The mean absolute difference of each picture, float32 [B].
-
-    Args:
-        fake: Float RGB [B, 3, H, W]. Clamped to 0 to 1 first, since nothing else can be shown.
-        real: Float RGB [B, 3, H, W] in 0 to 1.
-    """
+    """The mean absolute difference of each picture."""
     return (fake.float().clamp(0, 1) - real.float()).abs().mean(dim=(1, 2, 3))
 
 
@@ -104,12 +99,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def ciede2000(lab1: Tensor, lab2: Tensor) -> Tensor:
-    """The color difference CIEDE2000 (Sharma, Wu and Dalal 2005), [B, H, W].
-
-    Args:
-        lab1: CIELAB [B, 3, H, W].
-        lab2: CIELAB [B, 3, H, W].
-    """
+    """The difference CIEDE2000 (Sharma, Wu and Dalal 2005), [B, H, W], of CIELAB [B, 3, H, W]."""
     (l1, a1, b1), (l2, a2, b2) = lab1.unbind(1), lab2.unbind(1)
     c7 = ((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2) ** 7
     stretch = 1.5 - 0.5 * (c7 / (c7 + 25**7)).sqrt()
@@ -182,11 +172,7 @@ def stained(fake_lab: Tensor, real_lab: Tensor) -> Tensor:
     """Whether a strong color is more than 90 degrees of hue from the true one, bool [B, H, W].
 
     Such as magenta in foliage. Strong is a chroma above `STAIN_CHROMA`; where the truth is
-    without any chroma at all there is no hue to be far from.
-
-    Args:
-        fake_lab: CIELAB [B, 3, H, W] of what was generated.
-        real_lab: CIELAB [B, 3, H, W] of the truth.
+    without any chroma at all there is no hue to be far from. Both are CIELAB [B, 3, H, W].
     """
     chroma = torch.hypot(fake_lab[:, 1], fake_lab[:, 2])
     cosine_sign = (fake_lab[:, 1:] * real_lab[:, 1:]).sum(dim=1)

@@ -1,4 +1,7 @@
-"""Graphs of a run and grids of pictures, as files."""
+"""Graphs of a run and grids of pictures, as files.
+
+Each is written whole or not at all; where that fails, `StorageError` is raised.
+"""
 
 import math
 import statistics
@@ -34,9 +37,6 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Args:
         rows: The rows of `metrics.jsonl`; a value of None leaves a gap.
-
-    Raises:
-        StorageError: The file cannot be written.
     """
     # The object interface only: pyplot keeps global state and may want a screen.
     from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
@@ -73,11 +73,7 @@ def _beside_test_l1(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[f
 
 
 def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> None:
-    """Draw how the L1 spreads over the pictures, generated and gray, as PNG.
-
-    Raises:
-        StorageError: The file cannot be written.
-    """
+    """Draw how the L1 spreads over the pictures, generated and gray, as PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -102,9 +98,6 @@ def plot_trade(
         points: By name, mean L1 and mean colorfulness.
         joined: The names between which to draw a line, in its order.
         truth: Mean colorfulness of the true photos.
-
-    Raises:
-        StorageError: The file cannot be written.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -142,10 +135,7 @@ def plot_trade(
 
 
 def _apart(positions: list[float], least: float) -> list[float]:
-    """How far to move rising positions, so that each is at least so far above the one before.
-
-    In the mean they stay where they are.
-    """
+    """How far to move rising positions for that least distance; in the mean they stay."""
     moves: list[float] = []
     highest = -math.inf
     for position in positions:
@@ -165,9 +155,6 @@ def save_grid(
         real: Float RGB [B, 3, H, W] in 0 to 1.
         path: Where to; the ending gives the format.
         titles: What to write above each column of such triples, ASCII; one column without any.
-
-    Raises:
-        StorageError: The file cannot be written.
     """
     from torchvision.utils import make_grid  # noqa: PLC0415 - 0.17 GB that only this needs
 
@@ -190,7 +177,6 @@ def save_picture(rgb: Tensor, path: Path) -> None:
 
     Raises:
         ImageError: The ending is of no format that OpenCV writes.
-        StorageError: The file cannot be written.
     """
     pixels: npt.NDArray[np.uint8] = (rgb * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     try:
@@ -203,7 +189,7 @@ def save_picture(rgb: Tensor, path: Path) -> None:
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_bytes(path, buffer.getvalue())

@@ -108,12 +108,9 @@ def write_results(
         trade.png       the mean L1 of each row against its mean colorfulness
         losses.png      the graphs of the first one's run, where there are `metrics`
 
-    What an earlier evaluation left there is removed first, as its `scores.json` lists it.
-
-    Beside the generators stand the `baselines`.
-
-    Within `distributed.joined` the processes share the photos, and all but the leader write
-    nothing but the pictures of theirs.
+    What an earlier evaluation left there is removed first, as its `scores.json` lists it. Beside
+    the generators stand the `baselines`. Within `distributed.joined` the processes share the
+    photos, and all but the leader write nothing but the pictures of theirs.
 
     Args:
         generators: What to judge, by name, all on one device; the first is the one that the
@@ -245,10 +242,7 @@ def _kind_sheets(results: Path, kinds: Sequence[str]) -> list[Path]:
 
 
 def _begin(results: Path, names: list[str], kind_names: list[str]) -> None:
-    """Delete what an earlier evaluation left, and list the pictures that this one will write.
-
-    So the next one finds them even where this one is stopped.
-    """
+    """Delete what an earlier evaluation left, and list what the next one is to delete of this."""
     scores, pictures = results / SCORES, results / "pictures"
     try:
         earlier = read_json(scores)  # None where there is none, or it is nothing of ours

@@ -121,9 +121,7 @@ def shown(gray: Tensor, chroma: Tensor) -> Tensor:
 def score(
     generator: UNet, dataset: FlowerDataset, batch_size: int = 1, progress: Progress | None = None
 ) -> Scores:
-    """The L1 and the colorfulness of every picture of a set, and nothing that costs more.
-
-    Not `exact`, as `generate` says it, which `evaluate` is.
+    """The L1 and the colorfulness of every picture of a set, not `exact` as `generate` says it.
 
     A generator with a branch for hints is shown `TEST_HINTS` of each photo, which lie anywhere.
     In evaluation mode batch norm uses its running statistics, so the batch size changes the

@@ -52,8 +52,7 @@ class EvaluationPhotos:
     Attributes:
         source: The archive or folder.
         test_set: The photos to judge on.
-        train_set: Photos that are none of these, such as for median colors; None where none are
-            known.
+        train_set: Photos that are none of these, such as for median colors; None for none known.
         notes: What the reader of the scores has to know of them.
     """
 
@@ -201,10 +200,7 @@ def train_recognizer(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Recognizer:
-    """A classifier of the true training photos, to be asked about those judged on.
-
-    `dataset.read_labels` and `classifier.load_classifier` say what is raised.
-    """
+    """A `classifier.load_classifier` of the training photos, to be asked about those judged on."""
     from flowercolor.evaluation.classifier import (  # noqa: PLC0415 - torchvision, only here
         load_classifier,
         recognized,

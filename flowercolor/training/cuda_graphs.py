@@ -83,9 +83,6 @@ class CudaGraphs(Generic[Batch]):
 
 
 def _has_room() -> bool:
-    """Whether all that was needed so far would fit in once more.
-
-    Beside what torch keeps of it: steps that are not recorded will need that again.
-    """
+    """Whether all that was needed so far would fit in once more: others' steps need it again."""
     free_bytes, _ = cuda.mem_get_info()
     return free_bytes > cuda.max_memory_allocated()

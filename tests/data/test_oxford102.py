@@ -548,7 +548,7 @@ def test_a_password_is_used_and_never_shown(site: Site, archive: Archive, part: 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
-@pytest.mark.parametrize("name", ["", ".part", ".part.json", ".verified.json"])
+@pytest.mark.parametrize("name", ["", ".verified.json"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(
     site: Site, archive: Archive, path: Path, name: str
 ) -> None:
