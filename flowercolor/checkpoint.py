@@ -86,13 +86,8 @@ class CheckpointInfo:
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise SettingError(f"{name} is {value!r}; expected a whole number of 0 or more")
-        for name, highest in (
-            ("test_l1", math.inf),
-            ("best_l1", math.inf),
-            ("best_score", math.inf),
-            ("vividness", 1),
-        ):
-            value = getattr(self, name)
+        for name in ("test_l1", "best_l1", "best_score", "vividness"):
+            value, highest = getattr(self, name), 1 if name == "vividness" else math.inf
             if value is not None and not (is_number(value) and 0 <= value <= highest):
                 expected = "0 or more" if highest == math.inf else f"0 to {highest}"
                 raise SettingError(f"{name} is {value!r}; expected {expected}, or none")

@@ -21,18 +21,18 @@ def pick_device(name: str = "auto") -> torch.device:
         SettingError: The name is none of "auto", "cpu", "cuda", "mps".
         DeviceError: There is no such device on this machine, or none left for this process.
     """
-    there = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        name = next(kind for kind, found in there.items() if found)
+        name = next(kind for kind, found in available.items() if found)
     kind, _, number = name.partition(":")
-    if kind not in there or (":" in name and not number.isdecimal()):
+    if kind not in available or (":" in name and not number.isdecimal()):
         raise SettingError(f"device is {name!r}; expected one of {', '.join(get_args(DeviceName))}")
-    if not there[kind]:
-        found = ", ".join(kind for kind, is_there in there.items() if is_there)
+    if not available[kind]:
+        found = ", ".join(kind for kind, found in available.items() if found)
         raise DeviceError(
             f"device {name}: torch {torch.__version__} finds none on this machine; it finds "
             f'{found}: use `device="{found.split(", ")[0]}"`, or install a torch built for {kind}'
@@ -107,12 +107,12 @@ def no_tf32() -> Iterator[None]:
 
 
 @contextmanager
-def _set(of: Any, **values: Any) -> Iterator[None]:
-    before = {name: getattr(of, name) for name in values}
+def _set(target: Any, **values: Any) -> Iterator[None]:
+    before = {name: getattr(target, name) for name in values}
     try:
         for name, value in values.items():
-            setattr(of, name, value)
+            setattr(target, name, value)
         yield
     finally:
         for name, value in before.items():
-            setattr(of, name, value)
+            setattr(target, name, value)

@@ -99,7 +99,7 @@ def summarize_kinds(rows: Rows, method: str, kinds: Sequence[str]) -> dict[str, 
     return {
         kind: KindScores(
             int(member.sum()),
-            dict(zip(FIGURES, bootstrap(values[member], of=_figures), strict=True)),
+            dict(zip(FIGURES, bootstrap(values[member], figures_of=_figures), strict=True)),
         )
         for kind, member in members.items()
     }

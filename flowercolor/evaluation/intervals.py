@@ -19,7 +19,7 @@ class Interval(NamedTuple):
 def bootstrap(
     values: Tensor,
     resamples: int = 2000,
-    of: Callable[[Tensor], Tensor] | None = None,
+    figures_of: Callable[[Tensor], Tensor] | None = None,
     *,
     block_resamples: int = 100,
 ) -> list[Interval]:
@@ -30,7 +30,7 @@ def bootstrap(
 
     Args:
         values: [N, M], M scores of N pictures.
-        of: From the means of the columns, [..., M], the figures to give instead, [..., K];
+        figures_of: From the means of the columns, [..., M], the figures to give instead, [..., K];
             resamples where one is NaN do not count for it.
         block_resamples: How many are drawn at once; all would fill the memory.
     """
@@ -46,8 +46,8 @@ def bootstrap(
         blocks.append((times @ known) / (times @ is_known))
     means = torch.cat(blocks)
     mean = exact.nanmean(dim=0)
-    if of:
-        mean, means = of(mean), of(means)
+    if figures_of:
+        mean, means = figures_of(mean), figures_of(means)
     bounds = means.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
     figures = torch.stack((mean, *bounds), dim=1)
     return [Interval(*row) for row in figures.tolist()]

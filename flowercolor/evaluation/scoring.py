@@ -239,7 +239,7 @@ def summarize(rows: Rows, kept: Tensor | None = None) -> Summary:
     if {GRAY, TRUTH} <= set(recognized):
         order = [columns.index((name, "recognized")) for name in (GRAY, TRUTH, *recognized)]
         for name, interval in zip(
-            recognized, bootstrap(values[:, order], of=_recovered), strict=True
+            recognized, bootstrap(values[:, order], figures_of=_recovered), strict=True
         ):
             summary[name]["recovered"] = interval
     return summary

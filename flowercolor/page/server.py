@@ -93,9 +93,9 @@ def colored(
     if ending and ending not in WRITABLE:
         raise SettingError(f"format {ending!r}: expected one of {', '.join(WRITABLE)}")
     read = read_photo(photo, max_pixels=max_pixels)
-    own = read.metadata.file_format
+    read_format = read.metadata.file_format
     endings = {name: known for known, name in reversed(WRITABLE.items())}
-    file_format = WRITABLE[ending] if ending else own if own in endings else "PNG"
+    file_format = WRITABLE[ending] if ending else read_format if read_format in endings else "PNG"
     content = convert(read, colorizer, file_format, Writing(), guidance=guidance)
     return Converted(content, endings[file_format])
 

@@ -202,7 +202,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
         name: getattr(header.config, name) for name in ("epochs", "patience", "test_batch_size")
     }
     if (was := replace(saved.config, **free)) != header.config:
-        old, new = ({**asdict(one), **asdict(one.network)} for one in (was, header.config))
+        old, new = ({**asdict(c), **asdict(c.network)} for c in (was, header.config))
         others = ", ".join(
             f"{name} {value}, not {new[name]}"
             for name, value in old.items()

@@ -52,7 +52,7 @@ def test_a_figure_of_several_means_has_the_interval_of_its_resamples() -> None:
     """Of a ratio: not the ratio of the bounds, as both means move with the same pictures."""
     values = torch.rand(50, 1, generator=torch.Generator().manual_seed(2)) * torch.tensor([1.0, 3])
     [ratio, first] = bootstrap(
-        values, of=lambda m: torch.stack((m[..., 1] / m[..., 0], m[..., 0]), -1)
+        values, figures_of=lambda m: torch.stack((m[..., 1] / m[..., 0], m[..., 0]), -1)
     )
     assert tuple(ratio) == pytest.approx((3, 3, 3))
     assert first == bootstrap(values)[0]

@@ -17,10 +17,9 @@ from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import Batch, batches, draw_epoch, to_device
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, SettingError
-from flowercolor.networks.discriminator import Discriminator
-from flowercolor.networks.unet import UNet
 from flowercolor.training.gan import GAN, recalibration_batches
 from tests.helpers import be_rank
+from tests.training.helpers import initial
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(NetworkConfig(4), lr=1e-3, size_px=16, lambda_l1=2)
@@ -59,12 +58,6 @@ def different(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> list[str
 def gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad.clone()
-
-
-def initial(config: TrainConfig) -> tuple[UNet, Discriminator]:
-    """The two networks as a run begins with them."""
-    torch.manual_seed(config.seed)
-    return UNet(config.network), Discriminator(config.size_px)
 
 
 # The step
