@@ -1,25 +1,33 @@
 """One file fetched by HTTP: resumed where it broke off, and bounded in time and size."""
 
 import json
+import os
 import re
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import requests
 import urllib3.exceptions
+from requests.utils import NETRC_FILES
 
-from flowercolor.errors import DownloadError, one_line
-from flowercolor.files import read_json, storage_errors, write_text
+from flowercolor.errors import DownloadError, StorageError, one_line
+from flowercolor.files import is_file, is_there, read_json, storage_errors, write_text
 from flowercolor.progress import Progress, Silent
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64
+MAX_NETRC_BYTES = 1 << 20
+ASKING = "asking a server"
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Limits:
     """What a transfer may take.
 
     Attributes:
-        timeout_s: How long the server may stay silent.
+        timeout_s: How long the server may stay silent; for its headers, four times as long.
         least_bytes_per_s: What has to come, on average over each `window_s`.
         max_bytes: The greatest file.
         retry_waits_s: How long to wait before each further try.
@@ -83,6 +91,12 @@ def fetch(
         StorageError: The disk is full or writing is not allowed.
     """
     progress, limits = progress or Silent(), limits or Limits()
+    _check_netrc()
+    for file in (part, _origin_path(part)):
+        if is_there(file) and not is_file(file):
+            raise StorageError(
+                f"{file}: is no regular file; expected a part of the archive: move it"
+            )
     with storage_errors(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         size_before = _size_bytes(part)
@@ -113,7 +127,10 @@ def _fetch_once(
     if origin:
         headers |= {"Range": f"bytes={start}-", "If-Range": origin.validator}
     with _network_errors(shown, limits):
-        response = session.get(url, headers=headers, stream=True, timeout=limits.timeout_s)
+        response = _within(
+            4 * limits.timeout_s,
+            lambda: session.get(url, headers=headers, stream=True, timeout=limits.timeout_s),
+        )
     with response:
         code = response.status_code
         size_bytes: int | None
@@ -178,6 +195,33 @@ def _too_large(shown: str, limits: Limits) -> DownloadError:
     )
 
 
+def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` gives, if it does within the limit.
+
+    The timeout of requests is one of silence: headers that come a byte at a time never end.
+
+    Raises:
+        TimeoutError: It does not; it goes on in a thread that ends with the process.
+    """
+    answers: list[Answer] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=ASKING, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError
+    return answers[0]
+
+
 def _chunks(response: requests.Response, limits: Limits) -> Iterator[bytes]:
     """What comes, as it comes: not unpacked where a server calls a .tgz encoded "x-gzip"."""
     # Not `iter_content`, which waits for whole chunks, however slowly they come.
@@ -232,6 +276,18 @@ def _reason(error: Exception, limits: Limits) -> str:
         cause = cause.__cause__ or cause.__context__
     broken = isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError))
     return "the connection broke off" if broken else one_line(error)  # no certificates found
+
+
+def _check_netrc() -> None:
+    """Refuse a file of passwords that requests would read without end."""
+    named = os.environ.get("NETRC")
+    for file in (named,) if named else (f"~/{name}" for name in NETRC_FILES):
+        path = Path(os.path.expanduser(file))  # noqa: PTH111 - that of Path may raise
+        if is_there(path) and not (is_file(path) and path.stat().st_size <= MAX_NETRC_BYTES):
+            raise DownloadError(
+                f"{path}: is no file of passwords (.netrc), which downloads look into; set NETRC "
+                "to one, or to a path where nothing is"
+            )
 
 
 def without_password(url: str) -> str:

@@ -9,7 +9,6 @@ classes", 2008.
 
 import hashlib
 import json
-import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -131,8 +130,7 @@ def download_archive(
             return _already_there(path, archive, force, progress)
         if from_file is not None:
             verified_by = _verify(from_file, archive, progress, limits)
-            with replacing(path) as temporary:
-                shutil.copyfile(from_file, temporary)
+            _copy(from_file, path, progress)
         else:
             url = archive.url if url is None else url
             part = path.with_name(f"{path.name}.part")
@@ -161,6 +159,19 @@ def _already_there(path: Path, archive: Archive, force: bool, progress: Progress
             ) from error
         _remember(path, archive, verified_by)
     return Downloaded(path, True, verified_by, path.stat().st_size)
+
+
+def _copy(source: Path, path: Path, progress: Progress) -> None:
+    size_bytes = source.stat().st_size
+    with (
+        source.open("rb") as original,
+        replacing(path) as temporary,
+        temporary.open("wb") as copy,
+        progress.task("Copying", size_bytes, "B") as task,
+    ):
+        while chunk := original.read(1 << 20):
+            copy.write(chunk)
+            task.advance(len(chunk))
 
 
 def _verify(

@@ -77,6 +77,11 @@ class Photos:
     sizes_px: npt.NDArray[np.int32]
     fingerprint: str
 
+    @property
+    def gray(self) -> npt.NDArray[np.uint8]:
+        """uint8 [N, S, S], the gray version of `rgb` as OpenCV makes it; made at each call."""
+        return np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self.rgb])
+
 
 def read_data(
     source: Path,

@@ -11,13 +11,15 @@ from torch import Tensor
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.distributed import all_reduce_sum, shard
-from flowercolor.evaluation.scoring import GRAY, Method, batches
+from flowercolor.evaluation.scoring import GRAY, TRUTH, Method, batches
 from flowercolor.progress import Progress
 
 LUMA_BINS = 20
 
 MEDIAN_CHROMA = "median chroma"
 MEDIAN_CHROMA_BY_LUMA = "median chroma by luma"
+ROWS = frozenset({GRAY, MEDIAN_CHROMA, MEDIAN_CHROMA_BY_LUMA, TRUTH})
+"""The names of the rows that are no checkpoint's."""
 
 
 def baselines(

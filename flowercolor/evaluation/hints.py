@@ -18,7 +18,7 @@ from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image
 from flowercolor.evaluation.plots import save_figure
 from flowercolor.evaluation.report import Table, as_json, table
 from flowercolor.evaluation.scoring import batches, device_of, see, shown
-from flowercolor.files import write_text
+from flowercolor.files import storage_errors, write_text
 from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
@@ -92,6 +92,8 @@ def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]
     Raises:
         StorageError: It cannot be written.
     """
+    with storage_errors(results):
+        results.mkdir(parents=True, exist_ok=True)
     write_text(results / HINTS_JSON, json.dumps(as_json(curves), indent=1) + "\n")
     plot_hint_curves(curves, results / HINTS_PNG)
     return [

@@ -81,6 +81,11 @@ class Scores:
         """The mean of `colorfulness` over the pictures."""
         return self.colorfulness.double().mean().item()
 
+    @property
+    def mean_real_colorfulness(self) -> float:
+        """The mean of `real_colorfulness` over the pictures."""
+        return self.real_colorfulness.double().mean().item()
+
 
 @torch.inference_mode()
 def generate(generator: UNet, gray: Tensor, *, exact: bool = True) -> Tensor:

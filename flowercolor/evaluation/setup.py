@@ -17,12 +17,13 @@ from flowercolor.data.photo_cache import read_data
 from flowercolor.data.sources import check_outside
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
+from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
 from flowercolor.files import is_there, resolved
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
-from flowercolor.runs import find_checkpoint, find_source, name_of, read_source
+from flowercolor.runs import BEST, LAST, find_checkpoint, find_source, name_of, read_source
 
 Part = Literal["test", "validation", "whole"]
 """Of the photos: their test split, what `train --validation` keeps apart of the training split,
@@ -74,7 +75,8 @@ def choose_candidates(
 
     Raises:
         CheckpointError: There is no such checkpoint.
-        SettingError: One is named twice, or there are both several checkpoints and a vividness.
+        SettingError: One is named twice, or like a row that is no checkpoint's, or there are both
+            several checkpoints and a vividness.
     """
     if vividness and compare:
         raise SettingError("`vividness` is for one checkpoint; leave out `compare`")
@@ -89,6 +91,12 @@ def choose_candidates(
     candidates = {name: Candidate(file) for name, file in zip(names, files, strict=True)}
     if vividness:
         candidates = {f"{names[0]} {share:g}": Candidate(files[0], share) for share in vividness}
+    for name in candidates.keys() & ROWS:
+        file = candidates[name].path
+        renamed = "its folder" if file.name in (BEST, LAST) else "the file"
+        raise SettingError(
+            f"{file}: is named {name}, like a row that costs nothing to learn; rename {renamed}"
+        )
     return candidates
 
 

@@ -256,7 +256,7 @@ def _criterion(config: TrainConfig, scores: Scores) -> float:
     """What the best epoch is chosen by, the lower the better."""
     if config.criterion == "l1":
         return scores.mean_l1
-    off = abs(scores.mean_colorfulness - scores.real_colorfulness.double().mean().item())
+    off = abs(scores.mean_colorfulness - scores.mean_real_colorfulness)
     return scores.mean_l1 + VIVID_WEIGHT * off
 
 

@@ -1,4 +1,5 @@
 import errno
+import gc
 import gzip
 import hashlib
 import io
@@ -470,11 +471,18 @@ def test_silent_server(site: Site, part: Path) -> None:
     assert_one_line(error, site.url, "no answer within 0.1 s")
 
 
-def test_a_server_that_sends_a_byte_at_a_time_is_given_up(site: Site, part: Path) -> None:
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("where", ["headers", "content"])
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
+    site: Site, part: Path, where: str
+) -> None:
     over = threading.Event()
+    timeout_s = {"headers": 0.1, "content": 5}[where]
 
     def trickle(handler: BaseHTTPRequestHandler) -> None:
-        answer = b"HTTP/1.0 200 OK\r\nContent-Type: x-gzip\r\n\r\n" + TGZ[:CHUNK_BYTES]
+        answer = b"HTTP/1.0 200 OK\r\nContent-Type: x-gzip\r\n"
+        if where == "content":
+            answer += b"\r\n" + TGZ[:CHUNK_BYTES]
         handler.wfile.write(answer)
         for byte in b"X" * 10_000:
             if over.wait(0.02):
@@ -483,9 +491,14 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(site: Site, part: Path
 
     site.script = [trickle] * 3
     with pytest.raises(DownloadError) as error:
-        fetch(site.url, part, limits=replace(FAST, timeout_s=5, window_s=0.2))
+        fetch(site.url, part, limits=replace(FAST, timeout_s=timeout_s, window_s=0.2))
     over.set()
-    assert_one_line(error, site.url, "less than 1000 bytes a second")
+    for thread in threading.enumerate():
+        if thread.name == download.ASKING:  # given up, and its socket is nobody's
+            thread.join(5)
+    gc.collect()
+    said = {"headers": "no answer within 0.1 s", "content": "less than 1000 bytes a second"}
+    assert_one_line(error, site.url, said[where])
 
 
 @pytest.mark.parametrize("length", [None, str(10**6)])
@@ -548,7 +561,7 @@ def test_a_password_is_used_and_never_shown(site: Site, archive: Archive, part: 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such files")
-@pytest.mark.parametrize("name", ["", ".verified.json"])
+@pytest.mark.parametrize("name", ["", ".part", ".part.json", ".verified.json"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(
     site: Site, archive: Archive, path: Path, name: str
 ) -> None:
@@ -561,6 +574,14 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(
     with pytest.raises(StorageError, match="is no regular file; expected"):
         download_archive(archive=archive)
     assert not site.asked
+
+
+def test_passwords_without_end_are_not_read(
+    site: Site, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NETRC", os.devnull)
+    with pytest.raises(DownloadError, match=rf"^{os.devnull}: is no file of passwords"):
+        fetch(site.url, part)
 
 
 def test_two_at_once_do_not_spoil_each_other(site: Site, archive: Archive, path: Path) -> None:
@@ -846,9 +867,11 @@ def test_file_is_copied_and_verified(
 ) -> None:
     file = tmp_path / "by hand.tgz"
     file.write_bytes(TGZ)
-    result = download_archive(archive=archive, from_file=file)
+    progress = Recorder()
+    result = download_archive(archive=archive, from_file=file, progress=progress)
     assert result == Downloaded(path, False, "md5", len(TGZ))
     assert path.read_bytes() == file.read_bytes() == TGZ
+    assert progress.tasks == [RecordedTask("Copying", len(TGZ), "B", len(TGZ))]
     assert not site.asked
 
 

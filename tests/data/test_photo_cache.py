@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -49,6 +50,11 @@ def test_an_archive_is_read_in_its_order(archive: Path, pictures: dict[str, byte
     expected = [plainly_decoded(content, SIZE_PX) for content in pictures.values()]
     assert np.array_equal(photos.rgb, expected)
     assert photos.sizes_px.tolist() == [[40 + n, 60 - 2 * n] for n in range(1, 13)]
+
+
+def test_the_gray_version_is_opencvs(photos: Photos) -> None:
+    expected = [cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in photos.rgb]
+    assert np.array_equal(photos.gray, expected)
 
 
 def test_a_folder_gives_what_the_archive_gives(archive: Path, folder: Path) -> None:

@@ -3,12 +3,13 @@ import torch
 from flowercolor.color import rgb_to_chroma, rgb_to_luma
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
-from flowercolor.evaluation.baselines import baselines, median_chroma, paint_chroma
-from flowercolor.evaluation.scoring import GRAY
+from flowercolor.evaluation.baselines import ROWS, baselines, median_chroma, paint_chroma
+from flowercolor.evaluation.scoring import GRAY, TRUTH
 
 
-def test_without_a_training_set_the_gray_photo_stands_alone() -> None:
+def test_without_a_training_set_the_gray_photo_stands_alone(photos: Photos) -> None:
     assert list(baselines()) == [GRAY]
+    assert {*baselines(FlowerDataset(photos)), TRUTH} == ROWS
 
 
 def test_median_chroma_is_the_median_of_the_pixels(photos: Photos) -> None:

@@ -120,6 +120,20 @@ def test_eval_refuses_a_checkpoint_named_twice(trained: Trained, weights: Path, 
     assert not (here / "results").exists()
 
 
+def test_eval_refuses_the_names_of_its_other_rows(
+    trained: Trained, weights: Path, here: Path
+) -> None:
+    succeed("eval", *LAST)
+    [own, *others] = json.loads((here / "results" / "scores.json").read_text())["rows"]
+    assert (own, len(others)) == (trained.run.name, 4)
+    for name in others:
+        shutil.copytree(trained.run, paths.runs_dir() / name)
+        copied = shutil.copy(weights, here / f"{name}.safetensors")
+        for spec, remedy in ((name, "rename its folder"), (copied, "rename the file")):
+            refused = flowercolor("eval", "--checkpoint", trained.run, "--compare", spec)
+            assert_one_line_of_error(refused, f"is named {name}, like a row", remedy, code=2)
+
+
 def test_eval_compares_sizes_at_one_that_is_named(
     trained: Trained, weights: Path, archive: Path, here: Path
 ) -> None:
