@@ -180,12 +180,9 @@ def locked(lock: Path, doing: str) -> Iterator[None]:
 
 @lru_cache(maxsize=1024)
 def _sweep(folder: Path) -> None:
-    """Delete what killed processes left in a folder, once a process: the files of `replacing`.
-
-    Only old ones: others may be writing there.
-    """
+    """Delete what killed processes left in a folder, once a process: the files of `replacing`."""
     for leftover in folder.glob(".flowercolor-*.tmp"):
-        with suppress(OSError):
+        with suppress(OSError):  # old ones alone: others may be writing there
             if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S:
                 leftover.unlink()
 

@@ -208,16 +208,13 @@ def check_target(target: Path) -> None:
     Raises:
         ImageError: flowercolor did not write it.
     """
+    found = ""
     if target.suffix.lower() == ".bmp":
-        raise ImageError(
-            f"{target}: is a BMP, which does not say what made it; choose another output, or "
-            "delete it first"
-        )
-    if is_original(target, probe(target)):
-        raise ImageError(
-            f"{target}: holds what flowercolor did not make; choose another output, or delete it "
-            "first"
-        )
+        found = "is a BMP, which does not say what made it"
+    elif is_original(target, probe(target)):
+        found = "holds what flowercolor did not make"
+    if found:
+        raise ImageError(f"{target}: {found}; choose another output, or delete it first")
 
 
 def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
@@ -306,11 +303,7 @@ def _skipped(
     writing: Writing,
     software: str,
 ) -> Outcome | None:
-    """What keeps a job from being begun; None where nothing does.
-
-    Raises:
-        ImageError: It would write over a photo, or over what flowercolor did not make.
-    """
+    """What keeps a job from being begun; None where nothing does."""
     source, target = _identity(job.source), _identity(job.target)
     if target is not None:
         if target == source or (writing.overwrite and target in sources):

@@ -46,26 +46,25 @@ def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes |
     Raises:
         ImageError: It is in a space of high dynamic range.
     """
-    embedded: bytes | None = image.info.get("icc_profile")
+    if image.format == "BMP":
+        return _of_bmp(file)
     if image.format == "PNG":
         head = takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(file))
         if points := next((data for kind, data in head if kind == b"cICP"), b""):
             return _of_code_points(*points[:2])
-        if embedded is None and "srgb" in image.info:
-            return None
+    embedded: bytes | None = image.info.get("icc_profile")
+    if embedded is not None or "srgb" in image.info:
+        return embedded
+    if image.format == "PNG":
         gamma = 1 / stated if (stated := image.info.get("gamma")) else None
-        if embedded is None and (
-            made := _of_primaries(image.info.get("chromaticity") or (), gamma)
-        ):
+        if made := _of_primaries(image.info.get("chromaticity") or (), gamma):
             return made
-    if embedded is None and image.format in ("AVIF", "HEIF"):
+    if image.format in ("AVIF", "HEIF"):
         file.seek(0)
         _, colr, points = file.read(_BOXES_BYTES).partition(b"colrnclx")
         if colr and len(points) >= 4:
             return _of_code_points(*struct.unpack_from(">HH", points))
-    if image.format == "BMP":
-        return _of_bmp(file)
-    return _of_exif(exif) if embedded is None else embedded
+    return _of_exif(exif)
 
 
 def _of_code_points(primaries: int, transfer: int) -> bytes | None:

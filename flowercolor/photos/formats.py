@@ -50,16 +50,8 @@ UNREAD = frozenset(
 # Of NAS, waste bins, archives and photo programs. Hidden folders are passed over anyway.
 _NO_PHOTOS = frozenset(
     {
-        "@eadir",
-        "@recycle",
-        "#recycle",
-        "#snapshot",
-        "@recently-snapshot",
-        "$recycle.bin",
-        "recycler",
-        "system volume information",
-        "lost+found",
-        "__macosx",
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "@recently-snapshot", "$recycle.bin"),
+        *("recycler", "system volume information", "lost+found", "__macosx"),
     }
 )
 _PREVIEWS = (".lrdata", ".cocatalogdb")

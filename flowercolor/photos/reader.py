@@ -210,11 +210,7 @@ def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
 
 
 def _select_page(image: Image.Image, file: IO[bytes]) -> int:
-    """Have the image at its first page that is no thumbnail; how many there are of such.
-
-    Raises:
-        ImageError: It is the raw file of a camera.
-    """
+    """Have the image at its first page that is no thumbnail; how many there are of such."""
     if image.format != "TIFF":
         return 1
     file.seek(0)
