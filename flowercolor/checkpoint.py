@@ -208,12 +208,7 @@ def load_generator(
 def read_weights(path: Path, *, vividness: float | None = None) -> tuple[CheckpointInfo, Arrays]:
     """What the file says, and the generator's state by torch's names, its floats in float32.
 
-    Args:
-        vividness: As for `load_generator`.
-
-    Raises:
-        CheckpointError: As for `load_generator`, but for weights that do not fit the network.
-        SettingError: The vividness is not within 0 to 1.
+    The vividness and what is raised are as for `load_generator`, but weights may fit no network.
     """
     if vividness is not None:
         check_vividness(vividness)
@@ -235,10 +230,8 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
 def read_ends(path: Path) -> tuple[CheckpointInfo, Arrays]:
     """What the file says, and its generator as it is stored, by the names in the file.
 
-    With a vividness scale that is its safe end, and what is another at the vivid one.
-
-    Raises:
-        CheckpointError: As for `read_weights`.
+    With a vividness scale that is its safe end, and what is another at the vivid one. What is
+    raised is as for `read_weights`.
     """
     info, arrays = _read(path, prefixes=("generator.", VIVID), framework="numpy")
     _check_weights(path, arrays)
@@ -280,11 +273,7 @@ def _interpolate(arrays: Arrays, vividness: float) -> None:
 
 
 def check_vividness(vividness: float) -> None:
-    """Make sure that it is a place on a vividness scale.
-
-    Raises:
-        SettingError: It is not within 0 to 1.
-    """
+    """Refuse, by a `SettingError`, what is no place on a vividness scale, 0 to 1."""
     if not 0 <= vividness <= 1:
         raise SettingError(f"vividness is {vividness}; expected 0 to 1")
 

@@ -77,11 +77,7 @@ def compute_dtype(device: torch.device, precision: Precision = "auto") -> torch.
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:
-    """A context for forward passes in `compute_dtype`, with weights in float32.
-
-    Raises:
-        SettingError: The precision is none of "auto", "float32", "bf16".
-    """
+    """A context for forward passes in `compute_dtype`, which may raise, with float32 weights."""
     dtype = compute_dtype(device, precision)
     return torch.autocast(device.type, dtype) if dtype == torch.bfloat16 else nullcontext()
 

@@ -135,11 +135,7 @@ def parallel(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def check_joined() -> None:
-    """Make sure that several processes know of each other.
-
-    Raises:
-        SettingError: `torchrun` began several, and they are not within `joined`.
-    """
+    """Refuse several processes that are not within `joined`, by a `SettingError`."""
     if ranks().size > 1 and not _connected():
         raise SettingError(
             f"this is one of {ranks().size} processes, which would each learn from its share of "
@@ -156,10 +152,7 @@ def from_leader(make: Callable[[], str]) -> str:
 
 
 def check_alike(about: str, source: Path) -> None:
-    """Make sure that this process has the photos, and their classes, that the leader has.
-
-    Args:
-        about: What tells them from others.
+    """Make sure that this process has the photos, told apart by `about`, that the leader has.
 
     Raises:
         DataError: It has others.

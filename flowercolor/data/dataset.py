@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -102,17 +103,18 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
 
     def crc32(self, start: int = 0) -> int:
         """A checksum of the pictures in the order of this set, going on from another one."""
-        for positions in torch.arange(len(self)).split(256):
-            start = crc32(self.pixels(positions).cpu().numpy().tobytes(), start)
+        for pixels in self._blocks():
+            start = crc32(pixels.tobytes(), start)
         return start
 
     def count_gray(self) -> int:
         """How many photos have no color: in none of their pixels do the channels differ much."""
-        count = 0
+        spreads = (np.ptp(pixels, axis=-1).max(axis=(1, 2)) for pixels in self._blocks())
+        return sum(int((spread < COLORED_SPREAD).sum()) for spread in spreads)
+
+    def _blocks(self) -> Iterator[npt.NDArray[np.uint8]]:
         for positions in torch.arange(len(self)).split(256):
-            spread = np.ptp(self.pixels(positions).cpu().numpy(), axis=-1)
-            count += int((spread.max(axis=(1, 2)) < COLORED_SPREAD).sum())
-        return count
+            yield self.pixels(positions).cpu().numpy()
 
     @property
     def device(self) -> torch.device:

@@ -83,8 +83,7 @@ def page_files(
         served: A server of `flowercolor.page.server` stands behind it.
 
     Raises:
-        CheckpointError: As for `export_page`.
-        SettingError: The vividness is out of range.
+        CheckpointError, SettingError: As for `export_page`.
     """
     info, weights = read_weights(checkpoint, vividness=vividness)
     network = info.config.network
