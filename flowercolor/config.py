@@ -19,6 +19,9 @@ Precision = Literal["auto", "float32", "bf16"]
 BackendName = Literal["auto", "onnxruntime", "torch"]
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
+NOT_IN_LIGHT = ("torch", "torchvision", "requests", "urllib3", "matplotlib")
+"""What flowercolor-light leaves out."""
+
 PANELS = ("data", "network", "losses", "schedule", "run")
 """The settings in groups, in the order of `train --help`."""
 

