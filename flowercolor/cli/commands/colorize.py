@@ -1,6 +1,7 @@
 """`flowercolor colorize`."""
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -214,11 +215,14 @@ def colorize(
         if clash:
             raise SettingError(message)
 
+    # A sheet is one file, also of a folder's one photo.
+    is_folders_name = into_folder or str(output).endswith(("/", os.sep))
+    sheet_named = target if variants is not None and target_format and not is_folders_name else None
     jobs = []
     if not from_stdin:
         jobs = plan(
             photos,
-            None if output == "-" else output,
+            None if output == "-" or sheet_named else output,
             recursive=recursive,
             exclude=exclude or (),
             ending=ending,
@@ -240,7 +244,7 @@ def colorize(
         )
     if len(jobs) > 1 and (variants is not None or output == "-"):
         option = "-o - (standard output)" if output == "-" else "--variants"
-        raise SettingError(f"{option} takes one photo; {len(jobs)} were given")
+        raise SettingError(f"{option} takes one photo; {len(jobs)} were given; name one of them")
 
     guide = guidance.read_guidance(
         hint or (), hints, like, palette, leave or (), mask, jobs=jobs, progress=progress
@@ -257,9 +261,7 @@ def colorize(
     _say_weights(checkpoint, at_start=False)
     if variants is not None:
         job = jobs[0]
-        sheet = job.target  # unless -o names no file
-        if sheet != target:
-            sheet = sheet.with_name(f"{job.source.stem}.variants.png")
+        sheet = sheet_named or job.target.with_name(f"{job.source.stem}.variants.png")
         if write_variants(
             job.source,
             sheet,

@@ -276,6 +276,9 @@ def test_a_sheet_of_variants_lies_beside_the_photo(hint_weights: Path, here: Pat
     assert (here / "sheet.png").read_bytes() == sheet
     (here / "box").mkdir()
     assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
+    gray_photo(here / "one" / "b.png")
+    assert succeed(*args, "one").stdout == "one_color/b.variants.png\n"
+    assert succeed(*args, "one", "-o", "sheet.jpg").stdout == "sheet.jpg\n", "of its one photo"
     assert "cannot be written" in flowercolor(*args, gray_photo(here / f"{'x' * 245}.png")).stderr
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
     assert_one_line_of_error(itself, "is the photo itself", code=2)
