@@ -140,7 +140,7 @@ def export(
     The page works from disk and without a network. ONNX, for other programs, is checked against
     torch before it is kept; its metadata say what goes in and out.
     """
-    from flowercolor.runs import find_checkpoint
+    from flowercolor.runs import find_checkpoint, name_of
 
     path = find_checkpoint(checkpoint)
     if target.suffix.lower() == ".onnx":
@@ -148,8 +148,15 @@ def export(
         from flowercolor.inference.export import export_onnx
 
         export_onnx(path, target, vividness=vividness)
+        written, use = "the network", "its metadata say what goes in and out"
     else:
         from flowercolor.page.build import export_page
 
         export_page(path, target, vividness=vividness)
+        written, use = "the page", "put the folder on a web server; from disk it does not open"
+        if target.suffix:
+            use = "open it in a browser, also without a network, and pass it on as it is"
+    files = target.rglob("*") if target.is_dir() else [target]
+    size_mb = sum(file.stat().st_size for file in files) / 1e6
+    say(f"Wrote {written} with the weights of {name_of(path)}, {size_mb:.1f} MB: {use}.")
     print_result(str(target))

@@ -78,7 +78,12 @@ def test_a_bad_run_hides_no_other(trained: Trained, weights: Path) -> None:
 
 def test_export_writes_a_page_as_a_file_or_a_folder(weights: Path, here: Path) -> None:
     for target in ("page.html", "site"):
-        assert succeed("export", target, "--checkpoint", weights).stdout == f"{target}\n"
+        done = succeed("export", target, "--checkpoint", weights)
+        assert done.stdout == f"{target}\n"
+        files = [here / target, *(here / target).glob("*")]
+        size_mb = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+        begins = f"Wrote the page with the weights of garden, {size_mb:.1f} MB: "
+        assert begins + ("open it in" if "." in target else "put the folder on") in done.stderr
     assert (here / "page.html").read_bytes().startswith(b"<!doctype html>")
     assert (here / "site" / "index.html").is_file()
     assert_one_line_of_error(flowercolor("export", "page.html"), "is there already", code=2)
