@@ -299,7 +299,9 @@ def test_averaged_weights_get_the_statistics_of_whole_photos(photos: Photos) -> 
     play(learning, range(3))
     before = clone(learning.state())
     flowers = FlowerDataset(photos)
-    learning.recalibrate(flowers, range(8))
+    learning.recalibrate(flowers, range(8), few=9)
+    assert different(before, learning.state()) == [], "few photos say little of others"
+    learning.recalibrate(flowers, range(8), few=8)
     after = learning.state()
     moved = different(before, after)
     assert {name.rpartition(".")[2] for name in moved} == {
@@ -317,7 +319,7 @@ def test_without_an_average_no_statistics_are_measured(photos: Photos) -> None:
     learning = begin()
     learning.step(batch(), CONFIG.lr)
     before = clone(learning.state())
-    learning.recalibrate(FlowerDataset(photos), range(8))
+    learning.recalibrate(FlowerDataset(photos), range(8), few=8)
     assert different(before, learning.state()) == []
 
 

@@ -227,10 +227,24 @@ def test_the_average_is_what_is_tested_and_saved(sets: Sets, run: Path) -> None:
 
 
 def test_the_average_is_saved_with_the_statistics_of_whole_photos(sets: Sets, run: Path) -> None:
-    go(changed(epochs=1, ema=0.5, batch_size=5, crop=0.3), sets, run)
+    config = changed(epochs=1, ema=0.5, batch_size=5, crop=0.3)
+    many = sets[0].subset(torch.arange(10).repeat(7))
+    go(config, (many, sets[1]), run)
     convolution, norm, *_ = load_generator(run / BEST)[0].stem
     before = convolution(sets[0].batch(range(10))[0])
     torch.testing.assert_close(norm.running_mean, before.mean(dim=(0, 2, 3)))
+
+
+def test_with_few_photos_the_statistics_are_averaged_as_the_weights_are(
+    sets: Sets, run: Path
+) -> None:
+    config = changed(epochs=1, ema=0.5, batch_size=5, crop=0.3)
+    go(config, sets, run)
+    go(config, sets, run.with_name("first"), should_stop=after(1))
+    first, second = (saved(folder, "live.") for folder in (run.with_name("first"), run))
+    average = saved(run, "generator.")
+    for name in ("stem.1.running_mean", "stem.1.running_var", "stem.0.weight"):
+        torch.testing.assert_close(average[name], (first[name] + second[name]) / 2)
 
 
 def test_the_best_checkpoint_holds_the_generator_alone(uninterrupted: Path) -> None:
