@@ -25,7 +25,7 @@ from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.sources import epoch_length
 from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.distributed import any_rank, check_joined
-from flowercolor.evaluation.scoring import Scores, generate_for_test, score
+from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score
 from flowercolor.files import remove_leftovers
 from flowercolor.memory import memory_errors
 from flowercolor.progress import Progress, Silent
@@ -238,7 +238,8 @@ def train(
                 fake = generate_for_test(gan.evaluated, *(part.to(target) for part in samples))
                 sheet = (samples[0].cpu(), fake.cpu(), samples[1].cpu())
                 log.close_epoch(epoch, done, metrics | grouped_metrics(scores, groups), sheet)
-                progress.note(epoch_line(epoch, metrics))
+                hints = TEST_HINTS if config.network.hints else 0
+                progress.note(epoch_line(epoch, metrics, hints))
             is_last = epoch == config.epochs or state.out_of_patience(config)
             if is_last or any_rank(saver.is_due):
                 save()

@@ -413,7 +413,9 @@ def trained(sets: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_only_the_branch_for_hints_learns(sets: Sets, run: Path, trained: Path) -> None:
     """All that was there stays as it is, bit for bit, batch norm's statistics too."""
-    result = go(HINTS, sets, run, start_from=trained, log_steps=1)
+    progress = Recorder()
+    result = go(HINTS, sets, run, start_from=trained, log_steps=1, progress=progress)
+    assert f" {result.test_l1:.4f} with 5 hints a photo, " in progress.notes[-1]
     before, after = (saved(path.parent, "generator.", path.name) for path in (trained, run / BEST))
     assert {name for name in after if name not in before} == {
         name for name in after if name.startswith("hints.")

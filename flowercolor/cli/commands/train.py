@@ -140,7 +140,7 @@ def train(
     ] = None,
     device: Annotated[
         DeviceName,
-        option("run", "Where to compute: auto (a GPU where there is one), cpu, cuda, mps.", "NAME"),
+        option("run", "auto (a GPU if any), cpu, cuda or mps.", "NAME"),
     ] = "auto",
     precision: Annotated[
         Precision,
@@ -173,18 +173,20 @@ def train(
     ] = False,
     **given: Any,
 ) -> None:
-    """Train the U-Net against the discriminator.
+    """Teach a network to color gray photos, by showing it photos in color.
 
-    Leaves a run folder with the best and the last checkpoint, metrics.jsonl,
-    the loss plot and a sheet of sample pictures per epoch. Ctrl-C saves, and
-    --resume goes on exactly there. Under torchrun, several processes or
-    machines share every batch.
+    flowercolor train --recipe pretrained                     the lowest error
+    flowercolor train --data my-photos --start-from bundled   go on with yours
+    flowercolor train --resume last                           go on after Ctrl-C
+
+    Leaves a run folder: checkpoints, metrics, a graph and sample pictures.
     """
     say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.config import CONTINUING
     from flowercolor.data.sources import parse_source
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, joined
+    from flowercolor.evaluation.scoring import TEST_HINTS
     from flowercolor.runs import BEST
     from flowercolor.training.loop import train as run_training
     from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
@@ -250,9 +252,10 @@ def train(
         raise typer.Exit(EXIT_INTERRUPTED)
     gray = f", {_score(result.gray_l1)} for leaving the photos gray"
     beside = "" if result.gray_l1 is None else gray  # where there was nothing left to do
+    shown = f" with {TEST_HINTS} hints a photo" if plan.config.network.hints else ""
     unit = "epoch" if result.epoch == 1 else "epochs"
     say(
-        f"{result.epoch} {unit} done. Test L1 {_score(result.test_l1)} at the end, "
+        f"{result.epoch} {unit} done. Test L1{shown} {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({run / BEST}){beside}. Use the result with:"
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
