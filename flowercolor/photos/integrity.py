@@ -6,6 +6,7 @@ What is found here is raised as ValueError, whose text goes behind "is a damaged
 
 import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _DEFLATE = (8, 32946)
 _AVIF_HEAD_BYTES = 1 << 16
 _STILL = b"\x12\x00\x0a"  # begins a picture in AV1: the delimiter, and what its header is
 _MOST_ENLARGED = 4
+_UNSENT = 16  # bits of a coefficient of which no scan has come
 
 
 def check_whole(image: Image.Image, file: IO[bytes]) -> None:
@@ -107,9 +109,12 @@ def _check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
     """
     if image.info.get("progressive"):
         file.seek(0)
-        scans = file.read().count(b"\xff\xda")
+        content = file.read()
+        scans = content.count(b"\xff\xda")
         if scans * image.width * image.height > _MOST_SCANNED_PIXELS:
             raise ValueError(f"it has {scans} scans")
+        if _lacks_scans(content):
+            raise ValueError("some of its scans are missing")
     file.seek(-1, io.SEEK_END)
     if file.read() == b"\0":
         file.seek(0)
@@ -292,35 +297,58 @@ def _unusual_kind(file: IO[bytes]) -> str:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
-_JPEG_LS, _SCAN = 0xF7, 0xDA
+_JPEG_LS, _SCAN, _END = 0xF7, 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment of a JPEG (ITU-T T.81, B.1), without the pixels."""
     at = 2
-    while (at := content.find(b"\xff", at)) >= 0 and at + 4 <= len(content):
-        marker = content[at + 1]
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
-            at += 1 if marker == 0xFF else 2
-            continue
-        (length,) = struct.unpack_from(">H", content, at + 2)
-        yield marker, content[at + 4 : at + 2 + length]
-        at += 2 + length
+    while found := _MARKER.search(content, at):
+        at = found.end()
+        marker = content[at - 1]
+        if marker == _END or at + 2 > len(content):
+            yield marker, b""
+            return  # what follows may be another picture, or a film
+        (length,) = struct.unpack_from(">H", content, at)
+        yield marker, content[at + 2 : at + length]
+        at += length
 
 
 def _all_scans(content: bytes) -> bool:
     """Whether scans have begun of all bits of all components (ITU-T T.81, B.2)."""
-    missing: dict[int, list[int]] = {}  # of each component, bits to come of each coefficient
+    missing, _ = _missing_bits(content)
+    return bool(missing) and not any(map(any, missing.values()))
+
+
+def _lacks_scans(content: bytes) -> bool:
+    """Whether a progressive JPEG ends before all its scans.
+
+    Of components after the first, luma, no AC coefficient needs to come: one that is gray may
+    have been spared them. The standard demands none at all, and encoders bring them all.
+    """
+    missing, ended = _missing_bits(content)
+    return ended and any(
+        any(bits) and not (number and set(bits[1:]) == {_UNSENT} and not bits[0])
+        for number, bits in enumerate(missing.values())
+    )
+
+
+def _missing_bits(content: bytes) -> tuple[dict[int, list[int]], bool]:
+    """Of each component, the bits to come of each of 64 coefficients; and whether it has ended."""
+    missing: dict[int, list[int]] = {}
     for marker, body in _segments(content):
+        if marker == _END:
+            return missing, True
         if marker in _FRAMES and len(body) > 5:
-            missing = {number: [16] * 64 for number in body[6::3][: body[5]]}
+            missing = {number: [_UNSENT] * 64 for number in body[6::3][: body[5]]}
         elif marker == _SCAN and body:
             count = body[0]
             if len(body) < 4 + 2 * count:
-                return False
+                return {}, False
             first, last, precision = body[1 + 2 * count : 4 + 2 * count]
             for number in body[1 : 1 + 2 * count : 2]:
                 for k in range(first, min(last, 63) + 1):
                     if number in missing:
                         missing[number][k] = precision & 15
-    return bool(missing) and not any(map(any, missing.values()))
+    return missing, False

@@ -56,6 +56,32 @@ def test_a_jpeg_whose_end_comes_too_early_is_damaged(subsampling: int) -> None:
                 read_photo(content[:-cut] + b"\xff\xd9")
 
 
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [1, 75, 100])
+def test_a_progressive_jpeg_cut_between_its_scans_is_damaged(
+    subsampling: int, quality: int
+) -> None:
+    for picture in (noise(40, 56, 3), smooth(40, 56), np.zeros((1, 1, 3), np.uint8)):
+        content = saved(picture, "JPEG", progressive=True, quality=quality, subsampling=subsampling)
+        for behind in (b"", b"\0\xff\xc2 a film \xff\xda"):
+            assert read_photo(content + behind).luma.shape == picture.shape[:2]
+        parts = content.removesuffix(b"\xff\xd9").split(b"\xff\xda")
+        assert len(parts) > 6
+        for scans in range(2, len(parts)):
+            with pytest.raises(ImageError, match="damaged JPEG: some of its scans are missing"):
+                read_photo(b"\xff\xda".join(parts[:scans]) + b"\xff\xd9")
+
+
+def test_a_progressive_jpeg_may_spare_gray_components_their_scans() -> None:
+    """All of chroma but its means is nothing; an encoder need not say so."""
+    content = saved(np.full((40, 56, 3), 90, np.uint8), "JPEG", progressive=True)
+    head, *scans = content.removesuffix(b"\xff\xd9").split(b"\xff\xda")
+    chroma_alone = (b"\0\x08\x01\x02", b"\0\x08\x01\x03")
+    kept = [scan for scan in scans if not scan.startswith(chroma_alone)]
+    assert len(kept) == len(scans) - 4
+    assert read_photo(b"\xff\xda".join([head, *kept]) + b"\xff\xd9").luma.shape == (40, 56)
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_whole_jpeg_may_end_in_one_color(level: int) -> None:
     plain = noise(64, 80, 3)
