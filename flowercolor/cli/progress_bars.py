@@ -31,7 +31,7 @@ class Bars:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             _AmountColumn(),
-            TimeRemainingColumn(table_column=_whole()),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),  # a bar gives way instead
             TextColumn("{task.fields[status]}"),
             console=self._console,
             transient=True,
@@ -65,16 +65,11 @@ class _Bar:
             self._bars.update(self._number, status=status)
 
 
-def _whole() -> Column:
-    """A column that a narrow terminal does not cut: the bar gives way."""
-    return Column(no_wrap=True)
-
-
 class _AmountColumn(ProgressColumn):
     """Bytes with their speed, or a plain count with its unit."""
 
     def __init__(self) -> None:
-        super().__init__(table_column=_whole())
+        super().__init__(table_column=Column(no_wrap=True))
         self._bytes = (DownloadColumn(binary_units=False), TransferSpeedColumn())
         self._count = MofNCompleteColumn()
 

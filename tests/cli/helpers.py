@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from flowercolor.cli import console
 from flowercolor.cli.app import app
 from tests.helpers import be_rank
 
@@ -87,14 +89,16 @@ def assert_one_line_of_error(result: Any, *said: str, code: int = 1) -> None:
         assert words in line
 
 
+def stopped_when(should_stop: Callable[[], bool], *args: str | Path) -> Any:
+    """What a command answers for which Ctrl-C is pressed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "stop_on_interrupt", lambda _message: nullcontext(should_stop))
+        return flowercolor(*args)
+
+
 def stopped_at_once(*args: str | Path) -> Any:
     """What `train` answers that is asked to stop after its first step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "flowercolor.cli.commands.train.stop_on_interrupt",
-            lambda _message: nullcontext(lambda: True),
-        )
-        return flowercolor(*args)
+    return stopped_when(lambda: True, *args)
 
 
 def write_labels(folder: Path) -> Path:

@@ -218,7 +218,7 @@ def test_a_reader_that_went_away_ends_it_quietly(
         raise BrokenPipeError(32, "Broken pipe")
 
     gray_photo(here / "a.png")
-    monkeypatch.setattr("flowercolor.cli.commands.colorize.print_result", closed)
+    monkeypatch.setattr("flowercolor.cli.console.print_result", closed)
     result = flowercolor("colorize", "a.png", "--checkpoint", weights)
     assert result.exit_code == 1
     assert result.stderr == "Using the weights of garden.\n"

@@ -11,24 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flowercolor.cli import guidance
-from flowercolor.cli.console import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    Checkpoint,
-    Device,
-    MaxMegapixels,
-    Vividness,
-    command,
-    is_stdin,
-    print_result,
-    process_group,
-    progress_of_leader,
-    quiet_libraries,
-    say,
-    stop_on_interrupt,
-    write_result,
-)
+from flowercolor.cli import console, guidance
+from flowercolor.cli.console import Checkpoint, Device, MaxMegapixels, Vividness, command
 from flowercolor.cli.option_names import with_options
 from flowercolor.config import (
     MAX_MEGAPIXELS,
@@ -54,7 +38,7 @@ Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
 
 
 @command
-@quiet_libraries()
+@console.quiet_libraries()
 def colorize(
     photos: Annotated[
         list[str],
@@ -169,7 +153,7 @@ def colorize(
     from flowercolor.photos.formats import SUFFIXES, WRITABLE, output_format
     from flowercolor.photos.reader import read_photo
 
-    progress = progress_of_leader()
+    progress = console.progress_of_leader()
     writing = Writing(
         quality, subsampling, overwrite=overwrite, recolor=recolor, keep_date=keep_date
     )
@@ -230,7 +214,7 @@ def colorize(
         )
     if (to_bytes or variants is not None) and not ranks().leads:
         return  # one result, which the leader makes
-    if from_stdin and target and is_stdin(target):
+    if from_stdin and target and console.is_stdin(target):
         raise SettingError(f"-o {target}: is the photo itself; choose another output")
     if to_bytes and target and not target_is_free(target, writing, progress):
         return
@@ -272,7 +256,7 @@ def colorize(
             max_pixels=max_pixels,
             progress=progress,
         ):
-            print_result(str(sheet))
+            console.print_result(str(sheet))
         return
     if not to_bytes:
         _color_photos(
@@ -291,12 +275,12 @@ def colorize(
     led = guide(source or Path("-"))
     colored = convert(photo, colorizer, result_format, writing, guidance=led)
     if remark := remarks(photo):
-        say(f"{source or 'The photo'}: {remark}")
+        console.say(f"{source or 'The photo'}: {remark}")
     if target:
         write_bytes(target, colored)
-        print_result(str(target))
+        console.print_result(str(target))
     else:
-        write_result(colored)
+        console.write_result(colored)
 
 
 def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
@@ -305,7 +289,9 @@ def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
 
     if ranks().leads and at_start == sys.stderr.isatty():
         name = name_of(find_checkpoint(checkpoint))
-        say("Using the bundled weights." if name == "bundled" else f"Using the weights of {name}.")
+        console.say(
+            "Using the bundled weights." if name == "bundled" else f"Using the weights of {name}."
+        )
 
 
 def _color_photos(
@@ -327,8 +313,8 @@ def _color_photos(
     reasons: Counter[str] = Counter()
     failures: list[str] = []
     with (
-        process_group(),
-        stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
+        console.process_group(),
+        console.stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
         closing(
             run(
                 mine,
@@ -347,32 +333,34 @@ def _color_photos(
             if outcome.reason and len(jobs) > 1:  # one line for all of them, at the end
                 reasons[outcome.reason] += 1
             elif outcome.status != "done":
-                say(printable(f"{outcome.status.capitalize()}: {outcome.message}"))
+                console.say(printable(f"{outcome.status.capitalize()}: {outcome.message}"))
             elif outcome.message:
-                say(printable(f"{outcome.job.source}: {outcome.message}"))
+                console.say(printable(f"{outcome.job.source}: {outcome.message}"))
             if outcome.status == "failed":
                 failures.append(outcome.message)
             if json_lines:
                 record = outcome.record() | {"message": with_options(outcome.message)}
-                print_result(json.dumps(record))
+                console.print_result(json.dumps(record))
             elif outcome.status == "done":
-                print_result(str(outcome.job.target))
+                console.print_result(str(outcome.job.target))
     for reason, number in reasons.items():
         remedy = "--recolor" if reason == "in color" else "--overwrite"
-        say(f"Skipped: {number} {reason}; {remedy} colors them anew")
+        console.say(f"Skipped: {number} {reason}; {remedy} colors them anew")
     if failures and len(mine) > 20:  # the first may be out of sight
         lines = (printable(f"Failed: {failure}") for failure in failures)
-        say("\n".join((f"Failed, again: {len(failures)} of {len(mine)} photos", *lines)))
+        console.say("\n".join((f"Failed, again: {len(failures)} of {len(mine)} photos", *lines)))
     stopped = stop() and count.total() < len(mine)
     if stopped:
         anew = "begins anew, for --overwrite is given"
         again = anew if writing.overwrite else "goes on with the rest"
-        say(f"Stopped; the same command {again}.")
+        console.say(f"Stopped; the same command {again}.")
     if len(jobs) > 1:
         place = ranks()
         process = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
-        say(f"{process}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed.")
+        console.say(
+            f"{process}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed."
+        )
     if stopped:
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(console.EXIT_INTERRUPTED)
     if count["failed"]:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(console.EXIT_FAILED)

@@ -5,18 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercolor.cli.console import (
-    Checkpoint,
-    Device,
-    MaxMegapixels,
-    command,
-    print_result,
-    print_table,
-    progress_of_leader,
-    quiet_libraries,
-    say,
-    say_at_start,
-)
+from flowercolor.cli import console
+from flowercolor.cli.console import Checkpoint, Device, MaxMegapixels, command
 from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.errors import SettingError
 from flowercolor.torchrun import ranks
@@ -128,7 +118,7 @@ def evaluate(
     beside it, and below it what the gray photo itself and mere median colors score. Under
     torchrun, several processes or machines share the photos.
     """
-    say_at_start("Loading torch, which takes some seconds.")
+    console.say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.data.dataset import with_twins
     from flowercolor.devices import pick_device
     from flowercolor.distributed import joined
@@ -143,18 +133,18 @@ def evaluate(
             f"{option} needs a training split, --whole has none; leave one of them out"
         )
     leads = ranks().leads
-    progress = progress_of_leader()
+    progress = console.progress_of_leader()
     candidates = setup.choose_candidates(checkpoint, compare or (), vividness or ())
     target = pick_device(device)
     loaded = setup.load_candidates(candidates, target)
     size_px = setup.common_size_px(loaded, size)
     files = list(dict.fromkeys(candidate.path for candidate in candidates.values()))
     for file in files if leads else ():
-        say(f"Judging {file}")
+        console.say(f"Judging {file}")
 
     metrics = read_metrics(files[0].parent)
     with joined(target):
-        with quiet_libraries():
+        with console.quiet_libraries():
             photos = setup.choose_photos(
                 loaded,
                 size_px,
@@ -168,7 +158,7 @@ def evaluate(
         left_out = with_twins(twins, test_set, train_set) if twins and train_set else ()
         kinds = read_kinds(by, test_set, progress) if by else ()
         for note in photos.notes if leads else ():
-            say(note)
+            console.say(note)
         if hints:
             _judge_hints(loaded, test_set, results, batch_size, progress)
             return
@@ -201,12 +191,12 @@ def evaluate(
     if not leads:
         return
     if not metrics:
-        say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
+        console.say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
 
     for table in tables:
         _print(table)
-    say(f"Every figure's interval: {results / TABLES}")
-    print_result(str(results / SCORES))
+    console.say(f"Every figure's interval: {results / TABLES}")
+    console.print_result(str(results / SCORES))
 
 
 def _judge_hints(
@@ -216,20 +206,17 @@ def _judge_hints(
     batch_size: int,
     progress: "Progress | None",
 ) -> None:
-    from flowercolor.evaluation.hints import (
-        CLICKS,
-        COUNTS,
-        HINTS_JSON,
-        hint_curve,
-        write_hint_curves,
-    )
+    from flowercolor.evaluation import hints
 
     curves = {}
     for name, item in loaded.items():
         if item.generator.hints is None:
             raise SettingError(f"{name}: has no branch for hints; leave --hints out")
-        for where, clicks, counts in (("anywhere", False, COUNTS), ("clicks", True, CLICKS)):
-            curves[f"{name}, {where}"] = hint_curve(
+        for where, clicks, counts in (
+            ("anywhere", False, hints.COUNTS),
+            ("clicks", True, hints.CLICKS),
+        ):
+            curves[f"{name}, {where}"] = hints.hint_curve(
                 item.generator,
                 test_set,
                 counts=counts,
@@ -238,9 +225,9 @@ def _judge_hints(
                 progress=progress,
             )
     if ranks().leads:
-        for table in write_hint_curves(curves, results):
+        for table in hints.write_hint_curves(curves, results):
             _print(table)
-        print_result(str(results / HINTS_JSON))
+        console.print_result(str(results / hints.HINTS_JSON))
 
 
 def _print(table: "Table") -> None:
@@ -265,5 +252,5 @@ def _print(table: "Table") -> None:
         else:
             texts = [*cells[0], *(mean for mean, _ in cells[1:6])]
         drawn.add_row(Text(name), *texts)
-    print_table(drawn)
-    print_result("")
+    console.print_table(drawn)
+    console.print_result("")

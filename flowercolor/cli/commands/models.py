@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowercolor.cli.console import (
-    Checkpoint,
-    Vividness,
-    command,
-    print_result,
-    print_table,
-    say,
-    say_at_start,
-)
+from flowercolor.cli import console
+from flowercolor.cli.console import Checkpoint, Vividness, command
 
 if TYPE_CHECKING:
     from flowercolor.checkpoint import CheckpointInfo
@@ -49,14 +42,14 @@ def models(
         try:
             info = read_info(find_checkpoint(spec))
         except CheckpointError as error:
-            say(f"Left out: {error}")
+            console.say(f"Left out: {error}")
             continue
         if json_lines:
-            print_result(json.dumps({"name": name, **_as_json(info)}))
+            console.print_result(json.dumps({"name": name, **_as_json(info)}))
         texts = (name, info.created[:10], _score(info), _network(info))
         table.add_row(*(Text(printable(text)) for text in texts))
     if not json_lines:
-        print_table(table)
+        console.print_table(table)
 
 
 def _as_json(info: "CheckpointInfo") -> dict[str, object]:
@@ -119,7 +112,7 @@ def join(
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
     branch = runs.find_checkpoint(hints) if hints else None
     joining.join(*ends, output, vividness=vividness, note=note, hints=branch)
-    print_result(str(output))
+    console.print_result(str(output))
 
 
 @command
@@ -144,7 +137,7 @@ def export(
 
     path = find_checkpoint(checkpoint)
     if target.suffix.lower() == ".onnx":
-        say_at_start("Loading torch, which takes some seconds.")
+        console.say_at_start("Loading torch, which takes some seconds.")
         from flowercolor.inference.export import export_onnx
 
         export_onnx(path, target, vividness=vividness)
@@ -158,5 +151,5 @@ def export(
             use = "open it in a browser, also without a network, and pass it on as it is"
     files = target.rglob("*") if target.is_dir() else [target]
     size_mb = sum(file.stat().st_size for file in files) / 1e6
-    say(f"Wrote {written} with the weights of {name_of(path)}, {size_mb:.1f} MB: {use}.")
-    print_result(str(target))
+    console.say(f"Wrote {written} with the weights of {name_of(path)}, {size_mb:.1f} MB: {use}.")
+    console.print_result(str(target))

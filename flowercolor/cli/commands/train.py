@@ -8,17 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from flowercolor import paths
-from flowercolor.cli.console import (
-    EXIT_INTERRUPTED,
-    command,
-    command_line,
-    print_result,
-    progress_of_leader,
-    quiet_libraries,
-    say,
-    say_at_start,
-    stop_on_interrupt,
-)
+from flowercolor.cli import console
+from flowercolor.cli.console import command
 from flowercolor.config import MAX_MEGAPIXELS, PANELS, DeviceName, Precision, Setting, settings
 from flowercolor.torchrun import ranks
 
@@ -181,7 +172,7 @@ def train(
 
     Leaves a run folder: checkpoints, metrics, a graph and sample pictures.
     """
-    say_at_start("Loading torch, which takes some seconds.")
+    console.say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.config import CONTINUING
     from flowercolor.data.sources import parse_source
     from flowercolor.devices import pick_device
@@ -192,7 +183,7 @@ def train(
     from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 
     place = ranks()
-    progress = progress_of_leader()
+    progress = console.progress_of_leader()
     plan = plan_run(
         recipe_name=recipe,
         settings={name: value for name, value in given.items() if value is not None},
@@ -204,22 +195,22 @@ def train(
         by=by,
     )
     if recipe in CONTINUING and not plan.start_from and place.leads:
-        say(
+        console.say(
             f"WARNING: the recipe {recipe} is a short one to go on with from a trained network; "
             "without --start-from it begins with random weights"
         )
     with joined(pick_device(device)):
-        with quiet_libraries():
+        with console.quiet_libraries():
             train_set, test_set, left_out, shares = read_run_data(
                 plan, twins, progress, max_pixels=max_megapixels * 1_000_000
             )
         run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
-            say(
+            console.say(
                 f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; "
                 f"run folder {run}"
             )
-        with stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop:
+        with console.stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop:
             result = run_training(
                 plan.config,
                 train_set,
@@ -239,27 +230,31 @@ def train(
                 should_stop=stop,
             )
     if not place.leads:
-        raise typer.Exit(0 if result.finished else EXIT_INTERRUPTED)
+        raise typer.Exit(0 if result.finished else console.EXIT_INTERRUPTED)
     if not result.finished:
-        say(f"Stopped in epoch {result.epoch + 1} of {plan.config.epochs}; saved. Go on with:")
+        console.say(
+            f"Stopped in epoch {result.epoch + 1} of {plan.config.epochs}; saved. Go on with:"
+        )
         # What the run's folder does not bring back.
         how = [] if device == "auto" else ["--device", device]
         how += [] if precision == "auto" else ["--precision", precision]
         if max_megapixels != MAX_MEGAPIXELS:
             how += ["--max-megapixels", str(max_megapixels)]
         how += ["--compile"] * compiled + ["--tensorboard"] * tensorboard
-        print_result(command_line("flowercolor", "train", "--resume", _short(run), *how))
-        raise typer.Exit(EXIT_INTERRUPTED)
+        console.print_result(
+            console.command_line("flowercolor", "train", "--resume", _short(run), *how)
+        )
+        raise typer.Exit(console.EXIT_INTERRUPTED)
     gray = f", {_score(result.gray_l1)} for leaving the photos gray"
     beside = "" if result.gray_l1 is None else gray  # where there was nothing left to do
     shown = f" with {TEST_HINTS} hints a photo" if plan.config.network.hints else ""
     unit = "epoch" if result.epoch == 1 else "epochs"
-    say(
+    console.say(
         f"{result.epoch} {unit} done. Test L1{shown} {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({run / BEST}){beside}. Use the result with:"
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
-    print_result(command_line(*colorize, _short(run), "-o", "colored.jpg"))
+    console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))
 
 
 def _short(run: Path) -> str:

@@ -6,8 +6,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from tests.cli.helpers import (
     flowercolor,
     gray_photo,
     last_line,
+    stopped_when,
     succeed,
 )
 
@@ -60,7 +59,7 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
         write_photo(path, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("flowercolor.cli.commands.colorize.print_result", pressed_at_the_third)
+        patch.setattr("flowercolor.cli.console.print_result", pressed_at_the_third)
         patch.setattr("flowercolor.inference.batch.write_photo", waiting)
         patch.setitem(batch.run.__kwdefaults__ or {}, "workers", 1)
         result = flowercolor("colorize", "box", "--checkpoint", weights)
@@ -242,24 +241,17 @@ def test_writing_options_reach_a_sheet_of_variants(hint_weights: Path, here: Pat
     ],
 )
 def test_stopping_says_what_the_same_command_does(
-    weights: Path,
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    done: bool,
-    options: list[str],
-    said: str | None,
+    weights: Path, here: Path, *, done: bool, options: list[str], said: str | None
 ) -> None:
     """Where nothing is left, nothing was stopped."""
     photos = [gray_photo(here / f"{number}.png", number) for number in range(2)]
     results = [here / f"{number}_color.png" for number in range(2)]
 
-    @contextmanager
-    def stop_at(_message: str) -> Iterator[Callable[[], bool]]:
-        yield lambda: all(result.exists() for result in results) or not done
+    def should_stop() -> bool:
+        return not done or all(result.exists() for result in results)
 
-    monkeypatch.setattr("flowercolor.cli.commands.colorize.stop_on_interrupt", stop_at)
-    result = flowercolor("colorize", *photos, "--checkpoint", weights, *options)
+    args: list[str | Path] = ["colorize", *photos, "--checkpoint", weights, *options]
+    result = stopped_when(should_stop, *args)
     assert result.exit_code == (130 if said else 0)
     assert (said in result.stderr.splitlines()) if said else ("Stopped" not in result.stderr)
 
