@@ -350,7 +350,7 @@ def _changes(before: str, now: str) -> str:
     return "; ".join(changes)
 
 
-_USUAL = {"strength": "1", "render_size": str(RENDER_SIZE_PX)}
+_USUAL = {"vividness": "by default", "strength": "1", "render_size": str(RENDER_SIZE_PX)}
 _SETTINGS = re.compile(
     r"flowercolor (?P<version>[^,]*), colorized by the model (?P<weights>.*?)"
     + "".join(

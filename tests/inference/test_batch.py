@@ -671,6 +671,7 @@ def test_a_result_of_other_settings_is_told_from_one_of_these(
     ("before", "now", "changes"),
     [
         ("vividness 0.5", "vividness 1", "vividness 0.5, now 1"),
+        ("strength 2", "vividness 1, strength 2", "vividness by default, now 1"),
         ("vividness 0.5, render size 64", "vividness 0.5", "render size 64, now 128"),
         (
             "hints 1a, palette 2b",
