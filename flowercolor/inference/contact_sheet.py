@@ -7,7 +7,6 @@ of which it is least certain. Each tile is labeled with the options that give it
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,18 +16,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from flowercolor.config import MAX_VARIANTS
 from flowercolor.errors import SettingError
-from flowercolor.files import is_there
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
 from flowercolor.hints.spreading import small_point
-from flowercolor.inference.batch import Writing, remarks, target_is_free
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.upsampling import render
 from flowercolor.photos.formats import with_depth
-from flowercolor.photos.reader import read_photo
-from flowercolor.photos.writer import write_photo
-from flowercolor.progress import Progress
 
 TILE_PX = 480
 
@@ -71,36 +65,6 @@ def variants(
     shown = [(tile(), "automatic, as without --variants")]
     shown += [(tile(hint), f"--hint {hint}") for hint in proposals.hints]
     return _sheet(shown, math.ceil(math.sqrt(len(shown))))
-
-
-def write_variants(
-    source: Path,
-    sheet: Path,
-    colorizer: Colorizer,
-    count: int,
-    writing: Writing,
-    *,
-    guidance: Guidance | None = None,
-    max_pixels: int,
-    progress: Progress,
-) -> bool:
-    """Write the sheet of a photo's `variants` to a file; False if one is there to be kept.
-
-    Raises:
-        SettingError: The sheet would replace the photo, or `count` is out of range.
-        ImageError: The photo cannot be read, or what is to be written over is no result.
-        StorageError: The file cannot be written.
-    """
-    if is_there(sheet) and sheet.samefile(source):
-        raise SettingError(f"{sheet}: is the photo itself; choose another output")
-    if not target_is_free(sheet, writing, progress):
-        return False
-    photo = read_photo(source, max_pixels=max_pixels)
-    if remark := remarks(photo):
-        progress.note(f"{source}: {remark}")
-    rgb = variants(photo.luma, colorizer, count, guidance)
-    write_photo(sheet, rgb, quality=writing.quality, subsampling=writing.subsampling)
-    return True
 
 
 def _sheet(

@@ -144,14 +144,15 @@ def colorize(
     1 if any photo failed. Under torchrun, several processes or machines share the photos.
     """
     _say_weights(checkpoint, at_start=True)
-    from flowercolor.files import is_folder, write_bytes
+    from flowercolor.files import is_folder, is_there, write_bytes
+    from flowercolor.inference import contact_sheet
     from flowercolor.inference.batch import Writing, convert, remarks, target_is_free
     from flowercolor.inference.colorizer import Colorizer
-    from flowercolor.inference.contact_sheet import write_variants
     from flowercolor.inference.planning import plan
     from flowercolor.memory import max_file_bytes
     from flowercolor.photos.formats import SUFFIXES, WRITABLE, output_format
     from flowercolor.photos.reader import read_photo
+    from flowercolor.photos.writer import write_photo
 
     progress = console.progress_of_leader()
     writing = Writing(
@@ -246,16 +247,14 @@ def colorize(
     if variants is not None:
         job = jobs[0]
         sheet = sheet_named or job.target.with_name(f"{job.source.stem}.variants.png")
-        if write_variants(
-            job.source,
-            sheet,
-            colorizer,
-            variants,
-            writing,
-            guidance=guide(job.source),
-            max_pixels=max_pixels,
-            progress=progress,
-        ):
+        if is_there(sheet) and sheet.samefile(job.source):
+            raise SettingError(f"{sheet}: is the photo itself; choose another output")
+        if target_is_free(sheet, writing, progress):
+            photo = read_photo(job.source, max_pixels=max_pixels)
+            if remark := remarks(photo):
+                console.say(f"{job.source}: {remark}")
+            rgb = contact_sheet.variants(photo.luma, colorizer, variants, guide(job.source))
+            write_photo(sheet, rgb, quality=quality, subsampling=subsampling)
             console.print_result(str(sheet))
         return
     if not to_bytes:
