@@ -33,6 +33,7 @@ _SMALLEST = 1 / 400  # of the picture; what is smaller keeps the color of what i
 _SAMPLE_PIXELS = 100_000
 _SMOOTHING = 0.01  # of what the network says, and of what a palette holds
 _LEAST_LIKELY = 0.02  # of the likeliest bin: below it no color of the palette is forced on a region
+_NEAR = 0.16  # in chroma: colors of one hue, which are mixed
 
 
 def bins_of(xp: Any, chroma: Any) -> Any:
@@ -128,8 +129,9 @@ class Palette:
         """A hint for each region of a photo: the palette's color that is likeliest there.
 
         What the network holds likely of the region, summed over its pixels, times what the
-        palette holds of it: Bayes' rule with the palette for the prior. A region of which no color
-        of the palette is likely keeps its own.
+        palette holds of it: Bayes' rule with the palette for the prior. Colors near the likeliest
+        are mixed by their scores, so that near copies of a photo do not end in different bins. A
+        region of which no color of the palette is likely keeps its own.
         """
         likely = probabilities(seen)
         bins = bins_of(np, self.chroma.T[None])[0].astype(np.int64)
@@ -141,8 +143,10 @@ class Palette:
             own = (seen.chroma * weights).sum(axis=(1, 2))
             best = int(score.argmax())
             is_likely = share[bins[best]] >= _LEAST_LIKELY * share.max()
+            near = np.hypot(*(self.chroma - self.chroma[best]).T) < _NEAR
+            mixed = np.average(self.chroma[near], axis=0, weights=score[near])
             points.append(point)
-            chromas.append(self.chroma[best] if is_likely else own)
+            chromas.append(mixed if is_likely else own)
         return Placed(
             np.array(points, np.int64).reshape(-1, 2), np.array(chromas, np.float32).reshape(-1, 2)
         )
