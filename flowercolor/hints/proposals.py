@@ -20,11 +20,12 @@ from flowercolor.hints.spreading import Array, Placed, Seen, likeness, spread
 LEAST_APART_LEVELS = 15.0
 """Between any two proposals, the mean of the channels' differences in the region, of 255."""
 
-_LEAST_LIKELY = 0.003
+_LEAST_LIKELY = 0.001
 _LEAST_SHARE = 1 / 100  # of the picture
 _INSIDE = 0.5
 _NEAR_LUMA = 0.1
 _GREENS = range(7, 11)  # of the hues, from yellowish green to teal: leaves have them, petals do not
+_GREEN_BINS = [1 + hue + HUES * strong for strong in (0, 1) for hue in _GREENS]
 
 
 def _middles() -> Array:
@@ -86,7 +87,7 @@ def propose(
     for one in np.argsort(-share):
         if len(hints) == count or share[one] < _LEAST_LIKELY:
             break
-        if one and (one - 1) % HUES in _GREENS:
+        if one in _GREEN_BINS:
             continue
         color = chroma_to_color(float(seen.luma[at]), *map(float, chromas[one]))
         hint = Hint(x, y, color)
@@ -100,9 +101,11 @@ def propose(
 def _least_certain(
     seen: Seen, likely: Array, settled: Sequence[tuple[int, int]]
 ) -> tuple[int, int]:
-    """A pixel of the region where chroma varies the most, with more weight in the middle.
+    """A pixel of the region whose chroma is the least certain, with more weight in the middle.
 
-    Not of the largest entropy: leaves may be many greens, and a petal one of few colors.
+    That is where the chroma varies the most, and not of the largest entropy: leaves may be many
+    greens, and a petal one of few colors. Large regions count for more, so that a flower is found
+    and not its eye, and green ones for less.
     """
     means = np.einsum("ck,chw->khw", _MIDDLES, likely)
     spread_out = np.einsum("c,chw->hw", (_MIDDLES**2).sum(axis=1), likely) - (means**2).sum(axis=0)
@@ -111,10 +114,11 @@ def _least_certain(
     height, width = seen.luma.shape
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     right = np.linspace(-1, 1, width, dtype=np.float32)
-    weight = spread_out * np.exp(-(down**2 + right**2))
+    center = np.exp(-(down**2 + right**2))
+    weight = spread_out * center * (1 - likely[_GREEN_BINS].sum(axis=0))
 
     def uncertainty(member: Array) -> float:
-        return float((weight * member).sum() / member.sum() * member.mean() ** 0.5)
+        return float((weight * member).sum())
 
     found = [member for _, member in regions(seen) if member.mean() >= _LEAST_SHARE]
     if not found:
@@ -124,7 +128,7 @@ def _least_certain(
     depth = cv2.distanceTransform((member > _INSIDE).astype(np.uint8), cv2.DIST_L2, 3)
     luma = float((seen.luma * member).sum() / member.sum())
     depth = np.minimum(depth, depth.max() / 2) * np.exp(-np.abs(seen.luma - luma) / _NEAR_LUMA)
-    row, column = np.unravel_index(int((depth * member).argmax()), depth.shape)
+    row, column = np.unravel_index(int((depth * member * center).argmax()), depth.shape)
     return int(row), int(column)
 
 

@@ -13,7 +13,7 @@ const COVERED = 0.5;
 const INSIDE = 0.5;
 const SMALLEST = 1 / 400;
 const LEAST_SHARE = 1 / 100;
-const LEAST_LIKELY = 0.003;
+const LEAST_LIKELY = 0.001;
 const LEAST_APART_LEVELS = 15;
 const NEAR_LUMA = 0.1;
 const NOTHING = 1e-3; // a share of a region that does not count
@@ -69,18 +69,20 @@ export function leastCertain(seen, settled, likely = probabilities(seen)) {
   for (const at of settled) {
     likeness(seen, at).forEach((alike, k) => (weight[k] *= 1 - alike));
   }
+  const center = new Float32Array(luma.length);
   for (let k = 0; k < weight.length; k++) {
     const place = (index, side) => (side > 1 ? (2 * index) / (side - 1) - 1 : -1);
     const down = place(Math.floor(k / size.width), size.height);
     const right = place(k % size.width, size.width);
-    weight[k] *= Math.exp(-(down ** 2 + right ** 2));
+    center[k] = Math.exp(-(down ** 2 + right ** 2));
+    const green = likely.reduce((total, plane, bin) => total + (isGreen(bin) ? plane[k] : 0), 0);
+    weight[k] *= center[k] * (1 - green);
   }
   const found = regions(seen).filter((member) => sum(member) / member.length >= LEAST_SHARE);
   if (!found.length) {
     return Math.floor(size.height / 2) * size.width + Math.floor(size.width / 2);
   }
-  const uncertainty = (member) =>
-    weighted(weight, member) * (sum(member) / member.length) ** 0.5;
+  const uncertainty = (member) => weighted(weight, member) * sum(member);
   const scores = found.map(uncertainty);
   const member = found[scores.indexOf(Math.max(...scores))];
   // Deep inside, and neither in shadow nor in glare: there every color has room.
@@ -89,7 +91,7 @@ export function leastCertain(seen, settled, likely = probabilities(seen)) {
   const level = weighted(luma, member);
   return largest(
     depth.map((value, k) =>
-      Math.min(value, half) * Math.exp(-Math.abs(luma[k] - level) / NEAR_LUMA) * member[k],
+      Math.min(value, half) * Math.exp(-Math.abs(luma[k] - level) / NEAR_LUMA) * member[k] * center[k],
     ),
   );
 }
