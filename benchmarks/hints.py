@@ -4,7 +4,8 @@
 
 On the validation part of the archive, 128 px, at both ends of the vividness scale. The flower of a
 photo is taken to be what has its most frequent strong hue that is not green, within 30 degrees, in
-the middle of the picture; the hint lies in the middle of its largest part.
+the middle of the picture; the hint lies in the middle of its largest part. The hinted petal is what
+has the true chroma of that place within 20 levels and hangs together with it.
 """
 
 import sys
@@ -69,7 +70,7 @@ def one_hint(colorizer: Colorizer, photos: Picture) -> None:
     """Print what a hint on the flower does."""
     before: list[float] = []
     after: list[float] = []
-    place, petal, unlike = [], [], []
+    place, petal, petal_mean, likes, unlike = [], [], [], [], []
     for rgb in photos:
         real = chroma_of(rgb)
         flower = flower_of(real)
@@ -84,12 +85,16 @@ def one_hint(colorizer: Colorizer, photos: Picture) -> None:
         for result, errors in ((automatic, before), (hinted, after)):
             errors.append(np.abs(result.astype(int) - rgb)[flower].mean() / 255)
         alike = flower & (np.hypot(*(real - real[:, y, x][:, None, None])) < 20)
+        _, parts = cv2.connectedComponents(alike.astype(np.uint8))
         far = np.hypot(*(real - real[:, y, x][:, None, None])) > 51
         for color in OTHERS:
             moved = chroma_of(colorizer(gray, hints=[Hint(int(x), int(y), color)]))
-            off = np.hypot(*(moved - asked_of(color, gray / np.float32(255))))
+            difference = moved - asked_of(color, gray / np.float32(255))
+            off, hinted_petal = np.hypot(*difference), parts == parts[y, x]
             place.append(off[y, x])
-            petal.append(off[alike].mean())
+            petal.append(off[hinted_petal].mean())
+            petal_mean.append(np.hypot(*difference[:, hinted_petal].mean(axis=1)))
+            likes.append(off[alike].mean())
             if far.sum() > 300:
                 change = (moved - chroma_of(automatic))[:, far].mean(axis=1)
                 unlike.append(np.hypot(*change))
@@ -97,7 +102,12 @@ def one_hint(colorizer: Colorizer, photos: Picture) -> None:
     share = 1 - np.mean(after) / np.mean(before)
     say(f"  L1 of the flower {np.mean(before):.4f}, hinted {np.mean(after):.4f}: -{share:.0%}")
     say(f"  from the asked chroma at the place: {np.mean(place):.1f} levels")
-    say(f"  from it over the flower's like parts, median: {np.median(petal):.1f}")
+    for name, values in (
+        ("each pixel of the hinted petal", petal),
+        ("that petal's mean chroma", petal_mean),
+        ("each pixel of all that is like it", likes),
+    ):
+        say(f"  from it, {name}: median {np.median(values):.1f}, mean {np.mean(values):.1f}")
     say(f"  unlike parts moved by {np.mean(unlike):.1f}, median {np.median(unlike):.1f}")
 
 
@@ -120,7 +130,10 @@ def series(colorizer: Colorizer, photos: Picture) -> None:
             length = min(1.0, np.hypot(np.cos(hues).mean(), np.sin(hues).mean()))
             spreads[name].append(np.degrees(np.sqrt(-2 * np.log(max(length, 1e-9)))))
     for name, values in spreads.items():
-        say(f"  spread of the mean hue over near copies, {name}: {np.mean(values):.1f} degrees")
+        say(
+            f"  spread of the mean hue over near copies, {name}: median {np.median(values):.1f}, "
+            f"mean {np.mean(values):.1f} degrees"
+        )
 
 
 def many(colorizer: Colorizer) -> None:

@@ -2,10 +2,10 @@
 
 Every pixel attends to the hinted ones (Vaswani et al. 2017, section 3.2): the weight of a hint is
 the larger the more alike the learned keys of the two pixels are and the nearer they lie, summed
-over three heads, and a further weight of 1 stands for leaving the pixel as it is. Edits that
+over three heads, and a further weight stands for leaving the pixel as it is. Edits that
 spread by such an affinity are those of An and Pellacini 2008 (AppProp); here the affinity is
 learned, from simulated hints (Zhang et al. 2017, section 3.1). Without a hint there is that weight
-of 1 alone, and the chroma stays what it was, bit for bit.
+alone, and the chroma stays what it was, bit for bit.
 
 Written with what arrays of NumPy and tensors of torch have in common, so that training and
 coloring share it.
@@ -24,8 +24,11 @@ HINT_CHANNELS = KEY_CHANNELS + len(RANGES) + 1
 PIN = 8.0
 """Added to a logit at the hinted pixel itself, falling off within some 2 pixels: what was said of
 a place holds there."""
-GAMMA = 0.4
-"""Chroma follows shading, but less than in proportion: it goes with (luma + 0.1) to this power."""
+SHARPNESS = 4.0
+"""Of the hints' weights, whose sum is S, a pixel follows them by S^2 / (S^2 + 1 / this): what is
+mostly like a hint takes its color whole, and what is hardly like it keeps its own."""
+GAMMA = 0.1
+"""Chroma follows shading, but weakly: it goes with (luma + 0.1) to this power."""
 
 
 def propagate(
@@ -60,8 +63,9 @@ def propagate(
         # Bounded, so that the exponential is finite.
         bias = features[:, KEY_CHANNELS + head].clip(-10, 10)[:, None]
         weights = weights + exp(bias - key_distance2 - (decay / area_px) * distance2)
-    moved = weights.sum(1)[:, None]
-    weights, moved = weights / (moved + 1), moved / (moved + 1)
+    total = weights.sum(1)[:, None]
+    factor = SHARPNESS * total / (SHARPNESS * total * total + 1)
+    weights, moved = weights * factor, total * factor
 
     shading, hint_shading = ((values + 0.1) ** GAMMA for values in (luma, at_hints[2]))
     hinted = (at_hints[3] / hint_shading) @ weights * shading

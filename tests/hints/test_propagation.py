@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
+from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS, RANGES, SHARPNESS
 from flowercolor.hints.spreading import Placed, spread
 from flowercolor.networks.hints import apply_hints
 from tests.hints.helpers import two_halves
@@ -28,3 +30,15 @@ def test_the_gradient_is_finite_whatever_the_features() -> None:
     moved.square().sum().backward()
     assert features.grad is not None
     assert features.grad.isfinite().all()
+
+
+def test_a_pixel_follows_hints_by_the_square_of_their_weight() -> None:
+    """So petals take a color whole, and what is hardly alike keeps its own."""
+    seen = two_halves()
+    for bias, sum_of_weights in ((2.0, 3 * np.exp(2)), (-2.5, 3 * np.exp(-2.5))):
+        seen.features[KEY_CHANNELS : KEY_CHANNELS + len(RANGES)] = bias
+        seen.features[HINT_CHANNELS - 1] = -10  # replaces
+        moved = spread(seen, Placed(np.array([[16, 8]]), np.array([[0.3, -0.2]], np.float32)))
+        share = (moved[0, 16, 15] - 0.05) / 0.25
+        near = sum_of_weights * np.mean([np.exp(-decay * 49 / 1536) for decay in RANGES])
+        assert share == pytest.approx(SHARPNESS * near**2 / (SHARPNESS * near**2 + 1), abs=0.01)

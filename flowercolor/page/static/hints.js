@@ -6,7 +6,8 @@ const RANGES = [3, 30, 300];
 const HEAD_CHANNELS = 8;
 const KEY_CHANNELS = HEAD_CHANNELS * RANGES.length;
 const PIN = 8;
-const GAMMA = 0.4;
+const SHARPNESS = 4;
+const GAMMA = 0.1;
 export const HINT_CHANNELS = KEY_CHANNELS + RANGES.length + 1;
 
 /** The index of the pixel of the small copy at a place, {x, y} in shares of the sides. */
@@ -42,7 +43,7 @@ export function rgbOf(luma, [cb, cr]) {
 const known = new WeakMap(); // by the features of a photo: weights by pixel
 const MOST_KNOWN = 100;
 
-/** How strongly a hint at a pixel draws each pixel, beside the 1 that leaves it as it is. */
+/** How strongly a hint at a pixel draws each pixel, beside leaving it as it is. */
 function weightsOf(seen, at) {
   if (!known.has(seen.features)) known.set(seen.features, new Map());
   const weights = known.get(seen.features);
@@ -78,7 +79,10 @@ function computeWeights({ size, features }, at) {
 
 /** How far a hint at a pixel would move each pixel, 0 to 1. */
 export function likeness(seen, at) {
-  return weightsOf(seen, at).map((weight) => weight / (weight + 1));
+  return weightsOf(seen, at).map((weight) => {
+    const followed = SHARPNESS * weight * weight;
+    return followed / (followed + 1);
+  });
 }
 
 /** The chroma where hints lead it; it may leave the gamut. */
@@ -105,11 +109,11 @@ export function spread(seen, hints) {
   }
   return chroma.map((value, index) => {
     const k = index % pixels;
-    const total = drawn[k] + 1;
+    const factor = (SHARPNESS * drawn[k]) / (SHARPNESS * drawn[k] * drawn[k] + 1);
     const blend = Math.min(Math.max(features[(HINT_CHANNELS - 1) * pixels + k], -10), 10);
     const share = 1 / (1 + Math.exp(-blend));
-    const shade = shading[k] / total;
+    const shade = shading[k] * factor;
     return value + hinted[index] * shade - share * replaced[index] * shade
-      - (1 - share) * (drawn[k] / total) * value;
+      - (1 - share) * drawn[k] * factor * value;
   });
 }
