@@ -35,12 +35,6 @@ def luma_u8(rgb: "Tensor") -> "Tensor":
     return gray.byte().unsqueeze(-3)
 
 
-def rgb_to_luma(rgb: "Tensor") -> "Tensor":
-    """The luma [..., 1, H, W] of float RGB [..., 3, H, W], in the same range."""
-    r, g, b = rgb.unbind(-3)
-    return (_WR * r + _WG * g + _WB * b).unsqueeze(-3)
-
-
 def rgb_to_chroma(rgb: "Tensor") -> "Tensor":
     """The chroma [..., 2, H, W], Cb before Cr, of float RGB [..., 3, H, W] in 0 to 1."""
     import torch  # noqa: PLC0415

@@ -80,6 +80,12 @@ def save_network(path: Path, network: UNet, **settings: Any) -> Path:
     return path
 
 
+def rgb_to_luma(rgb: Tensor) -> Tensor:
+    """The luma [..., 1, H, W] of float RGB [..., 3, H, W], in the same range (ITU-R BT.601)."""
+    r, g, b = rgb.unbind(-3)
+    return (0.299 * r + 0.587 * g + 0.114 * b).unsqueeze(-3)
+
+
 def assert_equal(tensors: dict[str, Tensor], others: dict[str, Tensor]) -> None:
     assert tensors.keys() == others.keys()
     different = [name for name in tensors if not torch.equal(tensors[name], others[name])]

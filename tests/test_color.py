@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flowercolor.color import fit_gamut, luma_u8, rgb_to_chroma, rgb_to_luma, to_rgb
+from flowercolor.color import fit_gamut, luma_u8, rgb_to_chroma, to_rgb
+from tests.helpers import rgb_to_luma
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flowercolor.color import rgb_to_luma
 from flowercolor.data.degradation import DRAWS, NEUTRAL, degrade
+from tests.helpers import rgb_to_luma
 
 
 def draws(**changed: float) -> Tensor:

@@ -1,10 +1,11 @@
 import torch
 
-from flowercolor.color import rgb_to_chroma, rgb_to_luma
+from flowercolor.color import rgb_to_chroma
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.evaluation.baselines import ROWS, baselines, median_chroma, paint_chroma
 from flowercolor.evaluation.scoring import GRAY, TRUTH
+from tests.helpers import rgb_to_luma
 
 
 def test_without_a_training_set_the_gray_photo_stands_alone(photos: Photos) -> None:

@@ -3,13 +3,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from flowercolor.color import rgb_to_luma
 from flowercolor.config import NetworkConfig
 from flowercolor.hints.palette import COLOR_CHANNELS
 from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.efficientnet_lite import prepared
 from flowercolor.networks.unet import Supervised, UNet, fuse_batch_norm
+from tests.helpers import rgb_to_luma
 
 
 def test_the_designed_generator_has_31_million_weights() -> None:
