@@ -62,6 +62,26 @@ def test_where_no_color_of_it_is_likely_a_region_keeps_its_own() -> None:
     assert np.allclose(led[:, 16, -5], 0.05, atol=0.01)
 
 
+def test_near_colors_are_mixed_by_their_likelihood_so_that_near_copies_agree() -> None:
+    """Two bins, either of which may be a bit likelier."""
+    pink, salmon = bin_of("hotpink"), bin_of("salmon")
+    near = np.array([chroma_of(rgb_of(color, "")) for color in ("hotpink", "salmon")], np.float32)
+    assert pink != salmon
+    assert np.hypot(*(near[0] - near[1])) < 0.16
+    palette = Palette(near, np.full(2, 0.5, np.float32))
+    asked = []
+    for likelier in (pink, salmon):
+        seen = two_halves(bins=(pink, pink))
+        seen.features[-COLOR_CHANNELS + salmon] = 4.95
+        seen.features[-COLOR_CHANNELS + pink] = 4.95
+        seen.features[-COLOR_CHANNELS + likelier] = 5
+        asked.append(palette.hints(seen).chroma[0])
+    assert np.allclose(*asked, atol=0.01)
+    assert np.allclose(asked[0], near.mean(axis=0), atol=0.01)
+    far = Palette.of_colors(["hotpink", "gold"]).hints(two_halves(bins=(pink, pink)))
+    assert np.allclose(far.chroma, near[0], atol=1e-6), "colors of other hues are not"
+
+
 def test_the_palette_of_a_photo_is_its_chroma_by_share() -> None:
     rgb = np.zeros((40, 40, 3), np.uint8)
     rgb[:30] = rgb_of("crimson", "")

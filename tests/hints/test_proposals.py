@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 
 from flowercolor.hints.palette import COLOR_CHANNELS, bins_of
+from flowercolor.hints.propagation import HEAD_CHANNELS, KEY_CHANNELS
 from flowercolor.hints.proposals import LEAST_APART_LEVELS, propose
 from flowercolor.hints.spreading import Placed, Seen, spread
 from tests.hints.helpers import WIDTH, two_halves
@@ -65,3 +66,16 @@ def test_a_place_may_be_chosen_and_what_is_settled_is_left() -> None:
     assert settled.region[:, 0].min() > 0.85
     settled = propose(seen, 3, settled=[(16, 5)])
     assert settled.region[:, -1].min() > 0.85
+
+
+def test_a_flower_is_proposed_colors_and_not_its_less_certain_eye() -> None:
+    seen = uncertain_left("crimson", "gold")
+    eye = np.s_[12:20, 8:16]
+    logits = seen.features[-COLOR_CHANNELS:]
+    logits[bin_of("crimson"), :, : WIDTH // 2] = 7  # of the petals it is rather sure
+    for color in ("crimson", "gold"):
+        logits[(bin_of(color), *eye)] = 5
+    seen.features[(slice(0, KEY_CHANNELS, HEAD_CHANNELS), *eye)] = -6  # keys unlike the petals'
+    region = propose(seen, 3).region
+    assert region[2, 2] > 0.9
+    assert region[eye].max() < 0.5
