@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -246,19 +246,16 @@ def quiet_pillow() -> Iterator[None]:
 
 def allow_long_texts(image: Image.Image) -> None:
     """Have texts behind a PNG's pixels that are beyond Pillow's limits count as none."""
-
-    def allowing(read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
-        def read_or_pass(position: int, length: int) -> bytes:
-            try:
-                return read(position, length)
-            except ValueError:
-                return b""
-
-        return read_or_pass
-
     if chunks := getattr(image, "png", None):
         for name in ("chunk_tEXt", "chunk_zTXt", "chunk_iTXt"):
-            setattr(chunks, name, allowing(getattr(chunks, name)))
+            setattr(chunks, name, partial(_read_or_pass, getattr(chunks, name)))
+
+
+def _read_or_pass(read: Callable[[int, int], bytes], position: int, length: int) -> bytes:
+    try:
+        return read(position, length)
+    except ValueError:
+        return b""
 
 
 _hushing = threading.Lock()
