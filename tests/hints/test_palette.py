@@ -76,7 +76,7 @@ def test_near_colors_are_mixed_by_their_likelihood_so_that_near_copies_agree() -
         seen.features[-COLOR_CHANNELS + pink] = 4.95
         seen.features[-COLOR_CHANNELS + likelier] = 5
         asked.append(palette.hints(seen).chroma[0])
-    assert np.allclose(*asked, atol=0.01)
+    assert np.allclose(asked[0], asked[1], atol=0.01)
     assert np.allclose(asked[0], near.mean(axis=0), atol=0.01)
     far = Palette.of_colors(["hotpink", "gold"]).hints(two_halves(bins=(pink, pink)))
     assert np.allclose(far.chroma, near[0], atol=1e-6), "colors of other hues are not"
