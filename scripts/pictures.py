@@ -15,6 +15,7 @@ from PIL import Image
 from skimage import data
 
 import flowercolor
+from flowercolor.inference.contact_sheet import variants
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 GAP_PX = 6
@@ -42,6 +43,8 @@ dahlia = np.asarray(Image.open(IMAGES / "dahlia_color.jpg"))
 gray_dahlia = np.asarray(Image.open(IMAGES / "dahlia_gray.jpg"))
 write("dahlia.jpg", gray_dahlia, dahlia, [])
 write("dahlia_hint.jpg", gray_dahlia, dahlia, [flowercolor.Hint("62%", "38%", "lightsalmon")])
+sheet = variants(gray_dahlia, flowercolor.Colorizer.from_checkpoint("bundled", device="cpu"), 6)
+Image.fromarray(sheet).save(IMAGES / "dahlia_variants.jpg", quality=85)
 write("dahlia_old.jpg", degraded(dahlia), dahlia, [])
 cat = data.chelsea()  # type: ignore[no-untyped-call]
 write("cat.jpg", cv2.cvtColor(cat, cv2.COLOR_RGB2GRAY), cat, [])

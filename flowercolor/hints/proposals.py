@@ -21,6 +21,8 @@ LEAST_APART_LEVELS = 15.0
 """Between any two proposals, the mean of the channels' differences in the region, of 255."""
 
 _LEAST_LIKELY = 0.001
+_FOLIAGE = 1 / 3  # of probability in greens; what is so is no petal, and not of any color
+_LEAST_LIKELY_OF_FOLIAGE = 0.05
 _LEAST_SHARE = 1 / 100  # of the picture
 _INSIDE = 0.5
 _NEAR_LUMA = 0.1
@@ -64,8 +66,8 @@ def propose(
     """Likely colors for a place, which differ from each other and from what the photo has there.
 
     They are those bins of chroma that the network holds likeliest of the region that a hint at
-    the place would color. What it holds all but impossible, such as blue of leaves, is left
-    out, and so are greens, which no petal has.
+    the place would color. What it holds all but impossible is left out; of petals so are greens,
+    and of foliage all that is not quite likely.
 
     Args:
         seen: The photo.
@@ -84,10 +86,12 @@ def propose(
     x, y = f"{(at[1] + 0.5) / width:.1%}", f"{(at[0] + 0.5) / height:.1%}"
     shown = [seen.chroma]
     hints: list[Hint] = []
+    is_foliage = share[_GREEN_BINS].sum() > _FOLIAGE
+    least = _LEAST_LIKELY_OF_FOLIAGE if is_foliage else _LEAST_LIKELY
     for one in np.argsort(-share):
-        if len(hints) == count or share[one] < _LEAST_LIKELY:
+        if len(hints) == count or share[one] < least:
             break
-        if one in _GREEN_BINS:
+        if one in _GREEN_BINS and not is_foliage:
             continue
         color = chroma_to_color(float(seen.luma[at]), *map(float, chromas[one]))
         hint = Hint(x, y, color)

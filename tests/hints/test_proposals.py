@@ -79,3 +79,20 @@ def test_a_flower_is_proposed_colors_and_not_its_less_certain_eye() -> None:
     region = propose(seen, 3).region
     assert region[2, 2] > 0.9
     assert region[eye].max() < 0.5
+
+
+def test_foliage_is_proposed_nothing_that_leaves_hardly_are() -> None:
+    seen = two_halves()
+    logits = seen.features[-COLOR_CHANNELS:]
+    logits[:] = -10
+    for color, share in (("forestgreen", 0.5), ("olive", 0.3), ("gray", 0.17), ("blue", 0.03)):
+        logits[bin_of(color)] = np.log(share)
+    bins = {
+        int(bins_of(np, np.array([hint.chroma()])[:, :, None])[0, 0])
+        for hint in propose(seen, 8, (16, 5)).hints
+    }
+    assert bin_of("forestgreen") in bins
+    assert bin_of("blue") not in bins
+    logits[bin_of("forestgreen")] = -10
+    logits[bin_of("crimson")] = np.log(0.5)
+    assert any(hint.chroma()[0] > 0.1 for hint in propose(seen, 8, (16, 5)).hints)

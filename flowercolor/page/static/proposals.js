@@ -14,6 +14,8 @@ const INSIDE = 0.5;
 const SMALLEST = 1 / 400;
 const LEAST_SHARE = 1 / 100;
 const LEAST_LIKELY = 0.001;
+const FOLIAGE = 1 / 3;
+const LEAST_LIKELY_OF_FOLIAGE = 0.05;
 const LEAST_APART_LEVELS = 15;
 const NEAR_LUMA = 0.1;
 const NOTHING = 1e-3; // a share of a region that does not count
@@ -38,9 +40,11 @@ export function propose(seen, count, at, likely = probabilities(seen)) {
   const shown = [shownIn(seen, region, seen.chroma)];
   const colors = [];
   const order = shares.map((_, bin) => bin).sort((a, b) => shares[b] - shares[a]);
+  const isFoliage = sum(shares.filter((_, bin) => isGreen(bin))) > FOLIAGE;
   for (const bin of order) {
-    if (colors.length === count || shares[bin] < LEAST_LIKELY) break;
-    if (isGreen(bin)) continue;
+    if (colors.length === count) break;
+    if (shares[bin] < (isFoliage ? LEAST_LIKELY_OF_FOLIAGE : LEAST_LIKELY)) break;
+    if (isGreen(bin) && !isFoliage) continue;
     const color = colorOf(seen.luma[at], chromas[bin]);
     const moved = shownIn(seen, region, spread(seen, [{ at, chroma: chromaOf(color) }]));
     if (shown.every((other) => levelsApart(moved, other) >= LEAST_APART_LEVELS)) {
