@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flowercolor.errors import ImageError
 from flowercolor.files import is_there
-from flowercolor.photos.formats import UNREAD, holds_no_photos, is_picture, probe
+from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture, probe
 
 _HIDDEN_ON_WINDOWS = 2
 
@@ -27,6 +27,7 @@ class Finder:
         self._exclude = [pattern.rstrip("/\\").lower() for pattern in exclude]
         self._excluded = 0
         self._unread: Counter[str] = Counter()
+        self._sidecars: Counter[str] = Counter()
         self._below: list[int] = []  # photos in each folder that is not looked into
 
     def expand(self, inputs: Iterable[str | Path]) -> Iterator[Path]:
@@ -83,8 +84,9 @@ class Finder:
                 path = Path(parent, name)
                 if not is_picture(path):
                     ending = path.suffix.lower()
-                    if looked_at and ending in UNREAD and not name.startswith("."):
-                        self._unread[ending] += 1
+                    if looked_at and not name.startswith("."):
+                        self._unread[ending] += ending in UNREAD
+                        self._sidecars[ending] += ending in SIDECARS
                 elif self._exclude and self.is_excluded(path.relative_to(folder)):
                     pass
                 else:
@@ -114,10 +116,13 @@ class Finder:
                 f"{_count(sum(self._below), 'photo')} in {_count(len(self._below), 'subfolder')} "
                 "not looked at: `recursive` looks into subfolders"
             )
-        if self._unread:
-            number = _count(self._unread.total(), "file")
-            endings = ", ".join(sorted(self._unread))
-            lines.append(f"{number} of kinds that are not read, left out: {endings}")
+        for counts, kind in (
+            (self._unread, "of kinds that are not read"),
+            (self._sidecars, "of notes on photos"),
+        ):
+            if number := counts.total():
+                endings = ", ".join(sorted(ending for ending in counts if counts[ending]))
+                lines.append(f"{_count(number, 'file')} {kind}, left out: {endings}")
         if self._excluded:
             lines.append(f"Left out by `exclude`: {self._excluded}")
         return lines

@@ -1,10 +1,11 @@
 """Which color space a photo is in, whichever way its format says so.
 
 Mostly by an ICC profile. Cameras say AdobeRGB in EXIF (DCF 2.0, option files); EXIF, a TIFF (TIFF
-6.0, section 20) and a PNG (PNG 3, sections 11.3.2.1 to 11.3.2.6) may name their primaries; AVIF
-and HEIC have code points (ITU-T H.273). From all of those a profile is made here.
+6.0, section 20), a PNG (PNG 3, sections 11.3.2.1 to 11.3.2.6) and a BMP may name their primaries;
+AVIF and HEIC have code points (ITU-T H.273). From all of those a profile is made here.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from itertools import takewhile
@@ -109,7 +110,9 @@ def _of_exif(exif: Image.Exif) -> bytes | None:
     try:
         primaries = [float(number) for number in exif[ExifTags.Base.PrimaryChromaticities]]
         white = [float(number) for number in exif.get(ExifTags.Base.WhitePoint, _D65)]
-        gamma = float(camera.get(ExifTags.Base.Gamma, 0)) or None
+        gamma = float(camera.get(ExifTags.Base.Gamma, 0)) or _gamma_of(
+            exif.get(ExifTags.Base.TransferFunction, ())
+        )
         if gamma is None and np.allclose(primaries, np.ravel(_ADOBE), atol=0.01):
             gamma = _ADOBE_GAMMA
         return _of_primaries((*white, *primaries), gamma)
@@ -117,12 +120,30 @@ def _of_exif(exif: Image.Exif) -> bytes | None:
         return None
 
 
+def _gamma_of(curve: Sequence[int]) -> float | None:
+    """The exponent of a TIFF's transfer function, of 16 bits, by its value in the middle."""
+    length = 2 ** int(math.log2(len(curve))) if curve else 0  # of red, where there are three
+    middle = curve[length // 2] / 65535 if length > 2 else 0
+    return math.log(middle) / math.log(length // 2 / (length - 1)) if 0 < middle < 1 else None
+
+
 def _of_bmp(file: IO[bytes]) -> bytes | None:
-    """The profile that a BMP embeds, by its header in version 5."""
+    """What the header of a BMP says in its versions 4 and 5."""
     file.seek(14)
     head = file.read(124)
-    if len(head) < 124 or head[56:60] != b"DEBM":  # "MBED", the least byte first
+    if len(head) < 108 or struct.unpack_from("<I", head)[0] < 108:
         return None
-    start, length = struct.unpack_from("<II", head, 112)
-    file.seek(14 + start)
-    return file.read(length) or None
+    kind = head[56:60][::-1]
+    if kind == b"MBED" and len(head) == 124:
+        start, length = struct.unpack_from("<II", head, 112)
+        file.seek(14 + start)
+        return file.read(length) or None
+    if kind != bytes(4):
+        return None
+    ends = np.array(struct.unpack_from("<9i", head, 60), float).reshape(3, 3)
+    gamma = struct.unpack_from("<I", head, 100)[0] / 65536  # of green
+    totals = [*ends, ends.sum(axis=0)]
+    if min(sum(total) for total in totals) <= 0:
+        return None
+    red, green, blue, white = [tuple(total[:2] / sum(total)) for total in totals]
+    return _of_primaries((*white, *red, *green, *blue), gamma or None)

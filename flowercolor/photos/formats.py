@@ -46,6 +46,8 @@ UNREAD = frozenset(
     """.split()  # noqa: SIM905
 )
 """Endings of pictures that are not read."""
+SIDECARS = frozenset({".xmp", ".aae", ".thm", ".pp3", ".dop"})
+"""Endings of what programs put beside photos."""
 
 # Of NAS, waste bins, archives and photo programs. Hidden folders are passed over anyway.
 _NO_PHOTOS = frozenset(

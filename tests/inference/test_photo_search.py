@@ -53,6 +53,7 @@ def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> Non
     assert progress.notes == [
         "3 photos in 2 subfolders not looked at: `recursive` looks into subfolders",
         "4 files of kinds that are not read, left out: .dng, .jp2, .jxl, .psd",
+        "1 file of notes on photos, left out: .xmp",
     ]
     assert Finder().notes() == []
 

@@ -100,19 +100,27 @@ def exif_of_primaries(space: int, gamma: float | None) -> bytes:
     return exif.tobytes()
 
 
-def as_bmp(rgb: Any, kind: bytes, icc: bytes = b"") -> bytes:
+def as_bmp(rgb: Any, kind: bytes, *, ends: bytes = b"", gamma: int = 0, icc: bytes = b"") -> bytes:
     """A BMP of version 5 with 24 bits a pixel."""
     height, width, _ = rgb.shape
     pixels: bytes = rgb[::-1, :, ::-1].tobytes()
     head = struct.pack("<IiiHHI", 124, width, height, 1, 24, 0) + bytes(20 + 16) + kind[::-1]
-    head += bytes(36 + 12 + 4)
+    head += ends.ljust(36, b"\0") + struct.pack("<3I", *3 * [gamma]) + bytes(4)
     head += struct.pack("<3I", 124 + len(pixels), len(icc), 0)
     content = head + pixels + icc
     return b"BM" + struct.pack("<IIi", 14 + len(content), 0, 14 + 124) + content
 
 
+def calibrated(rgb: Any) -> bytes:
+    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in (*ADOBE, D65)]).T
+    ends = (columns[:, :3] * np.linalg.solve(columns[:, :3], columns[:, 3])).T.ravel()
+    fixed = struct.pack("<9i", *(int(value * 2**30) for value in ends))
+    return as_bmp(rgb, bytes(4), ends=fixed, gamma=round(2.2 * 65536))
+
+
 def in_tiff(rgb: Any) -> bytes:
-    tags = {318: rationals(D65), 319: rationals(np.ravel(ADOBE))}
+    curve = [round(65535 * (level / 255) ** 2.2) for level in range(256)]
+    tags = {318: rationals(D65), 319: rationals(np.ravel(ADOBE)), 301: tuple(3 * curve)}
     return saved(rgb, "TIFF", tiffinfo=tags)
 
 
@@ -123,13 +131,14 @@ def in_tiff(rgb: Any) -> bytes:
         (lambda rgb: saved(rgb, "PNG", exif=exif_of_primaries(0xFFFF, None)), True),
         (lambda rgb: saved(rgb, "PNG", exif=exif_of_primaries(1, 2.2)), False),
         (in_tiff, True),
-        (lambda rgb: as_bmp(rgb, b"MBED", ADOBE_RGB), True),
-        (lambda rgb: as_bmp(rgb, b"MBED", b"broken"), False),
+        (calibrated, True),
+        (lambda rgb: as_bmp(rgb, b"MBED", icc=ADOBE_RGB), True),
+        (lambda rgb: as_bmp(rgb, b"MBED", icc=b"broken"), False),
         (lambda rgb: as_bmp(rgb, b"sRGB"), False),
         (lambda rgb: as_bmp(rgb, bytes(4)), False),
     ],
 )
-def test_a_color_space_may_be_said_by_exif_a_tiff_or_a_bmp(store: Any, adobe: bool) -> None:
+def test_primaries_may_be_said_by_exif_a_tiff_or_a_bmp(store: Any, adobe: bool) -> None:
     luma = read_photo(store(smooth())).luma
     embedded = read_photo(saved(smooth(), "PNG", icc_profile=ADOBE_RGB)).luma
     expected = embedded if adobe else gray_of(smooth())
