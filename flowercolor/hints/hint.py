@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageColor
 
-from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS, to_chroma
 from flowercolor.errors import SettingError, one_line
 from flowercolor.files import is_file
 
@@ -163,9 +163,7 @@ def rgb_of(color: Color, what: str) -> tuple[int, int, int]:
 
 def chroma_of(rgb: Sequence[int]) -> tuple[float, float]:
     """Cb and Cr, each within -0.5 to 0.5, of red, green and blue from 0 to 255."""
-    red, green, blue = (value / 255 for value in rgb)
-    luma = sum(w * v for w, v in zip(LUMA_WEIGHTS, (red, green, blue), strict=True))
-    return (blue - luma) / CB_SCALE, (red - luma) / CR_SCALE
+    return to_chroma(*(value / 255 for value in rgb))
 
 
 def fitting_rgb(luma: Any, cb: Any, cr: Any) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.color import to_chroma
 from flowercolor.hints.hint import Color, chroma_of, rgb_of
 from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.hints.spreading import Placed, Seen, likeness, spread
@@ -116,8 +116,7 @@ class Palette:
         """The chroma of a photo's pixels, uint8 or uint16 RGB [..., 3], bin by bin."""
         pixels = rgb.reshape(-1, 3)[:: max(1, rgb.size // (3 * _SAMPLE_PIXELS))]
         values = pixels.T.astype(np.float32) / np.iinfo(rgb.dtype).max
-        luma = np.array(LUMA_WEIGHTS, np.float32) @ values
-        chroma = np.stack(((values[2] - luma) / CB_SCALE, (values[0] - luma) / CR_SCALE))
+        chroma = np.stack(to_chroma(*values))
         bins = bins_of(np, chroma[None])[0].astype(np.int64)
         counts = np.bincount(bins, minlength=COLOR_CHANNELS)
         there = np.flatnonzero(counts)
