@@ -13,8 +13,6 @@ from flowercolor._version import __version__
 
 TYPE_CHECKING = False  # importing `typing` takes 10 ms, in which Ctrl-C would be a traceback
 if TYPE_CHECKING:
-    from typing import Any
-
     from flowercolor.config import NetworkConfig, TrainConfig
     from flowercolor.data.dataset import FlowerDataset, get_data
     from flowercolor.data.oxford102 import download_archive
@@ -67,10 +65,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> "Any":
-    if name not in _HOMES:
-        raise AttributeError(f"module 'flowercolor' has no attribute {name!r}")
-    return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take any misspelled name for one of them
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'flowercolor' has no attribute {name!r}")
+        return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

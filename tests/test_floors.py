@@ -98,7 +98,7 @@ def test_the_package_lists_what_it_offers() -> None:
     assert dir(flowercolor) == sorted(flowercolor.__all__)
     assert {*flowercolor._HOMES, "__version__"} == set(flowercolor.__all__)
     with pytest.raises(AttributeError, match="module 'flowercolor' has no attribute 'tint'"):
-        flowercolor.tint  # noqa: B018
+        flowercolor.tint  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("name", ["flowercolor", "flowercolor.cli.app"])
