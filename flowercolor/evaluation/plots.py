@@ -42,10 +42,15 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(14, 3.6), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(1, 3), _PANELS.items(), strict=True):
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
-        axes.plot(*zip(*points, strict=True) if points else ((), ()), marker=".", color="#b5305f")
+        axes.plot(
+            *zip(*points, strict=True) if points else ((), ()),
+            marker=".",
+            color="#b5305f",
+            label=title,
+        )
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -57,7 +62,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
     if best:
         axes.axhline(min(best), linestyle=":", color="gray", label=f"best {min(best):.4f}")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # within, it would cover a curve
     save_figure(figure, path)
 
 

@@ -151,6 +151,13 @@ def score(
     return Scores(dataset.names, *all_gather(torch.cat(columns, dim=1).cpu(), len(dataset)))
 
 
+def score_gray(dataset: FlowerDataset, batch_size: int = 1) -> float:
+    """The mean L1 of every picture of a set as a gray photo."""
+    photos = batches(dataset, range(len(dataset)), batch_size, dataset.device, progress=None)
+    l1 = [l1_per_image(gray.expand_as(real), real) for _, gray, real in photos]
+    return torch.cat(l1).double().mean().item()
+
+
 @torch.inference_mode()
 def generate_for_test(generator: UNet, gray: Tensor, real: Tensor) -> Tensor:
     """What `score` judges, RGB [B, 3, H, W] in 0 to 1; the same hints for the same photos."""

@@ -25,7 +25,7 @@ from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.sources import epoch_length
 from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.distributed import any_rank, check_joined
-from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score
+from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score, score_gray
 from flowercolor.files import remove_leftovers
 from flowercolor.memory import memory_errors
 from flowercolor.progress import Progress, Silent
@@ -57,7 +57,7 @@ class TrainResult:
         finished: False where `should_stop` ended it.
         test_l1: The test score after the last of them; None before the first.
         best_l1: The test score of the best epoch.
-        gray_l1: What leaving the photos gray would score; None where no epoch was tested.
+        gray_l1: What leaving the photos gray would score; None where stopped before a test.
     """
 
     run: Path
@@ -243,6 +243,8 @@ def train(
             is_last = epoch == config.epochs or state.out_of_patience(config)
             if is_last or any_rank(saver.is_due):
                 save()
+    if gray_l1 is None:  # there was nothing left to do
+        gray_l1 = score_gray(test_set, config.test_batch_size)
     return TrainResult(run, True, state.epoch, state.test_l1, state.best_l1, gray_l1)
 
 

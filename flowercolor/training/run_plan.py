@@ -9,7 +9,7 @@ from typing import Any
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import TrainConfig, recipe
-from flowercolor.data.dataset import get_data, split_validation, with_twins
+from flowercolor.data.dataset import get_data, read_column, split_validation, with_twins
 from flowercolor.data.oxford102 import download_archive
 from flowercolor.data.sources import Source, check_shares, merge
 from flowercolor.distributed import in_turn
@@ -75,10 +75,10 @@ def plan_run(
         sources: Empty for the Oxford 102 flowers, whose name among others is `OXFORD`.
 
     Raises:
-        SettingError: The options contradict each other, a value is out of range, or `out` holds a
-            run or lies among the photos.
+        SettingError: The options contradict each other, a value is out of range, the resumed run
+            has more epochs already, or `out` holds a run or lies among the photos.
         CheckpointError: There is no such run or checkpoint, or its network is another.
-        DataError: The resumed run does not say where its photos are.
+        DataError: The resumed run does not say where its photos are; a table cannot be read.
     """
     check_shares(sources)
     if resume is not None:
@@ -99,8 +99,16 @@ def plan_run(
         plan = RunPlan(config, out, False, origin, sources, labels, by)
     plan = replace(plan, config=plan.config.changed(**(settings or {})))
     check_labels(plan.config, plan.labels)
-    if not plan.resume:
+    for table, column in ((plan.labels, "class"), (plan.by, "kind")):
+        if table:
+            read_column(table, column)
+    if not (plan.resume and plan.run):
         check_beginning(plan.config, plan.start_from)
+    elif (done := read_info(plan.run / LAST).epoch) > plan.config.epochs:
+        raise SettingError(
+            f"{plan.run}: epochs is {plan.config.epochs}, and the run has {done} already; give "
+            f"`epochs` {done + 1} or more to go on, or leave it out"
+        )
     return plan
 
 
@@ -155,7 +163,7 @@ def read_run_data(
         twins: A list of pairs as for `dataset.with_twins`, in place of what the plan leaves out.
 
     Raises:
-        DataError: The photos cannot be read, or are too few.
+        DataError: The photos cannot be read, are too few, or have no color.
         DownloadError: The flowers cannot be fetched.
     """
     splits = []
@@ -172,7 +180,13 @@ def read_run_data(
     if plan.config.validation:
         splits = [split_validation(train_set) for train_set, _ in splits]
     train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
-    if progress and (gray := train_set.count_gray()):
+    gray = train_set.count_gray()
+    if train_set and gray == len(train_set):
+        raise DataError(
+            f"{train_set.photos.source}: none of the {gray:,} photos to learn from has any color; "
+            "expected photos in color, whose colors are to be learned"
+        )
+    if progress and gray:
         progress.note(
             f"{gray:,} of the {len(train_set):,} photos to learn from have no color, and teach to "
             "leave photos gray; take them out"

@@ -49,6 +49,21 @@ def test_losses_are_drawn_of_whatever_rows_there_are(
     assert picture.shape[1] > 3 * 300, "three panels stand side by side"
 
 
+def test_the_legend_names_the_curve_and_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    plot_losses([row | {"test_gray_l1": 0.12} for row in rows(3)], tmp_path / "losses.png")
+    [figure] = figures
+    figure.draw_without_rendering()
+    legend = figure.axes[2].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["Test L1", "gray photos"]
+    assert legend.get_window_extent().x0 >= figure.axes[2].get_window_extent().x1
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
     plot_losses(rows(2), tmp_path / "losses.png")
     before = (tmp_path / "losses.png").read_bytes()

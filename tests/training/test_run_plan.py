@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.config import TrainConfig
@@ -87,6 +88,15 @@ def test_a_run_of_several_sources_tells_of_each_and_goes_on_with_them(
     garden.unlink()
     with pytest.raises(DataError, match=r"garden\.tar: is there no more, .* by `data` where"):
         plan_run(resume=str(runs[1]))
+
+
+def test_gray_photos_alone_are_refused(tmp_path: Path) -> None:
+    """Beside photos in color they are counted, as `test_dataset` does."""
+    for number in range(4):
+        Image.new("RGB", (20, 20), (40 * number,) * 3).save(tmp_path / f"{number}.png")
+    plan = plan_run(sources=[Source(tmp_path)], settings=SETTINGS)
+    with pytest.raises(DataError, match=r"none of the 3 photos to learn from has any color; exp"):
+        read_run_data(plan)
 
 
 @pytest.mark.parametrize(

@@ -245,13 +245,18 @@ def train(
             console.command_line("flowercolor", "train", "--resume", _short(run), *how)
         )
         raise typer.Exit(console.EXIT_INTERRUPTED)
-    gray = f", {_score(result.gray_l1)} for leaving the photos gray"
-    beside = "" if result.gray_l1 is None else gray  # where there was nothing left to do
     shown = f" with {TEST_HINTS} hints a photo" if plan.config.network.hints else ""
     unit = "epoch" if result.epoch == 1 else "epochs"
+    then = "Use the result with:"
+    if (result.best_l1 or 0) > (result.gray_l1 or 0):
+        then = (
+            "That is worse than gray: train longer, on more photos, or with --recipe pretrained. "
+            "See it with:"
+        )
     console.say(
         f"{result.epoch} {unit} done. Test L1{shown} {_score(result.test_l1)} at the end, "
-        f"{_score(result.best_l1)} at its best ({run / BEST}){beside}. Use the result with:"
+        f"{_score(result.best_l1)} at its best ({run / BEST}), {_score(result.gray_l1)} for "
+        f"leaving the photos gray. {then}"
     )
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))

@@ -25,6 +25,7 @@ from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Downloaded
 from flowercolor.errors import DownloadError, SettingError
 from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
+from flowercolor.training.loop import TrainResult
 from tests.cli.helpers import (
     TINY,
     Trained,
@@ -337,6 +338,23 @@ def test_classes_without_labels_are_refused_before_anything_is_read(here: Path) 
     assert not paths.runs_dir().exists() or not list(paths.runs_dir().iterdir())
 
 
+def test_tables_that_cannot_be_read_are_refused_before_the_photos_are(here: Path) -> None:
+    labels = ["--labels", "gone.csv", "--lambda-class", "0.3"]
+    for options in (labels, ["--by", "gone.csv"]):
+        refused = flowercolor("train", "--data", "nowhere", *options)
+        assert_one_line_of_error(refused, "gone.csv: cannot be read as a CSV table")
+
+
+@pytest.mark.parametrize(("gray_l1", "said"), [(0.1, "Use the"), (0.01, "That is worse than gray")])
+def test_a_result_that_is_worse_than_gray_is_said_to_be(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch, gray_l1: float, said: str
+) -> None:
+    result = TrainResult(here / "run", True, 1, 0.05, 0.05, gray_l1)
+    monkeypatch.setattr("flowercolor.training.loop.train", lambda *_, **__: result)
+    closing = last_line(succeed("train", "--data", archive, *TINY, "--out", "run").stderr)
+    assert f"{gray_l1:.4f} for leaving the photos gray. {said}" in closing
+
+
 def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) -> None:
     refused = flowercolor("train", "--data", "nowhere", "--freeze-deep")
     assert_one_line_of_error(refused, "begin at random", "leave freeze_deep out", code=2)
@@ -363,8 +381,15 @@ def test_a_supervised_run_goes_on_with_its_labels(archive: Path, here: Path) -> 
 
 def test_a_finished_run_can_be_made_longer(trained: Trained) -> None:
     before = metrics(trained.run)
-    succeed("train", "--resume", trained.run.name)
+    again = succeed("train", "--resume", trained.run.name)
+    closing = last_line(trained.result.stderr)
+    assert f"{before[-1]['test_gray_l1']:.4f} for leaving the photos gray. " in closing
+    assert last_line(again.stderr).split(" (")[0] == closing.split(" (")[0]
+    assert last_line(again.stderr).split("), ")[1] == closing.split("), ")[1]
     assert metrics(trained.run) == before
+    refused = flowercolor("train", "--resume", trained.run.name, "--epochs", "1")
+    said = f"{trained.run.name}: --epochs is 1, and the run has 2 already; give --epochs 3 or more"
+    assert_one_line_of_error(refused, said, code=2)
     result = succeed("train", "--resume", "last", "--epochs", "3")
     assert metrics(trained.run)[:2] == before
     assert [row["epoch"] for row in metrics(trained.run)] == [1, 2, 3]
