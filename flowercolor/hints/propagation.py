@@ -68,11 +68,17 @@ def propagate(
     weights, moved = weights * factor, total * factor
 
     shading, hint_shading = ((values + 0.1) ** GAMMA for values in (luma, at_hints[2]))
-    hinted = (at_hints[3] / hint_shading) @ weights * shading
-    replaced = (at_hints[1] / hint_shading) @ weights * shading
+    own, asked = at_hints[1], at_hints[3]
+    hinted = (asked / hint_shading) @ weights * shading
+    # Where a hint asks for the hue that is there, the chroma is shifted, and its variation stays.
+    # Another hue, or none, replaces it: shifted by that far, what is unlike the place overshoots.
+    squares = _norm2(asked), _norm2(own)
+    largest = (squares[0] + squares[1] + abs(squares[0] - squares[1])) / 2 + 1e-8
+    agreement = ((asked * own).sum(1)[:, None] / largest).clip(0, 1)
+    shifted = (own * agreement / hint_shading) @ weights * shading
     blend = features[:, HINT_CHANNELS - 1].clip(-10, 10)[:, None]
     share = 1 / (1 + exp(-blend))
-    return chroma + hinted - share * replaced - (1 - share) * moved * chroma
+    return chroma + hinted - share * shifted - (moved - share * (agreement @ weights)) * chroma
 
 
 def _norm2(keys: Any) -> Any:

@@ -5,7 +5,7 @@ import torch
 from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS, RANGES, SHARPNESS
 from flowercolor.hints.spreading import Placed, spread
 from flowercolor.networks.hints import apply_hints
-from tests.hints.helpers import two_halves
+from tests.hints.helpers import WIDTH, two_halves
 
 
 def test_numpy_and_torch_agree() -> None:
@@ -42,3 +42,15 @@ def test_a_pixel_follows_hints_by_the_square_of_their_weight() -> None:
         share = (moved[0, 16, 15] - 0.05) / 0.25
         near = sum_of_weights * np.mean([np.exp(-decay * 49 / 1536) for decay in RANGES])
         assert share == pytest.approx(SHARPNESS * near**2 / (SHARPNESS * near**2 + 1), abs=0.01)
+
+
+def test_a_hint_of_no_color_leaves_none_in_what_is_like_it() -> None:
+    """Shifted by the place's own chroma, paler parts would turn to the opposite hue."""
+    seen = two_halves()
+    seen.features[HINT_CHANNELS - 1] = 10  # shifts where it may
+    seen.chroma[:, :, : WIDTH // 2] = 0.05
+    seen.chroma[:, 16, 8] = 0.2
+    gray = spread(seen, Placed(np.array([[16, 8]]), np.zeros((1, 2), np.float32)))
+    assert np.abs(gray[:, 10:20, 4:12]).max() < 0.002
+    same = spread(seen, Placed(np.array([[16, 8]]), np.full((1, 2), 0.2, np.float32)))
+    assert np.allclose(same, seen.chroma, atol=1e-3), "the hue that is there shifts by nothing"

@@ -92,18 +92,26 @@ export function spread(seen, hints) {
   const pixels = luma.length;
   const shading = luma.map((level) => (level + 0.1) ** GAMMA);
   const drawn = new Float32Array(pixels); // by all hints together
+  const agreed = new Float32Array(pixels); // of that, by hints of the hue that is there
   const hinted = new Float32Array(2 * pixels);
-  const replaced = new Float32Array(2 * pixels);
+  const shifted = new Float32Array(2 * pixels);
   for (const { at, chroma: wanted } of hints) {
     const weights = weightsOf(seen, at);
-    for (let k = 0; k < pixels; k++) drawn[k] += weights[k];
+    const own = [chroma[at], chroma[pixels + at]];
+    const dot = (a, b) => a[0] * b[0] + a[1] * b[1];
+    const largest = Math.max(dot(wanted, wanted), dot(own, own)) + 1e-8;
+    const agreement = Math.min(Math.max(dot(wanted, own) / largest, 0), 1);
+    for (let k = 0; k < pixels; k++) {
+      drawn[k] += weights[k];
+      agreed[k] += agreement * weights[k];
+    }
     for (const plane of [0, 1]) {
       const start = plane * pixels;
       const to = wanted[plane] / shading[at];
-      const from = chroma[start + at] / shading[at];
+      const from = (agreement * own[plane]) / shading[at];
       for (let k = 0; k < pixels; k++) {
         hinted[start + k] += to * weights[k];
-        replaced[start + k] += from * weights[k];
+        shifted[start + k] += from * weights[k];
       }
     }
   }
@@ -113,7 +121,7 @@ export function spread(seen, hints) {
     const blend = Math.min(Math.max(features[(HINT_CHANNELS - 1) * pixels + k], -10), 10);
     const share = 1 / (1 + Math.exp(-blend));
     const shade = shading[k] * factor;
-    return value + hinted[index] * shade - share * replaced[index] * shade
-      - (1 - share) * drawn[k] * factor * value;
+    return value + hinted[index] * shade - share * shifted[index] * shade
+      - (drawn[k] - share * agreed[k]) * factor * value;
   });
 }
