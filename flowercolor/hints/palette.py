@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor.color import to_chroma
-from flowercolor.hints.hint import Color, chroma_of, rgb_of
+from flowercolor.color import LUMA_WEIGHTS, to_chroma
+from flowercolor.hints.hint import Color, rgb_of
 from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.hints.spreading import Placed, Seen, likeness, spread
 
@@ -23,6 +23,7 @@ Array = npt.NDArray[np.float32]
 HUES = 12
 WEAKEST = 0.035
 STRONG = 0.13
+WEAK = (WEAKEST + STRONG) / 2
 COLOR_CHANNELS = 1 + 2 * HUES
 
 REGIONS = 16
@@ -32,7 +33,8 @@ _COVERED = 0.5
 _SMALLEST = 1 / 400  # of the picture; what is smaller keeps the color of what it lies in
 _SAMPLE_PIXELS = 100_000
 _SMOOTHING = 0.01  # of what the network says, and of what a palette holds
-_LEAST_LIKELY = 0.02  # of the likeliest bin: below it no color of the palette is forced on a region
+_LEAST_LIKELY = 0.02  # of the likeliest hue: below it no color of the palette is forced on a region
+_LUMA_DEVIATION = 0.3
 _NEAR = 0.16  # in chroma: colors of one hue, which are mixed
 
 
@@ -95,53 +97,71 @@ class Palette:
 
     Attributes:
         chroma: float32 [K, 2], Cb before Cr.
+        luma: float32 [K] in 0 to 1: yellow is rarely as dark as leaves.
         shares: float32 [K], their sum 1.
     """
 
     chroma: Array
+    luma: Array
     shares: Array
 
     @classmethod
     def of_colors(cls, colors: Sequence[Color]) -> Self:
-        """Colors named by hand, of one share each.
+        """Colors named by hand, of one share each; strong ones also stand for their weak kind.
+
+        Who says green means leaves, which are seldom as strong as the color of that name.
 
         Raises:
             SettingError: One is no color.
         """
-        chroma = [chroma_of(rgb_of(_stripped(color), "palette")) for color in colors]
-        return cls(np.array(chroma, np.float32), np.full(len(chroma), 1 / len(chroma), np.float32))
+        levels = np.array([rgb_of(_stripped(color), "palette") for color in colors], np.float32)
+        values: Array = levels.T / np.float32(255)
+        chroma, luma = np.stack(to_chroma(*values), axis=1), _luma(values)
+        strength = np.hypot(*chroma.T)
+        strong = strength >= STRONG
+        weak = chroma[strong] * (WEAK / strength[strong])[:, None]
+        count = len(chroma) + len(weak)
+        return cls(
+            np.concatenate((chroma, weak)),
+            np.concatenate((luma, luma[strong])),
+            np.full(count, 1 / count, np.float32),
+        )
 
     @classmethod
     def of_pixels(cls, rgb: npt.NDArray[Any]) -> Self:
         """The chroma of a photo's pixels, uint8 or uint16 RGB [..., 3], bin by bin."""
         pixels = rgb.reshape(-1, 3)[:: max(1, rgb.size // (3 * _SAMPLE_PIXELS))]
         values = pixels.T.astype(np.float32) / np.iinfo(rgb.dtype).max
-        chroma = np.stack(to_chroma(*values))
-        bins = bins_of(np, chroma[None])[0].astype(np.int64)
+        planes = np.stack((*to_chroma(*values), _luma(values)))
+        bins = bins_of(np, planes[None])[0].astype(np.int64)
         counts = np.bincount(bins, minlength=COLOR_CHANNELS)
         there = np.flatnonzero(counts)
-        means = [chroma[:, bins == one].mean(axis=1) for one in there]
-        shares = counts[there] / counts.sum()
-        return cls(np.array(means, np.float32), shares.astype(np.float32))
+        means = np.array([planes[:, bins == one].mean(axis=1) for one in there], np.float32)
+        return cls(means[:, :2], means[:, 2], (counts[there] / counts.sum()).astype(np.float32))
 
     def hints(self, seen: Seen) -> Placed:
         """A hint for each region of a photo: the palette's color that is likeliest there.
 
         What the network holds likely of the region, summed over its pixels, times what the
-        palette holds of it: Bayes' rule with the palette for the prior. Colors near the likeliest
-        are mixed by their scores, so that near copies of a photo do not end in different bins. A
-        region of which no color of the palette is likely keeps its own.
+        palette holds of it: Bayes' rule with the palette for the prior, and times how near their
+        lumas are. Colors near the likeliest are mixed by their scores, so that near copies of a
+        photo do not end in different bins. A region of which no color of the palette is likely
+        keeps its own.
         """
         likely = probabilities(seen)
         bins = bins_of(np, self.chroma.T[None])[0].astype(np.int64)
         points, chromas = [], []
         for point, member in regions(seen):
             weights = member / member.sum()
-            share = (likely * weights).sum(axis=(1, 2)) + _SMOOTHING / COLOR_CHANNELS
-            score = share[bins] * (self.shares + _SMOOTHING)
+            hue, strength = _factored(
+                (likely * weights).sum(axis=(1, 2)) + _SMOOTHING / COLOR_CHANNELS
+            )
+            off_luma = self.luma - (seen.luma * weights).sum()
+            fit = np.exp(-0.5 * (off_luma / _LUMA_DEVIATION) ** 2)
+            score = (hue * strength)[bins] * (self.shares + _SMOOTHING) * fit
             own = (seen.chroma * weights).sum(axis=(1, 2))
             best = int(score.argmax())
-            is_likely = share[bins[best]] >= _LEAST_LIKELY * share.max()
+            is_likely = hue[bins[best]] >= _LEAST_LIKELY * hue.max()
             near = np.hypot(*(self.chroma - self.chroma[best]).T) < _NEAR
             mixed = np.average(self.chroma[near], axis=0, weights=score[near])
             points.append(point)
@@ -149,6 +169,23 @@ class Palette:
         return Placed(
             np.array(points, np.int64).reshape(-1, 2), np.array(chromas, np.float32).reshape(-1, 2)
         )
+
+
+def _factored(share: Array) -> tuple[Array, Array]:
+    """The probability of each bin in two factors: of its hue or the next ones, and its strength.
+
+    A pink lily that is said to be yellow is then as strong as it would be in pink.
+    """
+    colored = share[1:].reshape(2, HUES)
+    hue = colored.sum(axis=0)
+    near = hue / 2 + (np.roll(hue, 1) + np.roll(hue, -1)) / 4
+    strength = colored.sum(axis=1) / hue.sum()
+    return np.append(share[0], np.tile(near, 2)), np.append(1, np.repeat(strength, HUES))
+
+
+def _luma(rgb: Array) -> Array:
+    luma: Array = np.array(LUMA_WEIGHTS, np.float32) @ rgb
+    return luma
 
 
 def _stripped(color: Color) -> Color:

@@ -7,14 +7,7 @@ import cv2
 import numpy as np
 
 from flowercolor.hints.hint import Hint, chroma_to_color, fitting_rgb
-from flowercolor.hints.palette import (
-    HUES,
-    STRONG,
-    WEAKEST,
-    bins_of,
-    probabilities,
-    regions,
-)
+from flowercolor.hints.palette import HUES, WEAK, bins_of, probabilities, regions
 from flowercolor.hints.spreading import Array, Placed, Seen, likeness, spread
 
 LEAST_APART_LEVELS = 15.0
@@ -35,8 +28,7 @@ def _middles() -> Array:
     angles = np.arange(HUES) * (2 * np.pi / HUES)
     angles[HUES // 2] -= np.pi / 18  # from greenish to pure yellow
     directions = np.stack((np.cos(angles), np.sin(angles)), axis=1)
-    strengths = ((WEAKEST + STRONG) / 2, 0.24)
-    colors = [strength * directions for strength in strengths]
+    colors = [strength * directions for strength in (WEAK, 0.24)]
     return np.concatenate([np.zeros((1, 2)), *colors]).astype(np.float32)
 
 

@@ -62,13 +62,35 @@ def test_where_no_color_of_it_is_likely_a_region_keeps_its_own() -> None:
     assert np.allclose(led[:, 16, -5], 0.05, atol=0.01)
 
 
+def test_a_dark_part_takes_the_darker_of_two_likely_colors() -> None:
+    seen = two_halves(bins=(bin_of("yellow"), bin_of("yellow")))
+    seen.features[-COLOR_CHANNELS + bin_of("green")] = 5  # as likely
+    seen.luma[:, : WIDTH // 2] = 0.25
+    seen.luma[:, WIDTH // 2 :] = 0.9
+    palette = Palette.of_colors(["green", "yellow"])
+    hints = palette.hints(seen)
+    by_side = {column < WIDTH // 2: chroma for (_, column), chroma in zip(*hints, strict=True)}
+    hue_of = {name: np.arctan2(*chroma_of(rgb_of(name, ""))) for name in ("green", "yellow")}
+    assert np.arctan2(*by_side[True]) == pytest.approx(hue_of["green"], abs=0.05)
+    assert np.arctan2(*by_side[False]) == pytest.approx(hue_of["yellow"], abs=0.05)
+
+
+def test_a_strong_color_is_weak_where_all_that_is_likely_is() -> None:
+    """Leaves are not as green as the color green."""
+    weak_green = bin_of("green") - 12
+    for likeliest, weak in ((weak_green, True), (bin_of("green"), False)):
+        seen = two_halves(bins=(likeliest, likeliest))
+        asked = Palette.of_colors(["green"]).hints(seen).chroma[0]
+        assert (np.hypot(*asked) < 0.13) == weak
+
+
 def test_near_colors_are_mixed_by_their_likelihood_so_that_near_copies_agree() -> None:
     """Two bins, either of which may be a bit likelier."""
     pink, salmon = bin_of("hotpink"), bin_of("salmon")
     near = np.array([chroma_of(rgb_of(color, "")) for color in ("hotpink", "salmon")], np.float32)
     assert pink != salmon
     assert np.hypot(*(near[0] - near[1])) < 0.16
-    palette = Palette(near, np.full(2, 0.5, np.float32))
+    palette = Palette(near, np.full(2, 0.5, np.float32), np.full(2, 0.5, np.float32))
     asked = []
     for likelier in (pink, salmon):
         seen = two_halves(bins=(pink, pink))
