@@ -115,7 +115,7 @@ class Palette:
             SettingError: One is no color.
         """
         levels = np.array([rgb_of(_stripped(color), "palette") for color in colors], np.float32)
-        values: Array = levels.T / np.float32(255)
+        values = np.divide(levels.T, 255, dtype=np.float32)
         chroma, luma = np.stack(to_chroma(*values), axis=1), _luma(values)
         strength = np.hypot(*chroma.T)
         strong = strength >= STRONG
@@ -131,7 +131,7 @@ class Palette:
     def of_pixels(cls, rgb: npt.NDArray[Any]) -> Self:
         """The chroma of a photo's pixels, uint8 or uint16 RGB [..., 3], bin by bin."""
         pixels = rgb.reshape(-1, 3)[:: max(1, rgb.size // (3 * _SAMPLE_PIXELS))]
-        values = pixels.T.astype(np.float32) / np.iinfo(rgb.dtype).max
+        values = np.divide(pixels.T, np.iinfo(rgb.dtype).max, dtype=np.float32)
         planes = np.stack((*to_chroma(*values), _luma(values)))
         bins = bins_of(np, planes[None])[0].astype(np.int64)
         counts = np.bincount(bins, minlength=COLOR_CHANNELS)
