@@ -25,7 +25,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from flowercolor._version import __version__
-from flowercolor.config import TrainConfig
+from flowercolor.config import TrainConfig, in_range
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, replacing
 from flowercolor.runs import describes_photos, is_number
@@ -274,8 +274,7 @@ def _interpolate(arrays: Arrays, vividness: float) -> None:
 
 def check_vividness(vividness: float) -> None:
     """Refuse, by a `SettingError`, what is no place on a vividness scale, 0 to 1."""
-    if not 0 <= vividness <= 1:
-        raise SettingError(f"vividness is {vividness}; expected 0 to 1")
+    in_range("vividness", vividness, float, 0, 1)
 
 
 def named(module: "nn.Module", prefix: str) -> dict[str, "Tensor"]:

@@ -6,6 +6,7 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, Self, get_args, get_type_hints
 
 from flowercolor.errors import SettingError
@@ -83,14 +84,10 @@ class NetworkConfig:
     )
 
     def __post_init__(self) -> None:
-        _whole("base_channels", self.base_channels, 1)
-        if self.base_channels > MAX_BASE_CHANNELS:
-            raise SettingError(
-                f"base_channels is {self.base_channels}; expected {MAX_BASE_CHANNELS} or less"
-            )
+        _check_kinds(self)
+        in_range("base_channels", self.base_channels, int, 1, MAX_BASE_CHANNELS)
         one_of("output", self.output, Output)
         one_of("encoder", self.encoder, Encoder)
-        _switch("hints", self.hints)
 
 
 @dataclass(frozen=True)
@@ -206,16 +203,16 @@ class TrainConfig:
     seed: int = _setting(42, "run", "Seed of the first weights and of the order of the photos.")
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         for name in ("epochs", "batch_size", "test_batch_size"):
-            _whole(name, getattr(self, name), 1)
-        for name in ("patience", "seed"):
-            _whole(name, getattr(self, name), 0)
-        _whole("size_px", self.size_px, STRIDE)
+            in_range(name, getattr(self, name), int, 1)
+        in_range("patience", self.patience, int, 0)
+        in_range("seed", self.seed, int, 0, MAX_SEED)
+        in_range("size_px", self.size_px, int, STRIDE)
         for name in ("lambda_l1", "lambda_adv", "lambda_color", "lambda_class"):
-            _at_least(name, getattr(self, name), 0)
+            in_range(name, getattr(self, name), float, 0)
         for name, holds, expected in (
             ("size_px", not self.size_px % STRIDE, f"a multiple of {STRIDE}, such as 128"),
-            ("seed", self.seed <= MAX_SEED, f"{MAX_SEED} or less"),
             ("lr", 0 < self.lr < 1, "more than 0 and less than 1"),
             ("crop", 0 < self.crop <= 1, "more than 0 and at most 1"),
             ("aspect", 1 <= self.aspect <= 4, "1 to 4"),
@@ -224,8 +221,6 @@ class TrainConfig:
         ):
             if not holds:
                 raise SettingError(f"{name} is {getattr(self, name)}; expected {expected}")
-        for name in ("flip", "freeze_deep", "validation"):
-            _switch(name, getattr(self, name))
         one_of("lr_decay", self.lr_decay, LrDecay)
         one_of("criterion", self.criterion, Criterion)
         if not (self.lambda_l1 or self.lambda_adv):
@@ -296,20 +291,44 @@ def settings() -> list[Setting]:
     return sorted(known, key=lambda setting: PANELS.index(setting.panel))
 
 
-def _whole(name: str, value: int, bound: int) -> None:
-    if type(value) is not int:
-        raise SettingError(f"{name} is {value}; expected a whole number")
-    _at_least(name, value, bound)
+_KINDS = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+}
 
 
-def _at_least(name: str, value: float, bound: float) -> None:
-    if not bound <= value < math.inf:
-        raise SettingError(f"{name} is {value}; expected {bound} or more")
+def of_kind(name: str, value: Any, kind: type) -> Any:
+    """The value of the setting `name`, NumPy's too, as a plain bool, int or number.
+
+    Raises:
+        SettingError: It is of another kind.
+    """
+    base, expected = _KINDS[kind]
+    if not isinstance(value, base) or (isinstance(value, bool) and kind is not bool):
+        raise SettingError(f"{name} is {value!r}; expected {expected}")
+    return value if isinstance(value, (int, float)) else kind(value)
 
 
-def _switch(name: str, value: object) -> None:
-    if type(value) is not bool:
-        raise SettingError(f"{name} is {value!r}; expected true or false")
+def in_range(name: str, value: Any, kind: type, low: float, high: float = math.inf) -> Any:
+    """What `of_kind` gives, within bounds.
+
+    Raises:
+        SettingError: It is of another kind, below `low`, above `high`, or infinite.
+    """
+    value = of_kind(name, value, kind)
+    if not (low <= value <= high and value < math.inf):
+        expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
+        raise SettingError(f"{name} is {value}; expected {expected}")
+    return value
+
+
+def _check_kinds(config: Any) -> None:
+    """Have what each field of a frozen dataclass holds of its own kind, plain."""
+    for each in fields(config):
+        if each.type in _KINDS:
+            value = of_kind(each.name, getattr(config, each.name), each.type)
+            object.__setattr__(config, each.name, value)  # JSON takes none of NumPy's
 
 
 def one_of(name: str, value: str, choices: Any) -> None:

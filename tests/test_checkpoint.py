@@ -246,13 +246,17 @@ def test_a_vividness_without_a_scale_is_refused(path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("vividness", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("vividness", [-0.1, 1.1, float("nan"), "x"])
 def test_a_vividness_out_of_range_is_refused(
-    ends: tuple[Path, Path], tmp_path: Path, vividness: float
+    ends: tuple[Path, Path], tmp_path: Path, vividness: Any
 ) -> None:
-    with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
+    with pytest.raises(
+        SettingError, match=f"^vividness is {vividness!r}; expected (0 to|a number)"
+    ):
         load_generator(ends[0], vividness=vividness)
-    with pytest.raises(SettingError, match=f"^vividness is {vividness}; expected 0 to 1"):
+    with pytest.raises(
+        SettingError, match=f"^vividness is {vividness!r}; expected (0 to|a number)"
+    ):
         join(*ends, tmp_path / "joined.safetensors", vividness=vividness)
     assert not (tmp_path / "joined.safetensors").exists()
 
@@ -328,14 +332,14 @@ def test_weights_of_others_are_refused(path: Path, metadata: dict[str, str] | No
         ({"config": {}}, "it has format None; this version reads format 1"),
         ({"format": 1}, "its header is incomplete"),
         ({"format": 1, "config": 5}, "its header is incomplete"),
-        ({"format": 1, "config": {"epochs": "many"}}, "epochs is many; expected a whole number"),
+        ({"format": 1, "config": {"epochs": "many"}}, "epochs is 'many'; expected a whole number"),
         ({"format": 1, "config": {}, "color": 1}, "its header is incomplete: .*color"),
         ({"format": 1, "config": {"color": 1}}, "unknown settings color; another version"),
         ({"format": 1, "config": {"network": {"color": 1}}}, "unknown settings color"),
         ({"format": 1, "config": {"size_px": 100}}, "size_px is 100; expected a multiple"),
         ({"format": 1, "config": {"validation": 1}}, "validation is 1; expected true or false"),
         ({"format": 1, "config": {"epochs": True}}, "epochs is True; expected a whole number"),
-        ({"format": 1, "config": {"network": {"base_channels": 10**18}}}, "expected 4096 or less"),
+        ({"format": 1, "config": {"network": {"base_channels": 10**18}}}, "expected 1 to 4096"),
         *(
             ({"format": 1, "config": {}, "vividness": value}, r"vividness is .*; expected 0 to 1")
             for value in SCALELESS

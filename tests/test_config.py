@@ -3,6 +3,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,6 +124,27 @@ def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> Non
 def test_a_network_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(SettingError, match=f"^{name} is {value!r}; expected"):
         NetworkConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("lr", "1e-3", "a number"),
+        ("lambda_adv", None, "a number"),
+        ("aspect", True, "a number"),
+        ("seed", "1", "a whole number"),
+        ("flip", 1, "true or false"),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused_by_name(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(SettingError, match=f"^{name} is {value!r}; expected {expected}$"):
+        TrainConfig(**{name: value})
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    config = TrainConfig(epochs=np.int64(3), lr=np.float32(0.5))  # type: ignore[arg-type]
+    assert config == TrainConfig(epochs=3, lr=0.5)
+    assert json.loads(json.dumps(asdict(config)))["epochs"] == 3
 
 
 @pytest.mark.parametrize("name", ["lr_decay", "criterion"])

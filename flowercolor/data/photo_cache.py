@@ -26,8 +26,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from flowercolor import paths
+from flowercolor.config import in_range
 from flowercolor.data.archive import is_packed, members
-from flowercolor.errors import DataError, ImageError, SettingError
+from flowercolor.errors import DataError, ImageError
 from flowercolor.files import (
     can_be_read,
     is_file,
@@ -110,8 +111,7 @@ def read_data(
         DataError: `source` is missing, is no archive, is cut off or holds no photo.
         StorageError: The cache cannot be written.
     """
-    if size_px < 1:
-        raise SettingError(f"size_px is {size_px}; expected 1 or more")
+    size_px = in_range("size_px", size_px, int, 1)
     progress = progress or Silent()
     pictures = None
     if is_folder(source):

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
-from flowercolor.config import QUALITY, RENDER_SIZE_PX, Subsampling, one_of
+from flowercolor.config import QUALITY, RENDER_SIZE_PX, Subsampling, in_range, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_there, storage_errors
 from flowercolor.hints.guidance import PARTS, Guidance
@@ -78,8 +78,7 @@ class Writing:
     keep_date: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise SettingError(f"quality is {self.quality}; expected 1 to 100")
+        in_range("quality", self.quality, int, 1, 100)
         one_of("subsampling", self.subsampling, Subsampling)
 
 

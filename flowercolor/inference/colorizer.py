@@ -10,7 +10,14 @@ import numpy as np
 from PIL import Image
 
 from flowercolor._version import __version__
-from flowercolor.config import MAX_STRENGTH, RENDER_SIZE_PX, STRIDE, BackendName, Precision
+from flowercolor.config import (
+    MAX_STRENGTH,
+    RENDER_SIZE_PX,
+    STRIDE,
+    BackendName,
+    Precision,
+    in_range,
+)
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Color, Hint, Leave
@@ -67,12 +74,12 @@ class Colorizer:
     def __init__(
         self, network: Backend, *, render_size_px: int = RENDER_SIZE_PX, strength: float = 1.0
     ) -> None:
-        if render_size_px < STRIDE:
-            raise SettingError(f"render_size_px is {render_size_px}; expected {STRIDE} or more")
-        if not 0 <= strength <= MAX_STRENGTH:
-            raise SettingError(f"strength is {strength}; expected 0 to {MAX_STRENGTH}")
-        self.render_size_px = render_size_px
-        self.strength = strength
+        if not callable(network):
+            raise SettingError(
+                f"network is {network!r}; expected a backend; `Colorizer.from_checkpoint` loads one"
+            )
+        self.render_size_px: int = in_range("render_size_px", render_size_px, int, STRIDE)
+        self.strength: float = in_range("strength", strength, float, 0, MAX_STRENGTH)
         self.network = network
         self.name = "of the caller"
         self.vividness: float | None = None

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from flowercolor.config import MAX_VARIANTS
-from flowercolor.errors import SettingError
+from flowercolor.config import MAX_VARIANTS, in_range
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
@@ -43,8 +42,7 @@ def variants(
         SettingError: `count` is out of range.
         CheckpointError: The network has no branch for hints.
     """
-    if not 2 <= count <= MAX_VARIANTS:
-        raise SettingError(f"variants is {count}; expected 2 to {MAX_VARIANTS}")
+    count = in_range("variants", count, int, 2, MAX_VARIANTS)
     guidance = guidance or Guidance()
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))

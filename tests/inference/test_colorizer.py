@@ -201,6 +201,21 @@ def test_a_render_size_below_what_the_network_takes_is_refused() -> None:
         make_colorizer(render_size_px=15)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("strength", "1"), ("strength", None), ("strength", True), ("render_size_px", 128.5)],
+)
+def test_a_setting_of_another_kind_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(SettingError, match=rf"^{name} is {value!r}; expected a (whole )?number$"):
+        make_colorizer(**{name: value})
+    assert make_colorizer(strength=np.float32(0.5)).strength == 0.5
+
+
+def test_a_name_of_weights_is_no_backend() -> None:
+    with pytest.raises(SettingError, match=r"^network is 'bundled'; .*from_checkpoint"):
+        Colorizer("bundled")  # type: ignore[arg-type]
+
+
 def test_strength_0_gives_gray_and_more_gives_more_color() -> None:
     image = photo((33, 50))
     assert np.array_equal(make_colorizer(strength=0)(image), np.dstack([image] * 3))
