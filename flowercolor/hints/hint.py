@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from flowercolor.files import is_file
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
 RIGHT_LEAVE = "412,300 or 40%,60%,25"
 MAX_HINTS = 10_000
+MAX_RADIUS_PX = 1_000_000
 _MAX_FILE_BYTES = 10_000_000
 
 Color = str | Sequence[int]
@@ -55,8 +57,8 @@ class Hint:
     def __str__(self) -> str:
         """As the option `--hint` takes it."""
         color = self.color
-        if isinstance(color, Sequence) and not isinstance(color, str):
-            color = "#" + "".join(f"{value:02x}" for value in color)
+        if isinstance(color, (tuple, list)) and all(isinstance(level, Integral) for level in color):
+            color = "#" + "".join(f"{level:02x}" for level in color)
         return f"{_written(self.x)},{_written(self.y)}={color}"
 
     @classmethod
@@ -106,15 +108,16 @@ class Leave:
     def __post_init__(self) -> None:
         for value in (self.x, self.y):
             _coordinate(value, 1, f"leave {self}", RIGHT_LEAVE)
-        if self.radius_px is not None and not 0 < self.radius_px < 1e6:
+        radius = self.radius_px
+        if radius is not None and not (isinstance(radius, Real) and 0 < radius < MAX_RADIUS_PX):
             raise SettingError(
-                f"leave {self}: the radius is {self.radius_px}; expected a number of pixels above "
-                f"0, such as {RIGHT_LEAVE}"
+                f"leave {self}: the radius is {radius!r}; expected a number of pixels above 0 and "
+                f"below {MAX_RADIUS_PX:,}, such as {RIGHT_LEAVE}"
             )
 
     def __str__(self) -> str:
         """As the option `--leave` takes it."""
-        radius = "" if self.radius_px is None else f",{self.radius_px:g}"
+        radius = "" if self.radius_px is None else f",{_written(self.radius_px)}"
         return f"{_written(self.x)},{_written(self.y)}{radius}"
 
     @classmethod
@@ -284,7 +287,7 @@ def _number(text: str) -> float | str:
 
 
 def _written(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return f"{value:g}" if isinstance(value, Real) else str(value)
 
 
 def _coordinate(value: float | str, side_px: int, what: str, right: str) -> float:
@@ -293,9 +296,12 @@ def _coordinate(value: float | str, side_px: int, what: str, right: str) -> floa
         share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]*)?)\s*%", value.strip())
         if share and (number := float(share[1])) <= 100:
             return min(number / 100 * side_px, side_px - 0.5)
-    elif -1e9 < value < 1e9:
+    elif isinstance(value, Real) and -1e9 < value < 1e9:
         return float(value)
-    raise SettingError(f"{what}: {value!r} is no place; expected pixels or percents, as {right}")
+    raise SettingError(
+        f"{what}: {value!r} is no place; expected a number of pixels, or a text of percents such "
+        f"as '40%', as in {right}"
+    )
 
 
 def _place(

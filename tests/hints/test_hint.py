@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,19 @@ def test_a_place_outside_of_the_photo_is_refused(x: float, y: float) -> None:
         Hint(x, y, "red").place(640, 480)
 
 
-@pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7])
+@pytest.mark.parametrize("radius", ["5%", 10**9, [5], float("nan")])
+def test_what_is_no_radius_is_refused_by_both_bounds(radius: Any) -> None:
+    with pytest.raises(SettingError, match=r"^leave 1,2,.*a number .* above 0 and below 1,000,000"):
+        Leave(1, 2, radius)
+
+
+@pytest.mark.parametrize("x", ["5", None, [5]])
+def test_what_is_no_place_is_refused_by_what_is(x: Any) -> None:
+    with pytest.raises(SettingError, match="is no place; expected a number of pixels, or a text"):
+        Hint(x, 5, "red")
+
+
+@pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7, ("a", "b", "c")])
 def test_what_is_no_color_is_refused(color: object) -> None:
     with pytest.raises(SettingError, match="is no color"):
         Hint(1, 2, color)  # type: ignore[arg-type]
