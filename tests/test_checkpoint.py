@@ -250,9 +250,7 @@ def test_a_vividness_without_a_scale_is_refused(path: Path) -> None:
 def test_a_vividness_out_of_range_is_refused(
     ends: tuple[Path, Path], tmp_path: Path, vividness: Any
 ) -> None:
-    with pytest.raises(
-        SettingError, match=f"^vividness is {vividness!r}; expected (0 to|a number)"
-    ):
+    with pytest.raises(SettingError, match=f"^vividness is {vividness!r}; expected "):
         load_generator(ends[0], vividness=vividness)
     with pytest.raises(
         SettingError, match=f"^vividness is {vividness!r}; expected (0 to|a number)"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from flowercolor.config import (
     Precision,
     in_range,
 )
-from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.errors import CheckpointError, ImageError, SettingError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Color, Hint, Leave
 from flowercolor.hints.palette import Palette
@@ -33,14 +33,19 @@ from flowercolor.runs import find_checkpoint, name_of
 if TYPE_CHECKING:
     import torch
 
+    AnyPicture = str | Path | Image.Image | Array | torch.Tensor
+
+One = TypeVar("One")
+Several = list[One] | tuple[One, ...]
+
 
 class GuidanceKeywords(TypedDict, total=False):
     """What leads the colors of a photo, as `Colorizer.__call__` takes it."""
 
-    hints: Sequence[Hint]
+    hints: Sequence[Hint] | None
     like: Any
-    palette: str | Sequence[Color]
-    leave: Sequence[Leave]
+    palette: str | Sequence[Color] | None
+    leave: Sequence[Leave] | None
     mask: Any
 
 
@@ -152,22 +157,27 @@ class Colorizer:
 
     @overload
     def __call__(
-        self, image: list[str] | list[Path], **guidance: Unpack[GuidanceKeywords]
+        self, image: Several[str] | Several[Path], **guidance: Unpack[GuidanceKeywords]
     ) -> list[Image.Image]: ...
 
     @overload
     def __call__(
-        self, image: list[Picture], **guidance: Unpack[GuidanceKeywords]
+        self, image: Several[Picture], **guidance: Unpack[GuidanceKeywords]
     ) -> list[Picture]: ...
+
+    @overload
+    def __call__(
+        self, image: "Several[AnyPicture]", **guidance: Unpack[GuidanceKeywords]
+    ) -> list[Any]: ...
 
     def __call__(
         self,
         image: Any,
         *,
-        hints: Sequence[Hint] = (),
+        hints: Sequence[Hint] | None = None,
         like: Any = None,
-        palette: str | Sequence[Color] = (),
-        leave: Sequence[Leave] = (),
+        palette: str | Sequence[Color] | None = None,
+        leave: Sequence[Leave] | None = None,
         mask: Any = None,
     ) -> Any:
         """The image in color, at its own size and with its own luma.
@@ -178,29 +188,33 @@ class Colorizer:
             like: A photo in color, as for `image`, whose palette leads this one's.
             palette: Colors that lead this one's, as for `Hint`; in place of `like`.
             leave: Places of it that stay gray.
-            mask: uint8 [h, w] of any size, or its file; white stays gray, black is colored.
+            mask: uint8 [h, w] of any size, or its file; white stays gray, black is colored. Of 0
+                and 1 alone, 1 is white.
 
         Raises:
             SettingError: A hint lies outside of the photo; both `like` and `palette` are given.
             CheckpointError: There are hints, and the network has no branch for them.
         """
         covering = None if mask is None else mask_of(mask)
+        hints, leave = () if hints is None else hints, () if leave is None else leave
         guidance = Guidance(hints, _palette(like, palette), leave, covering)
         if isinstance(image, (list, tuple)):
-            return [self._colored(one, guidance) for one in image]
-        return self._colored(image, guidance)
+            return [self._colored(one, guidance, f"image[{n}]") for n, one in enumerate(image)]
+        return self._colored(image, guidance, "image")
 
-    def _colored(self, image: Any, guidance: Guidance) -> Any:
-        luma, picture_of = luma_of(image)
+    def _colored(self, image: Any, guidance: Guidance, name: str) -> Any:
+        luma, picture_of = luma_of(image, name)
         return picture_of(self.render(luma, guidance=guidance))
 
     def render(self, luma: Array, *, guidance: Guidance | None = None) -> Array:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
 
         Raises:
+            ImageError: It is another array.
             SettingError: A hint lies outside of the photo.
             CheckpointError: There are hints, and the network has no branch for them.
         """
+        luma, _ = luma_of(luma, "luma")
         photo_px = luma.shape[0], luma.shape[1]
         if guidance and guidance.needs_features:
             seen = self.see(luma)
@@ -252,11 +266,13 @@ class Colorizer:
 
     @memory_errors("coloring", "`render_size_px`")
     def shrink(self, luma: Array) -> Array:
-        """The luma as the network sees it, float32 [h, w] in 0 to 1.
+        """The luma, uint8 or uint16 [H, W], as the network sees it, float32 [h, w] in 0 to 1.
 
         Raises:
+            ImageError: It is another array.
             DeviceError: The memory does not suffice.
         """
+        luma, _ = luma_of(luma, "luma")
         return shrink(luma, *self.working_size_px(*luma.shape))
 
     @memory_errors("coloring", "`render_size_px`")
@@ -264,17 +280,28 @@ class Colorizer:
         """The chroma of small lumas of one size, in one pass of the network.
 
         Args:
-            smalls: Each float32 [h, w] in 0 to 1.
+            smalls: Each float [h, w] in 0 to 1.
 
         Returns:
             For each, float32 [2, h, w], Cb before Cr.
 
         Raises:
+            ImageError: One is another array, or of another size.
             DeviceError: The memory does not suffice.
             CheckpointError: The network gives what is no finite number.
         """
-        height, width = smalls[0].shape
-        chroma = self.network(np.stack([_pad(small) for small in smalls])[:, None])
+        if len(smalls) == 0:
+            return []
+        shape = np.shape(smalls[0])
+        for number, small in enumerate(smalls):
+            if np.shape(small) != shape or len(shape) != 2 or np.asarray(small).dtype.kind != "f":
+                raise ImageError(
+                    f"smalls[{number}]: is {np.asarray(small).dtype} of shape {np.shape(small)}; "
+                    "expected float [h, w] in 0 to 1, of one size, as `shrink` gives it"
+                )
+        height, width = shape
+        padded = np.stack([_pad(np.asarray(small, np.float32)) for small in smalls])
+        chroma = self.network(padded[:, None])
         self._check_finite(chroma)
         return [np.ascontiguousarray(planes[:, :height, :width]) for planes in chroma]
 
@@ -296,12 +323,16 @@ def colorize(image: Picture, **settings: Unpack[ColorizeKeywords]) -> Picture: .
 
 @overload
 def colorize(
-    image: list[str] | list[Path], **settings: Unpack[ColorizeKeywords]
+    image: Several[str] | Several[Path], **settings: Unpack[ColorizeKeywords]
 ) -> list[Image.Image]: ...
 
 
 @overload
-def colorize(image: list[Picture], **settings: Unpack[ColorizeKeywords]) -> list[Picture]: ...
+def colorize(image: Several[Picture], **settings: Unpack[ColorizeKeywords]) -> list[Picture]: ...
+
+
+@overload
+def colorize(image: "Several[AnyPicture]", **settings: Unpack[ColorizeKeywords]) -> list[Any]: ...
 
 
 def colorize(
@@ -312,7 +343,11 @@ def colorize(
     strength: float = 1.0,
     vividness: float | None = None,
     device: "str | torch.device" = "auto",
-    **guidance: Unpack[GuidanceKeywords],
+    hints: Sequence[Hint] | None = None,
+    like: Any = None,
+    palette: str | Sequence[Color] | None = None,
+    leave: Sequence[Leave] | None = None,
+    mask: Any = None,
 ) -> Any:
     """The image in color: same kind, same size, same luma at every pixel within one level.
 
@@ -328,7 +363,7 @@ def colorize(
         vividness: See `Colorizer.from_checkpoint`.
         device: "auto", "cpu", "cuda", one of several GPUs, such as "cuda:1", "mps", or a torch
             device.
-        **guidance: `hints`, `like`, `palette`, `leave` and `mask`, as for `Colorizer.__call__`.
+        hints: See `Colorizer.__call__`, and so for `like`, `palette`, `leave` and `mask`.
 
     Returns:
         For a Pillow image or a path, a Pillow image of mode RGB, upright and in sRGB, with the
@@ -350,7 +385,7 @@ def colorize(
         vividness=vividness,
         device=str(device),
     )
-    return colorizer(image, **guidance)
+    return colorizer(image, hints=hints, like=like, palette=palette, leave=leave, mask=mask)
 
 
 @lru_cache(maxsize=2)
@@ -358,7 +393,7 @@ def _loaded(path: Path, _mtime_ns: int, **settings: Any) -> Colorizer:
     return Colorizer.from_checkpoint(path, **settings)
 
 
-def _palette(like: Any, palette: str | Sequence[Color]) -> Palette | None:
+def _palette(like: Any, palette: str | Sequence[Color] | None) -> Palette | None:
     if like is not None and palette:
         raise SettingError("like and palette are both given; expected one of them")
     if like is not None:

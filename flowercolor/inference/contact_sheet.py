@@ -22,6 +22,7 @@ from flowercolor.hints.spreading import small_point
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.upsampling import render
 from flowercolor.photos.formats import with_depth
+from flowercolor.photos.pictures import luma_of
 
 TILE_PX = 480
 
@@ -39,11 +40,13 @@ def variants(
         count: How many tiles, 2 to 12; there are fewer where fewer colors are likely.
 
     Raises:
+        ImageError: `luma` is another array.
         SettingError: `count` is out of range.
         CheckpointError: The network has no branch for hints.
     """
     count = in_range("variants", count, int, 2, MAX_VARIANTS)
     guidance = guidance or Guidance()
+    luma, _ = luma_of(luma, "luma")
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
     reduced = with_depth(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,7 +1,8 @@
 """The kinds of pictures that Python programs have: their luma, and the way back."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,17 +26,16 @@ Picture = TypeVar("Picture", Image.Image, Array, "torch.Tensor")
 LEAST_COLOR = 8
 """Between the channels of a pixel, in levels of 255: what has less is gray, as far as one sees."""
 
-_EXPECTED = (
-    "expected a Pillow image, a path, a NumPy array gray [H, W] or RGB [H, W, 3], a torch tensor "
-    "[H, W], [1, H, W] or [3, H, W], or a list of such"
-)
+_ARRAY_SHAPES = "gray [H, W] or RGB [H, W, 3]"
+_TENSOR_SHAPES = "[H, W], [1, H, W] or [3, H, W]"
 
 
-def luma_of(picture: Any) -> tuple[Array, Callable[[Array], Any]]:
+def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array], Any]]:
     """The luma of a picture, and what makes of its RGB a picture of the same kind.
 
     Args:
         picture: A Pillow image or a path, an array or a tensor, as `colorize` takes them.
+        name: What an error calls it that is no file.
 
     Returns:
         The luma, uint8 or uint16 [H, W], and a function of RGB [H, W, 3] in that dtype.
@@ -45,21 +45,37 @@ def luma_of(picture: Any) -> tuple[Array, Callable[[Array], Any]]:
     """
     if isinstance(picture, (str, Path)):
         return _of_photo(read_photo(picture))
-    if isinstance(picture, Image.Image):
-        return _of_photo(_opened(picture))
-    if isinstance(picture, np.ndarray):
-        return _gray(picture), lambda rgb: rgb
     torch = sys.modules.get("torch")  # whoever has a tensor has imported it
-    if torch is not None and isinstance(picture, torch.Tensor):
-        return _of_tensor(picture)
-    raise ImageError(f"image: a {type(picture).__name__}; {_EXPECTED}")
+    with _called(name):
+        if isinstance(picture, Image.Image):
+            return _of_photo(_opened(picture))
+        if torch is not None and isinstance(picture, torch.Tensor):
+            return _of_tensor(picture)
+        if isinstance(picture, np.ndarray):
+            return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
+        raise ImageError(
+            f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a NumPy "
+            f"array {_ARRAY_SHAPES}, a torch tensor {_TENSOR_SHAPES}, or a list of such"
+        )
+
+
+@contextmanager
+def _called(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
 
 
 def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
-    """The luma of a picture at 8 bits, uint8 [H, W]; as for `luma_of`, and of booleans too."""
+    """The luma of a picture at 8 bits, uint8 [H, W]; as for `luma_of`, and of booleans too.
+
+    Where no pixel is above 1, as in an array of 0 and 1, 1 counts as white.
+    """
     if isinstance(picture, np.ndarray) and picture.dtype == bool:
-        picture = picture * np.uint8(255)
-    return with_depth(luma_of(picture)[0], np.uint8)
+        picture = picture.astype(np.uint8)
+    luma = luma_of(picture, "mask")[0]
+    return with_depth(luma * np.iinfo(luma.dtype).max if luma.max() == 1 else luma, np.uint8)
 
 
 def colors_of(picture: Any) -> Array:
@@ -74,12 +90,14 @@ def colors_of(picture: Any) -> Array:
     if isinstance(picture, (str, Path)):
         photo, name = read_photo(picture), str(picture)
     elif isinstance(picture, Image.Image):
-        photo, name = _opened(picture), "the reference"
+        name = "like"
+        with _called(name):
+            photo = _opened(picture)
     else:
-        luma_of(picture)  # refuses what is no picture
+        luma_of(picture, "like")  # refuses what is no picture
         pixels: Array = picture if isinstance(picture, np.ndarray) else _pixels_of(picture)
         if pixels.ndim == 2:
-            raise ImageError("the reference: is gray; expected RGB, to be like")
+            raise ImageError("like: is gray; expected RGB, to be like")
         return pixels.reshape(-1, 1, 3)
     if photo.sample is None or np.ptp(photo.sample, axis=-1).max() <= LEAST_COLOR:
         raise ImageError(f"{name}: has no colors; expected a photo in color to be like")
@@ -102,30 +120,44 @@ def _of_photo(photo: Photo) -> tuple[Array, Callable[[Array], Image.Image]]:
 
 
 def _opened(image: Image.Image) -> Photo:
-    if image.mode in ("I", "F") or 0 in image.size:
+    if 0 in image.size:
+        raise ImageError(f"is empty, {image.width}x{image.height} pixels; expected some")
+    if image.mode in ("I", "F"):  # whose white is not known: an "I" may be of 8 bits or of 16
+        mode, white = ("I;16", 65535) if image.mode == "I" else ("L", 255)
         raise ImageError(
-            f"image: a Pillow image of mode {image.mode} and {image.width}x{image.height} pixels; "
-            "expected some pixels, of 8 or 16 bits a channel"
+            f"is a Pillow image of mode {image.mode}, 32 bits a pixel; expected 8 bits, or 16 of "
+            f"gray; have its values from 0 to {white}, then use image.convert({mode!r})"
         )
     try:
         return photo_of(image)
     except (OSError, ValueError, SyntaxError) as error:  # it reads the file when it has to
-        raise ImageError(f"image: {error}; expected a whole picture") from error
+        raise ImageError(f"{error}; expected a whole picture") from error
 
 
 def _gray(image: Array) -> Array:
-    if image.dtype not in (np.uint8, np.uint16) or image.size == 0:
+    shape = image.shape
+    if image.size == 0:
+        raise ImageError(f"is empty, of shape {shape}; expected some pixels")
+    if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise ImageError(
-            f"image: an array of {image.size} values of {image.dtype}; expected uint8 or uint16"
+            f"is an array of {image.dtype}; expected uint8 or uint16, such as "
+            "(255 * image).round().astype('uint8') where it is from 0 to 1"
         )
-    if image.ndim == 2:
-        return image
-    if image.ndim == 3 and image.shape[2] == 3:
-        luma: Array = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return luma
-    raise ImageError(
-        f"image: an array of shape {image.shape}; expected gray [H, W] or RGB [H, W, 3]"
-    )
+    if image.ndim != 2 and shape[2:] != (3,):
+        raise ImageError(
+            f"is an array of shape {shape}; expected {_ARRAY_SHAPES}"
+            + _cure(shape, "image.transpose(1, 2, 0)", shape[0])
+        )
+    image = image.astype(image.dtype.newbyteorder("="), copy=False)  # OpenCV takes no other
+    luma: Array = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return luma
+
+
+def _cure(shape: tuple[int, ...], turn: str, channels: int) -> str:
+    """What to do with a picture of such a shape; mostly nothing."""
+    if len(shape) == 4:
+        return "; give the pictures of a batch as list(image)"
+    return f"; use {turn}" if len(shape) == 3 and channels == 3 else ""
 
 
 def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.Tensor"]]:
@@ -144,19 +176,34 @@ def _pixels_of(tensor: "torch.Tensor") -> Array:
     """The same as an array, [H, W] or [H, W, 3], uint8, or uint16 of float."""
     import torch  # noqa: PLC0415 - it is loaded
 
+    shape = tuple(tensor.shape)
     is_float = tensor.dtype.is_floating_point
-    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[0] not in (1, 3)):
-        raise ImageError(f"image: a tensor of shape {tuple(tensor.shape)}; {_EXPECTED}")
-    if not (is_float or tensor.dtype == torch.uint8) or tensor.numel() == 0:
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "without values" if tensor.is_meta else "that is sparse"
+        raise ImageError(f"is a tensor {kind}; expected a dense one, such as image.to_dense()")
+    if tensor.numel() == 0:
+        raise ImageError(f"is empty, of shape {shape}; expected some pixels")
+    if tensor.ndim != 2 and not (tensor.ndim == 3 and shape[0] in (1, 3)):
         raise ImageError(
-            f"image: a tensor of {tensor.numel()} values of {tensor.dtype}; expected uint8, or "
-            "float from 0 to 1"
+            f"is a tensor of shape {shape}; expected {_TENSOR_SHAPES}"
+            + _cure(shape, "image.permute(2, 0, 1)", shape[-1])
+        )
+    if not (is_float or tensor.dtype == torch.uint8):
+        raise ImageError(
+            f"is a tensor of {tensor.dtype}; expected uint8, or float from 0 to 1, such as "
+            "image.to(torch.uint8) where it is from 0 to 255"
         )
     values = tensor.detach().cpu()
     if is_float:
-        if not ((values >= 0) & (values <= 1)).all():  # neither is NaN
-            raise ImageError("image: a tensor with values beyond 0 to 1; expected float in there")
-        pixels: Array = (values.double().numpy() * 65535).round().astype(np.uint16)
+        values = values.double()
+        if not values.isfinite().all():
+            raise ImageError("has values that are NaN or infinite; expected float from 0 to 1")
+        if values.min() < 0 or values.max() > 1:
+            raise ImageError(
+                f"has values from {values.min():g} to {values.max():g}; expected float from 0 to "
+                "1, such as image / 255 where it is from 0 to 255"
+            )
+        pixels: Array = (values.numpy() * 65535).round().astype(np.uint16)
     else:
         pixels = values.numpy()
     if pixels.ndim == 3:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from flowercolor.errors import ImageError, one_line
+from flowercolor.errors import ImageError, one_line, printable
 from flowercolor.files import can_be_read
 from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.photos import icc, tiff, webp
@@ -111,7 +111,7 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
         ImageError: There is no such file, it is no photo, it is damaged, it has more than
             `max_pixels`, or its kind of pixels is not supported.
     """
-    name = "the picture" if isinstance(source, bytes) else str(source)
+    name = "the picture" if isinstance(source, bytes) else str(source) or "''"
     return decode_with(photo_of, source, name, max_pixels=max_pixels)
 
 
@@ -131,6 +131,8 @@ def decode_with(
         ImageError: As for `read_photo`.
     """
     try:
+        if source == "":  # `Path` takes it for the folder that one is in
+            raise ImageError("is an empty name; expected that of a photo")
         if not isinstance(source, bytes) and not can_be_read(Path(source)):
             raise ImageError("is a pipe or a device; expected a file")
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
@@ -139,10 +141,11 @@ def decode_with(
         raise ImageError(f"{name}: there is no such file; expected a photo") from error
     except IsADirectoryError as error:
         raise ImageError(f"{name}: is a folder; expected a photo") from error
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be opened: {error.strerror or error}") from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
+    except (OSError, ValueError) as error:  # of a name with a zero in it
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{printable(name)}: cannot be opened: {reason}") from error
 
 
 def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:

@@ -187,6 +187,31 @@ def test_what_is_no_photo_is_refused(image: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("call", [Colorizer.render, Colorizer.shrink])
+def test_a_part_refuses_what_is_no_luma_and_takes_a_color_picture(call: Any) -> None:
+    for wrong in (photo((33, 50))[None], photo((33, 50)) / 255, [1]):
+        with pytest.raises(ImageError, match=r"^luma: is .*; expected"):
+            call(make_colorizer(), wrong)
+    color = photo((33, 50, 3))
+    assert np.array_equal(call(make_colorizer(), color), call(make_colorizer(), gray_of(color)))
+
+
+def test_small_lumas_are_floats_of_one_size_or_none() -> None:
+    small = shrink(photo((33, 50)), 32, 32)
+    colorizer = make_colorizer()
+    assert colorizer.chroma([]) == []
+    (chroma,) = colorizer.chroma([small.astype(np.float64)])
+    assert np.array_equal(chroma, colorizer.chroma([small])[0])
+    for wrong in (photo((32, 32)), small[None], small[1:]):
+        with pytest.raises(ImageError, match=r"^smalls\[1\]: is .*; expected float \[h, w\]"):
+            colorizer.chroma([small, wrong])
+
+
+def test_a_picture_of_a_list_is_refused_by_its_number() -> None:
+    with pytest.raises(ImageError, match=r"^image\[1\]: is empty"):
+        make_colorizer()([photo((33, 50)), photo((33, 50))[:0]])
+
+
 # Settings
 
 
@@ -410,6 +435,14 @@ def test_paths_tensors_and_lists_come_back_in_color(tmp_path: Path) -> None:
     tensors = colorizer([torch.from_numpy(gray), torch.from_numpy(gray)[None]])
     assert [np.array_equal(one.movedim(0, 2), expected) for one in tensors] == [True] * 2
     assert colorizer([]) == []
+    arrays: list[Array] = colorizer((gray, gray))  # the types too
+    mixed = colorizer([gray, Image.fromarray(gray), str(tmp_path / "a.png")])
+    assert [np.array_equal(np.asarray(one), expected) for one in (*arrays, *mixed)] == [True] * 5
+
+
+def test_a_misspelled_setting_is_one_of_what_was_called() -> None:
+    with pytest.raises(TypeError, match=r"^colorize\(\) got .*'strenght'"):
+        colorize(photo((33, 50)), strenght=1)  # type: ignore[call-overload]
 
 
 def test_a_device_of_torch_is_a_device() -> None:
@@ -441,6 +474,7 @@ def test_a_hint_holds_at_its_place_and_the_luma_everywhere() -> None:
 def test_no_hint_changes_no_bit() -> None:
     luma, ours = photo((33, 50)), with_hints()
     assert np.array_equal(ours(luma, hints=[]), ours(luma))
+    assert np.array_equal(ours(luma, hints=None, leave=None, palette=None), ours(luma))
     without = Colorizer(as_backend(without_branch(with_hints_generator())))
     assert np.array_equal(ours(luma), without(luma))
 

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 from flowercolor.errors import ImageError
 from flowercolor.photos import icc
-from flowercolor.photos.pictures import luma_of
+from flowercolor.photos.pictures import colors_of, luma_of, mask_of
 from flowercolor.photos.reader import read_photo
 from tests.photos.test_icc import ADOBE_RGB
 from tests.pictures import camera_exif, gray_of, noise, saved, smooth
@@ -77,10 +77,65 @@ def test_a_tensor_comes_back_as_one_of_its_dtype(
     ],
 )
 def test_what_is_no_picture_is_refused(picture: Any) -> None:
-    with pytest.raises(ImageError, match=r"^image: a .*; expected"):
+    with pytest.raises(ImageError, match=r"^image: (is|has) .*; expected"):
         luma_of(picture)
 
 
-def test_a_path_to_nothing_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"^nothing.jpg: there is no such file"):
-        luma_of("nothing.jpg")
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        (np.zeros((0, 3), np.uint8), r"is empty, of shape \(0, 3\)"),
+        (torch.zeros(0, 3), r"is empty, of shape \(0, 3\)"),
+        (np.zeros((4, 4)), r"array of float64; .*\(255 \* image\).round"),
+        (np.zeros((3, 4, 5), np.uint8), r"; use image.transpose\(1, 2, 0\)"),
+        (np.zeros((2, 4, 5, 3), np.uint8), r"; give .* batch as list\(image\)"),
+        (torch.zeros(4, 5, 3), r"; use image.permute\(2, 0, 1\)"),
+        (torch.zeros(2, 3, 4, 5), r"; give .* batch as list\(image\)"),
+        (torch.full((4, 5), float("nan")), "has values that are NaN or infinite"),
+        (torch.full((4, 5), 255.0), "from 255 to 255; expected float from 0 to 1, .* image / 255"),
+        (torch.zeros(4, 5).to_sparse(), r"that is sparse; .*image.to_dense\(\)"),
+        (torch.zeros(4, 5, device="meta"), "without values; expected"),
+        (Image.new("I", (4, 4)), r"mode I, .*image.convert\('I;16'\)"),
+        (Image.new("F", (4, 4)), r"mode F, .*image.convert\('L'\)"),
+        (5, "is of the type int; expected"),
+    ],
+)
+def test_what_is_wrong_with_a_picture_is_said_with_its_cure(picture: Any, said: str) -> None:
+    with pytest.raises(ImageError, match=rf"^picture: .*{said}"):
+        luma_of(picture, "picture")
+
+
+def test_an_array_of_another_byte_order_comes_back_as_such() -> None:
+    deep = noise(20, 30).astype(np.uint16) * np.uint16(257)
+    luma, picture_of = luma_of(deep.astype(">u2"))
+    np.testing.assert_array_equal(luma, deep)
+    assert picture_of(gray_rgb(luma)).dtype == np.dtype(">u2")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, bool])
+def test_a_mask_of_zeros_and_ones_is_black_and_white(dtype: Any) -> None:
+    mask = noise(20, 30) > 128
+    np.testing.assert_array_equal(mask_of(mask.astype(dtype)), mask * np.uint8(255))
+    assert not mask_of(np.zeros((20, 30), dtype)).any()
+    np.testing.assert_array_equal(mask_of(noise(20, 30)), noise(20, 30))
+
+
+def test_a_mask_and_a_reference_are_called_so() -> None:
+    with pytest.raises(ImageError, match=r"^mask: is empty"):
+        mask_of(np.zeros((0, 3), np.uint8))
+    for wrong in (np.zeros((0, 3), np.uint8), Image.new("F", (4, 4))):
+        with pytest.raises(ImageError, match=r"^like: is "):
+            colors_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nothing.jpg", "^nothing.jpg: there is no such file"),
+        ("", "^'': is an empty name; expected that of a photo$"),
+        ("a\0b.jpg", r"^a\\x00b.jpg: cannot be opened: embedded null"),
+    ],
+)
+def test_a_path_to_nothing_is_refused(name: str, said: str) -> None:
+    with pytest.raises(ImageError, match=said):
+        luma_of(name)
