@@ -1,6 +1,6 @@
 """Two generators as the ends of a vividness scale, in one checkpoint."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,11 @@ def join(
     vivid_generator, vivid_info = load_generator(vivid)
     networks = [replace(each.config.network, hints=False) for each in (info, vivid_info)]
     if networks[0] != networks[1]:
+        pairs = zip(*(asdict(network).items() for network in networks), strict=True)
+        others = ", ".join(f"{k} {new}, not {old}" for (k, old), (_, new) in pairs if new != old)
         raise CheckpointError(
-            f"{vivid}: holds another kind of network than {safe}; a vividness scale needs two of "
-            "one kind, that learned from one parent"
+            f"{vivid}: holds another kind of network than {safe}: {others}; a vividness scale "
+            "needs two of one kind, that learned from one parent"
         )
     _check_one_parent(safe_generator, vivid_generator, vivid)
     if info.vividness is not None:  # its score is that of its own safe end, and this another

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -47,7 +48,10 @@ def find_run(name: str) -> Path:
         if is_file(folder / LAST):
             return folder
     known = ", ".join(run.name for run in runs) or "none"
-    raise CheckpointError(f"{name}: no run of that name or path; runs there: {known}")
+    place = paths.runs_dir()
+    raise CheckpointError(
+        f"{name}: no run of that name or path; runs in {place}: {known}{_alike(name, LAST)}"
+    )
 
 
 def find_checkpoint(spec: str | None = None) -> Path:
@@ -71,7 +75,16 @@ def find_checkpoint(spec: str | None = None) -> Path:
         if is_file(folder / BEST) or is_file(folder / LAST):
             return _of_run(folder)
     known = ", ".join(["bundled", *(run.name for run in list_runs())])
-    raise CheckpointError(f"{spec}: no such checkpoint; expected a path or one of: {known}")
+    raise CheckpointError(
+        f"{spec}: no such checkpoint; expected a path or, with the runs in {paths.runs_dir()}, "
+        f"one of: {known}{_alike(spec, BEST)}"
+    )
+
+
+def _alike(name: str, file: str) -> str:
+    """Runs of the current folder that have the file and are called alike, in words."""
+    found = get_close_matches(name, [path.parent.name for path in Path().glob(f"*/{file}")])
+    return f"; here there is {' and '.join(found)}" if found else ""
 
 
 def name_of(path: Path) -> str:

@@ -3,6 +3,7 @@ import hashlib
 import importlib.resources
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,18 @@ def test_an_unknown_run_is_refused_with_what_there_is() -> None:
     add_run("without a way to go on", BEST)
     with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
         find_run("his")
+
+
+@pytest.mark.parametrize("find", [find_run, find_checkpoint])
+def test_an_unknown_name_is_answered_with_where_was_looked_and_what_is_called_alike_here(
+    here: Path, find: Callable[[str], Path]
+) -> None:
+    for name in ("stop", "rose"):
+        for file in (LAST, BEST):
+            write_text(here / name / file, "")
+    with pytest.raises(CheckpointError, match=r"^stopp: .*; here there is stop$") as caught:
+        find("stopp")
+    assert str(paths.runs_dir()) in str(caught.value)
 
 
 def test_altered_bundled_weights_are_refused(bundled: Path) -> None:

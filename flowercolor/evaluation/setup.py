@@ -123,7 +123,10 @@ def common_size_px(loaded: Mapping[str, Loaded], size_px: int | None = None) -> 
     sizes_px = {name: item.info.config.size_px for name, item in loaded.items()}
     if len(set(sizes_px.values())) > 1:
         found = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
-        raise SettingError(f"trained at different sizes: {found}; judge them at one by `size_px`")
+        raise SettingError(
+            f"trained at different sizes: {found}; judge them at one, such as by `size_px` "
+            f"{min(sizes_px.values())}"
+        )
     return next(iter(sizes_px.values()))
 
 

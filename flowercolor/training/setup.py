@@ -252,7 +252,8 @@ def check_labels(config: TrainConfig, labels: Path | None) -> None:
     if bool(config.lambda_class) != bool(labels):
         raise SettingError(
             f"lambda_class is {config.lambda_class}, and there are "
-            f"{f'labels, {labels}' if labels else 'no labels'}; give both or neither"
+            f"{f'labels, {labels}' if labels else 'no labels'}; give both or neither, such as "
+            "`lambda_class` 0.3 with `labels` labels.csv"
         )
 
 
@@ -296,8 +297,8 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     elif config.freeze_deep or config.network.hints:
         name = "freeze_deep" if config.freeze_deep else "hints"
         raise SettingError(
-            f"{name} keeps most weights as they begin, and some would begin at random; "
-            f"start from a trained network by `start_from`, or leave {name} out"
+            f"{name} needs a trained network, most of whose weights it keeps: give `start_from` "
+            f"bundled, or a run; or leave {name} out"
         )
     elif config.network.encoder != "plain":
         check_pretrained()

@@ -234,7 +234,7 @@ def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int,
 
 def test_freezing_random_weights_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(freeze_deep=True, epochs=1)
-    with pytest.raises(SettingError, match="at random; start from a trained"):
+    with pytest.raises(SettingError, match="freeze_deep needs a trained network"):
         go(config, sets, run)
     assert not run.exists()
     assert go(config, sets, run, start_from=uninterrupted / BEST).finished

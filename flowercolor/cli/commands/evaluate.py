@@ -211,7 +211,13 @@ def _judge_hints(
     curves = {}
     for name, item in loaded.items():
         if item.generator.hints is None:
-            raise SettingError(f"{name}: has no branch for hints; leave --hints out")
+            path = str(item.candidate.path)
+            train = console.command_line(
+                "flowercolor", "train", "--recipe", "hints", "--start-from", path
+            )
+            raise SettingError(
+                f"{name}: has no branch for hints; train one by `{train}`, or leave --hints out"
+            )
         for where, clicks, counts in (
             ("anywhere", False, hints.COUNTS),
             ("clicks", True, hints.CLICKS),

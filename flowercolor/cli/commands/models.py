@@ -29,10 +29,12 @@ def models(
     from rich.table import Table
     from rich.text import Text
 
+    from flowercolor import paths
     from flowercolor.checkpoint import read_info
     from flowercolor.errors import CheckpointError, printable
     from flowercolor.runs import find_checkpoint, list_runs
 
+    console.say(f"Looked for runs in {paths.runs_dir()}; others are used by their path.")
     table = Table()
     table.add_column("name", overflow="fold")
     for column in ("trained", "best test L1", "network"):

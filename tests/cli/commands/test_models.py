@@ -31,6 +31,7 @@ def test_models_lists_what_there_is(trained: Trained, here: Path) -> None:
     run = listed[trained.run.name]
     assert run["best_l1"] == min(row["test_l1"] for row in metrics(trained.run))
     assert (run["size_px"], run["network"]["base_channels"]) == (16, 2)
+    assert f"Looked for runs in {paths.runs_dir()}; " in result.stderr
     assert "Left out: " in result.stderr
     assert "torn" in result.stderr
     table = succeed("models").stdout

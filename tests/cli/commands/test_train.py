@@ -334,7 +334,7 @@ def test_a_run_goes_on_by_last_by_name_and_by_path(
 
 def test_classes_without_labels_are_refused_before_anything_is_read(here: Path) -> None:
     refused = flowercolor("train", "--data", "nowhere", "--lambda-class", "0.5")
-    assert_one_line_of_error(refused, "there are no labels", "give both or neither", code=2)
+    assert_one_line_of_error(refused, "give both or neither, such as --lambda-class 0.3", code=2)
     assert not paths.runs_dir().exists() or not list(paths.runs_dir().iterdir())
 
 
@@ -357,7 +357,10 @@ def test_a_result_that_is_worse_than_gray_is_said_to_be(
 
 def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) -> None:
     refused = flowercolor("train", "--data", "nowhere", "--freeze-deep")
-    assert_one_line_of_error(refused, "begin at random", "leave freeze_deep out", code=2)
+    assert_one_line_of_error(refused, "leave freeze_deep out", code=2)
+    refused = flowercolor("train", "--data", "nowhere", "--recipe", "hints")
+    said = ("hints needs a trained network", "give --start-from bundled, or a run")
+    assert_one_line_of_error(refused, *said, code=2)
 
 
 def test_what_going_on_needs_to_be_told_again_is_printed(
