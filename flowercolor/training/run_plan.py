@@ -9,11 +9,18 @@ from typing import Any
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import TrainConfig, recipe
-from flowercolor.data.dataset import get_data, read_column, split_validation, with_twins
+from flowercolor.data.dataset import (
+    get_data,
+    read_column,
+    read_labels,
+    split_validation,
+    with_twins,
+)
 from flowercolor.data.oxford102 import download_archive
 from flowercolor.data.sources import Source, check_shares, merge
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
+from flowercolor.evaluation.by_kind import read_kinds
 from flowercolor.files import is_there, storage_errors
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
@@ -163,7 +170,7 @@ def read_run_data(
         twins: A list of pairs as for `dataset.with_twins`, in place of what the plan leaves out.
 
     Raises:
-        DataError: The photos cannot be read, are too few, or have no color.
+        DataError: The photos cannot be read, are too few, have no color, or a table is of others.
         DownloadError: The flowers cannot be fetched.
     """
     splits = []
@@ -191,6 +198,10 @@ def read_run_data(
             f"{gray:,} of the {len(train_set):,} photos to learn from have no color, and teach to "
             "leave photos gray; take them out"
         )
+    if plan.labels:  # of other photos, before a run's folder is made
+        read_labels(plan.labels, *train_set.sources, partly=True)
+    if plan.by:
+        read_kinds(plan.by, test_set)
     shares = [source.share for source in plan.sources] if len(plan.sources) > 1 else []
     return RunData(train_set, test_set, left_out, shares)
 

@@ -345,6 +345,15 @@ def test_tables_that_cannot_be_read_are_refused_before_the_photos_are(here: Path
         assert_one_line_of_error(refused, "gone.csv: cannot be read as a CSV table")
 
 
+def test_tables_of_other_photos_are_refused_before_a_run_begins(archive: Path, here: Path) -> None:
+    Path("others.csv").write_text("file,class,kind\nother.jpg,rose,garden\n")
+    labels = ["--labels", "others.csv", "--lambda-class", "0.3"]
+    for options in (labels, ["--by", "others.csv"]):
+        refused = flowercolor("train", "--data", archive, *TINY, *options)
+        assert_one_line_of_error(refused, "others.csv: names ")
+    assert not paths.runs_dir().exists()
+
+
 @pytest.mark.parametrize(("gray_l1", "said"), [(0.1, "Use the"), (0.01, "That is worse than gray")])
 def test_a_result_that_is_worse_than_gray_is_said_to_be(
     archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch, gray_l1: float, said: str
