@@ -35,6 +35,9 @@ def test_a_pillow_image_is_taken_as_its_file_is(file_format: str, tmp_path: Path
             assert image.info["dpi"] == pytest.approx((150, 300), abs=0.1)
             assert image.getexif()[ExifTags.Base.Orientation] == 1
             assert image.getexif()[ExifTags.Base.Artist].startswith("Zo")
+            image.save(tmp_path / "b.jpg", **image.info)  # as the docs have it
+            with Image.open(tmp_path / "b.jpg") as again:
+                assert {"icc_profile", "exif", "dpi"} <= set(again.info)
 
 
 def test_a_pillow_image_of_no_file_has_no_more_info() -> None:
