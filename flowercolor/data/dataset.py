@@ -172,7 +172,7 @@ def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDat
 
 
 def get_data(
-    source: Path,
+    source: str | Path,
     size_px: int = 128,
     progress: Progress | None = None,
     *,

@@ -85,7 +85,7 @@ class Photos:
 
 
 def read_data(
-    source: Path,
+    source: str | Path,
     size_px: int = 128,
     progress: Progress | None = None,
     *,
@@ -111,7 +111,7 @@ def read_data(
         DataError: `source` is missing, is no archive, is cut off or holds no photo.
         StorageError: The cache cannot be written.
     """
-    size_px = in_range("size_px", size_px, int, 1)
+    source, size_px = Path(source), in_range("size_px", size_px, int, 1)
     progress = progress or Silent()
     pictures = None
     if is_folder(source):

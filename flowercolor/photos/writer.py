@@ -33,7 +33,9 @@ def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
     return b"".join(photo_parts(rgb, file_format, **options))
 
 
-def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **options: Any) -> None:
+def write_photo(
+    path: str | Path, rgb: Pixels, *, file_format: str | None = None, **options: Any
+) -> None:
     """Write what `photo_parts` gives, with its options, to `path`, whole or not at all.
 
     The ending of `path` says the format unless `file_format` does.
@@ -43,6 +45,7 @@ def write_photo(path: Path, rgb: Pixels, *, file_format: str | None = None, **op
         ImageError: The format cannot hold the pixels.
         StorageError: The disk is full or writing is not allowed.
     """
+    path = Path(path)
     try:
         parts = photo_parts(rgb, file_format or output_format(path), **options)
         first = next(parts)

@@ -59,6 +59,7 @@ def test_the_gray_version_is_opencvs(photos: Photos) -> None:
 
 def test_a_folder_gives_what_the_archive_gives(archive: Path, folder: Path) -> None:
     assert_same(read_data(folder, SIZE_PX), read_data(archive, SIZE_PX))
+    assert_same(read_data(str(folder), SIZE_PX), read_data(str(archive), SIZE_PX))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])

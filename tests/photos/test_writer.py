@@ -97,7 +97,7 @@ def test_equal_pictures_make_equal_files() -> None:
 
 def test_names_need_not_be_ascii(tmp_path: Path) -> None:
     path = tmp_path / "Omas Gärten" / "Löwenmäulchen 金魚草.jpg"
-    write_photo(path, smooth())
+    write_photo(str(path), smooth())
     assert read_photo(path).colored
     assert [left.name for left in path.parent.iterdir()] == [path.name]
 
