@@ -204,6 +204,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_kinds(self)
+        if not isinstance(self.network, NetworkConfig):
+            raise SettingError(f"network is {self.network!r}; expected a NetworkConfig")
         for name in ("epochs", "batch_size", "test_batch_size"):
             in_range(name, getattr(self, name), int, 1)
         in_range("patience", self.patience, int, 0)

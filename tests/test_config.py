@@ -134,6 +134,7 @@ def test_a_network_setting_out_of_range_is_refused_by_name(name: str, value: Any
         ("aspect", True, "a number"),
         ("seed", "1", "a whole number"),
         ("flip", 1, "true or false"),
+        ("network", "chroma", "a NetworkConfig"),
     ],
 )
 def test_a_setting_of_another_kind_is_refused_by_name(name: str, value: Any, expected: str) -> None:

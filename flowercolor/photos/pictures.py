@@ -179,8 +179,9 @@ def _pixels_of(tensor: "torch.Tensor") -> Array:
     shape = tuple(tensor.shape)
     is_float = tensor.dtype.is_floating_point
     if tensor.layout != torch.strided or tensor.is_meta:
-        kind = "without values" if tensor.is_meta else "that is sparse"
-        raise ImageError(f"is a tensor {kind}; expected a dense one, such as image.to_dense()")
+        if tensor.is_meta:
+            raise ImageError("is a tensor of the device meta, without values; expected some")
+        raise ImageError("is a sparse tensor; expected a dense one, such as image.to_dense()")
     if tensor.numel() == 0:
         raise ImageError(f"is empty, of shape {shape}; expected some pixels")
     if tensor.ndim != 2 and not (tensor.ndim == 3 and shape[0] in (1, 3)):

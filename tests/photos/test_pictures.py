@@ -96,7 +96,7 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
         (torch.zeros(2, 3, 4, 5), r"; give .* batch as list\(image\)"),
         (torch.full((4, 5), float("nan")), "has values that are NaN or infinite"),
         (torch.full((4, 5), 255.0), "from 255 to 255; expected float from 0 to 1, .* image / 255"),
-        (torch.zeros(4, 5).to_sparse(), r"that is sparse; .*image.to_dense\(\)"),
+        (torch.zeros(4, 5).to_sparse(), r"is a sparse tensor; .*image.to_dense\(\)"),
         (torch.zeros(4, 5, device="meta"), "without values; expected"),
         (Image.new("I", (4, 4)), r"mode I, .*image.convert\('I;16'\)"),
         (Image.new("F", (4, 4)), r"mode F, .*image.convert\('L'\)"),
