@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from flowercolor import paths
 from flowercolor.errors import CheckpointError, DataError
-from flowercolor.files import is_file, is_there, read_bounded, read_json
+from flowercolor.files import is_file, is_folder, is_there, read_bounded, read_json
 from flowercolor.paths import ARCHIVE_NAME
 
 BEST = "best.safetensors"
@@ -44,9 +44,15 @@ def find_run(name: str) -> Path:
         raise CheckpointError(
             f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
         )
-    for folder in (Path(name), paths.runs_dir() / name) if name else ():
+    folders = [Path(name), paths.runs_dir() / name] if name else []
+    for folder in folders:
         if is_file(folder / LAST):
             return folder
+    for folder in filter(is_folder, folders):  # stopped before its first save, or cleared since
+        way = f"begin another with its {BEST} by `start_from`"
+        if not is_file(folder / BEST):
+            way = "nothing was saved there: begin again"
+        raise CheckpointError(f"{folder}: has no {LAST}, which going on needs; {way}")
     known = ", ".join(run.name for run in runs) or "none"
     place = paths.runs_dir()
     raise CheckpointError(

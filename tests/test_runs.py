@@ -151,6 +151,18 @@ def test_an_unknown_name_is_answered_with_where_was_looked_and_what_is_called_al
     assert str(paths.runs_dir()) in str(caught.value)
 
 
+def test_a_run_without_a_way_to_go_on_says_what_it_lacks(tmp_path: Path) -> None:
+    """As one that was stopped before its first save."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / CONFIG).touch()
+    lacks = f"run: has no {LAST}, which going on needs; "
+    with pytest.raises(CheckpointError, match=rf"{lacks}nothing was saved there: begin again$"):
+        find_run(str(tmp_path / "run"))
+    run = add_run("run", BEST)
+    with pytest.raises(CheckpointError, match=rf"{lacks}begin another with its {BEST} by `start_"):
+        find_run(run.name)
+
+
 def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
     bundled.write_bytes(b"other")
     with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):

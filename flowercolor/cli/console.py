@@ -121,27 +121,43 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+class Stop:
+    """Tells whether a signal asked the command to end, and by which exit code."""
+
+    asked = False
+    exit_code = EXIT_INTERRUPTED
+
+    def __call__(self) -> bool:
+        """Whether it did."""
+        return self.asked
+
+
 @contextmanager
-def stop_on_interrupt(message: str) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed; a second one interrupts at once.
+def stop_on_interrupt(message: str) -> Iterator[Stop]:
+    """Yield what tells of Ctrl-C and SIGTERM; a second one ends the process at once.
 
     Args:
         message: What to say at the first.
     """
-    pressed = False
+    stop = Stop()
 
-    def note(_number: int, _frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
+    def note(number: int, _frame: FrameType | None) -> None:
+        stop.asked, stop.exit_code = True, 128 + number
+        restore()
         if ranks().leads:
             say(message)
 
-    before = signal.signal(signal.SIGINT, note)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    # By SIGTERM `torchrun` ends those whose neighbor died, which cannot save without it.
+    numbers = [signal.SIGINT] if ranks().size > 1 else [signal.SIGINT, signal.SIGTERM]
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
-        yield lambda: pressed
+        yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 class _Notes(Silent):

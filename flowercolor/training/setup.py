@@ -268,7 +268,9 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
         check_outside(run, source)
     found = [name for name in (LAST, BEST) if is_there(run / name)]
     if found:
-        way = "go on with it by `resume`" if LAST in found else f"delete its {BEST}"
+        way = "go on with it by `resume`"
+        if LAST not in found:
+            way = f"without a {LAST} it cannot go on: delete its {BEST}"
         raise SettingError(f"{run}: holds a run already; {way}, or name another folder")
 
 

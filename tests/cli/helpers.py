@@ -91,8 +91,13 @@ def assert_one_line_of_error(result: Any, *said: str, code: int = 1) -> None:
 
 def stopped_when(should_stop: Callable[[], bool], *args: str | Path) -> Any:
     """What a command answers for which Ctrl-C is pressed."""
+
+    class Pressed(console.Stop):
+        def __call__(self) -> bool:
+            return should_stop()
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console, "stop_on_interrupt", lambda _message: nullcontext(should_stop))
+        patch.setattr(console, "stop_on_interrupt", lambda _message: nullcontext(Pressed()))
         return flowercolor(*args)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from flowercolor.cli import console
 from tests.cli.helpers import environment, gray_photo, plain
+from tests.helpers import be_rank
 
 
 def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +34,24 @@ def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
     assert capsys.readouterr().err == "Stopping.\n"
+
+
+def test_sigterm_stops_as_ctrl_c_does_with_its_exit_code() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with console.stop_on_interrupt("Stopping.") as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop()
+        assert stop.exit_code == 143
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_sigterm_ends_one_of_several_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With it `torchrun` ends those whose neighbor has died."""
+    be_rank(monkeypatch, 1, 2)
+    before = signal.getsignal(signal.SIGTERM)
+    with console.stop_on_interrupt("Stopping."):
+        assert signal.getsignal(signal.SIGTERM) is before
 
 
 class Screen(io.StringIO):

@@ -41,7 +41,8 @@ def test_a_folder_that_holds_a_run_takes_no_other(
     for name in (BEST, LAST):
         run.mkdir(exist_ok=True)
         (run / name).write_bytes((uninterrupted / name).read_bytes())
-        with pytest.raises(SettingError, match="holds a run already"):
+        way = "without a last.safetensors it cannot go on: delete its best" * (name == BEST)
+        with pytest.raises(SettingError, match=f"holds a run already; {way}"):
             go(changed(epochs=1), sets, run)
         assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
         (run / name).unlink()

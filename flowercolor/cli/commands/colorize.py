@@ -360,6 +360,6 @@ def _color_photos(
             f"{process}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed."
         )
     if stopped:
-        raise typer.Exit(console.EXIT_INTERRUPTED)
+        raise typer.Exit(stop.exit_code)
     if count["failed"]:
         raise typer.Exit(console.EXIT_FAILED)

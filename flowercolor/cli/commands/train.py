@@ -230,7 +230,7 @@ def train(
                 should_stop=stop,
             )
     if not place.leads:
-        raise typer.Exit(0 if result.finished else console.EXIT_INTERRUPTED)
+        raise typer.Exit(0 if result.finished else stop.exit_code)
     if not result.finished:
         console.say(
             f"Stopped in epoch {result.epoch + 1} of {plan.config.epochs}; saved. Go on with:"
@@ -244,7 +244,7 @@ def train(
         console.print_result(
             console.command_line("flowercolor", "train", "--resume", _short(run), *how)
         )
-        raise typer.Exit(console.EXIT_INTERRUPTED)
+        raise typer.Exit(stop.exit_code)
     shown = f" with {TEST_HINTS} hints a photo" if plan.config.network.hints else ""
     unit = "epoch" if result.epoch == 1 else "epochs"
     then = "Use the result with:"
