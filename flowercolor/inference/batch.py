@@ -250,11 +250,12 @@ def convert(
     """A photo's file, colored, as the content of another.
 
     Args:
-        file_format: Pillow's name of the format wanted; None keeps the photo's own where it can
-            be written, and takes PNG elsewhere.
+        file_format: The format wanted, as for `photo_parts`; None keeps the photo's own where
+            it can be written, and takes PNG elsewhere.
 
     Raises:
         ImageError: It cannot be read, is no photo, or cannot be written so.
+        SettingError: The format is none that can be written.
         DeviceError: There is too little memory.
     """
     photo = source if isinstance(source, Photo) else read_photo(source, max_pixels=max_pixels)

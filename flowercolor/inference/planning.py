@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowercolor.errors import SettingError
-from flowercolor.files import alike, is_folder, is_there, resolved
+from flowercolor.files import alike, is_file, is_folder, is_there, resolved
 from flowercolor.inference.photo_search import Finder
 from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
 from flowercolor.progress import Progress, Silent
@@ -58,8 +58,8 @@ def plan(
             in any case. None writes beside the photo, with "_color" in the name, and for a folder
             into one beside it.
         exclude: Patterns of names, or of paths below the folders, to leave out.
-        ending: The ending of all targets, such as ".png"; None keeps each photo's own where
-            it can be written, and takes PNG elsewhere.
+        ending: The ending of all targets, ".png" or "png" for example; None keeps each photo's
+            own where it can be written, and takes PNG elsewhere.
         progress: Told what was left out, a line for each kind.
 
     Raises:
@@ -70,7 +70,8 @@ def plan(
     progress = progress or Silent()
     inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
     if ending is not None:
-        output_format(Path(f"photo{ending}"))
+        ending = f".{ending.removeprefix('.')}"
+        output_format(Path(f"*{ending}"))
     can_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
     output = None if output is None else Path(output)
     finder = Finder(recursive=recursive, exclude=exclude)
@@ -118,9 +119,11 @@ def plan(
         if found and (output.suffix.lower() in WRITABLE or is_there(output)):
             single = "a folder's photo" if in_folder else "the photo"
             photos_meant = f"{len(found)} photos" if len(found) > 1 else single
+            kind = "a file or named like one"
+            if is_there(output) and not is_file(output):
+                kind = "a device or a pipe"
             raise SettingError(
-                f"{output}: is a file or named like one; expected a folder to write "
-                f"{photos_meant} into"
+                f"{output}: is {kind}; expected a folder to write {photos_meant} into"
             )
     return _apart(
         [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]

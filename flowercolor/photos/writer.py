@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from flowercolor import files
 from flowercolor._version import __version__
 from flowercolor.config import QUALITY
-from flowercolor.errors import ImageError, one_line
+from flowercolor.errors import ImageError, SettingError, one_line
 from flowercolor.photos import icc
 from flowercolor.photos.formats import WRITABLE, output_format, with_depth
 from flowercolor.photos.icc import Pixels
@@ -72,7 +72,8 @@ def photo_parts(
 
     Args:
         rgb: sRGB, uint8 or uint16 [H, W, 3]. PNG and TIFF keep 16 bits, the others 8.
-        file_format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, if Pillow has it, "AVIF".
+        file_format: "JPEG", "PNG", "TIFF", "WEBP", "BMP" or, if Pillow has it, "AVIF"; also in
+            lower case, or an ending without its dot, such as "jpg".
         alpha: Opacity, uint8 or uint16 [H, W]. JPEG and BMP have none: there the picture
             is laid on white, the color of paper.
         metadata: What the source says beside its pixels. BMP takes the DPI only.
@@ -82,8 +83,8 @@ def photo_parts(
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
 
     Raises:
-        ImageError: The pixels are of another kind, or the format cannot hold them or is none
-            of these.
+        ImageError: The pixels are of another kind, or the format cannot hold them.
+        SettingError: The format is none of these.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
@@ -96,9 +97,10 @@ def photo_parts(
             f"the opacity is {alpha.dtype} {list(alpha.shape)} and the picture {list(rgb.shape)}; "
             "expected uint8 or uint16 of the same height and width"
         )
-    if file_format not in WRITABLE.values():
+    if (ending := f".{file_format.lower()}") not in WRITABLE:
         known = ", ".join(sorted(set(WRITABLE.values())))
-        raise ImageError(f"the format is {file_format!r}; expected one of {known}")
+        raise SettingError(f"file_format is {file_format!r}; expected one of {known}")
+    file_format = WRITABLE[ending]
     metadata = metadata or Metadata()
     deep = rgb.dtype == np.uint16 and file_format in ("PNG", "TIFF")
     blocks = _Blocks(rgb, alpha, deep=deep, on_paper=file_format in ("JPEG", "BMP"))

@@ -108,6 +108,7 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
         (2, ["colorize", "a.png", "--variants", "4", "--format", "jpg"], ["writes one sheet"]),
         (2, ["colorize", "a.png", "--variants", "4", "--keep-date"], ["writes one sheet"]),
         (2, ["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
+        (2, ["colorize", "-", "-o", "new/"], ["-o new/: is a folder; name a file for what comes"]),
         (2, ["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
         (1, ["colorize", "missing.png", "-o", "-"], ["missing.png", "there is no such file"]),
         (

@@ -601,7 +601,7 @@ def png() -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     ("own", "wanted", "expected"),
-    [("PNG", None, "PNG"), ("JPEG", None, "JPEG"), ("GIF", None, "PNG"), ("PNG", "TIFF", "TIFF")],
+    [("PNG", None, "PNG"), ("JPEG", None, "JPEG"), ("GIF", None, "PNG"), ("PNG", "jpg", "JPEG")],
 )
 def test_convert_keeps_the_format_unless_told(
     colorizer: Colorizer, own: str, wanted: str | None, expected: str

@@ -243,6 +243,14 @@ def test_each_photo_meant_gets_a_target_of_its_own(
 
 def test_an_ending_that_cannot_be_written_is_refused_at_once(here: Path) -> None:
     save(here / "rose.png")
-    for ending in (".xyz", "png"):
-        with pytest.raises(SettingError, match=f"photo{ending}: .*expected"):
+    for ending in (".xyz", "xyz"):
+        with pytest.raises(SettingError, match=r"^\*\.xyz: has the ending '\.xyz'; expected"):
             plan(["rose.png"], ending=ending)
+    assert plan(["rose.png"], ending="jpg") == plan(["rose.png"], ending=".jpg")
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="the system has no such files")
+def test_a_device_is_called_so(here: Path) -> None:
+    save(here / "rose.png")
+    with pytest.raises(SettingError, match=r"^/dev/null: is a device or a pipe; expected a folder"):
+        plan(["rose.png"], "/dev/null")

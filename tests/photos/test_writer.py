@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, ImageCms
 
-from flowercolor.errors import ImageError, StorageError
+from flowercolor.errors import ImageError, SettingError, StorageError
 from flowercolor.photos.reader import read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from tests.pictures import FORMATS, Array, gray_of, noise, opened, saved, smooth
@@ -149,7 +149,7 @@ def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
     for alpha, found in ((noise(4, 6), r"uint8 \[4, 6\]"), (np.ones((6, 4)), r"float64 \[6, 4\]")):
         with pytest.raises(ImageError, match=rf"opacity is {found} and the picture \[6, 4, 3\]; "):
             encode_photo(noise(6, 4, 3), "PNG", alpha=alpha)
-    with pytest.raises(ImageError, match="the format is 'GIF'; expected one of AVIF, BMP, JPEG, "):
+    with pytest.raises(SettingError, match="file_format is 'GIF'; expected one of AVIF, BMP, JPE"):
         encode_photo(noise(6, 4, 3), "GIF")
 
 

@@ -161,7 +161,7 @@ def colorize(
     max_pixels = max_megapixels * 1_000_000
     from_stdin, to_bytes = photos == ["-"], "-" in (*photos, output)
     target = Path(output) if output not in (None, "-") else None
-    into_folder = target is not None and is_folder(target)
+    into_folder = str(output).endswith(("/", os.sep)) or (target is not None and is_folder(target))
     target_format = WRITABLE.get(target.suffix.lower()) if target else None
     ending = f".{file_format}" if file_format else None
     # Arguments of which each is good and some do not go together.
@@ -194,15 +194,14 @@ def colorize(
         ),
         (
             to_bytes and into_folder,
-            f"-o {target}: is a folder; name a file for what comes by standard input",
+            f"-o {output}: is a folder; name a file for what comes by standard input",
         ),
     ):
         if clash:
             raise SettingError(message)
 
     # A sheet is one file, also of a folder's one photo.
-    is_folders_name = into_folder or str(output).endswith(("/", os.sep))
-    sheet_named = target if variants is not None and target_format and not is_folders_name else None
+    sheet_named = target if variants is not None and target_format and not into_folder else None
     jobs = []
     if not from_stdin:
         jobs = plan(
