@@ -438,7 +438,7 @@ def test_a_run_of_hints_goes_on_to_the_bit(sets: Sets, run: Path, trained: Path)
 def test_hints_are_learned_beside_a_trained_network_alone(
     sets: Sets, run: Path, trained: Path
 ) -> None:
-    with pytest.raises(SettingError, match="hints keeps most weights as they begin"):
+    with pytest.raises(SettingError, match="hints needs a trained network"):
         go(HINTS, sets, run)
     with pytest.raises(SettingError, match="hints trains the branch for hints by L1 alone"):
         go(dataclasses.replace(HINTS, lambda_adv=1), sets, run, start_from=trained)
