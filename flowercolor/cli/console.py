@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercolor.cli import option_names
-from flowercolor.config import NOT_IN_LIGHT, DeviceName
+from flowercolor.config import NOT_IN_LIGHT, DeviceName, install_command
 from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
 from flowercolor.progress import Progress, Silent
@@ -108,7 +108,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             elif missing in NOT_IN_LIGHT:
                 say(
                     f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
-                    "run `pip install flowercolor`"
+                    f"run {install_command(full=True)}"
                 )
             else:
                 say(

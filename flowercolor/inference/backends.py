@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.checkpoint import load_generator, read_weights
-from flowercolor.config import BackendName, Precision, one_of
+from flowercolor.config import BackendName, Precision, install_command, one_of
 from flowercolor.errors import DeviceError, SettingError
 from flowercolor.progress import Progress
 
@@ -83,11 +83,12 @@ def load_backend(
         for_torch = for_torch or (device == "auto" and _may_have_gpu()) or not _there("onnxruntime")
         backend = "torch" if for_torch else "onnxruntime"
     if not _there(backend):
-        package = "flowercolor" if backend == "torch" else "onnxruntime"
-        raise DeviceError(
-            f"backend {backend}: is not installed here; run `pip install {package}`"
-            + ("" if backend == "torch" else ", or use the backend torch")
+        what_helps = (
+            install_command(full=True)
+            if backend == "torch"
+            else "`pip install onnxruntime`, or use the backend torch"
         )
+        raise DeviceError(f"backend {backend}: is not installed here; run {what_helps}")
     if backend == "onnxruntime":
         from flowercolor.inference.onnx_backend import OnnxBackend  # noqa: PLC0415
 

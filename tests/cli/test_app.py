@@ -319,7 +319,7 @@ main()
     assert done.stdout == ""
     assert done.stderr == (
         f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
-        "run `pip install flowercolor`\n"
+        "run `pip install .` in the folder of flowercolor\n"
     )
 
 

