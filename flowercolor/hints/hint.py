@@ -1,6 +1,7 @@
 """What a person says of a photo's colors, and how it is written."""
 
 import csv
+import difflib
 import io
 import json
 import re
@@ -16,7 +17,7 @@ from PIL import ImageColor
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS, to_chroma
 from flowercolor.errors import SettingError, one_line
-from flowercolor.files import is_file
+from flowercolor.files import is_file, is_folder
 
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
 RIGHT_LEAVE = "412,300 or 40%,60%,25"
@@ -25,7 +26,7 @@ MAX_RADIUS_PX = 1_000_000
 _MAX_FILE_BYTES = 10_000_000
 
 Color = str | Sequence[int]
-"""A CSS name, `#rrggbb`, or red, green and blue from 0 to 255."""
+"""A CSS name, also as "Light Pink"; `#rrggbb`, also bare; or red, green, blue from 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +152,21 @@ def rgb_of(color: Color, what: str) -> tuple[int, int, int]:
     Raises:
         SettingError: It is no color.
     """
+    nearest: list[str] = []
     try:
         if isinstance(color, str):
-            return ImageColor.getrgb(color)[:3]
+            name = re.sub(r"[\s_-]", "", color).lower()
+            nearest = difflib.get_close_matches(name, ImageColor.colormap, 1)
+            bare = re.fullmatch("[0-9a-f]{6}", name)
+            return ImageColor.getrgb(f"#{name}" if bare else name)[:3]
         red, green, blue = (int(value) for value in color)
         if min(red, green, blue) < 0 or max(red, green, blue) > 255:
             raise ValueError
     except (ValueError, TypeError):
+        meant = f", perhaps {nearest[0]}" if nearest else ""
         raise SettingError(
-            f"{what}: {color!r} is no color; expected a CSS name such as crimson, #rrggbb, or gray"
+            f"{what}: {color!r} is no color{meant}; expected a CSS name such as crimson, #rrggbb, "
+            "or gray"
         ) from None
     return red, green, blue
 
@@ -193,8 +200,8 @@ class HintFile:
     """The hints of many photos, by their names.
 
     JSON: a list of `{"x": 412, "y": 300, "color": "crimson"}` for all photos, or such lists by the
-    names of files. CSV: the columns x, y and color, and file where not all are for every photo. A
-    name is that of the file, or its path below any folder.
+    names of files. CSV, with commas, semicolons or tabs: the columns x, y and color, and file where
+    not all are for every photo. A name is that of the file, or its path below any folder.
 
     Args:
         path: The file.
@@ -220,6 +227,8 @@ class HintFile:
             except SettingError as error:
                 raise SettingError(f"{path}: {error}") from error
             self.by_name.setdefault(name.replace("\\", "/"), []).append(hint)
+        if not self.by_name:
+            raise self._error("has no hints")
         if sum(map(len, self.by_name.values())) > MAX_HINTS:
             raise self._error(f"has more than {MAX_HINTS:,} hints")
 
@@ -253,7 +262,9 @@ class HintFile:
         return [(name, row) for name, rows in lists.items() for row in rows]
 
     def _csv(self, text: str) -> list[tuple[str, dict[str, Any]]]:
-        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+        columns = text.partition("\n")[0]
+        separator = next((mark for mark in ";\t" if mark in columns), ",")
+        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, delimiter=separator)
         if not {"x", "y", "color"} <= set(reader.fieldnames or ()):
             raise self._error("has no columns x, y and color in its first line")
         return [((row.get("file") or "").strip(), row) for row in reader]
@@ -269,12 +280,15 @@ class HintFile:
 def _read(path: Path) -> str:
     expected = "expected a JSON or CSV file of hints"
     if not is_file(path):
-        raise SettingError(f"{path}: no such file; {expected}")
+        found = "is a folder" if is_folder(path) else "no such file"
+        raise SettingError(f"{path}: {found}; {expected}")
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise SettingError(f"{path}: is larger than 10 MB; {expected}")
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path}: is not in UTF-8; save it so, in Excel as CSV UTF-8") from error
+    except OSError as error:
         raise SettingError(f"{path}: cannot be read ({one_line(error)}); {expected}") from error
 
 

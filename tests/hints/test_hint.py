@@ -85,6 +85,21 @@ def test_what_is_no_place_is_refused_by_what_is(x: Any) -> None:
         Hint(x, 5, "red")
 
 
+@pytest.mark.parametrize(
+    ("color", "css"),
+    [("light pink", "lightpink"), ("Dark-Red", "darkred"), ("C02040", "#c02040"), ("RED", "red")],
+)
+def test_a_color_is_taken_as_people_spell_it(color: str, css: str) -> None:
+    assert rgb_of(color, "a color") == rgb_of(css, "a color")
+
+
+def test_the_nearest_name_is_offered() -> None:
+    with pytest.raises(
+        SettingError, match=r"'light pnik' is no color, perhaps lightpink; expected"
+    ):
+        rgb_of("light pnik", "a color")
+
+
 @pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7, ("a", "b", "c")])
 def test_what_is_no_color_is_refused(color: object) -> None:
     with pytest.raises(SettingError, match="is no color"):
@@ -101,7 +116,9 @@ JSON = json.dumps(
 )
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.csv", CSV), ("a.json", JSON)])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", CSV), ("b.csv", CSV.replace(",", ";")), ("a.json", JSON)]
+)
 def test_a_file_has_the_hints_of_many_photos(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content)
@@ -129,7 +146,6 @@ def test_a_list_is_for_every_photo(tmp_path: Path) -> None:
         b"[1]",
         b'[{"x": 1, "y": 2}]',
         b"x;y\n1;2\n",
-        b"\xff\xfe\x00",
         b'[{"x": 1, "y": 2, "color": "redd"}]',
         b"x,y,color\n1,2\n",
     ],
@@ -143,6 +159,25 @@ def test_a_file_that_says_no_hints_is_refused_in_one_line(tmp_path: Path, conten
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"[]", "has no hints; expected"),
+        (b"x,y,color\n", "has no hints; expected"),
+        (
+            "x;y;color\n1;2;gr\xfcn\n".encode("cp1252"),
+            "is not in UTF-8; save it so, in Excel as CSV UTF-8",
+        ),
+    ],
+)
+def test_a_file_is_refused_for_what_is_wrong(tmp_path: Path, content: bytes, found: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(SettingError, match=f"a.csv: {found}"):
+        HintFile(tmp_path / "a.csv")
+
+
 def test_only_a_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="no such file; expected a JSON or CSV"):
+    with pytest.raises(SettingError, match="is a folder; expected a JSON or CSV"):
         HintFile(tmp_path)
+    with pytest.raises(SettingError, match="no such file; expected a JSON or CSV"):
+        HintFile(tmp_path / "none.csv")
