@@ -30,12 +30,15 @@ class Finder:
         self._sidecars: Counter[str] = Counter()
         self._below: list[int] = []  # photos in each folder that is not looked into
 
-    def expand(self, inputs: Iterable[str | Path]) -> Iterator[Path]:
-        """The files and folders named; a pattern that fits none stands for itself."""
+    def expand(self, inputs: Iterable[str | Path]) -> Iterator[tuple[Path, Path]]:
+        """The files and folders named, each with the part of its path that is no pattern's.
+
+        A pattern that fits none stands for itself.
+        """
         for given in inputs:
             path = Path(given)
             if is_there(path):
-                yield path
+                yield path, path
                 continue
             # The shell has done this already, but for quoted patterns and on Windows. Brackets
             # may be those of a folder's name.
@@ -47,7 +50,7 @@ class Finder:
                 if not any(
                     part.lower() not in named and holds_no_photos(part) for part in match.parts
                 ):
-                    yield match
+                    yield match, Path(os.path.commonpath([given, match]))
 
     def is_excluded(self, path: Path) -> bool:
         """Whether a pattern fits a path or one of its parts; counted if so."""

@@ -47,7 +47,8 @@ def plan(
 ) -> list[Job]:
     """The photos meant by files, folders and glob patterns, each with its target.
 
-    A folder stands for the pictures in it, and below it if `recursive`; its tree is kept.
+    A folder stands for the pictures in it, and below it if `recursive`; its tree is kept. Of a
+    pattern, the tree below its fixed part is: what it finds later moves no result.
     Photos whose targets would be one file keep more of their paths, then their old ending,
     then get a number, in the name. A photo named twice is taken once. Earlier results among the
     photos, as a pattern finds them, are left out, unless nothing else was named.
@@ -77,20 +78,22 @@ def plan(
     finder = Finder(recursive=recursive, exclude=exclude)
     found: dict[Path, _Place] = {}
     left_out: Path | None = None
-    for given in finder.expand(inputs):
+    for given, fixed in finder.expand(inputs):
         if is_folder(given):
             folder = output or _folder_beside(given)
             if resolved(folder) == resolved(given):
                 left_out = given
                 continue
+            root = fixed if output else given
             places = [
-                _Place(source, folder, resolved(given), source.relative_to(given))
+                _Place(source, folder, resolved(root), source.relative_to(root))
                 for source in finder.pictures_in(given, without=folder)
             ]
         elif not (exclude and finder.is_excluded(given)):
-            name = f"{given.stem}{SUFFIX}{given.suffix}" if output is None else given.name
-            parent = given.parent
-            places = [_Place(given, output or parent, resolved(parent), Path(name))]
+            beside = given.with_stem(f"{given.stem}{SUFFIX}")
+            root = fixed if output and fixed != given else given.parent
+            name = (given if output else beside).relative_to(root)
+            places = [_Place(given, output or root, resolved(root), name)]
         else:
             continue
         for place in places:

@@ -1,3 +1,4 @@
+import shutil
 import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -166,6 +167,20 @@ def test_photos_of_one_name_keep_their_folders(here: Path) -> None:
     }
     trees = plan([here / "box/a", here / "box/b"], here / "out", recursive=True)
     assert names(trees, here)["box/a/x.jpg"] == "out/a/x.jpg"
+
+
+def test_a_pattern_keeps_the_tree_below_its_fixed_part_however_many_it_finds(here: Path) -> None:
+    first, second = "box/1962/rose.jpg", "box/1971/rose.jpg"
+    results = {first: "out/1962/rose.jpg", second: "out/1971/rose.jpg"}
+    for pattern in ("box/*/*.jpg", "./box/19*", "box/**/rose.jpg"):
+        touch(here, first)
+        assert names(plan([f"{here}/{pattern}"], here / "out"), here) == {first: results[first]}
+        touch(here, second)
+        assert names(plan([f"{here}/{pattern}"], here / "out"), here) == results
+        shutil.rmtree(here / "box/1971")
+    assert names(plan([here / "box/1962/*.jpg"], here / "out"), here) == {first: "out/rose.jpg"}
+    assert names(plan([here / "box/*/*.jpg"]), here) == {first: "box/1962/rose_color.jpg"}
+    assert names(plan([here / "box/*"]), here) == {first: "box/1962_color/rose.jpg"}
 
 
 def test_photos_that_differ_in_their_ending_keep_it_in_the_name(here: Path) -> None:
