@@ -306,7 +306,12 @@ def _skipped(
     """What keeps a job from being begun; None where nothing does."""
     source, target = _identity(job.source), _identity(job.target)
     if target is not None:
-        if target == source or (writing.overwrite and target in sources):
+        if target == source:
+            raise ImageError(
+                f"{job.target}: the result would replace the photo; leave out `output`, or name "
+                "another folder"
+            )
+        if writing.overwrite and target in sources:
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         if writing.overwrite:
             check_target(job.target)
