@@ -26,8 +26,9 @@ def check_pixels(pixels: int, max_pixels: int, *, counts_twice: bool) -> None:
     most = max_pixels / (2 if counts_twice else 1)
     if pixels > most:
         raise ImageError(
-            f"has {pixels / 1e6:.0f} megapixels; expected at most {most / 1e6:.0f} of its kind; "
-            "reduce it first, or raise `max_pixels` where there is memory enough"
+            f"has {pixels / 1e6:.0f} megapixels; expected at most {most / 1e6:.0f}"
+            f"{' with 16-bit color or opacity' if counts_twice else ''}; reduce it first, or raise "
+            "`max_pixels` where there is memory enough"
         )
 
 

@@ -24,7 +24,8 @@ Hints = Annotated[
     _option(
         "--hint",
         "The color of a place of the upright photo, in pixels or percents, such as "
-        "412,300=crimson or 40%,60%=#c02040; gray says that it has none. May be repeated.",
+        "412,300=crimson or 40%,60%=#c02040; gray says that it has none. Of several photos it goes "
+        "to each; see --hints. May be repeated.",
         "X,Y=COLOR",
     ),
 ]

@@ -139,7 +139,7 @@ def decode_with(
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             return _read(decode, file, max_pixels)
     except FileNotFoundError as error:
-        raise ImageError(f"{name}: there is no such file; expected a photo") from error
+        raise ImageError(f"{name}: there is no such file or folder; expected a photo") from error
     except IsADirectoryError as error:
         raise ImageError(f"{name}: is a folder; expected a photo") from error
     except ImageError as error:
@@ -208,7 +208,7 @@ def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
     found = (
         f"{other}, which is not read"
         if other
-        else f"no photo that can be read, it begins with {head!r}"
+        else f"no photo that can be read, it begins with {repr(head)[1:]}"
     )
     return f"is {found}; expected one of {', '.join(readable())}"
 

@@ -110,7 +110,11 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
         (2, ["colorize", "-", "-o", "empty"], ["empty", "is a folder"]),
         (2, ["colorize", "-", "-o", "new/"], ["-o new/: is a folder; name a file for what comes"]),
         (2, ["colorize", "a.png", "-o", "b.jpg", "--format", "png"], ["b.jpg", "--format"]),
-        (1, ["colorize", "missing.png", "-o", "-"], ["missing.png", "there is no such file"]),
+        (
+            1,
+            ["colorize", "missing.png", "-o", "-"],
+            ["missing.png", "there is no such file or folder"],
+        ),
         (
             2,  # before the weights are looked for
             ["colorize", "a.png", "b.png", "--variants", "4", "--checkpoint", "nowhere"],
@@ -134,7 +138,7 @@ def test_a_missing_photo_fails_alone(weights: Path, here: Path) -> None:
     result = flowercolor("colorize", "missing.png", "a.png", "--checkpoint", weights)
     assert result.exit_code == 1
     assert result.stdout == "a_color.png\n"
-    assert "Failed: missing.png: there is no such file" in result.stderr
+    assert "Failed: missing.png: there is no such file or folder" in result.stderr
 
 
 def test_what_nobody_foresaw_is_one_line_too(
@@ -174,7 +178,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
         (["colorize", "a.png", "--strength", "2"], "--strength is 2; expected 0 to 1.5"),
         (["colorize", "a.png", "--vividness", "7"], "--vividness is 7; expected 0 to 1"),
         (["colorize", "a.png", "--variants", "1"], "--variants is 1; expected 2 to 12"),
-        (["colorize", "a.png", "--format", "gif"], "--format is gif; expected one of jpg, png, "),
+        (["colorize", "a.png", "--format", "gif"], "--format is gif; expected one of jpg, jpeg, "),
         (["eval", "--batch-size", "0"], "--batch-size is 0; expected 1 or more"),
         (["eval", "--vividness", "full"], "--vividness is full; expected a number, 0 to 1"),
         (["eval", "--vividness", "1", "--vividness", "7"], "--vividness is 7; expected 0 to 1"),

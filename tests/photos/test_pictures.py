@@ -134,7 +134,7 @@ def test_a_mask_and_a_reference_are_called_so() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nothing.jpg", "^nothing.jpg: there is no such file"),
+        ("nothing.jpg", "^nothing.jpg: there is no such file or folder"),
         ("", "^'': is an empty name; expected that of a photo$"),
         ("a\0b.jpg", r"^a\\x00b.jpg: cannot be opened: embedded null"),
     ],

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
 
-Format = Literal["jpg", "png", "tif", "webp", "bmp", "avif"]
+Format = Literal["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "avif"]
 
 
 @command
@@ -66,8 +66,9 @@ def colorize(
     render_size: Annotated[
         int,
         typer.Option(
-            help="The network sees the photo at this many pixels squared; smaller sees more "
-            "of the whole, larger sees finer things. The output keeps the photo's own size.",
+            help="The network sees the photo at this many pixels squared, of which 100 to 250 are "
+            "useful; smaller sees more of the whole, larger sees finer things. The output keeps "
+            "the photo's own size.",
             min=STRIDE,
             metavar="PX",
         ),
@@ -117,6 +118,7 @@ def colorize(
             "--format",
             help="Format of the outputs. "
             "[dim]\\[default: the ending of -o, else the photo's][/dim]",
+            case_sensitive=False,
         ),
     ] = None,
     quality: Annotated[
@@ -230,6 +232,16 @@ def colorize(
         option = "-o - (standard output)" if output == "-" else "--variants"
         raise SettingError(f"{option} takes one photo; {len(jobs)} were given; name one of them")
 
+    formats = {result_format or WRITABLE[job.target.suffix.lower()] for job in jobs}
+    if variants is not None or (from_stdin and result_format):
+        formats = {target_format or result_format or "PNG"}
+    for option, given, meant in (
+        ("--quality", quality != QUALITY, ("JPEG", "WEBP", "AVIF")),
+        ("--subsampling", subsampling != "4:4:4", ("JPEG", "AVIF")),
+    ):
+        if given and formats and not formats & {*meant}:
+            progress.note(f"{option} changes nothing: it is for {', '.join(meant)}")
+
     guide = guidance.read_guidance(
         hint or (), hints, like, palette, leave or (), mask, jobs=jobs, progress=progress
     )
@@ -308,7 +320,7 @@ def _color_photos(
 
     mine = shard_of(jobs)
     count: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
     failures: list[str] = []
     with (
         console.process_group(),
@@ -329,7 +341,7 @@ def _color_photos(
         for outcome in outcomes:
             count[outcome.status] += 1
             if outcome.reason and len(jobs) > 1:  # one line for all of them, at the end
-                reasons[outcome.reason] += 1
+                reasons[outcome.reason].append(outcome.job.source.name)
             elif outcome.status != "done":
                 console.say(printable(f"{outcome.status.capitalize()}: {outcome.message}"))
             elif outcome.message:
@@ -341,12 +353,13 @@ def _color_photos(
                 console.print_result(json.dumps(record))
             elif outcome.status == "done":
                 console.print_result(str(outcome.job.target))
-    for reason, number in reasons.items():
+    for reason, names in reasons.items():
         remedy = "--recolor" if reason == "in color" else "--overwrite"
-        console.say(f"Skipped: {number} {reason}; {remedy} colors them anew")
+        first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy} colors them anew")
     if failures and len(mine) > 20:  # the first may be out of sight
         lines = (printable(f"Failed: {failure}") for failure in failures)
-        console.say("\n".join((f"Failed, again: {len(failures)} of {len(mine)} photos", *lines)))
+        console.say("\n".join((f"{len(failures)} of {len(mine)} photos failed:", *lines)))
     stopped = stop() and count.total() < len(mine)
     if stopped:
         anew = "begins anew, for --overwrite is given"

@@ -259,7 +259,8 @@ byId("save-all").addEventListener("click", async () => {
   });
   if (finished) download("flowercolor.zip", zip.blob());
   const saved = finished ? "The photos are saved in flowercolor.zip." : "Stopped; nothing is saved.";
-  say([saved, ...failures].join(" "), true);
+  const leftOut = failures.length ? [`Left out: ${failures.length} of ${ready.length}.`] : [];
+  say([saved, ...leftOut, ...failures].join(" "), true);
   updateControls();
 });
 

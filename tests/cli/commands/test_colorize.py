@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -184,7 +185,7 @@ def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
     told = sorted(result.stdout_bytes.splitlines())
     assert told == [b"out/:rose:.png", b"out/[b]x.png", b"out/bl\xfcte.png"]
     again = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
-    assert "Skipped: 3 there already; --overwrite colors them anew" in again.stderr
+    assert re.search(r"Skipped: 3 there already \(\S+, \S+, \S+\); --overwrite color", again.stderr)
     alone = succeed("colorize", "[b]x.png", "-o", "out", "--checkpoint", weights)
     assert "out/[b]x.png is there already" in alone.stderr
 
@@ -216,6 +217,41 @@ def test_writing_options_reach_the_files(weights: Path, here: Path) -> None:
     assert "Skipped: a.png is in color already" in skipped.stderr
     again = succeed("colorize", "a.png", "-o", "b.jpg", "--checkpoint", weights)
     assert "Skipped: b.jpg is there already" in again.stderr
+
+
+def test_formats_are_taken_as_people_spell_them(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    for name, made in (("JPG", "a_color.jpg"), ("Jpeg", "a_color.jpeg"), ("TIFF", "a_color.tiff")):
+        result = succeed("colorize", "a.png", "--format", name, "--checkpoint", weights)
+        assert result.stdout == f"{made}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("b.png", "--quality changes nothing: it is for JPEG, WEBP, AVIF\n"),
+        ("b.webp", "--subsampling changes nothing: it is for JPEG, AVIF\n"),
+        ("b.jpg", ""),
+    ],
+)
+def test_a_note_says_which_options_the_format_has_no_use_for(
+    weights: Path, here: Path, *, name: str, note: str
+) -> None:
+    gray_photo(here / "a.png")
+    options = ["--quality", "50", "--subsampling", "4:2:0", "--checkpoint", str(weights)]
+    stderr = succeed("colorize", "a.png", "-o", name, *options).stderr
+    assert note in stderr
+    assert stderr.count("changes nothing") == {"b.png": 2, "b.webp": 1, "b.jpg": 0}[name]
+
+
+def test_a_result_beside_its_photo_needs_another_name(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    result = flowercolor("colorize", "a.png", "-o", ".", "--checkpoint", weights)
+    assert result.exit_code == 1
+    assert (
+        "Failed: a.png: the result would replace the photo; leave out --output, or name another "
+        "folder\n"
+    ) in result.stderr
 
 
 def test_writing_options_reach_a_sheet_of_variants(hint_weights: Path, here: Path) -> None:
@@ -335,8 +371,16 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
         (["--leave", "1"], ["expected X,Y or X,Y,RADIUS"], 2),
         (["--like", "a.png"], ["--like a.png: has no colors"], 1),
         (["--like", "a.png", "--palette", "red"], ["--like and --palette"], 2),
-        (["--mask", "no.png"], ["--mask no.png: there is no such file; expected a photo"], 1),
-        (["--like", "no.png"], ["--like no.png: there is no such file; expected a photo"], 1),
+        (
+            ["--mask", "no.png"],
+            ["--mask no.png: there is no such file or folder; expected a photo"],
+            1,
+        ),
+        (
+            ["--like", "no.png"],
+            ["--like no.png: there is no such file or folder; expected a photo"],
+            1,
+        ),
         (["--like", "."], ["--like .: is a folder; expected a photo"], 1),
         (["--hints", "no.json"], ["--hints no.json: no such file; expected a JSON or CSV"], 2),
     ],
@@ -381,7 +425,7 @@ def test_results_of_other_settings_are_counted_in_one_line(weights: Path, here: 
     succeed(*args)
     again = succeed(*args, "--strength", "0.5").stderr
     changed = "2 colored with other settings (strength 1, now 0.5)"
-    assert f"\nSkipped: {changed}; --overwrite colors them anew\n0 done" in again
+    assert f"\nSkipped: {changed} (a.png, b.png); --overwrite colors them anew\n0 done" in again
 
 
 def test_processes_share_the_photos_of_colorize(
@@ -431,7 +475,7 @@ def test_what_failed_in_a_large_batch_is_said_again_at_the_end(weights: Path, he
     (here / "box" / "00.png").write_bytes(b"no photo")
     result = flowercolor("colorize", "box", "--checkpoint", weights)
     lines = result.stderr.splitlines()
-    assert lines[-3] == "Failed, again: 1 of 21 photos"
+    assert lines[-3] == "1 of 21 photos failed:"
     assert lines[-2].startswith("Failed: box")
     assert lines.count(lines[-2]) == 2
 
