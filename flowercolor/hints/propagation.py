@@ -24,10 +24,11 @@ HINT_CHANNELS = KEY_CHANNELS + len(RANGES) + 1
 PIN = 8.0
 """Added to a logit at the hinted pixel itself, falling off within some 2 pixels: what was said of
 a place holds there."""
-SHARPNESS = 4.0
-"""Of the hints' weights, whose sum is S, a pixel follows them by S^2 / (S^2 + 1 / this): what is
-mostly like a hint takes its color whole, and what is hardly like it keeps its own."""
-GAMMA = 0.1
+SHARPNESS = 1.5
+"""Of the hints' weights, whose sum is S, a pixel follows them by S' / (S' + 1), where S' is this
+times S to the power of this. 1 has some 0.1 dB more with true colors; above it, what is mostly like
+a hint takes a color whole that the network would not have guessed."""
+GAMMA = 0.2
 """Chroma follows shading, but weakly: it goes with (luma + 0.1) to this power."""
 
 
@@ -64,7 +65,8 @@ def propagate(
         bias = features[:, KEY_CHANNELS + head].clip(-10, 10)[:, None]
         weights = weights + exp(bias - key_distance2 - (decay / area_px) * distance2)
     total = weights.sum(1)[:, None]
-    factor = SHARPNESS * total / (SHARPNESS * total * total + 1)
+    followed = SHARPNESS * total**SHARPNESS
+    factor = followed / (total * (followed + 1) + 1e-12)
     weights, moved = weights * factor, total * factor
 
     shading, hint_shading = ((values + 0.1) ** GAMMA for values in (luma, at_hints[2]))
@@ -72,9 +74,9 @@ def propagate(
     hinted = (asked / hint_shading) @ weights * shading
     # Where a hint asks for the hue that is there, the chroma is shifted, and its variation stays.
     # Another hue, or none, replaces it: shifted by that far, what is unlike the place overshoots.
-    squares = _norm2(asked), _norm2(own)
-    largest = (squares[0] + squares[1] + abs(squares[0] - squares[1])) / 2 + 1e-8
-    agreement = ((asked * own).sum(1)[:, None] / largest).clip(0, 1)
+    of_asked, of_own = _norm2(asked) ** 0.5, _norm2(own) ** 0.5
+    larger = (of_asked + of_own + abs(of_asked - of_own)) / 2
+    agreement = ((asked * own).sum(1)[:, None] / (of_own * larger + 1e-8)).clip(0, 1)
     shifted = (own * agreement / hint_shading) @ weights * shading
     blend = features[:, HINT_CHANNELS - 1].clip(-10, 10)[:, None]
     share = 1 / (1 + exp(-blend))

@@ -32,7 +32,7 @@ def test_the_gradient_is_finite_whatever_the_features() -> None:
     assert features.grad.isfinite().all()
 
 
-def test_a_pixel_follows_hints_by_the_square_of_their_weight() -> None:
+def test_a_pixel_follows_hints_more_sharply_than_by_their_weight() -> None:
     """So petals take a color whole, and what is hardly alike keeps its own."""
     seen = two_halves()
     for bias, sum_of_weights in ((2.0, 3 * np.exp(2)), (-2.5, 3 * np.exp(-2.5))):
@@ -41,7 +41,8 @@ def test_a_pixel_follows_hints_by_the_square_of_their_weight() -> None:
         moved = spread(seen, Placed(np.array([[16, 8]]), np.array([[0.3, -0.2]], np.float32)))
         share = (moved[0, 16, 15] - 0.05) / 0.25
         near = sum_of_weights * np.mean([np.exp(-decay * 49 / 1536) for decay in RANGES])
-        assert share == pytest.approx(SHARPNESS * near**2 / (SHARPNESS * near**2 + 1), abs=0.01)
+        followed = SHARPNESS * near**SHARPNESS
+        assert share == pytest.approx(followed / (followed + 1), abs=0.01)
 
 
 def test_a_hint_of_no_color_leaves_none_in_what_is_like_it() -> None:

@@ -6,8 +6,8 @@ const RANGES = [3, 30, 300];
 const HEAD_CHANNELS = 8;
 const KEY_CHANNELS = HEAD_CHANNELS * RANGES.length;
 const PIN = 8;
-const SHARPNESS = 4;
-const GAMMA = 0.1;
+const SHARPNESS = 1.5;
+const GAMMA = 0.2;
 export const HINT_CHANNELS = KEY_CHANNELS + RANGES.length + 1;
 
 /** The index of the pixel of the small copy at a place, {x, y} in shares of the sides. */
@@ -80,7 +80,7 @@ function computeWeights({ size, features }, at) {
 /** How far a hint at a pixel would move each pixel, 0 to 1. */
 export function likeness(seen, at) {
   return weightsOf(seen, at).map((weight) => {
-    const followed = SHARPNESS * weight * weight;
+    const followed = SHARPNESS * weight ** SHARPNESS;
     return followed / (followed + 1);
   });
 }
@@ -99,8 +99,11 @@ export function spread(seen, hints) {
     const weights = weightsOf(seen, at);
     const own = [chroma[at], chroma[pixels + at]];
     const dot = (a, b) => a[0] * b[0] + a[1] * b[1];
-    const largest = Math.max(dot(wanted, wanted), dot(own, own)) + 1e-8;
-    const agreement = Math.min(Math.max(dot(wanted, own) / largest, 0), 1);
+    const larger = Math.max(Math.hypot(...wanted), Math.hypot(...own));
+    const agreement = Math.min(
+      Math.max(dot(wanted, own) / (Math.hypot(...own) * larger + 1e-8), 0),
+      1,
+    );
     for (let k = 0; k < pixels; k++) {
       drawn[k] += weights[k];
       agreed[k] += agreement * weights[k];
@@ -117,7 +120,8 @@ export function spread(seen, hints) {
   }
   return chroma.map((value, index) => {
     const k = index % pixels;
-    const factor = (SHARPNESS * drawn[k]) / (SHARPNESS * drawn[k] * drawn[k] + 1);
+    const followed = SHARPNESS * drawn[k] ** SHARPNESS;
+    const factor = followed / (drawn[k] * (followed + 1) + 1e-12);
     const blend = Math.min(Math.max(features[(HINT_CHANNELS - 1) * pixels + k], -10), 10);
     const share = 1 / (1 + Math.exp(-blend));
     const shade = shading[k] * factor;
