@@ -421,10 +421,10 @@ def test_only_the_branch_for_hints_learns(sets: Sets, run: Path, trained: Path) 
         name for name in after if name.startswith("hints.")
     }
     assert_equal(before, {name: after[name] for name in before})
-    losses = [row["loss_g"] for row in rows(run)]
-    assert sum(losses[-3:]) < sum(losses[:3])
+    # That of L1 depends on how many hints a step draws.
+    losses = [row["loss_bins"] for row in rows(run)]
+    assert 0 < sum(losses[-3:]) < sum(losses[:3])
     assert result.best_l1 is not None
-    assert rows(run)[-1]["loss_bins"] > 0
 
 
 def test_a_run_of_hints_goes_on_to_the_bit(sets: Sets, run: Path, trained: Path) -> None:

@@ -34,7 +34,6 @@ def models(
     from flowercolor.errors import CheckpointError, printable
     from flowercolor.runs import find_checkpoint, list_runs
 
-    console.say(f"Looked for runs in {paths.runs_dir()}; others are used by their path.")
     table = Table()
     table.add_column("name", overflow="fold")
     for column in ("trained", "best test L1", "network"):
@@ -52,6 +51,7 @@ def models(
         table.add_row(*(Text(printable(text)) for text in texts))
     if not json_lines:
         console.print_table(table)
+    console.say(f"Looked for runs in {paths.runs_dir()}; others are used by their path.")
 
 
 def _as_json(info: "CheckpointInfo") -> dict[str, object]:
