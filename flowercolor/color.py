@@ -44,8 +44,13 @@ def rgb_to_chroma(rgb: "Tensor") -> "Tensor":
 
 def to_chroma(r: Any, g: Any, b: Any) -> tuple[Any, Any]:
     """Cb and Cr of the channels, in 0 to 1: tensors, arrays of NumPy, or numbers."""
-    luma = _WR * r + _WG * g + _WB * b
+    luma = to_luma(r, g, b)
     return (b - luma) / CB_SCALE, (r - luma) / CR_SCALE
+
+
+def to_luma(r: Any, g: Any, b: Any) -> Any:
+    """The luma of the channels, likewise."""
+    return _WR * r + _WG * g + _WB * b
 
 
 def to_rgb(luma: "Tensor", chroma: "Tensor") -> "Tensor":

@@ -59,7 +59,9 @@ class Guidance:
         parts = dict.fromkeys(PARTS, b"")
         parts["hints"] = "".join(f"{hint};" for hint in self.hints).encode()
         if self.palette is not None:
-            parts["palette"] = self.palette.chroma.tobytes() + self.palette.shares.tobytes()
+            palette = self.palette
+            planes = (palette.chroma, palette.luma, palette.shares)
+            parts["palette"] = b"".join(plane.tobytes() for plane in planes)
         parts["leave"] = "".join(f"{place};" for place in self.leave).encode()
         if self.mask is not None:
             parts["mask"] = np.ascontiguousarray(self.mask).tobytes()

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor.color import LUMA_WEIGHTS, to_chroma
+from flowercolor.color import to_chroma, to_luma
 from flowercolor.hints.hint import Color, rgb_of
 from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.hints.spreading import Placed, Seen, likeness, spread
@@ -116,7 +116,7 @@ class Palette:
         """
         levels = np.array([rgb_of(_stripped(color), "palette") for color in colors], np.float32)
         values = np.divide(levels.T, 255, dtype=np.float32)
-        chroma, luma = np.stack(to_chroma(*values), axis=1), _luma(values)
+        chroma, luma = np.stack(to_chroma(*values), axis=1), to_luma(*values)
         strength = np.hypot(*chroma.T)
         strong = strength >= STRONG
         weak = chroma[strong] * (WEAK / strength[strong])[:, None]
@@ -132,7 +132,7 @@ class Palette:
         """The chroma of a photo's pixels, uint8 or uint16 RGB [..., 3], bin by bin."""
         pixels = rgb.reshape(-1, 3)[:: max(1, rgb.size // (3 * _SAMPLE_PIXELS))]
         values = np.divide(pixels.T, np.iinfo(rgb.dtype).max, dtype=np.float32)
-        planes = np.stack((*to_chroma(*values), _luma(values)))
+        planes = np.stack((*to_chroma(*values), to_luma(*values)))
         bins = bins_of(np, planes[None])[0].astype(np.int64)
         counts = np.bincount(bins, minlength=COLOR_CHANNELS)
         there = np.flatnonzero(counts)
@@ -181,11 +181,6 @@ def _factored(share: Array) -> tuple[Array, Array]:
     near = hue / 2 + (np.roll(hue, 1) + np.roll(hue, -1)) / 4
     strength = colored.sum(axis=1) / hue.sum()
     return np.append(share[0], np.tile(near, 2)), np.append(1, np.repeat(strength, HUES))
-
-
-def _luma(rgb: Array) -> Array:
-    luma: Array = np.array(LUMA_WEIGHTS, np.float32) @ rgb
-    return luma
 
 
 def _stripped(color: Color) -> Color:

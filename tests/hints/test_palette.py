@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from flowercolor.errors import SettingError
+from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import chroma_of, rgb_of
 from flowercolor.hints.palette import (
     COLOR_CHANNELS,
@@ -122,6 +123,13 @@ def test_a_hint_beside_a_palette_is_kept() -> None:
     led = spread(seen, with_palette(seen, Palette.of_colors(["crimson"]), gray))
     assert np.abs(led[:, :, : WIDTH // 2 - 1]).max() < 0.03
     assert led[1, 16, -5] > 0.2
+
+
+def test_palettes_that_differ_in_luma_alone_make_other_pictures() -> None:
+    of_white, of_black = (
+        Guidance(palette=Palette.of_colors([color])).description for color in ("white", "black")
+    )
+    assert of_white != of_black
 
 
 def test_a_palette_of_what_is_no_color_is_refused() -> None:
