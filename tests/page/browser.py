@@ -58,7 +58,7 @@ class Browser:
         """What the expression is once it is true."""
         end = time.monotonic() + timeout_s
         while not (value := self.run(f"return {script}", *args)):
-            assert time.monotonic() < end, f"never true: {script}; {self.console()}"
+            assert time.monotonic() < end, f"never true: {script}; {self._said()}"
             time.sleep(0.05)
         return value
 
@@ -104,7 +104,7 @@ class Browser:
         """The content of a file once it is saved whole; it is taken out of the folder."""
         end = time.monotonic() + timeout_s
         while not (path := self.downloads / name).exists():
-            assert time.monotonic() < end, f"{name} is not saved; {self.console()}"
+            assert time.monotonic() < end, f"{name} is not saved; {self._said()}"
             time.sleep(0.05)
         content = path.read_bytes()
         path.unlink()
@@ -137,6 +137,10 @@ class Browser:
 
     def close(self) -> None:
         _call("DELETE", self._session)
+
+    def _said(self) -> str:
+        status = self.run("return document.querySelector('#status')?.textContent")
+        return f"the page says {status!r}, its console {self.console()}"
 
     def _find(self, selector: str) -> str:
         found = self._post("element", {"using": "css selector", "value": selector})

@@ -135,6 +135,25 @@ def test_the_bundled_weights_color_a_photo_as_the_command_does(
     assert browser.console() == []
 
 
+@pytest.mark.parametrize("width_px", [1280, 390])
+def test_nothing_moves_from_under_the_pointer_when_the_tiles_come(
+    browser: Browser, tiny_page: Path, width_px: int
+) -> None:
+    browser.resize(width_px, 800)
+    browser.open(tiny_page.as_uri())
+    browser.run(
+        "window.places = []; const save = document.querySelector('#save');"
+        "const note = () => { if (save.offsetParent && !save.disabled) places.push("
+        "Math.round(save.getBoundingClientRect().y + scrollY)); requestAnimationFrame(note); };"
+        "note();"
+    )
+    browser.choose(DAHLIA)
+    browser.wait("document.querySelectorAll('#tiles button').length")
+    places = browser.run("await new Promise((end) => setTimeout(end, 100)); return window.places")
+    assert len(places) > 10
+    assert max(places) - min(places) <= 4, sorted(set(places))
+
+
 def test_every_kind_of_photo_comes_out_as_from_the_command(
     browser: Browser, tiny_page: Path, tiny: Path, kinds: dict[str, Path]
 ) -> None:

@@ -15,6 +15,7 @@ export class HintsPanel {
   #base = null; // the hints that the tiles add to, with what else they show
   #tiles = [];
   #timer = 0;
+  #keepsRoom = false;
 
   constructor(stage, compute, editor, takesHints) {
     Object.assign(this, { stage, compute, editor, takesHints });
@@ -67,6 +68,7 @@ export class HintsPanel {
     const hints = this.stage.takesHints ? this.#hints : [];
     if (this.#selected >= hints.length) this.#selected = -1;
     byId("hints").hidden = !this.stage.takesHints;
+    if (this.stage.takesHints) this.#keepRoom(photo.size);
     byId("color").hidden = this.#selected < 0;
     byId("hints-how").hidden = hints.length > 0;
     this.stage.showSpots(hints, this.#selected);
@@ -83,9 +85,20 @@ export class HintsPanel {
   leave() {
     this.#selected = -1;
     this.#base = null;
-    byId("variants").hidden = true;
     byId("likely").replaceChildren();
-    byId("tiles").replaceChildren();
+    byId("variants").hidden = true;
+    this.#keepsRoom = false;
+  }
+
+  /** Room for the tiles before they are there: nothing is to move from under the pointer. */
+  #keepRoom({ width, height }) {
+    if (this.#keepsRoom) return;
+    this.#keepsRoom = true;
+    byId("variants").hidden = false;
+    byId("tiles").style.setProperty("--ratio", width / height);
+    byId("tiles").replaceChildren(
+      ...Array.from({ length: TILES }, () => document.createElement("span")),
+    );
   }
 
   #color(color, keep) {
