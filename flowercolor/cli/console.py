@@ -6,6 +6,7 @@ import io
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)  # which Windows lacks
 
 # Options that several commands have.
 Checkpoint = Annotated[
@@ -134,7 +137,7 @@ class Stop:
 
 @contextmanager
 def stop_on_interrupt(message: str) -> Iterator[Stop]:
-    """Yield what tells of Ctrl-C and SIGTERM; a second one ends the process at once.
+    """Yield what tells of Ctrl-C, SIGTERM and a closed terminal; a second ends the process at once.
 
     Args:
         message: What to say at the first.
@@ -144,6 +147,9 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
     def note(number: int, _frame: FrameType | None) -> None:
         stop.asked, stop.exit_code = True, 128 + number
         restore()
+        if number == _HANGUP:
+            signal.signal(number, signal.SIG_IGN)  # the shell repeats that of the terminal
+            _leave_terminal()
         if ranks().leads:
             say(message)
 
@@ -151,13 +157,27 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    numbers: list[int] = [signal.SIGINT]
     # By SIGTERM `torchrun` ends those whose neighbor died, which cannot save without it.
-    numbers = [signal.SIGINT] if ranks().size > 1 else [signal.SIGINT, signal.SIGTERM]
+    if ranks().size == 1:
+        numbers.append(signal.SIGTERM)
+        if _HANGUP and signal.getsignal(_HANGUP) is not signal.SIG_IGN:  # as nohup has it
+            numbers.append(_HANGUP)
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield stop
     finally:
         restore()
+
+
+def _leave_terminal() -> None:
+    """Have what is still said go nowhere: writing to a terminal that is closed fails."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 class _Notes(Silent):

@@ -267,7 +267,11 @@ class HintFile:
         reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, delimiter=separator)
         if not {"x", "y", "color"} <= set(reader.fieldnames or ()):
             raise self._error("has no columns x, y and color in its first line")
-        return [((row.get("file") or "").strip(), row) for row in reader]
+        rows = list(reader)
+        if separator == ";":  # the decimal comma is why
+            for row in rows:
+                row |= {axis: (row[axis] or "").replace(",", ".") for axis in ("x", "y")}
+        return [((row.get("file") or "").strip(), row) for row in rows]
 
     def _error(self, found: str) -> SettingError:
         return SettingError(

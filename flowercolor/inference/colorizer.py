@@ -377,14 +377,16 @@ def colorize(
         DeviceError: The device is not there, or there is too little memory.
     """
     path = find_checkpoint(None if checkpoint is None else str(checkpoint))
-    colorizer = _loaded(
-        path,
-        path.stat().st_mtime_ns,
-        render_size_px=render_size_px,
-        strength=strength,
-        vividness=vividness,
-        device=str(device),
-    )
+    settings: dict[str, Any] = {
+        "render_size_px": render_size_px,
+        "strength": strength,
+        "vividness": vividness,
+        "device": str(device),
+    }
+    try:
+        colorizer = _loaded(path, path.stat().st_mtime_ns, **settings)
+    except TypeError:  # what no cache can look up, such as a list, is no setting either
+        colorizer = Colorizer.from_checkpoint(path, **settings)
     return colorizer(image, hints=hints, like=like, palette=palette, leave=leave, mask=mask)
 
 

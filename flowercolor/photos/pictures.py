@@ -72,8 +72,11 @@ def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
 
     Where no pixel is above 1, as in an array of 0 and 1, 1 counts as white.
     """
+    torch = sys.modules.get("torch")
     if isinstance(picture, np.ndarray) and picture.dtype == bool:
         picture = picture.astype(np.uint8)
+    elif torch is not None and isinstance(picture, torch.Tensor) and picture.dtype == torch.bool:
+        picture = picture.to(torch.uint8)
     luma = luma_of(picture, "mask")[0]
     return with_depth(luma * np.iinfo(luma.dtype).max if luma.max() == 1 else luma, np.uint8)
 

@@ -73,14 +73,14 @@ def train(
     config: TrainConfig,
     train_set: FlowerDataset,
     test_set: FlowerDataset,
-    run: Path,
+    run: str | Path,
     *,
     resume: bool = False,
-    start_from: Path | None = None,
+    start_from: str | Path | None = None,
     left_out: Sequence[str] = (),
-    labels: Path | None = None,
+    labels: str | Path | None = None,
     shares: Sequence[float | None] = (),
-    by: Path | None = None,
+    by: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     compiled: bool = False,
@@ -125,6 +125,8 @@ def train(
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
         TrainingError: The losses are no longer finite; the last checkpoint stays whole.
     """
+    run = Path(run)
+    start_from, labels, by = (Path(path) if path else None for path in (start_from, labels, by))
     leads = ranks().leads
     progress = (progress if leads else None) or Silent()
     target = pick_device(device)

@@ -54,6 +54,30 @@ def test_sigterm_ends_one_of_several_processes_at_once(monkeypatch: pytest.Monke
         assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_terminal_that_is_closed_lets_the_work_be_saved(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    saved = tmp_path / "saved"
+    script = f"""
+import os, pathlib, signal, sys, time
+from flowercolor.cli import console
+with console.stop_on_interrupt("Stopping.") as stop:
+    console.say("Working.")
+    while not stop():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGHUP)  # as the shell does, after the terminal
+    console.say("Saved.")
+    pathlib.Path({str(saved)!r}).write_text("all of it")
+sys.exit(stop.exit_code)
+"""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    assert os.read(terminal, 100).startswith(b"Working.")
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    assert saved.read_text() == "all of it"
+
+
 class Screen(io.StringIO):
     """What somebody sees on stderr, be it a terminal."""
 

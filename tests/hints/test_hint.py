@@ -116,6 +116,12 @@ JSON = json.dumps(
 )
 
 
+def test_a_table_of_semicolons_may_have_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "hints.csv"
+    path.write_text("x;y;color\n12,5;40,25%;red\n")
+    assert HintFile(path).by_name[""] == [Hint(12.5, "40.25%", "red")]
+
+
 @pytest.mark.parametrize(
     ("name", "content"), [("a.csv", CSV), ("b.csv", CSV.replace(",", ";")), ("a.json", JSON)]
 )

@@ -236,6 +236,13 @@ def test_a_setting_of_another_kind_is_refused(name: str, value: Any) -> None:
     assert make_colorizer(strength=np.float32(0.5)).strength == 0.5
 
 
+@pytest.mark.parametrize("name", ["strength", "vividness", "render_size_px"])
+def test_a_setting_that_no_cache_can_look_up_is_refused_by_name(name: str) -> None:
+    setting: dict[str, Any] = {name: [1]}
+    with pytest.raises(SettingError, match=rf"^{name} is \[1\]; expected a (whole )?number$"):
+        colorize(np.zeros((8, 8), np.uint8), **setting)
+
+
 def test_a_name_of_weights_is_no_backend() -> None:
     with pytest.raises(SettingError, match=r"^network is 'bundled'; .*from_checkpoint"):
         Colorizer("bundled")  # type: ignore[arg-type]

@@ -119,6 +119,9 @@ def test_an_array_of_another_byte_order_comes_back_as_such() -> None:
 def test_a_mask_of_zeros_and_ones_is_black_and_white(dtype: Any) -> None:
     mask = noise(20, 30) > 128
     np.testing.assert_array_equal(mask_of(mask.astype(dtype)), mask * np.uint8(255))
+    if dtype != np.uint16:
+        tensor = torch.from_numpy(mask.astype(dtype))
+        np.testing.assert_array_equal(mask_of(tensor), mask * np.uint8(255))
     assert not mask_of(np.zeros((20, 30), dtype)).any()
     np.testing.assert_array_equal(mask_of(noise(20, 30)), noise(20, 30))
 

@@ -21,7 +21,7 @@ from flowercolor.evaluation import plots
 from flowercolor.evaluation.scoring import score
 from flowercolor.runs import BEST, LAST, read_metrics, read_source
 from flowercolor.training import log
-from flowercolor.training.loop import TrainResult
+from flowercolor.training.loop import TrainResult, train
 from tests.helpers import Recorder, assert_equal, be_rank
 from tests.training.helpers import (
     CONFIG,
@@ -98,7 +98,8 @@ def test_bfloat16_trains_almost_alike(sets: Sets, tmp_path: Path) -> None:
 def test_a_run_may_begin_with_the_weights_of_another(
     sets: Sets, run: Path, uninterrupted: Path
 ) -> None:
-    go(changed(epochs=1, lr=1e-9, seed=1), sets, run, start_from=uninterrupted / BEST)
+    settings = changed(epochs=1, lr=1e-9, seed=1)
+    train(settings, *sets, str(run), start_from=str(uninterrupted / BEST), device="cpu")
     after, start = saved(run, "generator."), saved(uninterrupted, "generator.", BEST)
     for name, _ in initial(CONFIG)[0].named_parameters():
         torch.testing.assert_close(after[name], start[name], atol=1e-6, rtol=0)
