@@ -320,6 +320,21 @@ def test_three_photos_with_a_hint_each_are_saved_together(
     assert "saved in flowercolor.zip" in text(browser, "#status")
 
 
+def test_a_photo_that_is_gone_is_left_out_of_what_is_saved_and_named(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    photos = [tmp_path / "here.jpg", tmp_path / "gone.jpg"]
+    for path in photos:
+        path.write_bytes(DAHLIA.read_bytes())
+    open_with(browser, tiny_page, *photos)
+    photos[1].unlink()
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        assert packed.namelist() == ["here_color.png"]
+    said = text(browser, "#status")
+    assert "Left out: 1 of 2. gone.jpg cannot be opened any more." in said, said
+
+
 def test_a_hint_is_given_moved_and_removed_by_the_keyboard(
     browser: Browser, tiny_page: Path
 ) -> None:
