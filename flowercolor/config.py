@@ -4,7 +4,6 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 """
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
@@ -20,29 +19,6 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bf16"]
 BackendName = Literal["auto", "onnxruntime", "torch"]
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
-
-NOT_IN_LIGHT = ("torch", "torchvision", "requests", "urllib3", "matplotlib")
-"""What flowercolor-light leaves out."""
-
-
-def install_command(extra: str = "", *, full: bool = False, path: list[str] | None = None) -> str:
-    """How to install what is missing: from a clone, as no package index has flowercolor.
-
-    Args:
-        extra: The extra wanted.
-        full: What flowercolor-light leaves out is wanted.
-        path: Where to look for which of the two is installed; None is `sys.path`.
-    """
-    from importlib.metadata import distributions  # noqa: PLC0415 - takes 20 ms
-
-    light, whole = (
-        any(distributions(name=name, path=path or sys.path))
-        for name in ("flowercolor-light", "flowercolor")
-    )
-    folder = "./light" if light and not whole and not full else "."
-    what = f'"{folder}[{extra}]"' if extra else folder
-    return f"`pip install {what}` in the folder of flowercolor"
-
 
 PANELS = ("data", "network", "losses", "schedule", "run")
 """The settings in groups, in the order of `train --help`."""

@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowercolor.config import (
-    PANELS,
-    RECIPES,
-    NetworkConfig,
-    TrainConfig,
-    install_command,
-    recipe,
-)
+from flowercolor.config import PANELS, RECIPES, NetworkConfig, TrainConfig, recipe
 from flowercolor.config import settings as known_settings
 from flowercolor.errors import SettingError
 
@@ -254,21 +247,3 @@ def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
 
 if __name__ == "__main__":
     DOCS.write_text(with_settings_table(DOCS.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("installed", "full", "what"),
-    [
-        (["flowercolor_light"], False, '"./light[heic]"'),
-        (["flowercolor_light"], True, '".[heic]"'),
-        (["flowercolor"], False, '".[heic]"'),
-        (["flowercolor", "flowercolor_light"], False, '".[heic]"'),
-    ],
-)
-def test_what_is_missing_is_installed_from_a_clone(
-    tmp_path: Path, *, installed: list[str], full: bool, what: str
-) -> None:
-    for name in installed:
-        (tmp_path / f"{name}-0.1.0.dist-info").mkdir()
-    command = install_command("heic", full=full, path=[str(tmp_path)])
-    assert command == f"`pip install {what}` in the folder of flowercolor"

@@ -19,7 +19,7 @@ FLOORS = (
     ("networks", "photos", "data", "runs"),
     ("hints",),
     ("color", "config", "devices", "distributed", "files", "memory", "paths"),
-    ("_version", "errors", "progress", "torchrun"),
+    ("_version", "errors", "packages", "progress", "torchrun"),
 )
 """From the roof down: the folders and the modules beside them."""
 

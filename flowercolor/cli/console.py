@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowercolor.cli import option_names
-from flowercolor.config import NOT_IN_LIGHT, DeviceName, install_command
+from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
+from flowercolor.packages import NOT_IN_LIGHT, install_command
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
 

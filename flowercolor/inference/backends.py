@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.checkpoint import load_generator, read_weights
-from flowercolor.config import BackendName, Precision, install_command, one_of
+from flowercolor.config import BackendName, Precision, one_of
 from flowercolor.errors import DeviceError, SettingError
+from flowercolor.packages import install_command
 from flowercolor.progress import Progress
 
 # What shows without torch that there may be a GPU for it: NVIDIA's driver, AMD's, WSL's.

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from flowercolor.config import install_command
 from flowercolor.errors import ImageError, one_line, printable
 from flowercolor.files import can_be_read
 from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
+from flowercolor.packages import install_command
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import (

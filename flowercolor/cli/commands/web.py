@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from flowercolor.cli.console import Checkpoint, command, print_result, quiet_libraries, say
-from flowercolor.config import install_command
 from flowercolor.errors import SettingError
+from flowercolor.packages import install_command
 
 LOCAL = ("127.0.0.1", "localhost")
 

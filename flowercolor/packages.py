@@ -1,0 +1,25 @@
+"""Which packages an install may lack, and how to get them."""
+
+import sys
+
+NOT_IN_LIGHT = ("torch", "torchvision", "requests", "urllib3", "matplotlib")
+"""What flowercolor-light leaves out."""
+
+
+def install_command(extra: str = "", *, full: bool = False, path: list[str] | None = None) -> str:
+    """How to install what is missing: from a clone, as no package index has flowercolor.
+
+    Args:
+        extra: The extra wanted.
+        full: What flowercolor-light leaves out is wanted.
+        path: Where to look for which of the two is installed; None is `sys.path`.
+    """
+    from importlib.metadata import distributions  # noqa: PLC0415 - takes 20 ms
+
+    light, whole = (
+        any(distributions(name=name, path=path or sys.path))
+        for name in ("flowercolor-light", "flowercolor")
+    )
+    folder = "./light" if light and not whole and not full else "."
+    what = f'"{folder}[{extra}]"' if extra else folder
+    return f"`pip install {what}` in the folder of flowercolor"
