@@ -73,17 +73,32 @@ def fit_gamut(luma: "Tensor", chroma: "Tensor") -> "Tensor":
     """
     import torch  # noqa: PLC0415
 
-    differences = _differences(chroma)
-    room = torch.where(differences > 0, 1 - luma, luma)
-    # The bound below keeps 0 / 0 away; where a difference is that small it fits anyway.
-    factor = (room / differences.abs().clamp_min(1e-6)).amin(-3, keepdim=True)
-    return chroma * factor.clamp_max(1)
+    return chroma * fitting_factor(torch, luma, _differences(chroma))
 
 
 def _differences(chroma: "Tensor") -> "Tensor":
-    """R' - Y', G' - Y' and B' - Y' as [..., 3, H, W]."""
     import torch  # noqa: PLC0415
 
-    cb, cr = chroma.unbind(-3)
+    return torch.stack(color_differences(*chroma.unbind(-3)), dim=-3)
+
+
+def color_differences(cb: Any, cr: Any) -> tuple[Any, Any, Any]:
+    """R' - Y', G' - Y' and B' - Y' of a chroma: tensors, arrays of NumPy, or numbers."""
     red, blue = CR_SCALE * cr, CB_SCALE * cb
-    return torch.stack((red, -(_WR * red + _WB * blue) / _WG, blue), dim=-3)
+    return red, -(_WR * red + _WB * blue) / _WG, blue
+
+
+def fitting_factor(xp: Any, luma: Any, differences: Any) -> Any:
+    """The largest factor up to 1 of a chroma that keeps its colors within 0 to 1.
+
+    Args:
+        xp: `numpy` or `torch`, whichever the luma is for.
+        luma: [..., 1, H, W] in 0 to 1.
+        differences: [..., 3, H, W], what `color_differences` gives.
+
+    Returns:
+        [..., 1, H, W].
+    """
+    room = xp.where(differences > 0, 1 - luma, luma)
+    # The bound below keeps 0 / 0 away; where a difference is that small it fits anyway.
+    return xp.amin(room / abs(differences).clip(1e-6), axis=-3, keepdims=True).clip(max=1)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageColor
 
-from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS, to_chroma
+from flowercolor.color import color_differences, fitting_factor, to_chroma
 from flowercolor.errors import SettingError, one_line
 from flowercolor.files import is_file, is_folder
 
@@ -176,24 +176,17 @@ def chroma_of(rgb: Sequence[int]) -> tuple[float, float]:
     return to_chroma(*(value / 255 for value in rgb))
 
 
-def fitting_rgb(luma: Any, cb: Any, cr: Any) -> npt.NDArray[Any]:
-    """RGB [3, ...] in 0 to 1 of a luma and a chroma [...], the chroma weakened until it fits.
-
-    As `color.fit_gamut` and `color.to_rgb` do it in torch.
-    """
-    red, blue = CR_SCALE * cr, CB_SCALE * cb
-    green = -(LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[2] * blue) / LUMA_WEIGHTS[1]
-    differences = np.stack((red, green, blue))
-    room = np.where(differences > 0, 1 - luma, luma)
-    factor = (room / np.maximum(np.abs(differences), 1e-6)).min(axis=0)
-    rgb: npt.NDArray[Any] = luma + differences * np.minimum(factor, 1)
+def fitting_rgb(luma: npt.NDArray[Any], chroma: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """RGB [3, H, W] in 0 to 1 of a luma [H, W] and a chroma [2, H, W], weakened until it fits."""
+    differences = np.stack(color_differences(*chroma))
+    rgb: npt.NDArray[Any] = luma + differences * fitting_factor(np, luma, differences)
     return rgb
 
 
 def chroma_to_color(luma: float, cb: float, cr: float) -> str:
     """`#rrggbb` of a chroma at a luma of 0 to 1, the chroma weakened until it fits."""
-    levels = np.clip(np.round(255 * fitting_rgb(luma, cb, cr)), 0, 255).astype(np.uint8)
-    return "#" + levels.tobytes().hex()
+    rgb = fitting_rgb(np.full((1, 1), luma), np.array([[[cb]], [[cr]]]))
+    return "#" + np.clip(np.round(255 * rgb), 0, 255).astype(np.uint8).tobytes().hex()
 
 
 class HintFile:

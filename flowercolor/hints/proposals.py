@@ -141,6 +141,6 @@ def _bin_chromas(seen: Seen, region: Array) -> Array:
 
 def _levels_apart(seen: Seen, region: Array, chroma: Array, other: Array) -> float:
     """The mean difference of the channels in the region, in levels of 255, as it is shown."""
-    first, second = (fitting_rgb(seen.luma, *planes) for planes in (chroma, other))
+    first, second = (fitting_rgb(seen.luma, planes) for planes in (chroma, other))
     difference = np.abs(first - second).mean(axis=0)
     return float(255 * (difference * region).sum() / region.sum())

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flowercolor.color import LUMA_WEIGHTS
+from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 
 Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
@@ -67,8 +67,8 @@ def render(
         strength: Factor of the chroma; 0 gives gray.
         colored: uint8 [H, W], how far each pixel is colored, 0 for gray; None for all fully.
     """
-    red = (chroma[1] * (2 * (1 - _WR) * strength)).astype(np.float32)
-    blue = (chroma[0] * (2 * (1 - _WB) * strength)).astype(np.float32)
+    red = (chroma[1] * (CR_SCALE * strength)).astype(np.float32)
+    blue = (chroma[0] * (CB_SCALE * strength)).astype(np.float32)
     maps = np.stack([*_fit(small, red), *_fit(small, blue)])
     maps[1::2] *= np.iinfo(luma.dtype).max  # b in levels, as a * luma is
     height, width = luma.shape
