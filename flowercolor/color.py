@@ -73,7 +73,8 @@ def fit_gamut(luma: "Tensor", chroma: "Tensor") -> "Tensor":
     """
     import torch  # noqa: PLC0415
 
-    return chroma * fitting_factor(torch, luma, _differences(chroma))
+    factor: Tensor = fitting_factor(torch, luma, _differences(chroma))
+    return chroma * factor
 
 
 def _differences(chroma: "Tensor") -> "Tensor":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercolor.errors import ImageError, SettingError
+from flowercolor.errors import FlowercolorError, ImageError, SettingError
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
@@ -69,26 +69,26 @@ Mask = Annotated[
 
 
 @contextmanager
-def _named(option: str) -> Iterator[None]:
+def _named(option: str, kind: type[FlowercolorError]) -> Iterator[None]:
     """Have an error of an option's file say whose it is."""
     try:
         yield
-    except (ImageError, SettingError) as error:
+    except kind as error:
         raise type(error)(f"{option} {error}") from error
 
 
 def read_guidance(
-    hints: Sequence[str],
-    hints_file: Path | None,
-    like: Path | None,
-    palette: str | None,
-    leaves: Sequence[str],
-    mask: Path | None,
-    *,
     jobs: "Sequence[Job]",
     progress: "Progress",
+    *,
+    hint: Sequence[str] | None,
+    hints: Path | None,
+    like: Path | None,
+    palette: str | None,
+    leave: Sequence[str] | None,
+    mask: Path | None,
 ) -> "Callable[[Path], Guidance]":
-    """What leads the colors of each photo.
+    """What leads the colors of each photo, by the options of those names.
 
     Raises:
         SettingError: An option does not say what it should.
@@ -98,38 +98,30 @@ def read_guidance(
 
     from flowercolor.hints.guidance import Guidance
     from flowercolor.hints.hint import Hint, HintFile, Leave
-    from flowercolor.hints.palette import Palette
-    from flowercolor.photos.pictures import colors_of, mask_of
+    from flowercolor.inference.colorizer import palette_of
+    from flowercolor.photos.pictures import mask_of
 
-    if like and palette:
-        raise SettingError("--like and --palette both lead the colors; leave one of them out")
-    leading = None
-    if like:
-        with _named("--like"):
-            leading = Palette.of_pixels(colors_of(like))
-    elif palette is not None:
-        leading = Palette.of_colors(palette.split(","))
-    stays_gray = None
-    if mask:
-        with _named("--mask"):
-            stays_gray = mask_of(mask)
+    with _named("--like", ImageError):
+        leading = palette_of(like, None if palette is None else palette.split(","))
+    with _named("--mask", ImageError):
+        stays_gray = mask_of(mask) if mask else None
     shared = Guidance(
-        [Hint.parse(text) for text in hints],
+        [Hint.parse(text) for text in hint or ()],
         leading,
-        [Leave.parse(text) for text in leaves],
+        [Leave.parse(text) for text in leave or ()],
         stays_gray,
     )
-    if not hints_file:
+    if not hints:
         return lambda _: shared
-    with _named("--hints"):
-        file = HintFile(hints_file)
+    with _named("--hints", SettingError):
+        file = HintFile(hints)
     photos = [job.source for job in jobs]
     if photos and not any(file.hints_of(photo) for photo in photos):
         named = ", ".join(sorted(filter(None, file.by_name)))
         raise SettingError(
-            f"--hints {hints_file}: has hints for {named or 'no photo'}, and {photos[0].name} is "
+            f"--hints {hints}: has hints for {named or 'no photo'}, and {photos[0].name} is "
             "none of them; expected the names of the photos, or no name for all"
         )
     for name in file.unused(photos):
-        progress.note(f"--hints {hints_file}: has hints for {name}, which is none of the photos")
+        progress.note(f"--hints {hints}: has hints for {name}, which is none of the photos")
     return lambda photo: replace(shared, hints=[*shared.hints, *file.hints_of(photo)])

@@ -197,7 +197,7 @@ class Colorizer:
         """
         covering = None if mask is None else mask_of(mask)
         hints, leave = () if hints is None else hints, () if leave is None else leave
-        guidance = Guidance(hints, _palette(like, palette), leave, covering)
+        guidance = Guidance(hints, palette_of(like, palette), leave, covering)
         if isinstance(image, (list, tuple)):
             return [self._colored(one, guidance, f"image[{n}]") for n, one in enumerate(image)]
         return self._colored(image, guidance, "image")
@@ -395,9 +395,15 @@ def _loaded(path: Path, _mtime_ns: int, **settings: Any) -> Colorizer:
     return Colorizer.from_checkpoint(path, **settings)
 
 
-def _palette(like: Any, palette: str | Sequence[Color] | None) -> Palette | None:
+def palette_of(like: Any, palette: str | Sequence[Color] | None) -> Palette | None:
+    """What leads the colors, of `like` and `palette` as `Colorizer.__call__` takes them.
+
+    Raises:
+        SettingError: Both are given, or a color is none.
+        ImageError: `like` has no colors, or cannot be read.
+    """
     if like is not None and palette:
-        raise SettingError("like and palette are both given; expected one of them")
+        raise SettingError("`like` and `palette` are both given; leave one of them out")
     if like is not None:
         return Palette.of_pixels(colors_of(like))
     colors = palette.split(",") if isinstance(palette, str) else palette

@@ -533,7 +533,7 @@ def test_a_palette_and_a_photo_lead_the_colors() -> None:
     reference = np.zeros((20, 20, 3), np.uint8)
     reference[:] = (200, 40, 40)
     assert not np.array_equal(ours(luma, like=reference), plain)
-    with pytest.raises(SettingError, match="like and palette are both given"):
+    with pytest.raises(SettingError, match="`like` and `palette` are both given"):
         ours(luma, like=reference, palette=["red"])
     with pytest.raises(ImageError, match="is gray"):
         ours(luma, like=luma)

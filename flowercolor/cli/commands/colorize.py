@@ -243,7 +243,14 @@ def colorize(
             progress.note(f"{option} changes nothing: it is for {', '.join(meant)}")
 
     guide = guidance.read_guidance(
-        hint or (), hints, like, palette, leave or (), mask, jobs=jobs, progress=progress
+        jobs,
+        progress,
+        hint=hint,
+        hints=hints,
+        like=like,
+        palette=palette,
+        leave=leave,
+        mask=mask,
     )
     colorizer = Colorizer.from_checkpoint(
         checkpoint,

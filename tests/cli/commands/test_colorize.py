@@ -370,7 +370,8 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
         (["--hints", "none.csv"], ["none.csv: no such file"], 2),
         (["--leave", "1"], ["expected X,Y or X,Y,RADIUS"], 2),
         (["--like", "a.png"], ["--like a.png: has no colors"], 1),
-        (["--like", "a.png", "--palette", "red"], ["--like and --palette"], 2),
+        (["--palette", ""], ["palette: '' is no color"], 2),
+        (["--like", "a.png", "--palette", "red"], ["--like and --palette are both given"], 2),
         (
             ["--mask", "no.png"],
             ["--mask no.png: there is no such file or folder; expected a photo"],
