@@ -18,7 +18,7 @@ FLOORS = (
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),
     ("hints",),
-    ("color", "config", "devices", "distributed", "files", "memory", "paths"),
+    ("color", "config", "devices", "distributed", "files", "memory", "paths", "record"),
     ("_version", "errors", "packages", "progress", "torchrun"),
 )
 """From the roof down: the folders and the modules beside them."""

@@ -14,8 +14,6 @@ from flowercolor.hints.hint import Hint, Leave
 from flowercolor.hints.palette import Palette, with_palette
 from flowercolor.hints.spreading import Array, Seen, likeness, placed, small_point, spread
 
-PARTS = ("hints", "palette", "leave", "mask")
-
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
@@ -54,10 +52,9 @@ class Guidance:
         return bool(self.hints) or self.palette is not None or by_likeness
 
     @property
-    def description(self) -> str:
-        """What to know its parts by again, such as "hints 1a2b3c4d, mask 5e6f7a8b"."""
-        parts = dict.fromkeys(PARTS, b"")
-        parts["hints"] = "".join(f"{hint};" for hint in self.hints).encode()
+    def digests(self) -> dict[str, str]:
+        """What to know those of its parts by again that there are."""
+        parts = {"hints": "".join(f"{hint};" for hint in self.hints).encode()}
         if self.palette is not None:
             palette = self.palette
             planes = (palette.chroma, palette.luma, palette.shares)
@@ -65,11 +62,11 @@ class Guidance:
         parts["leave"] = "".join(f"{place};" for place in self.leave).encode()
         if self.mask is not None:
             parts["mask"] = np.ascontiguousarray(self.mask).tobytes()
-        return ", ".join(
-            f"{name} {hashlib.blake2b(content, digest_size=4).hexdigest()}"
+        return {
+            name: hashlib.blake2b(content, digest_size=4).hexdigest()
             for name, content in parts.items()
             if content
-        )
+        }
 
     def chroma(self, seen: Seen, photo_px: tuple[int, int]) -> Array:
         """The small chroma where hints and palette lead it, float32 [2, h, w].

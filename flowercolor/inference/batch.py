@@ -1,7 +1,6 @@
 """Coloring many files at a time, with all processors busy."""
 
 import os
-import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +10,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
-from flowercolor.config import QUALITY, RENDER_SIZE_PX, Subsampling, in_range, one_of
+from flowercolor.config import QUALITY, Subsampling, in_range, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_there, storage_errors
-from flowercolor.hints.guidance import PARTS, Guidance
+from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
@@ -24,6 +23,7 @@ from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
+from flowercolor.record import differences
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
@@ -330,39 +330,10 @@ def _there_already(job: Job, software: str) -> Outcome:
     if job.header and job.header.pixels != (result.pixels if result else 0):
         return Outcome(job, "skipped", f"{there}, of a photo of another size")
     if result and result.made_here and result.software != software:
-        reason = f"colored with other settings ({_changes(result.software, software)})"
+        reason = f"colored with other settings ({differences(result.software, software)})"
         message = f"{there}, {reason}; `overwrite` colors it anew"
         return Outcome(job, "skipped", message, reason=reason)
     return Outcome(job, "skipped", f"{there}; `overwrite` colors it anew", reason="there already")
-
-
-def _changes(before: str, now: str) -> str:
-    """Where two that `Colorizer.software` gave differ, such as "vividness 0.5, now 1"."""
-    old, new = (
-        found.groupdict() if (found := _SETTINGS.fullmatch(software)) else {"weights": software}
-        for software in (before, now)
-    )
-    changes = []
-    for name in [name for name in new | old if old.get(name) != new.get(name)]:
-        was, becomes = old.get(name), new.get(name)
-        said, usual = name.replace("_", " "), _USUAL.get(name, "none")
-        if name not in PARTS:
-            changes.append(f"{said} {was or usual}, now {becomes or usual}")
-        elif was and becomes:  # known by a digest alone
-            changes.append(f"other {said}")
-        else:
-            changes.append(f"{said}, now none" if was else f"no {said}, now some")
-    return "; ".join(changes)
-
-
-_USUAL = {"vividness": "by default", "strength": "1", "render_size": str(RENDER_SIZE_PX)}
-_SETTINGS = re.compile(
-    r"flowercolor (?P<version>[^,]*), colorized by the model (?P<weights>.*?)"
-    + "".join(
-        rf"(?:, {name.replace('_', ' ')} (?P<{name}>[^ ,]+))?"
-        for name in ("vividness", "strength", "render_size", *PARTS)
-    )
-)
 
 
 def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from flowercolor._version import __version__
 from flowercolor.config import (
     MAX_STRENGTH,
     RENDER_SIZE_PX,
@@ -28,6 +27,7 @@ from flowercolor.inference.upsampling import render, shrink
 from flowercolor.memory import memory_errors
 from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of, mask_of
 from flowercolor.progress import Progress
+from flowercolor.record import record_of
 from flowercolor.runs import find_checkpoint, name_of
 
 if TYPE_CHECKING:
@@ -132,16 +132,15 @@ class Colorizer:
 
     def software(self, guidance: Guidance | None = None) -> str:
         """What its pictures say that made them: version, weights, settings that were chosen."""
-        settings = [f"colorized by the model {self.name}"]
-        if self.vividness is not None:
-            settings.append(f"vividness {self.vividness:g}")
-        if self.strength != 1:
-            settings.append(f"strength {self.strength:g}")
-        if self.render_size_px != RENDER_SIZE_PX:
-            settings.append(f"render size {self.render_size_px}")
-        if guidance:
-            settings.append(guidance.description)
-        return f"flowercolor {__version__}, {', '.join(settings)}"
+        return record_of(
+            self.name,
+            {
+                "vividness": None if self.vividness is None else f"{self.vividness:g}",
+                "strength": f"{self.strength:g}",
+                "render size": str(self.render_size_px),
+                **(guidance.digests if guidance else {}),
+            },
+        )
 
     def __repr__(self) -> str:
         return (

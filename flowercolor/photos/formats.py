@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 from flowercolor import files
 from flowercolor.errors import SettingError
 from flowercolor.photos.icc import Pixels
+from flowercolor.record import is_record
 
 # Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
 # photo is worth. HEIF needs the extra `heic`.
@@ -146,7 +147,7 @@ class Header:
     @property
     def made_here(self) -> bool:
         """Whether the file says that flowercolor colored it. BMP has no room to say so."""
-        return self.software.startswith("flowercolor ")
+        return is_record(self.software)
 
     @property
     def pixels(self) -> int:

@@ -15,15 +15,13 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from flowercolor import files
-from flowercolor._version import __version__
 from flowercolor.config import QUALITY
 from flowercolor.errors import ImageError, SettingError, one_line
 from flowercolor.photos import icc
 from flowercolor.photos.formats import WRITABLE, output_format, with_depth
 from flowercolor.photos.icc import Pixels
 from flowercolor.photos.metadata import Metadata, output_exif
-
-SOFTWARE = f"flowercolor {__version__}"
+from flowercolor.record import PROGRAM
 
 _BLOCK_PIXELS = 1 << 20
 
@@ -62,7 +60,7 @@ def photo_parts(
     *,
     alpha: Pixels | None = None,
     metadata: Metadata | None = None,
-    software: str = SOFTWARE,
+    software: str = PROGRAM,
     quality: int = QUALITY,
     subsampling: str = "4:4:4",
 ) -> Iterator[bytes | memoryview]:

@@ -127,7 +127,7 @@ def test_a_hint_beside_a_palette_is_kept() -> None:
 
 def test_palettes_that_differ_in_luma_alone_make_other_pictures() -> None:
     of_white, of_black = (
-        Guidance(palette=Palette.of_colors([color])).description for color in ("white", "black")
+        Guidance(palette=Palette.of_colors([color])).digests for color in ("white", "black")
     )
     assert of_white != of_black
 

@@ -668,31 +668,6 @@ def test_a_result_of_other_settings_is_told_from_one_of_these(
     )
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "changes"),
-    [
-        ("vividness 0.5", "vividness 1", "vividness 0.5, now 1"),
-        ("strength 2", "vividness 1, strength 2", "vividness by default, now 1"),
-        ("vividness 0.5, render size 64", "vividness 0.5", "render size 64, now 128"),
-        (
-            "hints 1a, palette 2b",
-            "hints 3c, leave 4d",
-            "other hints; palette, now none; no leave, now some",
-        ),
-        ("strength 0", "strength 0, mask 5e", "no mask, now some"),
-    ],
-)
-def test_what_differs_between_two_results_is_named(before: str, now: str, changes: str) -> None:
-    made = "flowercolor 0.1.0, colorized by the model roses, red"
-    assert batch._changes(f"{made}, {before}", f"{made}, {now}") == changes
-    assert batch._changes(f"{made}, {before}", f"{made}er, {before}") == (
-        "weights roses, red, now roses, reder"
-    )
-    assert batch._changes(f"{made}, {before}", f"{made}, {before}".replace(".1", ".2")) == (
-        "version 0.1.0, now 0.2.0"
-    )
-
-
 def test_a_result_may_keep_the_date_of_its_photo(here: Path, colorizer: Colorizer) -> None:
     photo = save(here / "a.png")
     os.utime(photo, (10**9, 10**9))

@@ -1,0 +1,60 @@
+"""What a colored picture's metadata says that made it, as EXIF's Software: written, and read."""
+
+import re
+from collections.abc import Mapping
+
+from flowercolor._version import __version__
+from flowercolor.config import RENDER_SIZE_PX
+
+PROGRAM = f"flowercolor {__version__}"
+"""The record of which no more is known."""
+
+_BY_DIGEST = ("hints", "palette", "leave", "mask")
+_UNSAID = {
+    "vividness": "by default",
+    "strength": "1",
+    "render size": str(RENDER_SIZE_PX),
+    **dict.fromkeys(_BY_DIGEST, "none"),
+}
+"""The settings in their order, and what each was that a record does not name."""
+
+_PARTS = ("version", "weights", *_UNSAID)
+_RECORD = re.compile(
+    r"flowercolor ([^,]*), colorized by the model (.*?)"
+    + "".join(rf"(?:, {setting} ([^ ,]+))?" for setting in _UNSAID)
+)
+
+
+def record_of(weights: str, settings: Mapping[str, str | None]) -> str:
+    """The record of a picture that weights of that name colored with those settings."""
+    chosen = "".join(
+        f", {setting} {value}"
+        for setting, value in settings.items()
+        if value not in (None, _UNSAID[setting])
+    )
+    return f"{PROGRAM}, colorized by the model {weights}{chosen}"
+
+
+def is_record(software: str) -> bool:
+    """Whether what a file says that made it is flowercolor."""
+    return software.startswith("flowercolor ")
+
+
+def differences(before: str, now: str) -> str:
+    """Where two records differ, such as "vividness 0.5, now 1"."""
+    old, new = (
+        dict(zip(_PARTS, found.groups(), strict=True))
+        if (found := _RECORD.fullmatch(record))
+        else {"weights": record}
+        for record in (before, now)
+    )
+    said = []
+    for name in [name for name in new | old if old.get(name) != new.get(name)]:
+        was, becomes, unsaid = old.get(name), new.get(name), _UNSAID.get(name, "none")
+        if name not in _BY_DIGEST:
+            said.append(f"{name} {was or unsaid}, now {becomes or unsaid}")
+        elif was and becomes:
+            said.append(f"other {name}")
+        else:
+            said.append(f"{name}, now none" if was else f"no {name}, now some")
+    return "; ".join(said)
