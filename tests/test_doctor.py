@@ -1,16 +1,29 @@
+import hashlib
 import os
 import platform
 import sys
+from importlib import resources
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from flowercolor import doctor
+from flowercolor.config import NetworkConfig
 from flowercolor.doctor import Finding, examine
-from flowercolor.errors import CheckpointError
-from flowercolor.inference.colorizer import Colorizer
+from flowercolor.networks.unet import UNet
+from tests.helpers import save_network
+
+
+@pytest.fixture
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the weights of a package that has none."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    others = resources.files
+    monkeypatch.setattr(
+        resources, "files", lambda name: tmp_path if name == "flowercolor" else others(name)
+    )
+    return folder
 
 
 def findings() -> dict[str, Finding]:
@@ -50,16 +63,13 @@ def test_nothing_of_the_person_is_in_it(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_said_with_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def altered() -> Path:
-        raise CheckpointError("/home/me/bundled.safetensors: the weights have been altered; x")
-
-    monkeypatch.setattr(doctor, "bundled_checkpoint", altered)
+    (bundled / "bundled.safetensors").write_bytes(b"altered")
     (tmp_path / "file").touch()
     monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "file"))
     found = findings()
-    assert found["bundled weights"].problem == "the weights have been altered; x"
+    assert found["bundled weights"].problem.startswith("the bundled weights have been altered; ")
     assert "altered" in found["trial"].problem
     assert "set FLOWERCOLOR_DATA_DIR to another folder" in found["data"].problem
 
@@ -75,10 +85,12 @@ def test_other_work_is_no_problem_and_noted_where_threads_would_wait(
     assert ("a load of 1000000: OMP_NUM_THREADS=1 is faster" in cpu.found) == (threads > 1)
 
 
-def test_a_device_that_computes_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Black:
-        def __call__(self, gray: np.ndarray) -> np.ndarray:
-            return np.zeros((*gray.shape, 3), np.uint8)
-
-    monkeypatch.setattr(Colorizer, "from_checkpoint", lambda *_, **__: Black())
+def test_a_device_that_computes_wrongly_is_found(bundled: Path) -> None:
+    """As one on which every chroma comes to 0."""
+    network = UNet(NetworkConfig(1, "chroma"))
+    for parameter in network.parameters():
+        parameter.data.zero_()
+    weights = save_network(bundled / "bundled.safetensors", network)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights.with_suffix(".sha256").write_text(f"{digest}  {weights.name}\n")
     assert "use --device cpu" in findings()["trial"].problem

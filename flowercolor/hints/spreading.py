@@ -12,7 +12,6 @@ from flowercolor.hints.propagation import propagate
 Array = npt.NDArray[np.float32]
 
 CHUNK_ELEMENTS = 1 << 22
-"""Weights, one for each hint and pixel, that are in memory at a time."""
 
 
 class Seen(NamedTuple):
@@ -70,8 +69,12 @@ def small_point(
     return int(y * small_height / height), int(x * small_width / width)
 
 
-def spread(seen: Seen, hints: Placed) -> Array:
-    """The chroma where hints lead it, float32 [2, h, w]; it may leave the gamut."""
+def spread(seen: Seen, hints: Placed, *, chunk_elements: int = CHUNK_ELEMENTS) -> Array:
+    """The chroma where hints lead it, float32 [2, h, w]; it may leave the gamut.
+
+    Args:
+        chunk_elements: Most weights, one for each hint and pixel, in memory at a time.
+    """
     if not len(hints.points):
         return seen.chroma
     height, width = seen.luma.shape
@@ -81,7 +84,7 @@ def spread(seen: Seen, hints: Placed) -> Array:
     at_hints = [values[None, :, rows * width + columns] for values in flat]
     at_hints.append(hints.chroma.T[None])
     moved = np.empty((2, pixels), np.float32)
-    step = max(1, CHUNK_ELEMENTS // len(rows))
+    step = max(1, chunk_elements // len(rows))
     for start in range(0, pixels, step):
         part = slice(start, min(start + step, pixels))
         down, right = np.divmod(np.arange(part.start, part.stop), width)

@@ -29,7 +29,7 @@ RADIUS_PX = 1
 EPSILON = 1e-2
 
 _WR, _WG, _WB = LUMA_WEIGHTS
-_STRIP_PIXELS = 1 << 17
+STRIP_PIXELS = 1 << 17
 _WORKER_PIXELS = 1 << 20  # with less to do, a thread costs more than it saves
 
 
@@ -52,6 +52,7 @@ def render(
     *,
     strength: float = 1.0,
     colored: npt.NDArray[np.uint8] | None = None,
+    strip_pixels: int = STRIP_PIXELS,
 ) -> Array:
     """The colored photo, RGB [H, W, 3] of the luma's dtype.
 
@@ -66,6 +67,7 @@ def render(
         chroma: float32 [2, h, w], Cb before Cr, as in `flowercolor.color`.
         strength: Factor of the chroma; 0 gives gray.
         colored: uint8 [H, W], how far each pixel is colored, 0 for gray; None for all fully.
+        strip_pixels: At a time, which should fit the processor's cache; at least one row.
     """
     red = (chroma[1] * (CR_SCALE * strength)).astype(np.float32)
     blue = (chroma[0] * (CB_SCALE * strength)).astype(np.float32)
@@ -75,7 +77,7 @@ def render(
     wide = np.stack([cv2.resize(plane, (width, len(plane))) for plane in maps])  # bilinearly
     steps = np.diff(wide, axis=1, append=wide[:, -1:])
     rgb = np.empty((height, width, 3), luma.dtype)
-    rows = max(1, _STRIP_PIXELS // width)
+    rows = max(1, strip_pixels // width)
 
     def strip(top: int) -> None:
         bottom = min(top + rows, height)

@@ -4,7 +4,10 @@ import hashlib
 import shutil
 import tarfile
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from flowercolor.config import NetworkConfig
 from flowercolor.data.oxford102 import Archive, download_archive
 from flowercolor.networks.unet import UNet
 from tests.cli import helpers
-from tests.cli.helpers import TINY, Trained, succeed
+from tests.cli.helpers import TINY, Site, Trained, succeed
 from tests.helpers import blank_graphs, save_network
 
 
@@ -66,14 +69,34 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def published(archive: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+def site(archive: Path, tmp_path: Path) -> Iterator[Site]:
+    """In whose folder the made-up archive is."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    shutil.copy(archive, folder)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Site(folder, f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def published(archive: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Archive:
     """The made-up archive in the place of the Oxford 102 flowers."""
+    monkeypatch.setenv("NO_PROXY", "*")
     with tarfile.open(archive) as packed:
         photos = {
             member.name: hashlib.sha256(packed.extractfile(member).read()).digest()  # type: ignore[union-attr]
             for member in packed
         }
-    published = Archive("http://127.0.0.1:9/none.tgz", "0" * 32, photos)
+    published = Archive(f"{site.url}/{archive.name}", "0" * 32, photos)
     monkeypatch.setitem(download_archive.__kwdefaults__ or {}, "archive", published)
     return published
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -19,6 +19,14 @@ from typer.testing import CliRunner
 from flowercolor.cli import console
 from flowercolor.cli.app import app
 from tests.helpers import be_rank
+
+
+class Site(NamedTuple):
+    """A web site on loopback, and the folder that it shows."""
+
+    folder: Path
+    url: str
+
 
 COMMANDS = ("colorize", "web", "download", "train", "eval", "join", "models", "export", "doctor")
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -214,18 +215,23 @@ def test_nothing_at_all_shows_the_help() -> None:
     assert "Error" not in result.stdout + result.stderr
 
 
-def test_a_reader_that_went_away_ends_it_quietly(
-    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_went_away_ends_it_quietly(weights: Path, here: Path) -> None:
     """As in `flowercolor colorize … | head -1`."""
-
-    def closed(_line: str) -> None:
-        raise BrokenPipeError(32, "Broken pipe")
-
     gray_photo(here / "a.png")
-    monkeypatch.setattr("flowercolor.cli.console.print_result", closed)
-    result = flowercolor("colorize", "a.png", "--checkpoint", weights)
-    assert result.exit_code == 1
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "flowercolor", "colorize", "a.png", "--checkpoint"]
+    result = subprocess.run(
+        [*command, weights],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert result.returncode == 1
     assert result.stderr == "Using the weights of garden.\n"
 
 

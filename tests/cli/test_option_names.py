@@ -1,7 +1,6 @@
 import pytest
 
-from flowercolor.cli import option_names
-from flowercolor.cli.option_names import with_options
+from flowercolor.cli.console import command, say
 
 
 @pytest.mark.parametrize(
@@ -21,8 +20,21 @@ from flowercolor.cli.option_names import with_options
     ],
 )
 def test_parameters_are_shown_as_the_options_of_the_command(
-    message: str, shown: str, monkeypatch: pytest.MonkeyPatch
+    message: str, shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parameters = {"batch_size", "size_px", "device", "compiled", "epochs", "recursive", "data"}
-    monkeypatch.setattr(option_names, "parameters", parameters | {"max_megapixels"})
-    assert with_options(message) == shown
+    @command
+    def train(
+        *,
+        data: str = "",
+        batch_size: int = 1,
+        size_px: int = 16,
+        device: str = "auto",
+        compiled: bool = False,
+        epochs: int = 1,
+        recursive: bool = False,
+        max_megapixels: int = 1,
+    ) -> None:
+        say(message)
+
+    train()
+    assert capsys.readouterr().err == f"{shown}\n"

@@ -1,7 +1,5 @@
 import numpy as np
-import pytest
 
-from flowercolor.hints import spreading
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.spreading import Placed, likeness, placed, spread
 from tests.hints.helpers import HEIGHT, WIDTH, two_halves
@@ -27,11 +25,11 @@ def test_without_hints_no_bit_changes() -> None:
     assert np.array_equal(spread(seen, none), seen.chroma)
 
 
-def test_the_pieces_that_fit_into_memory_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pieces_that_fit_into_memory_do_not_show() -> None:
     seen = two_halves(noise=0.5)
     whole = spread(seen, hints((1, 1), (20, 30)))
-    monkeypatch.setattr(spreading, "CHUNK_ELEMENTS", 100)
-    assert np.allclose(spread(seen, hints((1, 1), (20, 30))), whole, atol=1e-6)
+    pieces = spread(seen, hints((1, 1), (20, 30)), chunk_elements=100)
+    assert np.allclose(pieces, whole, atol=1e-6)
 
 
 def test_places_go_to_the_pixel_of_the_small_copy_that_holds_them() -> None:

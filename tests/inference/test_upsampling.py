@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
-from flowercolor.inference import upsampling as module
 from flowercolor.inference.upsampling import render, shrink
 
 Array = npt.NDArray[Any]
@@ -108,21 +107,18 @@ def test_a_small_color_difference_is_not_lost() -> None:
 
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("small_shape", [(13, 11), (80, 60)])
-def test_the_strips_leave_no_seams(
-    monkeypatch: pytest.MonkeyPatch, guided: bool, small_shape: tuple[int, int]
-) -> None:
+def test_the_strips_leave_no_seams(guided: bool, small_shape: tuple[int, int]) -> None:
+    """Of a photo for which several threads are worth it."""
     rng = np.random.default_rng(0)
-    luma = random_luma(rng, (70, 50), np.uint8)
+    luma = random_luma(rng, (1500, 1400), np.uint8)
     small, chroma = shrink(luma, *small_shape), random_chroma(rng, *small_shape, 0.2)
 
     def with_strips(pixels: int) -> Array:
-        monkeypatch.setattr(module, "_STRIP_PIXELS", pixels)
-        monkeypatch.setattr(module, "_WORKER_PIXELS", 1)
-        return render(luma, small if guided else flat(small), chroma)
+        return render(luma, small if guided else flat(small), chroma, strip_pixels=pixels)
 
     whole = with_strips(1 << 30)
-    for rows in (1, 3, 32):
-        assert np.array_equal(with_strips(50 * rows), whole)
+    for rows in (7, 32, 700):
+        assert np.array_equal(with_strips(1400 * rows), whole)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (1, 300), (300, 1), (2, 3), (3000, 1)])

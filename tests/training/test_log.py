@@ -6,16 +6,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from flowercolor.errors import SettingError, StorageError
 from flowercolor.evaluation.scoring import Scores
-from flowercolor.files import write_text
 from flowercolor.progress import Silent
 from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
-from flowercolor.training import log
 from flowercolor.training.log import (
     DIAGNOSED_ROWS,
     RunLog,
@@ -87,13 +87,15 @@ def test_an_epochs_end_adds_the_test_to_the_last_row_and_a_sheet(tmp_path: Path)
 
 
 def test_the_graphs_are_drawn_of_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "plot_losses", lambda rows, path: write_text(path, f"{len(rows)}"))
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     written = RunLog(tmp_path, Silent())
     for step in (2, 4):
         written.log(row(step))
     assert not (tmp_path / LOSSES).exists()
     written.draw()
-    assert (tmp_path / LOSSES).read_text() == "2"
+    assert (tmp_path / LOSSES).exists()
+    assert [np.size(line.get_xdata()) for line in figures[0].axes[0].lines] == [2]
 
 
 def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from flowercolor.checkpoint import load_generator, load_tensors, read_info, save_checkpoint
@@ -17,10 +18,8 @@ from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DeviceError, SettingError, TrainingError
-from flowercolor.evaluation import plots
 from flowercolor.evaluation.scoring import score
 from flowercolor.runs import BEST, LAST, read_metrics, read_source
-from flowercolor.training import log
 from flowercolor.training.loop import TrainResult, train
 from tests.helpers import Recorder, assert_equal, be_rank
 from tests.training.helpers import (
@@ -40,6 +39,8 @@ from tests.training.helpers import (
 
 Scored = Callable[[list[float], list[float]], None]
 Written = list[tuple[str, int]]
+
+SAVEFIG = Figure.savefig  # before any test blanks it
 
 
 @pytest.mark.parametrize("output", ["rgb", "chroma"])
@@ -117,7 +118,7 @@ def test_a_run_may_learn_the_classes_too(sets: Sets, run: Path, tmp_path: Path) 
 
 
 def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "plot_losses", plots.plot_losses)
+    monkeypatch.setattr(Figure, "savefig", SAVEFIG)
     config = changed(epochs=2)
     result = go(config, sets, run)
     assert files(run) == [

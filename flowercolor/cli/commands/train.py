@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from flowercolor.cli import console
 from flowercolor.cli.console import command
 from flowercolor.config import MAX_MEGAPIXELS, PANELS, DeviceName, Precision, Setting, settings
 from flowercolor.torchrun import ranks
+
+if TYPE_CHECKING:
+    from flowercolor.training.loop import TrainResult
 
 
 def option(panel: str, text: str, metavar: str | None = None, *names: str) -> Any:
@@ -177,8 +180,6 @@ def train(
     from flowercolor.data.sources import parse_source
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, joined
-    from flowercolor.evaluation.scoring import TEST_HINTS
-    from flowercolor.runs import BEST
     from flowercolor.training.loop import train as run_training
     from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 
@@ -245,7 +246,17 @@ def train(
             console.command_line("flowercolor", "train", "--resume", _short(run), *how)
         )
         raise typer.Exit(stop.exit_code)
-    shown = f" with {TEST_HINTS} hints a photo" if plan.config.network.hints else ""
+    console.say(closing(result, with_hints=plan.config.network.hints))
+    colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
+    console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))
+
+
+def closing(result: "TrainResult", *, with_hints: bool = False) -> str:
+    """What a finished run came to, and what to do with it."""
+    from flowercolor.evaluation.scoring import TEST_HINTS
+    from flowercolor.runs import BEST
+
+    shown = f" with {TEST_HINTS} hints a photo" if with_hints else ""
     unit = "epoch" if result.epoch == 1 else "epochs"
     then = "Use the result with:"
     if (result.best_l1 or 0) > (result.gray_l1 or 0):
@@ -253,13 +264,11 @@ def train(
             "That is worse than gray: train longer, on more photos, or with --recipe pretrained. "
             "See it with:"
         )
-    console.say(
+    return (
         f"{result.epoch} {unit} done. Test L1{shown} {_score(result.test_l1)} at the end, "
-        f"{_score(result.best_l1)} at its best ({run / BEST}), {_score(result.gray_l1)} for "
+        f"{_score(result.best_l1)} at its best ({result.run / BEST}), {_score(result.gray_l1)} for "
         f"leaving the photos gray. {then}"
     )
-    colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
-    console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))
 
 
 def _short(run: Path) -> str:

@@ -1,25 +1,23 @@
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from flowercolor.doctor import Finding
 from tests.cli.helpers import flowercolor
 
 
-@pytest.mark.parametrize(
-    ("problem", "code", "last"),
-    [("", 0, "no problems found"), ("it is full", 1, "1 problem found")],
-)
+@pytest.mark.parametrize("wrong", [False, True])
 def test_doctor_prints_what_it_finds(
-    monkeypatch: pytest.MonkeyPatch, problem: str, code: int, last: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: bool
 ) -> None:
-    def examine(device: str) -> Iterator[Finding]:
-        yield Finding("device", device, problem)
-
-    monkeypatch.setattr("flowercolor.doctor.examine", examine)
+    if wrong:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "file"))
     result = flowercolor("doctor", "--device", "cpu")
-    lines = result.stdout.splitlines()
-    assert lines[0] == "device: cpu"
-    assert lines[-1] == last
-    assert (f"  problem: {problem}" in lines) == bool(problem)
-    assert result.exit_code == code
+    *lines, last = result.stdout.splitlines()
+    assert lines[0].startswith("flowercolor: ")
+    problems = [line for line in lines if line.startswith("  problem: ")]  # also of this machine
+    count = len(problems)
+    assert last == f"{count or 'no'} problem{'' if count == 1 else 's'} found"
+    assert result.exit_code == min(count, 1)
+    folder = "nothing can be written there: set FLOWERCOLOR_DATA_DIR to another folder"
+    assert (f"  problem: {folder}" in problems) == wrong

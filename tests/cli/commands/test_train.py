@@ -8,7 +8,9 @@ import tarfile
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,18 +18,17 @@ from PIL import Image
 from torch import nn
 
 from flowercolor import paths
-from flowercolor.checkpoint import (
-    load_generator,
-    read_info,
-)
+from flowercolor.checkpoint import load_generator, read_info
+from flowercolor.cli.commands.train import closing
 from flowercolor.config import RECIPES, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
-from flowercolor.data.oxford102 import Downloaded
-from flowercolor.errors import DownloadError, SettingError
+from flowercolor.data.oxford102 import Archive
+from flowercolor.errors import SettingError
 from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
 from flowercolor.training.loop import TrainResult
 from tests.cli.helpers import (
     TINY,
+    Site,
     Trained,
     assert_one_line_of_error,
     environment,
@@ -292,25 +293,15 @@ def test_train_without_tensorboard_names_its_extra(
     assert not Path("run").exists()
 
 
-def test_train_fetches_the_archive_where_it_is_missing(
-    archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def fetched(**_: object) -> Downloaded:
-        asked.append("archive")
-        return Downloaded(archive, False, "md5", archive.stat().st_size)
-
-    monkeypatch.setattr("flowercolor.training.run_plan.download_archive", fetched)
+def test_train_fetches_the_archive_where_it_is_missing(published: Archive, site: Site) -> None:
     result = succeed("train", "--epochs", "1", *TINY)
-    assert asked == ["archive"]
+    assert paths.archive_path().is_file()
     assert "10 photos to learn from, 2 to test on" in result.stderr
 
-    def refused(**_: object) -> Downloaded:
-        raise DownloadError("no line")
-
-    monkeypatch.setattr("flowercolor.training.run_plan.download_archive", refused)
-    assert_one_line_of_error(flowercolor("train", *TINY), "no line")
+    paths.archive_path().unlink()
+    for fetched in site.folder.glob("*.tgz"):
+        fetched.unlink()
+    assert_one_line_of_error(flowercolor("train", *TINY), published.url, "404")
 
 
 def test_a_run_goes_on_by_last_by_name_and_by_path(
@@ -355,13 +346,9 @@ def test_tables_of_other_photos_are_refused_before_a_run_begins(archive: Path, h
 
 
 @pytest.mark.parametrize(("gray_l1", "said"), [(0.1, "Use the"), (0.01, "That is worse than gray")])
-def test_a_result_that_is_worse_than_gray_is_said_to_be(
-    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch, gray_l1: float, said: str
-) -> None:
-    result = TrainResult(here / "run", True, 1, 0.05, 0.05, gray_l1)
-    monkeypatch.setattr("flowercolor.training.loop.train", lambda *_, **__: result)
-    closing = last_line(succeed("train", "--data", archive, *TINY, "--out", "run").stderr)
-    assert f"{gray_l1:.4f} for leaving the photos gray. {said}" in closing
+def test_a_result_that_is_worse_than_gray_is_said_to_be(gray_l1: float, said: str) -> None:
+    words = closing(TrainResult(Path("run"), True, 1, 0.05, 0.05, gray_l1))
+    assert f"{gray_l1:.4f} for leaving the photos gray. {said}" in words
 
 
 def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) -> None:
@@ -376,7 +363,8 @@ def test_what_going_on_needs_to_be_told_again_is_printed(
     archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = [*TINY[:-2], "--out", "my run", "--precision", "float32", "--tensorboard"]
-    monkeypatch.setattr("flowercolor.training.log._summary_writer", lambda: None)
+    board = SimpleNamespace(SummaryWriter=lambda *_, **__: Mock())
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
     stopped = stopped_at_once("train", "--data", archive, *options)
     assert stopped.stdout == (
         "flowercolor train --resume 'my run' --precision float32 --tensorboard\n"
