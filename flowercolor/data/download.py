@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -203,23 +204,16 @@ def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
     Raises:
         TimeoutError: It does not; it goes on in a thread that ends with the process.
     """
-    answers: list[Answer] = []
-    errors: list[BaseException] = []
+    answer: Future[Answer] = Future()
 
     def run() -> None:
         try:
-            answers.append(ask())
+            answer.set_result(ask())
         except BaseException as error:
-            errors.append(error)
+            answer.set_exception(error)
 
-    thread = threading.Thread(target=run, name=ASKING, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if errors:
-        raise errors[0]
-    if not answers:
-        raise TimeoutError
-    return answers[0]
+    threading.Thread(target=run, name=ASKING, daemon=True).start()
+    return answer.result(limit_s)
 
 
 def _chunks(response: requests.Response, limits: Limits) -> Iterator[bytes]:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+RESAMPLES = 2000
+
 
 class Interval(NamedTuple):
     """A mean over pictures, and between what it lies in 95 % of the resamples."""
@@ -18,9 +20,8 @@ class Interval(NamedTuple):
 
 def bootstrap(
     values: Tensor,
-    resamples: int = 2000,
-    figures_of: Callable[[Tensor], Tensor] | None = None,
     *,
+    figures_of: Callable[[Tensor], Tensor] | None = None,
     block_resamples: int = 100,
 ) -> list[Interval]:
     """The mean of each column with its 95 % percentile interval (Efron and Tibshirani 1993).
@@ -39,8 +40,8 @@ def bootstrap(
     known, is_known = exact.nan_to_num(0), (~exact.isnan()).double()
     rng = np.random.default_rng(0)
     blocks = []
-    for start in range(0, resamples, block_resamples):
-        drawn = rng.integers(max(1, count), size=(min(block_resamples, resamples - start), count))
+    for start in range(0, RESAMPLES, block_resamples):
+        drawn = rng.integers(max(1, count), size=(min(block_resamples, RESAMPLES - start), count))
         times = torch.zeros(drawn.shape, dtype=torch.float64)
         times.scatter_add_(1, torch.from_numpy(drawn), torch.ones_like(times))
         blocks.append((times @ known) / (times @ is_known))

@@ -62,20 +62,16 @@ def probabilities(seen: Seen) -> Array:
     return likely
 
 
-def regions(seen: Seen, most: int = REGIONS) -> list[tuple[tuple[int, int], Array]]:
+def regions(seen: Seen) -> list[tuple[tuple[int, int], Array]]:
     """The parts of a photo that a hint would color as one, the largest first.
 
-    Args:
-        seen: The photo.
-        most: How many at most.
-
     Returns:
-        Of each a pixel to hint at, row and column, and how far each pixel belongs to it, 0 to 1,
-        float32 [h, w].
+        Of each, `REGIONS` at most, a pixel to hint at, row and column, and how far each pixel
+        belongs to it, 0 to 1, float32 [h, w].
     """
     left = np.ones_like(seen.luma)
     found = []
-    for _ in range(most):
+    for _ in range(REGIONS):
         # The middle of the largest part that no region has yet.
         depth = cv2.distanceTransform((left > _COVERED).astype(np.uint8), cv2.DIST_L2, 3)
         row, column = (int(i) for i in np.unravel_index(depth.argmax(), depth.shape))
@@ -114,7 +110,8 @@ class Palette:
         Raises:
             SettingError: One is no color.
         """
-        levels = np.array([rgb_of(_stripped(color), "palette") for color in colors], np.float32)
+        named = (color.strip() if isinstance(color, str) else color for color in colors)
+        levels = np.array([rgb_of(color, "palette") for color in named], np.float32)
         values = np.divide(levels.T, 255, dtype=np.float32)
         chroma, luma = np.stack(to_chroma(*values), axis=1), to_luma(*values)
         strength = np.hypot(*chroma.T)
@@ -181,10 +178,6 @@ def _factored(share: Array) -> tuple[Array, Array]:
     near = hue / 2 + (np.roll(hue, 1) + np.roll(hue, -1)) / 4
     strength = colored.sum(axis=1) / hue.sum()
     return np.append(share[0], np.tile(near, 2)), np.append(1, np.repeat(strength, HUES))
-
-
-def _stripped(color: Color) -> Color:
-    return color.strip() if isinstance(color, str) else color
 
 
 def with_palette(seen: Seen, palette: Palette, hints: Placed) -> Placed:

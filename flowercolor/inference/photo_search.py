@@ -90,9 +90,7 @@ class Finder:
                     if looked_at and not name.startswith("."):
                         self._unread[ending] += ending in UNREAD
                         self._sidecars[ending] += ending in SIDECARS
-                elif self._exclude and self.is_excluded(path.relative_to(folder)):
-                    pass
-                else:
+                elif not self.is_excluded(path.relative_to(folder)):
                     pictures.append(path)
             if looked_at:
                 found += pictures
@@ -107,7 +105,7 @@ class Finder:
                 if not holds_no_photos(name)
                 and not _is_hidden(Path(parent, name))
                 and os.path.realpath(Path(parent, name)) != output
-                and not (self._exclude and self.is_excluded(Path(parent, name).relative_to(folder)))
+                and not self.is_excluded(Path(parent, name).relative_to(folder))
             ]
         return sorted(found)
 

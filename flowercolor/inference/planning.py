@@ -89,7 +89,7 @@ def plan(
                 _Place(source, folder, resolved(root), source.relative_to(root))
                 for source in finder.pictures_in(given, without=folder)
             ]
-        elif not (exclude and finder.is_excluded(given)):
+        elif not finder.is_excluded(given):
             beside = given.with_stem(f"{given.stem}{SUFFIX}")
             root = fixed if output and fixed != given else given.parent
             name = (given if output else beside).relative_to(root)
