@@ -4,11 +4,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from flowercolor._version import __version__
 from flowercolor.cli import console
@@ -72,6 +73,30 @@ class _Application(TyperGroup):
             return super().invoke(ctx)
 
 
+class _Command(TyperCommand):
+    """Refuses a second value of an option that takes one, where Typer would drop the first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = list(args)
+        rest: list[str] = super().parse_args(ctx, args)
+        parser: Any = self.make_parser(ctx)
+        single = [
+            copy(param)
+            for param in self.params
+            if isinstance(param, TyperOption) and not (param.multiple or param.is_flag)
+        ]
+        for param in single:
+            param.multiple = True  # which makes the parser keep them all
+            param.add_to_parser(parser, ctx)
+        found = {} if ctx.resilient_parsing else parser.parse_args(given)[0]
+        for param in single:
+            values = list(dict.fromkeys(found.get(param.name) or ()))
+            if len(values) > 1:
+                said = f"{param.opts[0]}: given {' and '.join(values)}; expected one"
+                raise _UsageError(said, ctx)
+        return rest
+
+
 app = typer.Typer(
     name="flowercolor",
     cls=_Application,
@@ -102,15 +127,18 @@ def _application(
     console.debug = debug
 
 
-app.command()(colorize)
-app.command()(web)
-app.command()(download)
-app.command()(train)
-app.command("eval")(evaluate)
-app.command()(models)
-app.command()(join)
-app.command()(doctor)
-app.command()(export)
+for _name, _function in {
+    "colorize": colorize,
+    "web": web,
+    "download": download,
+    "train": train,
+    "eval": evaluate,
+    "models": models,
+    "join": join,
+    "doctor": doctor,
+    "export": export,
+}.items():
+    app.command(_name, cls=_Command)(_function)
 
 
 def main() -> None:

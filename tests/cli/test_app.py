@@ -183,6 +183,10 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
         (["eval", "--batch-size", "0"], "--batch-size is 0; expected 1 or more"),
         (["eval", "--vividness", "full"], "--vividness is full; expected a number, 0 to 1"),
         (["eval", "--vividness", "1", "--vividness", "7"], "--vividness is 7; expected 0 to 1"),
+        (["eval", "--data", "a", "--data=b"], "--data: given a and b; expected one"),
+        (["train", "--out", "a", "--out", "b"], "--out: given a and b; expected one"),
+        (["colorize", "a.png", "-o", "a", "--output", "b"], "--output: given a and b; expected"),
+        (["join", *"ab", "-o", "c", *["--note", "x"] * 2, "--note", "y"], "--note: given x and y;"),
         (["eval", "--device", "abacus"], "--device is abacus; expected one of auto, cpu, "),
     ],
 )
@@ -191,6 +195,18 @@ def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str], said:
     assert result.stdout == ""
     where = ["flowercolor", *args[:1]] if args[0] in COMMANDS else ["flowercolor"]
     assert_one_line_of_error(result, f"Error: {said}", f"; see `{' '.join(where)} --help`", code=2)
+
+
+def test_every_command_refuses_two_values_for_one_as_those_do() -> None:
+    application: Any = get_command(app)
+    assert len({type(command) for command in application.commands.values()}) == 1
+
+
+@pytest.mark.parametrize("more", [["--data", "a", "--data", "b", "--help"], ["--whole"] * 2])
+def test_what_may_stand_twice_passes(more: list[str]) -> None:
+    """The same again, a switch again, and whatever else where help is asked for."""
+    said = flowercolor("eval", "--data", "nowhere", "--data", "nowhere", *more)
+    assert "Usage: flowercolor eval" in plain(said.stdout) or said.exit_code == 1
 
 
 def test_an_interrupt_while_it_is_still_starting_ends_it_quietly(
