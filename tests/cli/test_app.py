@@ -1,4 +1,5 @@
 import contextlib
+import glob
 import json
 import os
 import re
@@ -148,11 +149,11 @@ def test_what_nobody_foresaw_is_one_line_too(
     def odd(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("flowercolor.inference.planning.plan", odd)
-    result = flowercolor("colorize", "a.png")
+    monkeypatch.setattr(glob, "glob", odd)
+    result = flowercolor("colorize", "*.png")
     assert_one_line_of_error(result, "unexpected RuntimeError: two lines", "--debug")
     with pytest.raises(RuntimeError, match="two\nlines"):
-        CliRunner().invoke(app, ["--debug", "colorize", "a.png"], catch_exceptions=False)
+        CliRunner().invoke(app, ["--debug", "colorize", "*.png"], catch_exceptions=False)
 
 
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from tests.helpers import be_rank
 def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "flowercolor", "colorize", "a photo.jpg", r"runs\try"
     assert console.command_line(*words) == r"flowercolor colorize 'a photo.jpg' 'runs\try'"
-    monkeypatch.setattr(console, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(os, "name", "nt")
     assert console.command_line(*words) == r'flowercolor colorize "a photo.jpg" runs\try'
 
 
