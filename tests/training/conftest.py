@@ -1,17 +1,16 @@
 """Runs of a few steps on made-up photos."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
+from flowercolor.checkpoint import read_info
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
 from flowercolor.evaluation.scoring import Scores
-from flowercolor.training import loop, resume
+from flowercolor.training import loop
 from tests.helpers import blank_graphs
 from tests.training.helpers import CONFIG, Sets, go
 
@@ -62,10 +61,12 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float], list[float
 def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Which checkpoints are written, and after which epoch."""
     names = []
+    replace = Path.replace
 
-    def save(path: Path, info: CheckpointInfo, tensors: Mapping[str, Tensor]) -> None:
-        names.append((path.name, info.epoch))
-        save_checkpoint(path, info, tensors)
+    def watched(temporary: Path, target: Path) -> Path:
+        if target.suffix == ".safetensors":
+            names.append((target.name, read_info(temporary).epoch))
+        return replace(temporary, target)
 
-    monkeypatch.setattr(resume, "save_checkpoint", save)
+    monkeypatch.setattr(Path, "replace", watched)
     return names
