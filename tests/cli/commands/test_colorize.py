@@ -24,7 +24,6 @@ from flowercolor.hints.hint import Hint, Leave
 from flowercolor.inference import batch
 from flowercolor.inference.batch import CHUNK_PHOTOS
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.photos.writer import write_photo
 from tests.cli import helpers
 from tests.cli.helpers import (
     Trained,
@@ -47,6 +46,7 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
         gray_photo(here / "box" / f"{number:02}.png", number)
     printed = []
     pressed = threading.Event()
+    replace = Path.replace
 
     def pressed_at_the_third(line: str) -> None:
         printed.append(line)
@@ -54,14 +54,14 @@ def test_ctrl_c_in_colorize_leaves_whole_photos_only(
             pressed.set()
             signal.raise_signal(signal.SIGINT)
 
-    def waiting(path: Path, *args: Any, **options: Any) -> None:
-        if int(path.stem) >= CHUNK_PHOTOS:
+    def waiting(temporary: Path, target: Path) -> Path:
+        if int(target.stem) >= CHUNK_PHOTOS:
             assert pressed.wait(60)
-        write_photo(path, *args, **options)
+        return replace(temporary, target)
 
     with monkeypatch.context() as patch:
         patch.setattr("flowercolor.cli.console.print_result", pressed_at_the_third)
-        patch.setattr("flowercolor.inference.batch.write_photo", waiting)
+        patch.setattr(Path, "replace", waiting)
         patch.setitem(batch.run.__kwdefaults__ or {}, "workers", 1)
         result = flowercolor("colorize", "box", "--checkpoint", weights)
     assert result.exit_code == 130
