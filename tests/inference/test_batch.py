@@ -510,7 +510,13 @@ def test_closing_early_leaves_whole_files_only(
 ) -> None:
     sources = [save(tmp_path / f"{number:02}.png", gray(seed=number)) for number in range(30)]
     closed = threading.Event()
-    monkeypatch.setattr(batch, "Event", lambda: closed)
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def closing(pool: ThreadPoolExecutor, **options: Any) -> None:
+        closed.set()
+        shutdown(pool, **options)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", closing)
 
     def wait(number: int) -> None:
         if number >= batch.CHUNK_PHOTOS:
