@@ -49,9 +49,7 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         *starts, count = accumulate((len(source.names) for source in self.sources), initial=0)
         self.indices = torch.as_tensor(range(count) if indices is None else indices)
         self._starts = torch.tensor(starts)
-        self._rgb = [torch.from_numpy(source.rgb) for source in self.sources]
-        if rgb is not None:
-            self._rgb = [rgb]
+        self._rgb = [rgb] if rgb is not None else [torch.from_numpy(s.rgb) for s in self.sources]
         self._places = self.indices.to(self.device)
 
     def __len__(self) -> int:

@@ -157,7 +157,9 @@ def application(
             if request.path_params["method"] == "gray":
                 return await answer(partial(gray_png, photo, max_pixels=max_pixels))
             given = request.query_params
-            made = colorizer(_number(given.get("vividness")), float(given.get("strength", 1)))
+            vividness = given.get("vividness")
+            strength = float(given.get("strength", 1))
+            made = colorizer(float(vividness) if vividness else None, strength)
             ending = given.get("format", "")
             guidance = Guidance([Hint.parse(text) for text in given.getlist("hint")])
             work = partial(colored, photo, made, ending, guidance, max_pixels=max_pixels)
@@ -214,7 +216,3 @@ def serve(
         listening.listen()
         on_start(f"http://{host}:{listening.getsockname()[1]}/{token}/")
         uvicorn.Server(config).run(sockets=[listening])
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
