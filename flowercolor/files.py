@@ -41,17 +41,17 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def read_bounded(path: Path) -> bytes:
+def read_bounded(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """What a file of somebody's holds that is read whole, such as a table.
 
     Raises:
         OSError: It cannot be read, it is a pipe or a device, whose reading may never end, or it has
-            more than `MAX_TEXT_BYTES`.
+            more than `max_bytes`.
     """
     if not can_be_read(path):
-        raise OSError(errno.EINVAL, "is a pipe or a device; expected a file")
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise OSError(errno.EFBIG, f"has more than {MAX_TEXT_BYTES >> 20} MB")
+        raise OSError(errno.EINVAL, "is a pipe or a device")
+    if path.stat().st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"has more than {max_bytes >> 20} MB")
     return path.read_bytes()
 
 

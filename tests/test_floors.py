@@ -18,7 +18,7 @@ FLOORS = (
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),
     ("hints",),
-    ("color", "config", "devices", "distributed", "files", "memory", "paths", "record"),
+    ("color", "config", "devices", "distributed", "files", "memory", "paths", "record", "tables"),
     ("_version", "errors", "packages", "progress", "torchrun"),
 )
 """From the roof down: the folders and the modules beside them."""

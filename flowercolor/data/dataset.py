@@ -1,7 +1,5 @@
 """The training and test set: pairs of gray and true picture, the split, labels, near copies."""
 
-import csv
-import io
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -16,10 +14,10 @@ from torch.utils.data import Dataset, random_split
 
 from flowercolor.color import luma_u8
 from flowercolor.data.photo_cache import Photos, read_data
-from flowercolor.errors import DataError, one_line
-from flowercolor.files import read_bounded
+from flowercolor.errors import DataError
 from flowercolor.memory import MAX_PIXELS
 from flowercolor.progress import Progress
+from flowercolor.tables import parse_table, read_text
 
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.9
@@ -233,20 +231,16 @@ def read_column(path: Path, column: str) -> dict[str, str]:
     Raises:
         DataError: The file cannot be read, or is no such table.
     """
-    try:
-        table = csv.DictReader(io.StringIO(read_bounded(path).decode("utf-8-sig"), newline=""))
-        columns = table.fieldnames or ()
-        key = "file" if "file" in columns else "name"
-        values = {plain_name(row.get(key) or ""): row.get(column) or "" for row in table}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise DataError(f"{path}: cannot be read as a CSV table: {reason}") from error
-    if not {key, column} <= set(columns):
-        raise DataError(
-            f"{path}: expected a CSV table with the columns file and {column} (file may be called "
-            f"name), a photo on each line; its first line has {', '.join(columns) or 'nothing'}"
-        )
-    return values
+    expected = (
+        f"expected a CSV table with the columns file and {column} (file may be called name), a "
+        "photo on each line"
+    )
+    table = parse_table(read_text(path, expected), path, expected)
+    key = "file" if "file" in table.columns else "name"
+    if not {key, column} <= set(table.columns):
+        found = ", ".join(table.columns) or "nothing"
+        raise DataError(f"{path}: its first line has {found}; {expected}")
+    return {plain_name(row[key]): row[column] for row in table.named()}
 
 
 def plain_name(name: str) -> str:
@@ -258,19 +252,17 @@ def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> lis
     """The photos of a set that have a twin in another.
 
     Args:
-        path: A text file of pairs: the names of two photos, a tab between them, on each line.
+        path: A text file of pairs: the names of two photos, a tab (or a semicolon or a comma)
+            between them, on each line.
 
     Raises:
         DataError: The file cannot be read, is no list of pairs, or is one of other photos.
     """
-    try:
-        lines = read_bounded(path).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise DataError(f"{path}: cannot be read as text: {reason}") from error
-    pairs = [tuple(line.split("\t")) for line in lines if line.strip()]
-    if any(len(pair) != 2 for pair in pairs):
-        raise DataError(f"{path}: expected two names with a tab between them on each line")
+    expected = "expected two names with a tab between them on each line"
+    table = parse_table(read_text(path, expected), path, expected)
+    pairs = [tuple(row) for row in (table.columns, *table.rows) if row]
+    if wrong := [pair for pair in pairs if len(pair) != 2]:
+        raise DataError(f"{path}: has a line of {len(wrong[0])}, {wrong[0][0]}; {expected}")
     names, other_names = set(dataset.names), set(others.names)
     if not any(name in names or name in other_names for pair in pairs for name in pair):
         raise DataError(

@@ -1,8 +1,6 @@
 """What a person says of a photo's colors, and how it is written."""
 
-import csv
 import difflib
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -17,13 +15,14 @@ from PIL import ImageColor
 
 from flowercolor.color import color_differences, fitting_factor, to_chroma
 from flowercolor.errors import SettingError, one_line
-from flowercolor.files import is_file, is_folder
+from flowercolor.tables import parse_table, read_text
 
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
 RIGHT_LEAVE = "412,300 or 40%,60%,25"
 MAX_HINTS = 10_000
 MAX_RADIUS_PX = 1_000_000
-_MAX_FILE_BYTES = 10_000_000
+_MAX_FILE_BYTES = 10 << 20
+_EXPECTED = "expected a JSON or CSV file of hints"
 
 Color = str | Sequence[int]
 """A CSS name, also as "Light Pink"; `#rrggbb`, also bare; or red, green, blue from 0 to 255."""
@@ -208,7 +207,7 @@ class HintFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        text = _read(path)
+        text = read_text(path, _EXPECTED, kind=SettingError, max_bytes=_MAX_FILE_BYTES)
         rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
         self.by_name: dict[str, list[Hint]] = {}
         for number, (name, row) in enumerate(rows, 1):
@@ -255,16 +254,14 @@ class HintFile:
         return [(name, row) for name, rows in lists.items() for row in rows]
 
     def _csv(self, text: str) -> list[tuple[str, dict[str, Any]]]:
-        columns = text.partition("\n")[0]
-        separator = next((mark for mark in ";\t" if mark in columns), ",")
-        reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, delimiter=separator)
-        if not {"x", "y", "color"} <= set(reader.fieldnames or ()):
+        table = parse_table(text, self.path, _EXPECTED, kind=SettingError)
+        if not {"x", "y", "color"} <= set(table.columns):
             raise self._error("has no columns x, y and color in its first line")
-        rows = list(reader)
-        if separator == ";":  # the decimal comma is why
+        rows: list[dict[str, Any]] = [*table.named()]
+        if table.separator == ";":  # the decimal comma is why
             for row in rows:
-                row |= {axis: (row[axis] or "").replace(",", ".") for axis in ("x", "y")}
-        return [((row.get("file") or "").strip(), row) for row in rows]
+                row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}
+        return [(row.get("file", ""), row) for row in rows]
 
     def _error(self, found: str) -> SettingError:
         return SettingError(
@@ -272,21 +269,6 @@ class HintFile:
             '{"rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}]}, or CSV with the columns '
             "file, x, y, color"
         )
-
-
-def _read(path: Path) -> str:
-    expected = "expected a JSON or CSV file of hints"
-    if not is_file(path):
-        found = "is a folder" if is_folder(path) else "no such file"
-        raise SettingError(f"{path}: {found}; {expected}")
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise SettingError(f"{path}: is larger than 10 MB; {expected}")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{path}: is not in UTF-8; save it so, in Excel as CSV UTF-8") from error
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read ({one_line(error)}); {expected}") from error
 
 
 def _number(text: str) -> float | str:

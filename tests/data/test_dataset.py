@@ -174,15 +174,17 @@ def test_twins_are_those_across_the_split(photos: Photos, tmp_path: Path) -> Non
     pairs = [(0, 9), (8, 3), (10, 11), (1, 2)]
     listing = tmp_path / "twins.tsv"
     lines = "".join(f"{names[a]}\t{names[b]}\n" for a, b in pairs) + "x\ty\n\n"
-    listing.write_text(lines, encoding="utf-8-sig")  # with a mark, as Windows writes
-    assert with_twins(listing, test_set, train_set) == [names[8], names[9]]
+    for separator in "\t;,":  # with a mark, as Windows writes
+        listing.write_text(lines.replace("\t", separator), encoding="utf-8-sig")
+        assert with_twins(listing, test_set, train_set) == [names[8], names[9]]
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (None, "no such file; expected two names with a tab"),
+        (b"\xff\xfe\x00", "is not in UTF-8; save it so"),
+        (b"a\tb\na\n", "has a line of 1, a; expected two names with a tab"),
         (b"a b\n", "expected two names with a tab"),
         (b"a\tb\tc\n", "expected two names with a tab"),
         (b"a.jpg\tb.jpg\n", "names none of the photos"),
@@ -224,7 +226,7 @@ def test_a_pipe_or_an_endless_file_is_not_read_as_a_table(photos: Photos, tmp_pa
     os.truncate(tmp_path / "huge", 10**10)
     split = FlowerDataset(photos), FlowerDataset(photos)
     for name, reason in (("pipe", "is a pipe or a device"), ("huge", "has more than 256 MB")):
-        with pytest.raises(DataError, match=f"cannot be read as a CSV table: {reason}"):
+        with pytest.raises(DataError, match=f"cannot be read .{reason}.; expected a CSV table"):
             read_labels(tmp_path / name, photos)
-        with pytest.raises(DataError, match=f"cannot be read as text: {reason}"):
+        with pytest.raises(DataError, match=f"cannot be read .{reason}.; expected two names"):
             with_twins(tmp_path / name, *split)

@@ -78,8 +78,8 @@ def test_kinds_are_read_by_name(flowers: FlowerDataset, tmp_path: Path, column: 
             "file,kind\na,b\n",
             "names no kind for any of the 5 photos of .* such as .*,rose, .*with a$",
         ),
-        ("file,kind\n\0,b\n", "names no kind|cannot be read"),
-        ("\xff", "cannot be read as a CSV table"),
+        ("file,kind\n\0,b\n", "is not in UTF-8"),
+        ("\xff", "is not in UTF-8; save it so"),
     ],
 )
 def test_a_table_of_something_else_is_refused(

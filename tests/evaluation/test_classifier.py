@@ -75,15 +75,17 @@ def test_a_photo_has_the_class_that_stands_beside_its_name(photos: Photos, tmp_p
         tmp_path / "labels.csv", "other.jpg,tulip", *rows[::-1], header="\ufefffile,class"
     )
     assert read_labels(table, photos).tolist() == [2, 0, 1] * 4
+    table.write_text(table.read_text().replace(",", ";"))
+    assert read_labels(table, photos).tolist() == [2, 0, 1] * 4
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (None, "no such file; expected a CSV table with the columns file and class"),
+        (b"\xff\xfe\x00", "is not in UTF-8; save it so, in Excel as CSV UTF-8"),
         (b"", "its first line has nothing"),
-        (b"photo,class\n", "the columns file and class.*its first line has photo, class"),
+        (b"photo,class\n", "its first line has photo, class; .*the columns file and class"),
         (b"file,class\n", "names no class for 12 of the 12 photos of .*flowers.tgz"),
         (b"file,class\n1.jpg,7\n", "no class for 12 of the 12 .* such as jpg/image_00001.jpg"),
         (b"file,class\njpg/image_00001.jpg,7\n", "for 11 of the 12 .*such as jpg/image_00002.jpg"),

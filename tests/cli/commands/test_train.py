@@ -333,7 +333,7 @@ def test_tables_that_cannot_be_read_are_refused_before_the_photos_are(here: Path
     labels = ["--labels", "gone.csv", "--lambda-class", "0.3"]
     for options in (labels, ["--by", "gone.csv"]):
         refused = flowercolor("train", "--data", "nowhere", *options)
-        assert_one_line_of_error(refused, "gone.csv: cannot be read as a CSV table")
+        assert_one_line_of_error(refused, "gone.csv: no such file; expected a CSV table")
 
 
 def test_tables_of_other_photos_are_refused_before_a_run_begins(archive: Path, here: Path) -> None:
