@@ -33,7 +33,7 @@ from flowercolor.runs import LAST, SAMPLES
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
 from flowercolor.training.log import RunLog, epoch_line, grouped_metrics, score_metrics
-from flowercolor.training.resume import RunState, Saver
+from flowercolor.training.resume import RunState, Saver, saying_how_to_go_on
 from flowercolor.training.setup import (
     RunData,
     knows_test_photos,
@@ -156,6 +156,8 @@ def train(
     done = state.epoch * steps + state.step
     log = RunLog(run, progress, done, tensorboard=tensorboard) if leads else None
     saver = Saver(run, header, save_every_s, leads)
+    if resume:
+        saver.recover_best(state, gan.evaluated)
     if leads:
         for folder in (run, run / SAMPLES):
             remove_leftovers(folder)
@@ -182,6 +184,7 @@ def train(
     gray_l1 = None
     began_s = time.monotonic()
     with (
+        saying_how_to_go_on(run),
         closing(log) if log else nullcontext(),
         progress.task("Training", config.epochs * steps, "steps") as task,
         ExitStack() as at_the_end,

@@ -6,7 +6,8 @@ optimizers as `optimizer_g.12.exp_avg`, the moments of Adam's twelfth parameter.
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,7 @@ from torch.optim import Optimizer
 
 from flowercolor.checkpoint import CheckpointInfo, load_into, named, save_checkpoint
 from flowercolor.config import TrainConfig
-from flowercolor.errors import CheckpointError, TrainingError
+from flowercolor.errors import CheckpointError, StorageError, TrainingError
 from flowercolor.files import is_there
 from flowercolor.runs import BEST, LAST
 
@@ -133,6 +134,16 @@ class RunState:
         )
 
 
+@contextmanager
+def saying_how_to_go_on(run: Path) -> Iterator[None]:
+    """Have a `StorageError` say what to do once there is room."""
+    try:
+        yield
+    except StorageError as error:
+        way = "go on by `resume`" if is_there(run / LAST) else "begin again: nothing was saved yet"
+        raise StorageError(f"{error}, then {way}") from error
+
+
 @dataclass
 class Saver:
     """Writes a run's checkpoints, in the leader alone.
@@ -161,8 +172,13 @@ class Saver:
         self._best = self._header_of(state), weights
 
     def save_best(self) -> None:
-        """Write what `keep_best` kept, if it is not on disk yet."""
+        """Write what `keep_best` kept, unless it is on disk, or there is nothing to go on from yet.
+
+        A best network alone would keep its run from being resumed, and from being begun again.
+        """
         if self.leads and self._best:
+            if not is_there(self.run / LAST):
+                return
             save_checkpoint(self.run / BEST, *self._best)
         self._best = None
 
@@ -171,6 +187,13 @@ class Saver:
         if self.leads:
             save_checkpoint(self.run / LAST, self._header_of(state), tensors)
         self._saved_s = time.monotonic()
+        self.save_best()  # that of the first save
+
+    def recover_best(self, state: RunState, generator: nn.Module) -> None:
+        """Keep the generator of a resumed run that is the best and, killed, was not written."""
+        at_its_end = state.epoch == state.best_epoch > 0 == state.step
+        if at_its_end and not is_there(self.run / BEST):
+            self.keep_best(state, generator)
 
     def _header_of(self, state: RunState) -> CheckpointInfo:
         return replace(self.header, **asdict(state))

@@ -307,10 +307,10 @@ def test_short_epochs_are_saved_together(
     scored(l1, [50] * 4)
     if stop:
         assert not go(CONFIG, sets, run, **rarely, should_stop=after(stop)).finished
-        assert written == [(BEST, 1), (LAST, 1), (BEST, 3), (LAST, 3)]
+        assert written == [(LAST, 1), (BEST, 1), (BEST, 3), (LAST, 3)]
         written.clear()
     go(CONFIG, sets, run, **rarely, resume=bool(stop))
-    later = [(LAST, 4)] if stop else [(BEST, 1), (LAST, 1), (BEST, 3), (LAST, 4)]
+    later = [(LAST, 4)] if stop else [(LAST, 1), (BEST, 1), (BEST, 3), (LAST, 4)]
     assert written == later
     assert_same_run(run, run.with_name("each"))
 
@@ -339,7 +339,7 @@ def test_the_best_is_saved_even_where_training_goes_off(
     scored([0.3, 0.2, math.nan], [50] * 3)
     with pytest.raises(TrainingError, match=r"epoch 3 is not a finite number; .* start from its"):
         go(CONFIG, sets, run, save_every_s=math.inf)
-    assert written == [(BEST, 1), (LAST, 1), (BEST, 2)]
+    assert written == [(LAST, 1), (BEST, 1), (BEST, 2)]
 
 
 def test_a_precision_that_there_is_not_leaves_nothing_behind(sets: Sets, run: Path) -> None:

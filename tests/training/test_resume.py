@@ -16,7 +16,7 @@ import torch
 
 from flowercolor.checkpoint import load_tensors, read_info, save_checkpoint
 from flowercolor.config import NetworkConfig, Precision
-from flowercolor.errors import SettingError, StorageError
+from flowercolor.errors import StorageError
 from flowercolor.runs import BEST, LAST, read_metrics
 from tests.training.helpers import (
     CONFIG,
@@ -117,10 +117,7 @@ def test_an_end_between_any_two_files_loses_nothing(
             go(config, sets, run)
         renames = -1000
         resume = (run / LAST).exists()
-        if not resume and (run / BEST).exists():  # between the two of the first save
-            with pytest.raises(SettingError, match=rf"delete its {BEST}, or name another"):
-                go(config, sets, run)
-            (run / BEST).unlink()
+        assert resume or not (run / BEST).exists()
         go(config, sets, run, resume=resume)
         assert_same_run(run, tmp_path / "whole")
 
@@ -215,23 +212,42 @@ def test_a_run_killed_at_random_equals_one_that_was_not(
     assert_same_run(run, tmp_path / "whole")
 
 
-def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_can_go_on(
-    sets: Sets, run: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [
+        (0, rf"{LAST}: .* the disk is full; .*, then begin again: nothing was saved yet"),
+        (1, rf"{BEST}: .* the disk is full; .*, then go on by `resume`"),
+        (2, rf"{LAST}: .* the disk is full; .*, then go on by `resume`"),
+    ],
+)
+def test_after_a_full_disk_the_run_can_go_on_or_begin_again(
+    sets: Sets,
+    run: Path,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    room: int,
+    said: str,
 ) -> None:
-    write = Path.write_bytes
+    """At the first checkpoint that is written, the second and the third."""
+    write, written = Path.write_bytes, 0
 
     def full(path: Path, content: bytes) -> int:
-        if b"optimizer_g." in content and (run / LAST).exists():
-            write(path, content[:100])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        nonlocal written
+        if b"generator." in content:
+            if written >= room:
+                write(path, content[:100])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written += 1
         return write(path, content)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(StorageError, match=r"last\.safetensors: .* the disk is full"):
-            go(CONFIG, sets, run)
-    assert load_tensors(run / LAST)[0].epoch == 1
-    go(CONFIG, sets, run, resume=True)
+        with pytest.raises(StorageError, match=said):
+            go(changed(epochs=4), sets, run, save_every_s=math.inf if room == 2 else 0)
+    assert (run / LAST).exists() == bool(room)
+    assert (run / BEST).exists() == (room == 2)
+    go(CONFIG, sets, run, resume=bool(room))
     assert_same_run(run, uninterrupted)
 
 
