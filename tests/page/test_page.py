@@ -23,6 +23,7 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import export_page
 from flowercolor.page.server import serve
 from flowercolor.photos.reader import read_photo
+from flowercolor.record import differences as settings_apart
 from tests.cli.helpers import succeed
 from tests.page.browser import Browser, needs_browser
 
@@ -314,7 +315,11 @@ def test_three_photos_with_a_hint_each_are_saved_together(
     colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
     with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
         for source, guidance in zip(sources, guidances, strict=True):
-            colored = rgb(packed.read(f"{source.stem}_color.png")).astype(int)
+            content = packed.read(f"{source.stem}_color.png")
+            with Image.open(io.BytesIO(content)) as image:
+                said = image.info["Software"]
+            assert settings_apart(said, colorizer.software()) == "hints, now none"
+            colored = rgb(content).astype(int)
             expected = colorizer.render(read_photo(source).luma, guidance=guidance)
             assert np.abs(colored - expected).max() <= 1, source
     assert "saved in flowercolor.zip" in text(browser, "#status")

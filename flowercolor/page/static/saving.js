@@ -34,7 +34,7 @@ export class Saver {
     const settings = [`colorized by the model ${this.about.name}`];
     if (vividness !== this.about.default_vividness) settings.push(`vividness ${vividness}`);
     if (strength !== 1) settings.push(`strength ${strength}`);
-    if (hints.length) settings.push(`${hints.length} hints`);
+    if (hints.length) settings.push(`hints ${hints.length}`); // in place of their digest
     return `flowercolor ${this.about.version}, ${settings.join(", ")}`;
   }
 }
