@@ -304,7 +304,7 @@ def test_three_photos_with_a_hint_each_are_saved_together(
         browser.wait(
             "!document.querySelector('.spot') && !document.querySelector('#save').disabled"
         )
-        browser.point(in_frame(browser, 0.1 + 0.2 * number, 0.4))
+        browser.point(in_frame(browser, 0.1 + 0.25 * number, 0.4))
         browser.run(
             "const field = document.querySelector('#field'); field.value = args[0];"
             "field.dispatchEvent(new Event('change'));",
