@@ -36,8 +36,8 @@ from flowercolor.training.log import RunLog, epoch_line, grouped_metrics, score_
 from flowercolor.training.resume import RunState, Saver, saying_how_to_go_on
 from flowercolor.training.setup import (
     RunData,
-    knows_test_photos,
     load_first_weights,
+    notes_on_beginning,
     prepare,
     restore_run,
     score_groups,
@@ -176,11 +176,8 @@ def train(
         finally:
             saver.save_last(state, tensors)
 
-    if start_from and knows_test_photos(header, start_from):
-        progress.note(
-            "What this run began with has learned from the validation part: the test score, which "
-            "is taken there, will be too good"
-        )
+    for note in notes_on_beginning(header, start_from) if start_from else ():
+        progress.note(note)
     gray_l1 = None
     began_s = time.monotonic()
     with (

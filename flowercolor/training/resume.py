@@ -130,7 +130,7 @@ class RunState:
             way = "nothing was saved yet: begin again"
         raise TrainingError(
             f"{run}: a loss of epoch {self.epoch + 1} is not a finite number; {way} with a lower "
-            f"lr than {lr}"
+            f"`lr` than {lr}"
         )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flowercolor._version import __version__
 from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors, read_info
-from flowercolor.config import STRIDE, NetworkConfig, TrainConfig
+from flowercolor.config import STRIDE, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.sources import Pool, check_outside, epoch_length, epoch_pools
 from flowercolor.distributed import check_alike
@@ -204,7 +204,7 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
     if (was := replace(saved.config, **free)) != header.config:
         old, new = ({**asdict(c), **asdict(c.network)} for c in (was, header.config))
         others = ", ".join(
-            f"{name} {value}, not {new[name]}"
+            f"{_setting(name, value)}, not {_setting('', new[name])}"
             for name, value in old.items()
             if name != "network" and value != new[name]
         )
@@ -285,29 +285,36 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     others = ("lambda_adv", "lambda_color", "lambda_class", "freeze_deep")
     if config.network.hints and any(getattr(config, name) for name in others):
         raise SettingError(
-            f"hints trains the branch for hints by L1 alone, and {', '.join(others)} are not "
-            "all off; take the recipe hints, or leave hints out"
+            "`hints` trains the branch for hints by L1 alone, and "
+            f"{', '.join(f'`{name}`' for name in others)} are not all off; take the recipe hints, "
+            "or leave `hints` out"
         )
     if start_from:
         network = replace(read_info(start_from).config.network, hints=config.network.hints)
         if network != config.network:
+            old, new = asdict(network), asdict(config.network)
+            differ = [name for name in old if old[name] != new[name]]
+            was, asked = (
+                ", ".join(_setting(name, values[name]) for name in differ) for values in (old, new)
+            )
             raise CheckpointError(
-                f"{start_from}: a network of {_described(network)} cannot go on as one of "
-                f"{_described(config.network)}; expected the same: change `base_channels`, "
-                "`output` or `encoder`"
+                f"{start_from}: a network of {was} cannot go on as one of {asked}; expected the "
+                "same, or another `start_from`"
             )
     elif config.freeze_deep or config.network.hints:
         name = "freeze_deep" if config.freeze_deep else "hints"
         raise SettingError(
-            f"{name} needs a trained network, most of whose weights it keeps: give `start_from` "
-            f"bundled, or a run; or leave {name} out"
+            f"`{name}` needs a trained network, most of whose weights it keeps: give `start_from` "
+            f"bundled, or a run; or leave `{name}` out"
         )
     elif config.network.encoder != "plain":
         check_pretrained()
 
 
-def _described(network: NetworkConfig) -> str:
-    return ", ".join(f"{name} {value}" for name, value in asdict(network).items())
+def _setting(name: str, value: object) -> str:
+    """As a person gives it, for whom it is an option."""
+    shown = ("off", "on")[value] if isinstance(value, bool) else value
+    return f"`{name}` {shown}" if name else f"{shown}"
 
 
 def _origin(config: TrainConfig, start_from: Path | None) -> str:
@@ -318,11 +325,20 @@ def _origin(config: TrainConfig, start_from: Path | None) -> str:
     return ""
 
 
-def knows_test_photos(header: CheckpointInfo, start_from: Path) -> bool:
-    """Whether what a run begins with has learned from the validation part that it is tested on."""
-    parent = read_info(start_from)
+def notes_on_beginning(header: CheckpointInfo, start_from: Path) -> Iterator[str]:
+    """What a person should know of a run that begins with a checkpoint."""
+    parent, config = read_info(start_from), header.config
+    if (px := parent.config.size_px) != config.size_px:
+        yield (
+            f"{start_from}: learned at {px} px, and this run learns at {config.size_px} px; give "
+            f"`size_px` {px} to stay there"
+        )
     same_photos = parent.data.get("fingerprint") == header.data["fingerprint"]
-    return header.config.validation and same_photos and not parent.config.validation
+    if config.validation and same_photos and not parent.config.validation:
+        yield (
+            "What this run began with has learned from the validation part: the test score, which "
+            "is taken there, will be too good"
+        )
 
 
 def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None:

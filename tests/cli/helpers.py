@@ -32,6 +32,12 @@ COMMANDS = ("colorize", "web", "download", "train", "eval", "join", "models", "e
 TINY = ["--base-channels", "2", "--size", "16", "--batch-size", "4", "--device", "cpu"]
 
 
+def tiny(*options: str) -> list[str]:
+    """The options, and those of `TINY` that are not among them."""
+    pairs = zip(TINY[::2], TINY[1::2], strict=True)
+    return [word for pair in pairs if pair[0] not in options for word in pair] + [*options]
+
+
 backend: str | None = None
 """What `colorize` is to compute with, where the fixture of that name asks for each in turn."""
 

@@ -368,7 +368,7 @@ def test_losses_that_are_no_numbers_end_the_run_and_spoil_nothing(
 def test_losses_that_are_no_numbers_before_the_first_checkpoint_name_none(
     sets: Sets, run: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="nothing was saved yet: begin again with a lower lr"):
+    with pytest.raises(TrainingError, match="nothing was saved yet: begin again with a lower `lr`"):
         go(changed(lambda_l1=1e300), sets, run)
     assert not list(run.glob("*.safetensors"))
 
@@ -440,9 +440,9 @@ def test_a_run_of_hints_goes_on_to_the_bit(sets: Sets, run: Path, trained: Path)
 def test_hints_are_learned_beside_a_trained_network_alone(
     sets: Sets, run: Path, trained: Path
 ) -> None:
-    with pytest.raises(SettingError, match="hints needs a trained network"):
+    with pytest.raises(SettingError, match="`hints` needs a trained network"):
         go(HINTS, sets, run)
-    with pytest.raises(SettingError, match="hints trains the branch for hints by L1 alone"):
+    with pytest.raises(SettingError, match="`hints` trains the branch for hints by L1 alone"):
         go(dataclasses.replace(HINTS, lambda_adv=1), sets, run, start_from=trained)
 
 

@@ -86,6 +86,24 @@ def test_a_beginning_that_knows_the_validation_part_is_noted(
     assert not noted("stranger", validation=True, parent="whole", data=other_sets)
 
 
+@pytest.mark.parametrize("size_px", [16, 32])
+def test_going_on_at_another_size_is_said(
+    photos: Photos, uninterrupted: Path, run: Path, size_px: int
+) -> None:
+    notes = Recorder()
+    learned_px = CONFIG.size_px
+    rgb = photos.rgb.repeat(size_px // learned_px, axis=1).repeat(size_px // learned_px, axis=2)
+    larger = dataclasses.replace(photos, rgb=rgb)
+    sets = FlowerDataset(larger, range(10)), FlowerDataset(larger, [10, 11])
+    config = changed(epochs=1, size_px=size_px)
+    go(config, sets, run, start_from=uninterrupted / BEST, progress=notes)
+    said = (
+        f"{uninterrupted / BEST}: learned at {learned_px} px, and this run learns at {size_px} px; "
+        f"give `size_px` {learned_px} to stay there"
+    )
+    assert (said in notes.notes) == (size_px != learned_px)
+
+
 def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(epochs=1)
     go(config, sets, run, start_from=uninterrupted / BEST, should_stop=after(1))
@@ -98,7 +116,7 @@ def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Pa
 def test_weights_of_another_network_are_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     with pytest.raises(
         CheckpointError,
-        match="a network of base_channels 2, output rgb, encoder plain, hints False cannot",
+        match="a network of `base_channels` 2 cannot go on as one of `base_channels` 1; expected",
     ) as caught:
         go(changed(network=NetworkConfig(1)), sets, run, start_from=uninterrupted / BEST)
     assert "\n" not in str(caught.value)
@@ -129,10 +147,10 @@ def test_classes_and_their_weight_come_together(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"lr": 2e-3}, r"with other settings than those given now: lr 0.001, not 0.002; "),
+        ({"lr": 2e-3}, r"with other settings than those given now: `lr` 0.001, not 0.002; "),
         (
             {"seed": 1, "network": NetworkConfig(3)},
-            r"than those given now: seed 42, not 1, base_channels 2, not 3; ",
+            r"than those given now: `seed` 42, not 1, `base_channels` 2, not 3; ",
         ),
     ],
 )
@@ -235,7 +253,7 @@ def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int,
 
 def test_freezing_random_weights_is_refused(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(freeze_deep=True, epochs=1)
-    with pytest.raises(SettingError, match="freeze_deep needs a trained network"):
+    with pytest.raises(SettingError, match="`freeze_deep` needs a trained network"):
         go(config, sets, run)
     assert not run.exists()
     assert go(config, sets, run, start_from=uninterrupted / BEST).finished

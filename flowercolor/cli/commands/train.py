@@ -10,7 +10,15 @@ import typer
 from flowercolor import paths
 from flowercolor.cli import console
 from flowercolor.cli.console import command
-from flowercolor.config import MAX_MEGAPIXELS, PANELS, DeviceName, Precision, Setting, settings
+from flowercolor.config import (
+    MAX_MEGAPIXELS,
+    PANELS,
+    DeviceName,
+    NetworkConfig,
+    Precision,
+    Setting,
+    settings,
+)
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -246,24 +254,24 @@ def train(
             console.command_line("flowercolor", "train", "--resume", _short(run), *how)
         )
         raise typer.Exit(stop.exit_code)
-    console.say(closing(result, with_hints=plan.config.network.hints))
+    console.say(closing(result, plan.config.network))
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))
 
 
-def closing(result: "TrainResult", *, with_hints: bool = False) -> str:
-    """What a finished run came to, and what to do with it."""
+def closing(result: "TrainResult", network: NetworkConfig) -> str:
+    """What a finished run of such a network came to, and what to do with it."""
     from flowercolor.evaluation.scoring import TEST_HINTS
     from flowercolor.runs import BEST
 
-    shown = f" with {TEST_HINTS} hints a photo" if with_hints else ""
+    shown = f" with {TEST_HINTS} hints a photo" if network.hints else ""
     unit = "epoch" if result.epoch == 1 else "epochs"
     then = "Use the result with:"
     if (result.best_l1 or 0) > (result.gray_l1 or 0):
-        then = (
-            "That is worse than gray: train longer, on more photos, or with --recipe pretrained. "
-            "See it with:"
-        )
+        remedy = "train longer, or on more photos"
+        if network.encoder == "plain" and not network.hints:
+            remedy = "train longer, on more photos, or with --recipe pretrained"
+        then = f"That is worse than gray: {remedy}. See it with:"
     return (
         f"{result.epoch} {unit} done. Test L1{shown} {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({result.run / BEST}), {_score(result.gray_l1)} for "

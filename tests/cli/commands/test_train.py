@@ -20,7 +20,7 @@ from torch import nn
 from flowercolor import paths
 from flowercolor.checkpoint import load_generator, read_info
 from flowercolor.cli.commands.train import closing
-from flowercolor.config import RECIPES, TrainConfig
+from flowercolor.config import RECIPES, NetworkConfig, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive
 from flowercolor.errors import SettingError
@@ -39,6 +39,7 @@ from tests.cli.helpers import (
     run_printed,
     stopped_at_once,
     succeed,
+    tiny,
     write_labels,
 )
 
@@ -127,7 +128,7 @@ def test_the_network_is_like_the_one_that_it_starts_from(
     assert (network["output"], network["base_channels"]) == ("rgb", 2)
     elsewhere = [*TINY[2:], "--data", "nowhere"]  # what is not even looked for
     refused = flowercolor("train", *elsewhere, "--start-from", "like", "--base-channels", "3")
-    assert_one_line_of_error(refused, "a network of base_channels 2", "change --base-channels")
+    assert_one_line_of_error(refused, "network of --base-channels 2", "one of --base-channels 3;")
 
 
 def test_a_run_begins_with_the_encoder_that_has_learned_before_and_runs_go_on_from_it(
@@ -172,7 +173,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         *("--aspect", "1.5"),
     ]
     parent = ["--output", "chroma", "--epochs", "1", "--out", "parent"]
-    succeed("train", "--data", archive, *TINY, *parent)
+    succeed("train", "--data", archive, *tiny(*parent))
     options += [
         "--start-from",
         "parent",
@@ -184,7 +185,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         "--labels",
         str(write_labels(here)),
     ]
-    succeed("train", "--data", archive, *TINY, *options)
+    succeed("train", "--data", archive, *tiny(*options))
     expected = {
         "network": {"base_channels": 2, "output": "chroma", "encoder": "plain", "hints": False},
         "epochs": 1,
@@ -223,13 +224,13 @@ def test_how_to_compute_reaches_the_networks(
 
     monkeypatch.setattr("flowercolor.training.loop.GAN", gan)
     options = ["--precision", "bf16", "--compile", "--out", "run"]
-    assert flowercolor("train", "--data", archive, *TINY, *options).exit_code == 2
+    assert flowercolor("train", "--data", archive, *tiny(*options)).exit_code == 2
     assert told == ["bf16", True]
 
 
 def test_a_recipe_is_where_the_options_start_from(archive: Path, here: Path) -> None:
     options = ["--recipe", "chroma", "--epochs", "1", "--crop", "1", "--out", "run"]
-    succeed("train", "--data", archive, *TINY, *options)
+    succeed("train", "--data", archive, *tiny(*options))
     recipe = RECIPES["chroma"]
     expected = replace(
         recipe,
@@ -261,7 +262,7 @@ def test_a_part_of_the_training_photos_is_tested_on_in_place_of_the_test_photos(
     kept, held = split_validation(train_set)
     assert len(held) > 0
     options = ["--validation", "--batch-size", "3", "--epochs", "1", "--out", "run"]
-    result = succeed("train", "--data", archive, *TINY, *options)
+    result = succeed("train", "--data", archive, *tiny(*options))
     said = f"{len(kept)} photos to learn from, {len(held)} to test on"
     assert said in result.stderr
     again = succeed("train", "--resume", "run", "--epochs", "2")
@@ -272,7 +273,7 @@ def test_twins_of_test_photos_are_left_out_and_stay_out(archive: Path, here: Pat
     train_set, test_set = get_data(archive, 16)
     Path("twins.tsv").write_text(f"{test_set.names[0]}\t{train_set.names[3]}\n")
     options = ["--twins", "twins.tsv", "--batch-size", "3", "--epochs", "1", "--out", "run"]
-    stopped = stopped_at_once("train", "--data", archive, *TINY, *options)
+    stopped = stopped_at_once("train", "--data", archive, *tiny(*options))
     assert "9 photos to learn from, 2 to test on" in stopped.stderr
     Path("twins.tsv").unlink()
     resumed = run_printed(stopped.stdout)
@@ -340,22 +341,36 @@ def test_tables_of_other_photos_are_refused_before_a_run_begins(archive: Path, h
     Path("others.csv").write_text("file,class,kind\nother.jpg,rose,garden\n")
     labels = ["--labels", "others.csv", "--lambda-class", "0.3"]
     for options in (labels, ["--by", "others.csv"]):
-        refused = flowercolor("train", "--data", archive, *TINY, *options)
+        refused = flowercolor("train", "--data", archive, *tiny(*options))
         assert_one_line_of_error(refused, "others.csv: names ")
     assert not paths.runs_dir().exists()
 
 
 @pytest.mark.parametrize(("gray_l1", "said"), [(0.1, "Use the"), (0.01, "That is worse than gray")])
 def test_a_result_that_is_worse_than_gray_is_said_to_be(gray_l1: float, said: str) -> None:
-    words = closing(TrainResult(Path("run"), True, 1, 0.05, 0.05, gray_l1))
+    result = TrainResult(Path("run"), True, 1, 0.05, 0.05, gray_l1)
+    words = closing(result, NetworkConfig())
     assert f"{gray_l1:.4f} for leaving the photos gray. {said}" in words
+
+
+@pytest.mark.parametrize(
+    ("network", "remedy"),
+    [
+        (NetworkConfig(), "train longer, on more photos, or with --recipe pretrained. See"),
+        (RECIPES["pretrained"].network, "train longer, or on more photos. See"),
+        (RECIPES["hints"].network, "train longer, or on more photos. See"),
+    ],
+)
+def test_nobody_is_told_to_do_what_was_done(network: NetworkConfig, remedy: str) -> None:
+    words = closing(TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.01), network)
+    assert f"worse than gray: {remedy}" in words
 
 
 def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) -> None:
     refused = flowercolor("train", "--data", "nowhere", "--freeze-deep")
-    assert_one_line_of_error(refused, "leave freeze_deep out", code=2)
+    assert_one_line_of_error(refused, "leave --freeze-deep out", code=2)
     refused = flowercolor("train", "--data", "nowhere", "--recipe", "hints")
-    said = ("hints needs a trained network", "give --start-from bundled, or a run")
+    said = ("--hints needs a trained network", "give --start-from bundled, or a run")
     assert_one_line_of_error(refused, *said, code=2)
 
 
@@ -374,7 +389,7 @@ def test_what_going_on_needs_to_be_told_again_is_printed(
 def test_a_supervised_run_goes_on_with_its_labels(archive: Path, here: Path) -> None:
     options = ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
     options += ["--epochs", "1", "--out", "run"]
-    assert stopped_at_once("train", "--data", archive, *TINY, *options).exit_code == 130
+    assert stopped_at_once("train", "--data", archive, *tiny(*options)).exit_code == 130
     succeed("train", "--resume", "run")
     assert metrics(here / "run")[-1]["loss_class"] > 0
 
@@ -404,6 +419,9 @@ def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> Non
     refused = flowercolor(*resume, "--lr", "0.5")
     assert refused.exit_code == 1
     assert "other settings" in last_line(refused.stderr)
+    assert "now: --lr 0.0002, not 0.5; resume" in last_line(refused.stderr)
+    refused = flowercolor(*resume, "--size", "32", "--flip")
+    assert "now: --size 16, not 32, --flip off, not on; resume" in last_line(refused.stderr)
     assert_one_line_of_error(flowercolor("train", "--resume", "nothing"), trained.run.name)
 
 
