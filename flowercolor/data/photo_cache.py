@@ -165,11 +165,18 @@ def _pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[
     def unreadable(error: OSError) -> None:
         progress.note(f"{error.filename}: cannot be read: {error.strerror}; left out")
 
-    names = [
-        Path(parent, name).relative_to(folder)
-        for parent, _, files in os.walk(folder, onerror=unreadable)
-        for name in files
-    ]
+    names: list[Path] = []
+    links = 0
+    for parent, folders, files in os.walk(folder, onerror=unreadable):
+        below = Path(parent).relative_to(folder)
+        names += [below / name for name in files]
+        links += sum(
+            Path(parent, name).is_symlink() and not _is_passed_over(below / name)
+            for name in folders
+        )
+    if links:
+        some = "a link to a folder" if links == 1 else f"{links:,} links to folders"
+        progress.note(f"{folder}: has {some}, left out; expected the photos themselves")
     pictures = sorted(name for name in names if _is_picture(name))
     return pictures, [name for name in names if _is_picture(name, _UNREAD)]
 
@@ -186,11 +193,14 @@ def _note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> No
 
 def _is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
     """Whether a path within the source has one of the endings, and no part of it is passed over."""
-    passed_over = any(
+    return path.suffix.lower() in suffixes and not _is_passed_over(path)
+
+
+def _is_passed_over(path: Path) -> bool:
+    return any(
         (part.startswith(".") and part != "..") or formats.holds_no_photos(part)
         for part in path.parts
     )
-    return path.suffix.lower() in suffixes and not passed_over
 
 
 def _fingerprint(source: Path, pictures: list[Path] | None) -> str:

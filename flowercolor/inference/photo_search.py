@@ -28,6 +28,7 @@ class Finder:
         self._excluded = 0
         self._unread: Counter[str] = Counter()
         self._sidecars: Counter[str] = Counter()
+        self._links = 0
         self._below: list[int] = []  # photos in each folder that is not looked into
 
     def expand(self, inputs: Iterable[str | Path]) -> Iterator[tuple[Path, Path]]:
@@ -107,6 +108,8 @@ class Finder:
                 and os.path.realpath(Path(parent, name)) != output
                 and not self.is_excluded(Path(parent, name).relative_to(folder))
             ]
+            if looked_at:  # `walk` looks into none of them
+                self._links += sum(Path(parent, name).is_symlink() for name in folders)
         return sorted(found)
 
     def notes(self) -> list[str]:
@@ -124,6 +127,9 @@ class Finder:
             if number := counts.total():
                 endings = ", ".join(sorted(ending for ending in counts if counts[ending]))
                 lines.append(f"{_count(number, 'file')} {kind}, left out: {endings}")
+        if self._links:
+            some = "a link to a folder" if self._links == 1 else f"{self._links} links to folders"
+            lines.append(f"Left out: {some}; name the folders themselves")
         if self._excluded:
             lines.append(f"Left out by `exclude`: {self._excluded}")
         return lines

@@ -311,6 +311,18 @@ def test_a_pipe_or_a_loop_of_links_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "pipe", "is a pipe or a device; expected an archive")
 
 
+def test_links_to_folders_are_counted(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    said = []
+    for name in ("one", ".two", "three"):
+        (folder / "jpg" / name).symlink_to(tmp_path / "elsewhere")
+        notes = Recorder()
+        read_data(folder, 16, notes)
+        said.append(notes.notes)
+    one = f"{folder}: has a link to a folder, left out; expected the photos themselves"
+    assert said == [[one], [one], [one.replace("a link to a folder", "2 links to folders")]]
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08 no gzip", bytes(5000)])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "flowers.tgz"

@@ -58,6 +58,19 @@ def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> Non
     assert Finder().notes() == []
 
 
+@pytest.mark.parametrize("recursive", [False, True])
+def test_links_to_folders_are_counted(here: Path, recursive: bool) -> None:
+    touch(here, "box/a.jpg", "box/.hidden/b.jpg", "1962/c.jpg")
+    for name in ("box/one", "box/.two"):
+        (here / name).symlink_to(here / "1962")
+    progress = Recorder()
+    assert len(plan(["box"], here / "out", recursive=recursive, progress=progress)) == 1
+    assert progress.notes == ["Left out: a link to a folder; name the folders themselves"]
+    (here / "box" / "three").symlink_to(here / "1962")
+    plan(["box"], here / "out", recursive=recursive, progress=progress)
+    assert progress.notes[1] == "Left out: 2 links to folders; name the folders themselves"
+
+
 def test_results_of_another_call_are_no_photos_that_were_not_looked_at(here: Path) -> None:
     touch(here, "box/a.jpg", "box/deep/b.jpg")
     (here / "box" / "colored").mkdir()
