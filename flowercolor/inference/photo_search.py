@@ -2,13 +2,12 @@
 
 import glob
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from flowercolor.errors import ImageError
-from flowercolor.files import is_there
+from flowercolor.files import is_there, resolved
 from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture, probe
 
 _HIDDEN_ON_WINDOWS = 2
@@ -24,12 +23,12 @@ class Finder:
 
     def __init__(self, *, recursive: bool = False, exclude: Sequence[str] = ()) -> None:
         self._recursive = recursive
-        self._exclude = [pattern.rstrip("/\\").lower() for pattern in exclude]
-        self._excluded = 0
-        self._unread: Counter[str] = Counter()
-        self._sidecars: Counter[str] = Counter()
-        self._links = 0
-        self._below: list[int] = []  # photos in each folder that is not looked into
+        # Spots, so that what is named twice, as itself and within a folder, counts once.
+        self._excluded: dict[str, set[Path]] = {pattern: set() for pattern in exclude}
+        self._unread: set[Path] = set()
+        self._sidecars: set[Path] = set()
+        self._links: set[Path] = set()
+        self._below: dict[Path, set[str]] = {}  # photos in each folder that is not looked into
 
     def expand(self, inputs: Iterable[str | Path]) -> Iterator[tuple[Path, Path]]:
         """The files and folders named, each with the part of its path that is no pattern's.
@@ -53,14 +52,16 @@ class Finder:
                 ):
                     yield match, Path(os.path.commonpath([given, match]))
 
-    def is_excluded(self, path: Path) -> bool:
-        """Whether a pattern fits a path or one of its parts; counted if so."""
+    def is_excluded(self, path: Path, root: Path = Path()) -> bool:
+        """Whether a pattern fits a path below `root` or one of its parts; counted if so."""
         spelled = path.as_posix().lower()
-        parts = spelled.split("/")
-        excluded = any(
-            fnmatch(name, pattern) for pattern in self._exclude for name in (spelled, *parts)
-        )
-        self._excluded += excluded
+        names = (spelled, *spelled.split("/"))
+        excluded = False
+        for pattern, paths in self._excluded.items():
+            plain = pattern.rstrip("/\\").lower()
+            if any(fnmatch(name, plain) for name in names):
+                paths.add(spot(root / path))
+                excluded = True
         return excluded
 
     def pictures_in(self, folder: Path, without: Path) -> list[Path]:
@@ -89,9 +90,10 @@ class Finder:
                 if not is_picture(path):
                     ending = path.suffix.lower()
                     if looked_at and not name.startswith("."):
-                        self._unread[ending] += ending in UNREAD
-                        self._sidecars[ending] += ending in SIDECARS
-                elif not self.is_excluded(path.relative_to(folder)):
+                        for endings, paths in ((UNREAD, self._unread), (SIDECARS, self._sidecars)):
+                            if ending in endings:
+                                paths.add(spot(path))
+                elif not self.is_excluded(path.relative_to(folder), folder):
                     pictures.append(path)
             if looked_at:
                 found += pictures
@@ -99,40 +101,63 @@ class Finder:
                 # Where another call has put its results, the first is one: reading all takes long.
                 first = probe(pictures[0])
                 if not (first and first.made_here):
-                    self._below.append(len(pictures))
+                    self._below[resolved(Path(parent))] = {photo.name for photo in pictures}
             folders[:] = [
                 name
                 for name in folders
-                if not holds_no_photos(name)
+                if not self.is_excluded(Path(parent, name).relative_to(folder), folder)
+                and not holds_no_photos(name)
                 and not _is_hidden(Path(parent, name))
                 and os.path.realpath(Path(parent, name)) != output
-                and not self.is_excluded(Path(parent, name).relative_to(folder))
             ]
             if looked_at:  # `walk` looks into none of them
-                self._links += sum(Path(parent, name).is_symlink() for name in folders)
+                inside = (Path(parent, name) for name in folders)
+                self._links.update(spot(path) for path in inside if path.is_symlink())
         return sorted(found)
 
-    def notes(self) -> list[str]:
-        """A line for each kind of what was left out."""
+    def notes(self, taken: Collection[Path] = ()) -> list[str]:
+        """A line for each kind of what was left out.
+
+        Args:
+            taken: The spots of the photos that are colored.
+        """
         lines = []
-        if self._below:
+        left = [
+            place
+            for folder, names in self._below.items()
+            for name in names
+            if (place := folder / name) not in taken
+        ]
+        if left:
+            folders = _count(len({place.parent for place in left}), "subfolder")
             lines.append(
-                f"{_count(sum(self._below), 'photo')} in {_count(len(self._below), 'subfolder')} "
-                "not looked at: `recursive` looks into subfolders"
+                f"{_count(len(left), 'photo')} in {folders} not looked at: `recursive` looks into "
+                "subfolders"
             )
-        for counts, kind in (
+        for paths, kind in (
             (self._unread, "of kinds that are not read"),
             (self._sidecars, "of notes on photos"),
         ):
-            if number := counts.total():
-                endings = ", ".join(sorted(ending for ending in counts if counts[ending]))
-                lines.append(f"{_count(number, 'file')} {kind}, left out: {endings}")
-        if self._links:
-            some = "a link to a folder" if self._links == 1 else f"{self._links} links to folders"
+            if paths:
+                endings = ", ".join(sorted({path.suffix.lower() for path in paths}))
+                lines.append(f"{_count(len(paths), 'file')} {kind}, left out: {endings}")
+        looked_in = {place.parent for place in taken}
+        if links := [link for link in self._links if resolved(link) not in looked_in]:
+            some = "a link to a folder" if len(links) == 1 else f"{len(links)} links to folders"
             lines.append(f"Left out: {some}; name the folders themselves")
-        if self._excluded:
-            lines.append(f"Left out by `exclude`: {self._excluded}")
+        if excluded := {path for paths in self._excluded.values() for path in paths}:
+            lines.append(f"Left out by `exclude`: {len(excluded)}")
+        lines += (
+            f"`exclude` {pattern}: no photo or folder that was looked at has such a name"
+            for pattern, paths in self._excluded.items()
+            if not paths
+        )
         return lines
+
+
+def spot(path: Path) -> Path:
+    """The path in its one full spelling; a link stands for itself."""
+    return resolved(path.parent) / path.name
 
 
 def _count(number: int, thing: str) -> str:

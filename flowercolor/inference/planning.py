@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from flowercolor.errors import SettingError
 from flowercolor.files import alike, is_file, is_folder, is_there, resolved
-from flowercolor.inference.photo_search import Finder
+from flowercolor.inference.photo_search import Finder, spot
 from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks, shard
@@ -97,19 +97,22 @@ def plan(
         else:
             continue
         for place in places:
-            spot = _spot(place.source)
-            if spot not in found:
-                found[spot] = place._replace(header=probe(place.source))
+            where = spot(place.source)
+            if where not in found:
+                found[where] = place._replace(header=probe(place.source))
 
-    for line in finder.notes():
+    for line in finder.notes(found):
         progress.note(line)
     if left_out and not found:
         raise SettingError(f"{left_out}: is its own output folder; choose another output")
     if left_out:  # the second time that a pattern is given, it finds it too
         progress.note(f"The output folder is among the photos, left out: {left_out}")
     if len(found) > 1:
-        is_result = {spot: bool(p.header and p.header.made_here) for spot, p in found.items()}
-        photos = {spot: place for spot, place in found.items() if not is_result[spot]}
+        photos = {
+            where: place
+            for where, place in found.items()
+            if not (place.header and place.header.made_here)
+        }
         if photos and len(photos) < len(found):
             progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
         found = photos or found
@@ -158,11 +161,6 @@ class _Place(NamedTuple):
 def _folder_beside(given: Path) -> Path:
     named = given if given.name not in ("", "..") else resolved(given)
     return named.parent / f"{named.name}{SUFFIX}"
-
-
-def _spot(path: Path) -> Path:
-    """The path in its one full spelling; a link stands for itself."""
-    return resolved(path.parent) / path.name
 
 
 def _with_ending(name: Path, ending: str | None) -> Path:
@@ -217,4 +215,4 @@ def _below_common(root: Path, roots: set[Path]) -> Path:
 
 
 def _letters(path: Path) -> str:
-    return alike(_spot(path))
+    return alike(spot(path))

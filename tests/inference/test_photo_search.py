@@ -45,6 +45,35 @@ def test_patterns_leave_out_files_and_folders(
     assert any(note.startswith("Left out by `exclude`: ") for note in progress.notes)
 
 
+def test_a_pattern_that_leaves_out_nothing_is_named(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/a_proof.jpg", "box/.old/b.jpg")
+    progress = Recorder()
+    plan(["box"], exclude=["*_Prof.*", "*proof*", "a_*", ".old"], progress=progress)
+    assert progress.notes == [
+        "Left out by `exclude`: 2",
+        "`exclude` *_Prof.*: no photo or folder that was looked at has such a name",
+    ]
+
+
+def test_what_is_named_itself_and_within_a_folder_counts_once(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/b.dng", "box/c.xmp", "box/no.jpg", "box/1/x.jpg", "box/1/y.jpg")
+    touch(here, "box/2/z.jpg", "box/2/w.jpg")
+    progress = Recorder()
+    jobs = plan(
+        ["box", "box/1", "box/2/z.jpg", here / "box"],
+        here / "out",
+        exclude=["no.*"],
+        progress=progress,
+    )
+    assert len(jobs) == 4
+    assert progress.notes == [
+        "1 photo in 1 subfolder not looked at: `recursive` looks into subfolders",
+        "1 file of kinds that are not read, left out: .dng",
+        "1 file of notes on photos, left out: .xmp",
+        "Left out by `exclude`: 1",
+    ]
+
+
 def test_what_was_left_out_is_counted_in_a_line_for_each_kind(here: Path) -> None:
     touch(here, "box/a.jpg", "box/b.jp2", "box/c.dng", "box/d.JXL", "box/e.psd", "box/a.xmp")
     touch(here, "box/1/x.jpg", "box/1/y.jpg", "box/2/3/z.jpg", "box/2/notes.txt", "box/.h/w.jpg")
@@ -69,6 +98,8 @@ def test_links_to_folders_are_counted(here: Path, recursive: bool) -> None:
     (here / "box" / "three").symlink_to(here / "1962")
     plan(["box"], here / "out", recursive=recursive, progress=progress)
     assert progress.notes[1] == "Left out: 2 links to folders; name the folders themselves"
+    plan(["box", "1962"], here / "out", recursive=recursive, progress=progress)
+    assert len(progress.notes) == 2, "what they lead to is colored"
 
 
 def test_results_of_another_call_are_no_photos_that_were_not_looked_at(here: Path) -> None:
