@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
+from flowercolor.errors import one_line
 from flowercolor.photos.formats import quiet_pillow
 
+_CUT = "the file ends before the picture does"
+_WORDS_OF_CUT = ("truncated", "unexpected end of file")  # Pillow's and libavif's, libheif's
 _PIECE_BYTES = 1 << 20
 _MOST_SCANNED_PIXELS = 2 * 10**10  # some 12 s; 300 megapixels in ten scans take 2
 _ZEROS = 32  # at the end of what an arithmetic coder wrote
@@ -49,6 +52,19 @@ def check_whole(image: Image.Image, file: IO[bytes]) -> None:
             check_avif_size(file, image.width * image.height)
     finally:
         file.seek(at)
+
+
+def damage(error: Exception, file: IO[bytes] | None = None) -> str:
+    """What a decoder's error says of a file, in words that do not mislead."""
+    if any(words in str(error).lower() for words in _WORDS_OF_CUT):
+        return _CUT
+    if file:
+        length = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        kind, stated = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+        if kind == b"RIFF" and length < stated + 8:  # of a WebP, of which libwebp says nothing
+            return _CUT
+    return one_line(error)
 
 
 def _check_plausible(image: Image.Image, length: int) -> None:
@@ -83,7 +99,8 @@ def png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
                 kept += piece
         stated = file.read(4)
         if kind[:1].isupper() and kind != b"IEND" and struct.pack(">I", checksum) != stated:
-            raise ValueError(f"the checksum of its {kind.decode()} chunk does not fit")
+            fault = f"the checksum of its {kind.decode()} chunk does not fit"
+            raise ValueError(fault if len(stated) == 4 else _CUT)
         yield kind, kept
         if kind == b"IEND":
             return

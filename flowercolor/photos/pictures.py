@@ -14,6 +14,7 @@ from PIL import Image
 from flowercolor.errors import ImageError
 from flowercolor.photos import icc
 from flowercolor.photos.formats import with_depth
+from flowercolor.photos.integrity import damage
 from flowercolor.photos.reader import Photo, photo_of, read_photo
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _opened(image: Image.Image) -> Photo:
     try:
         return photo_of(image)
     except (OSError, ValueError, SyntaxError) as error:  # it reads the file when it has to
-        raise ImageError(f"{error}; expected a whole picture") from error
+        raise ImageError(f"{damage(error)}; expected a whole picture") from error
 
 
 def _gray(image: Array) -> Array:

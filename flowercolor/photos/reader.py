@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from flowercolor.errors import ImageError, one_line, printable
+from flowercolor.errors import ImageError, printable
 from flowercolor.files import can_be_read
 from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.packages import install_command
@@ -41,6 +41,7 @@ from flowercolor.photos.integrity import (
     check_decoded,
     check_whole,
     complete_jpeg,
+    damage,
     unusual_jpeg,
 )
 from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
@@ -187,7 +188,7 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
         elif is_jpeg and (completed := complete_jpeg(file)):
             return _read(decode, io.BytesIO(completed), max_pixels)
         else:
-            reason = f"is a damaged {kind}: {one_line(error)}; expected a whole one"
+            reason = f"is a damaged {kind}: {damage(error, file)}; expected a whole one"
         raise ImageError(reason) from error
 
 

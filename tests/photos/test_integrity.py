@@ -98,3 +98,12 @@ def test_a_jpeg_of_scans_without_number_is_not_decoded() -> None:
     read_photo(content[:-2] + 10 * last + b"\xff\xd9")
     with pytest.raises(ImageError, match=r"is a damaged JPEG: it has 10.* scans"):
         read_photo(content[:-2] + 10_000 * last + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "HEIF"])
+def test_of_a_file_that_was_cut_it_is_said_that_it_ends_too_early(kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    content = saved(noise(40, 56, 3), kind)
+    with pytest.raises(ImageError, match=f"is a damaged {kind}: the file ends before the picture"):
+        read_photo(content[: len(content) * 9 // 10])
