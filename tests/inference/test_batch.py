@@ -490,6 +490,28 @@ def test_of_an_album_it_is_said_that_the_first_page_was_colored(
     )
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif", ".jpg", "16.png"])
+def test_a_scan_of_black_and_white_alone_is_said_to_leave_no_room_for_color(
+    tmp_path: Path, colorizer: Colorizer, ending: str
+) -> None:
+    photo = Image.fromarray(gray(600, 700))
+    scan: Any = photo.convert("1")
+    if ending == ".jpg":
+        scan = scan.convert("L")
+    elif ending == "16.png":
+        scan = Image.fromarray(np.asarray(scan).astype(np.uint16) * 65535)
+    scan.save(tmp_path / f"scan{ending}", quality=90)
+    photo.point(lambda level: 255 * (level > 80) or level).save(tmp_path / "photo.png")
+    told = {
+        outcome.job.source.stem: outcome.message
+        for outcome in run(plan([tmp_path], tmp_path / "out"), colorizer)
+    }
+    assert told.pop("photo") == ""
+    assert [*told.values()] == [
+        "is only black and white, which leaves no room for color; scan it as gray"
+    ]
+
+
 def test_colored_photos_are_left_alone_or_said_to_be_colored_anew(
     tmp_path: Path, colorizer: Colorizer
 ) -> None:
