@@ -73,8 +73,8 @@ def examine(device: str = "auto") -> Iterator[Finding]:
     if is_light:
         yield Finding(
             "light",
-            "colors by onnxruntime, on the CPU; training, judging and a GPU need the full "
-            f"install: {install_command(full=True)}",
+            "colors by onnxruntime, on the CPU; downloading, training, judging, joining, exporting "
+            f"ONNX and a GPU need the full install: {install_command(full=True)}",
         )
     yield Finding("extras", ", ".join(f"{name} {_version(name)}" for name in EXTRAS))
     # Of paths, addresses and passwords only that they are set.

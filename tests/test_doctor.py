@@ -51,7 +51,8 @@ def test_without_torch_all_is_well_and_what_needs_it_is_said(
     """As where flowercolor-light is installed: importing torch fails."""
     monkeypatch.setitem(sys.modules, "torch", None)
     found = {finding.topic: finding for finding in examine()}
-    assert found["light"].found.startswith("colors by onnxruntime, on the CPU; training, ")
+    assert found["light"].found.startswith("colors by onnxruntime, on the CPU; downloading, ")
+    assert "exporting ONNX" in found["light"].found
     assert "luma within" in found["trial"].found
     assert not any(finding.problem for finding in found.values())
 

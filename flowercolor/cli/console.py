@@ -119,7 +119,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                     f"Error: unexpected {type(error).__name__}: {one_line(error)}; "
                     "`flowercolor --debug …` shows where"
                 )
-            usage = isinstance(error, SettingError)
+            usage = isinstance(error, SettingError) or missing in NOT_IN_LIGHT
             raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from None
 
     return run

@@ -342,7 +342,7 @@ main()
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
         f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
