@@ -80,9 +80,9 @@ def say(message: str) -> None:
     """Talk to the person, on stderr; where there are bars, above them.
 
     Control characters, such as those in a file's name or in what a server says, are shown as
-    escapes.
+    escapes, and so are line breaks: it is one line.
     """
-    message = "\n".join(map(printable, option_names.with_options(message).split("\n")))
+    message = printable(option_names.with_options(message))
     if _bars:
         _bars.note(message)
         return
@@ -108,7 +108,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 raise
             missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
             if isinstance(error, FlowercolorError):
-                say(printable(f"Error: {error}"))
+                say(f"Error: {error}")
             elif missing in NOT_IN_LIGHT:
                 say(
                     f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
@@ -259,8 +259,9 @@ def print_result(line: str) -> None:
         return
     if sys.stdout.isatty():
         line = printable(line)
-    # As bytes: a path may hold what the encoding of stdout does not.
-    write_result(os.fsencode(line + "\n"))
+    # As bytes: a path may hold what the encoding of stdout does not. Who reads the list there takes
+    # each line for a path: half of one might be another file's.
+    write_result(os.fsencode(line.replace("\n", r"\n") + "\n"))
 
 
 def write_result(content: bytes) -> None:

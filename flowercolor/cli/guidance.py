@@ -115,12 +115,13 @@ def read_guidance(
         return lambda _: shared
     with _named("--hints", SettingError):
         file = HintFile(hints)
-    photos = [job.source for job in jobs]
-    if photos and not any(file.hints_of(photo) for photo in photos):
+    photos = [job.source for job in jobs] or [Path("-")]
+    if not any(file.hints_of(photo) for photo in photos):
         named = ", ".join(sorted(filter(None, file.by_name)))
+        first = photos[0].name if jobs else "- (standard input)"
         raise SettingError(
-            f"--hints {hints}: has hints for {named or 'no photo'}, and {photos[0].name} is "
-            "none of them; expected the names of the photos, or no name for all"
+            f"--hints {hints}: has hints for {named or 'no photo'}, and {first} is none of them; "
+            "expected the names of the photos, or no name for all"
         )
     for name in file.unused(photos):
         progress.note(f"--hints {hints}: has hints for {name}, which is none of the photos")

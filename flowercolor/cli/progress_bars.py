@@ -20,6 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from flowercolor.cli.option_names import with_options
+from flowercolor.errors import printable
 
 
 class Bars:
@@ -51,7 +52,7 @@ class Bars:
 
     def note(self, message: str) -> None:
         """Say a line above the bars, of any length."""
-        self._console.print(with_options(message), markup=False)
+        self._console.print(printable(with_options(message)), markup=False)
 
 
 class _Bar:

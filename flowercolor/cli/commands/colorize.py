@@ -24,7 +24,7 @@ from flowercolor.config import (
     BackendName,
     Subsampling,
 )
-from flowercolor.errors import SettingError, printable
+from flowercolor.errors import SettingError
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
+
+_SCREEN_LINES = 20
+"""So many lines after a failure may have taken it out of sight."""
 
 Format = Literal["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "avif"]
 
@@ -329,6 +332,7 @@ def _color_photos(
     count: Counter[str] = Counter()
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     failures: list[str] = []
+    others = 0  # lines since the first failure that tell of none
     with (
         console.process_group(),
         console.stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
@@ -347,14 +351,16 @@ def _color_photos(
     ):
         for outcome in outcomes:
             count[outcome.status] += 1
+            if outcome.status == "failed":
+                failures.append(outcome.message)
+            elif failures and (outcome.status == "done" or not outcome.reason):
+                others += 1
             if outcome.reason and len(jobs) > 1:  # one line for all of them, at the end
                 reasons[outcome.reason].append(outcome.job.source.name)
             elif outcome.status != "done":
-                console.say(printable(f"{outcome.status.capitalize()}: {outcome.message}"))
+                console.say(f"{outcome.status.capitalize()}: {outcome.message}")
             elif outcome.message:
-                console.say(printable(f"{outcome.job.source}: {outcome.message}"))
-            if outcome.status == "failed":
-                failures.append(outcome.message)
+                console.say(f"{outcome.job.source}: {outcome.message}")
             if json_lines:
                 record = outcome.record() | {"message": with_options(outcome.message)}
                 console.print_result(json.dumps(record))
@@ -364,9 +370,10 @@ def _color_photos(
         remedy = "--recolor" if reason == "in color" else "--overwrite"
         first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy} colors them anew")
-    if failures and len(mine) > 20:  # the first may be out of sight
-        lines = (printable(f"Failed: {failure}") for failure in failures)
-        console.say("\n".join((f"{len(failures)} of {len(mine)} photos failed:", *lines)))
+    if others >= _SCREEN_LINES:
+        console.say(f"{len(failures)} of {len(mine)} photos failed:")
+        for failure in failures:
+            console.say(f"Failed: {failure}")
     stopped = stop() and count.total() < len(mine)
     if stopped:
         anew = "begins anew, for --overwrite is given"

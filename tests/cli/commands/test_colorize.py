@@ -408,6 +408,12 @@ def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here:
     args = ["colorize", "a.png", "-o", "b.png", "--hints", "hints.json"]
     refused = flowercolor(*args, "--checkpoint", str(hint_weights))
     assert_one_line_of_error(refused, "has hints for rose.png", "a.png is none of them", code=2)
+    args[1:4] = ["-"]
+    content = (here / "a.png").read_bytes()
+    refused = flowercolor(*args, "--checkpoint", str(hint_weights), stdin=content)
+    assert_one_line_of_error(refused, "and - (standard input) is none of them", code=2)
+    (here / "hints.json").write_text('{"-": [{"x": 1, "y": 1, "color": "red"}]}')
+    succeed(*args, "--checkpoint", str(hint_weights), stdin=content)
 
 
 def test_other_hints_are_another_result(hint_weights: Path, here: Path) -> None:
@@ -470,19 +476,32 @@ def test_the_leader_alone_makes_what_there_is_one_of(
     assert [path.name for path in here.iterdir()] == ["a.png"]
 
 
-def test_what_failed_in_a_large_batch_is_said_again_at_the_end(weights: Path, here: Path) -> None:
-    for number in range(21):
+@pytest.mark.parametrize(("broken", "again"), [("00", True), ("02", False)])
+def test_what_failed_is_said_again_at_the_end_where_it_is_out_of_sight(
+    weights: Path, here: Path, *, broken: str, again: bool
+) -> None:
+    for number in range(23):
         gray_photo(here / "box" / f"{number:02}.png", number)
-    (here / "box" / "00.png").write_bytes(b"no photo")
+    for name in (broken, "21", "22"):
+        (here / "box" / f"{name}.png").write_bytes(b"no photo")
     result = flowercolor("colorize", "box", "--checkpoint", weights)
-    lines = result.stderr.splitlines()
-    assert lines[-3] == "1 of 21 photos failed:"
-    assert lines[-2].startswith("Failed: box")
-    assert lines.count(lines[-2]) == 2
+    failed = [line for line in result.stderr.splitlines() if line.startswith("Failed: ")]
+    assert (failed == sorted({*failed}) * 2) == again
+    assert (len(failed) == 3) != again
+    assert ("3 of 23 photos failed:" in result.stderr.splitlines()) == again
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such names on Windows")
-def test_control_characters_of_a_name_are_shown_as_escapes(weights: Path, here: Path) -> None:
+def test_a_file_is_named_on_one_line_whatever_its_name(weights: Path, here: Path) -> None:
     (here / "a\n\x1b[2J.png").write_bytes(b"no photo")
-    result = flowercolor("colorize", ".", "-o", "out", "--checkpoint", weights)
-    assert "Failed: a\\n\\x1b[2J.png: is no photo" in result.stderr
+    gray_photo(here / "b\nc.png")
+    args = ["colorize", "box", ".", "-o", "out", "--exclude", "x\ny", "--checkpoint", str(weights)]
+    gray_photo(here / "box" / "d.png")
+    first = flowercolor(*args)
+    assert "Failed: a\\n\\x1b[2J.png: is no photo" in first.stderr
+    assert "--exclude x\\ny: no photo" in first.stderr
+    assert first.stdout.splitlines() == ["out/d.png", "out/b\\nc.png"]
+    told = flowercolor(*args, "--json").stdout.splitlines()
+    assert [json.loads(line)["target"] for line in told][-1] == "out/b\nc.png"
+    again = flowercolor(*args).stderr
+    assert "Skipped: 2 there already (d.png, b\\nc.png); --overwrite colors them anew" in again
