@@ -239,7 +239,9 @@ def remarks(photo: Photo) -> str:
     """What to know of a photo that was colored; mostly nothing."""
     known = ["was in color; colored anew from its luma"] if photo.colored else []
     if photo.pages > 1:
-        known.append(f"has {photo.pages} pages, of which the first was colored")
+        is_tiff = photo.metadata.file_format == "TIFF"
+        several = f"{photo.pages} pages" if is_tiff else "several frames"
+        known.append(f"has {several}, of which the first was colored")
     if _is_black_and_white(photo.luma):
         known.append("is only black and white, which leaves no room for color; scan it as gray")
     return "; ".join(known)

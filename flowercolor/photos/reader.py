@@ -83,7 +83,7 @@ class Photo:
             by more than `COLORED_CHROMA` from the toning, the quadratic function of the
             luma that fits the chroma best. Sepia and yellowed paper are no colors.
         metadata: What to write back beside the pixels.
-        pages: How many pages a TIFF has, of which this is the first; 1 of other formats.
+        pages: How many pages a TIFF has, of which this is the first; 2 of an animation, else 1.
         sample: Its colors, averaged over small squares, uint8 RGB [N, 1, 3]; None of a gray file.
     """
 
@@ -163,13 +163,14 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
     try:
         if known != "TIFF":  # of whose pages one alone is read
             check_file_bytes(size_bytes, max_pixels)
-        if known == "WEBP" and (still := webp.first_frame(file)):
+        still = webp.first_frame(file) if known == "WEBP" else None
+        if still:
             file = io.BytesIO(still)
         with quiet_pillow():
             image = Image.open(file, formats=readable())
         with image:
             kind = str(image.format)
-            pages = _select_page(image, file)
+            pages = 2 if still or _is_animation(image) else _select_page(image, file)
             _check_supported(image, max_pixels)
             check_whole(image, file)
             return decode(image, file, pages)
@@ -212,6 +213,13 @@ def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
         else f"no photo that can be read, it begins with {repr(head)[1:]}"
     )
     return f"is {found}; expected one of {', '.join(readable())}"
+
+
+def _is_animation(image: Image.Image) -> bool:
+    """Whether it says that more frames follow, which are not looked at; of JPEG and HEIC not."""
+    if image.format == "GIF":  # which says how it goes on, and not that it does
+        return "loop" in image.info or image.info.get("duration", 0) > 0
+    return image.format in ("PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False)
 
 
 def _select_page(image: Image.Image, file: IO[bytes]) -> int:

@@ -490,6 +490,18 @@ def test_of_an_album_it_is_said_that_the_first_page_was_colored(
     )
 
 
+@pytest.mark.parametrize("ending", [".gif", ".webp", ".png", ".avif"])
+def test_of_an_animation_it_is_said_that_the_first_frame_was_colored(
+    tmp_path: Path, colorizer: Colorizer, ending: str
+) -> None:
+    frames = [Image.fromarray(gray(seed=number)) for number in range(3)]
+    frames[0].save(tmp_path / f"still{ending}")
+    frames[0].save(tmp_path / f"moving{ending}", save_all=True, append_images=frames[1:], loop=0)
+    moving, still = run(plan([tmp_path], tmp_path / "out"), colorizer)
+    assert moving.message == "has several frames, of which the first was colored"
+    assert (still.status, still.message) == ("done", "")
+
+
 @pytest.mark.parametrize("ending", [".png", ".tif", ".jpg", "16.png"])
 def test_a_scan_of_black_and_white_alone_is_said_to_leave_no_room_for_color(
     tmp_path: Path, colorizer: Colorizer, ending: str
