@@ -221,7 +221,7 @@ def read_weights(path: Path, *, vividness: float | None = None) -> tuple[Checkpo
         _interpolate(arrays, info.vividness if vividness is None else vividness)
     elif vividness is not None:
         raise CheckpointError(
-            f"{path}: holds one network and no vividness scale; leave the vividness out, or join "
+            f"{path}: holds one network and no vividness scale; leave `vividness` out, or join "
             "two checkpoints with `flowercolor join`"
         )
     return info, _below("generator.", arrays)

@@ -248,12 +248,15 @@ def plain_name(name: str) -> str:
     return name.removeprefix("./")
 
 
-def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> list[str]:
+def with_twins(
+    path: Path, dataset: FlowerDataset, others: FlowerDataset, progress: Progress | None = None
+) -> list[str]:
     """The photos of a set that have a twin in another.
 
     Args:
         path: A text file of pairs: the names of two photos, a tab (or a semicolon or a comma)
             between them, on each line.
+        progress: Told how many there are.
 
     Raises:
         DataError: The file cannot be read, is no list of pairs, or is one of other photos.
@@ -271,4 +274,10 @@ def with_twins(path: Path, dataset: FlowerDataset, others: FlowerDataset) -> lis
         )
     twins = {name for name, other in pairs if other in other_names}
     twins |= {other for name, other in pairs if name in other_names}
-    return [name for name in dataset.names if name in twins]
+    found = [name for name in dataset.names if name in twins]
+    if progress:
+        progress.note(
+            f"{path}: {len(found):,} of the {len(dataset):,} photos have a twin on the other side "
+            "of the split"
+        )
+    return found

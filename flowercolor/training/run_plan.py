@@ -182,7 +182,8 @@ def read_run_data(
             splits.append(get_data(path, plan.config.size_px, progress, max_pixels=max_pixels))
     left_out = plan.left_out
     if twins:
-        left_out = with_twins(twins, *(merge(parts) for parts in zip(*splits, strict=True)))
+        train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
+        left_out = with_twins(twins, train_set, test_set, progress)
     splits = [(train_set.without(left_out), test_set) for train_set, test_set in splits]
     if plan.config.validation:
         splits = [split_validation(train_set) for train_set, _ in splits]

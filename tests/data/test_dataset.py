@@ -22,6 +22,7 @@ from flowercolor.data.dataset import (
 )
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError
+from tests.helpers import Recorder
 from tests.pictures import plainly_decoded
 
 SIZE_PX = 16
@@ -176,7 +177,10 @@ def test_twins_are_those_across_the_split(photos: Photos, tmp_path: Path) -> Non
     lines = "".join(f"{names[a]}\t{names[b]}\n" for a, b in pairs) + "x\ty\n\n"
     for separator in "\t;,":  # with a mark, as Windows writes
         listing.write_text(lines.replace("\t", separator), encoding="utf-8-sig")
-        assert with_twins(listing, test_set, train_set) == [names[8], names[9]]
+        notes = Recorder()
+        assert with_twins(listing, test_set, train_set, notes) == [names[8], names[9]]
+        said = "2 of the 4 photos have a twin on the other side of the split"
+        assert notes.notes == [f"{listing}: {said}"]
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def evaluate(
                 progress=progress,
             )
         test_set, train_set = photos.test_set, photos.train_set
-        left_out = with_twins(twins, test_set, train_set) if twins and train_set else ()
+        left_out = with_twins(twins, test_set, train_set, progress) if twins and train_set else ()
         kinds = read_kinds(by, test_set, progress) if by else ()
         for note in photos.notes if leads else ():
             console.say(note)
