@@ -105,17 +105,18 @@ def test_progress_draws_bars_on_a_terminal_only(
             if terminal:
                 progress._bars.refresh()
         progress.note(long)
+        progress.note("a\nb")
         console.say("said")
         if terminal:
             console.print_result("result.png")
     text = screen.getvalue()
     if not terminal:
-        assert text == f"{long}\nsaid\n"
+        assert text == f"{long}\na\\nb\nsaid\n"
         return
     assert not progress._bars.tasks, "a bar goes when its task ends"
     for words in ("Training", "2/4 steps", "epoch 1", "Fetching", "1.0/2.0 MB"):
         assert words in plain(text)
-    for line in (long, "said", "result.png"):
+    for line in (long, "a\\nb", "said", "result.png"):
         assert line in plain(text).splitlines(), "above the bars, and not broken to their width"
 
 
