@@ -178,6 +178,30 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
     assert "in color already" in text(browser, "#caption")
 
 
+def test_a_scan_of_black_and_white_alone_is_said_to_leave_no_room_for_color(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    scan = tmp_path / "scan.png"
+    Image.open(DAHLIA).convert("1").save(scan)
+    open_with(browser, tiny_page, scan, DAHLIA)
+    assert "It is only black and white" in text(browser, "#caption")
+    browser.click("#photos li:nth-child(2) button")
+    assert "black" not in text(browser, "#caption")
+
+
+def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a\u202eb.jpg").write_bytes(DAHLIA.read_bytes())
+    open_with(browser, tiny_page, tmp_path / "a\u202eb.jpg")
+    name, size = browser.run(
+        "return ['#name', '#size'].map((id) => {"
+        "const { left, right } = document.querySelector(id).getBoundingClientRect();"
+        "return [left, right]; })"
+    )
+    assert name[1] <= size[0]
+
+
 def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ const MAX_PIXELS = 64e6; // 48 million take 1.1 GB of memory while one is open
 const STRIP_PIXELS = 1 << 20;
 const SAMPLE_PX = 256;
 const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py
+const NEARLY_BLACK = 16; // as in flowercolor/inference/batch.py
 
 const COMMAND = "the command flowercolor colorize reads it, and so does flowercolor web";
 const UNREADABLE = [
@@ -18,8 +19,8 @@ const UNREADABLE = [
 /** What a person should know of a file that could not be opened. */
 export class PhotoError extends Error {}
 
-/** The luma, uint8, of a file, upright, with its size and opacity, whether it is in color, and
- * whether it has 16 bits.
+/** The luma, uint8, of a file, upright, with its size and opacity, whether it is in color, whether
+ * it is plain black and white, and whether it has 16 bits.
  * @throws PhotoError */
 export async function decode(file) {
   let head;
@@ -72,7 +73,17 @@ function readPixels(bitmap) {
       alpha[at] = rgba[k];
     }
   }
-  return { size: { width, height }, luma, alpha, colored: isColored(sample(bitmap)) };
+  const colored = isColored(sample(bitmap));
+  return { size: { width, height }, luma, alpha, colored, plain: isBlackAndWhite(luma) };
+}
+
+/** Whether nearly all of it is black or white, but for what JPEG makes of 1 bit. */
+function isBlackAndWhite(luma) {
+  let between = 0;
+  for (let at = 0; at < luma.length; at++) {
+    if (luma[at] > NEARLY_BLACK && luma[at] < 255 - NEARLY_BLACK) between++;
+  }
+  return between < 0.01 * luma.length;
 }
 
 function sample(bitmap) {

@@ -38,12 +38,12 @@ const methods = {
   /** Read a photo: its size, what to know of it, and its preview in gray. A file that the browser
    * cannot read is an error that says so. */
   async open({ number, file }) {
-    const { size, luma, alpha, colored, deep } = await decode(file);
+    const { size, luma, alpha, ...kind } = await decode(file);
     const smallSize = workingSize(size);
     const small = Float32Array.from(shrink(luma, size, smallSize), (level) => level / 255);
     const photo = { small, smallSize, preview: preview(luma, alpha, size), chroma: null };
     photos.set(number, photo);
-    return { size, colored, deep, preview: grayPixels(photo.preview) };
+    return { size, ...kind, preview: grayPixels(photo.preview) };
   },
 
   /** The preview in color. */
