@@ -89,6 +89,8 @@ class OnnxBackend:
             self._session = alone
 
     def _start(self, model: bytes, threads: int) -> Any:
+        # Read at the import: it would write an identifier of the machine into the home folder.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime  # noqa: PLC0415 - where torch computes it need not be installed
 
         options = onnxruntime.SessionOptions()

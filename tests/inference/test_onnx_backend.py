@@ -1,4 +1,7 @@
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
@@ -130,3 +133,24 @@ def test_the_skeletons_are_what_the_script_writes(encoder: Encoder, *, hints: bo
     assert [(node.op_type, list(node.input), list(node.output)) for node in made.graph.node] == [
         (node.op_type, list(node.input), list(node.output)) for node in kept.graph.node
     ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the home folder is another")
+def test_nothing_is_written_into_the_home_folder(tmp_path: Path) -> None:
+    """By onnxruntime, which counts its users unless it is told not to."""
+    code = (
+        "import flowercolor, numpy\n"
+        "flowercolor.colorize(numpy.full((16, 16), 99, 'uint8'), device='cpu')"
+    )
+    # Without the rest of the environment: in that of a server for tests it does not count.
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert list(tmp_path.rglob("*")) == []
