@@ -70,7 +70,15 @@ if not TYPE_CHECKING:  # a type checker would take any misspelled name for one o
     def __getattr__(name: str) -> object:
         if name not in _HOMES:
             raise AttributeError(f"module 'flowercolor' has no attribute {name!r}")
-        return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
+        try:
+            return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
+        except ModuleNotFoundError as error:
+            from flowercolor.packages import NOT_IN_LIGHT, lacking  # noqa: PLC0415 - seldom needed
+
+            if error.name not in NOT_IN_LIGHT:
+                raise
+            message = f"flowercolor.{name}: {lacking(error.name)}"
+            raise ModuleNotFoundError(message, name=error.name) from error
 
 
 def __dir__() -> list[str]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch.backends import cudnn
 
-from flowercolor.config import DeviceName, Precision, one_of
-from flowercolor.errors import DeviceError, SettingError
+from flowercolor.config import Precision, device_kind, one_of
+from flowercolor.errors import DeviceError
 from flowercolor.torchrun import ranks
 
 
@@ -26,11 +26,9 @@ def pick_device(name: str = "auto") -> torch.device:
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if name == "auto":
+    if device_kind(name) == "auto":
         name = next(kind for kind, found in available.items() if found)
     kind, _, number = name.partition(":")
-    if kind not in available or (":" in name and not number.isdecimal()):
-        raise SettingError(f"device is {name!r}; expected one of {', '.join(get_args(DeviceName))}")
     if not available[kind]:
         found = ", ".join(kind for kind, found in available.items() if found)
         raise DeviceError(

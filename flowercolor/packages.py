@@ -6,6 +6,14 @@ NOT_IN_LIGHT = ("torch", "torchvision", "requests", "urllib3", "matplotlib")
 """What flowercolor-light leaves out."""
 
 
+def lacking(package: str) -> str:
+    """What to say where flowercolor-light lacks one of `NOT_IN_LIGHT`."""
+    return (
+        f"this needs the package {package}, which flowercolor-light leaves out; "
+        f"run {install_command(full=True)}"
+    )
+
+
 def install_command(extra: str = "", *, full: bool = False, path: list[str] | None = None) -> str:
     """How to install what is missing: from a clone, as no package index has flowercolor.
 

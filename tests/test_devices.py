@@ -30,6 +30,7 @@ def test_auto_takes_the_fastest_device_there_is(
 def test_a_device_is_taken_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     make_present(monkeypatch, cuda=True, mps=False)
     assert pick_device("cpu") == CPU
+    assert pick_device("cpu:0").type == "cpu"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(DeviceError, match=r"^device cuda:2: there are 2 of the kind"):
@@ -57,7 +58,9 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     assert pick_device("cpu") == CPU
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:one", "cuda:-1"])
+@pytest.mark.parametrize(
+    "name", ["gpu", "CPU", "", "meta", "cpu:1", "auto:0", "cuda:", "cuda:one", "cuda:-1"]
+)
 def test_an_unknown_device_is_refused_with_the_names(name: str) -> None:
     with pytest.raises(SettingError, match=f"'{name}'; expected one of auto, cpu, cuda, mps"):
         pick_device(name)

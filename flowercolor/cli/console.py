@@ -21,7 +21,7 @@ from flowercolor.cli import option_names
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
-from flowercolor.packages import NOT_IN_LIGHT, install_command
+from flowercolor.packages import NOT_IN_LIGHT, lacking
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
 
@@ -106,14 +106,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if debug:
                 raise
-            missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+            missing = error.name if isinstance(error, ImportError) else None
             if isinstance(error, FlowercolorError):
                 say(f"Error: {error}")
-            elif missing in NOT_IN_LIGHT:
-                say(
-                    f"Error: this needs the package {missing}, which flowercolor-light leaves out; "
-                    f"run {install_command(full=True)}"
-                )
+            elif missing and missing in NOT_IN_LIGHT:
+                say(f"Error: {lacking(missing)}")
             else:
                 say(
                     f"Error: unexpected {type(error).__name__}: {one_line(error)}; "

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.checkpoint import load_generator, read_weights
-from flowercolor.config import BackendName, Precision, one_of
+from flowercolor.config import BackendName, Precision, device_kind, one_of
 from flowercolor.errors import DeviceError, SettingError
 from flowercolor.packages import install_command
 from flowercolor.progress import Progress
@@ -74,14 +74,15 @@ def load_backend(
     """
     one_of("backend", backend, BackendName)
     one_of("precision", precision, Precision)
-    if backend == "onnxruntime" and (device not in ("auto", "cpu") or precision == "bf16"):
+    kind = device_kind(device)
+    if backend == "onnxruntime" and (kind not in ("auto", "cpu") or precision == "bf16"):
         raise SettingError(
             f"backend onnxruntime computes on the CPU in float32, and device is {device}, "
             f"precision {precision}; use the backend torch for those"
         )
     if backend == "auto":
-        for_torch = device not in ("auto", "cpu") or precision == "bf16"
-        for_torch = for_torch or (device == "auto" and _may_have_gpu()) or not _there("onnxruntime")
+        for_torch = kind not in ("auto", "cpu") or precision == "bf16"
+        for_torch = for_torch or (kind == "auto" and _may_have_gpu()) or not _there("onnxruntime")
         backend = "torch" if for_torch else "onnxruntime"
     if not _there(backend):
         what_helps = (
