@@ -19,7 +19,7 @@ class DownloadError(FlowercolorError):
 
 
 class DataError(FlowercolorError):
-    """An archive or a folder of photos cannot be used as training data."""
+    """An archive, a folder of photos or a table cannot be used."""
 
 
 class ImageError(FlowercolorError):

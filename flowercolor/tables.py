@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from flowercolor.errors import DataError, FlowercolorError, one_line
+from flowercolor.errors import DataError, one_line
 from flowercolor.files import MAX_TEXT_BYTES, is_folder, read_bounded
 
 
@@ -28,49 +28,41 @@ class Table(NamedTuple):
         return [blank | dict(zip(self.columns, row, strict=False)) for row in self.rows]
 
 
-def read_text(
-    path: Path,
-    expected: str,
-    *,
-    kind: type[FlowercolorError] = DataError,
-    max_bytes: int = MAX_TEXT_BYTES,
-) -> str:
+def read_text(path: Path, expected: str, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
     """What a file in UTF-8 says, without the mark that Windows puts before it.
 
     Args:
         expected: What it should be, for the error: "expected a CSV table".
 
     Raises:
-        FlowercolorError: Of this kind; it cannot be read, or is in another encoding.
+        DataError: It cannot be read, or is in another encoding.
     """
     try:
         text = read_bounded(path, max_bytes).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise kind(f"{path}: no such file; {expected}") from error
+        raise DataError(f"{path}: no such file; {expected}") from error
     except UnicodeDecodeError as error:
-        raise kind(f"{path}: {_NOT_UTF8}") from error
+        raise DataError(f"{path}: {_NOT_UTF8}") from error
     except (OSError, ValueError) as error:  # a name with a zero in it
         reason = getattr(error, "strerror", None) or one_line(error)
         found = "is a folder" if is_folder(path) else f"cannot be read ({reason})"
-        raise kind(f"{path}: {found}; {expected}") from error
+        raise DataError(f"{path}: {found}; {expected}") from error
     if "\0" in text:  # half of each letter in UTF-16
-        raise kind(f"{path}: {_NOT_UTF8}")
+        raise DataError(f"{path}: {_NOT_UTF8}")
     return text
 
 
 _NOT_UTF8 = "is not in UTF-8; save it so, in Excel as CSV UTF-8"
 
 
-def parse_table(
-    text: str, path: Path, expected: str, *, kind: type[FlowercolorError] = DataError
-) -> Table:
+def parse_table(text: str, path: Path, expected: str) -> Table:
     """The table of a text, whose first line tells what separates its cells; empty lines are none.
 
     Args:
         path: Where it is from; this and `expected` are for the error.
 
     Raises:
-        FlowercolorError: Of this kind; the text is no table.
+        DataError: The text is no table.
     """
     first = text.lstrip("\r\n").partition("\n")[0]
     separator = next((mark for mark in "\t;" if mark in first), ",")
@@ -78,5 +70,5 @@ def parse_table(
     try:
         columns, *rows = [[cell.strip() for cell in row] for row in reader if any(row)] or [[]]
     except csv.Error as error:
-        raise kind(f"{path}: is no table ({one_line(error)}); {expected}") from error
+        raise DataError(f"{path}: is no table ({one_line(error)}); {expected}") from error
     return Table(columns, rows, separator)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flowercolor.errors import DataError, SettingError
+from flowercolor.errors import DataError
 from flowercolor.tables import parse_table, read_text
 
 ROSES = "file,class\nrösä.jpg, rose \n\nlily.jpg\n"
@@ -36,8 +36,8 @@ def test_nothing_is_an_empty_table() -> None:
 def test_another_encoding_is_refused_by_what_to_do(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(ROSES.replace("ä", "e"), encoding=encoding)
-    with pytest.raises(SettingError) as refused:
-        read_text(path, "expected a table", kind=SettingError)
+    with pytest.raises(DataError) as refused:
+        read_text(path, "expected a table")
     assert str(refused.value) == f"{path}: is not in UTF-8; save it so, in Excel as CSV UTF-8"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercolor.errors import FlowercolorError, ImageError, SettingError
+from flowercolor.errors import DataError, FlowercolorError, ImageError, SettingError
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
@@ -93,6 +93,7 @@ def read_guidance(
     Raises:
         SettingError: An option does not say what it should.
         ImageError: The reference or the mask cannot be read.
+        DataError: The file of hints cannot be read.
     """
     from dataclasses import replace
 
@@ -113,7 +114,7 @@ def read_guidance(
     )
     if not hints:
         return lambda _: shared
-    with _named("--hints", SettingError):
+    with _named("--hints", DataError):
         file = HintFile(hints)
     photos = [job.source for job in jobs] or [Path("-")]
     if not any(file.hints_of(photo) for photo in photos):

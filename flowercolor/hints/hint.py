@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import ImageColor
 
 from flowercolor.color import color_differences, fitting_factor, to_chroma
-from flowercolor.errors import SettingError, one_line
+from flowercolor.config import in_range
+from flowercolor.errors import DataError, SettingError, one_line
 from flowercolor.tables import parse_table, read_text
 
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
@@ -68,7 +69,7 @@ class Hint:
         Raises:
             SettingError: It says no such thing.
         """
-        place, separator, color = text.partition("=")
+        place, separator, color = str(text).partition("=")
         parts = place.split(",")
         if not separator or len(parts) != 2:
             raise SettingError(f"hint {text}: expected X,Y=COLOR, such as {RIGHT_HINT}")
@@ -127,7 +128,7 @@ class Leave:
         Raises:
             SettingError: It says no such thing.
         """
-        parts = [_number(part.strip()) for part in text.split(",")]
+        parts = [_number(part.strip()) for part in str(text).split(",")]
         if len(parts) not in (2, 3) or (len(parts) == 3 and isinstance(parts[2], str)):
             raise SettingError(f"leave {text}: expected X,Y or X,Y,RADIUS, such as {RIGHT_LEAVE}")
         return cls(*parts)  # type: ignore[arg-type]
@@ -145,7 +146,7 @@ def rgb_of(color: Color, what: str) -> tuple[int, int, int]:
     """Red, green and blue from 0 to 255.
 
     Args:
-        color: A CSS name, `#rrggbb`, or three numbers.
+        color: A CSS name, `#rrggbb`, or three whole numbers.
         what: What is named in an error.
 
     Raises:
@@ -158,14 +159,15 @@ def rgb_of(color: Color, what: str) -> tuple[int, int, int]:
             nearest = difflib.get_close_matches(name, ImageColor.colormap, 1)
             bare = re.fullmatch("[0-9a-f]{6}", name)
             return ImageColor.getrgb(f"#{name}" if bare else name)[:3]
-        red, green, blue = (int(value) for value in color)
-        if min(red, green, blue) < 0 or max(red, green, blue) > 255:
-            raise ValueError
+        if isinstance(color, bytes):  # whose items are numbers
+            raise TypeError
+        red, green, blue = (in_range("color", value, int, 0, 255) for value in color)
     except (ValueError, TypeError):
         meant = f", perhaps {nearest[0]}" if nearest else ""
+        numbers = "" if isinstance(color, str) else ", three whole numbers from 0 to 255"
         raise SettingError(
-            f"{what}: {color!r} is no color{meant}; expected a CSS name such as crimson, #rrggbb, "
-            "or gray"
+            f"{what}: {color!r} is no color{meant}; expected a CSS name such as crimson, #rrggbb"
+            f"{numbers}, or gray"
         ) from None
     return red, green, blue
 
@@ -202,12 +204,12 @@ class HintFile:
         by_name: The hints by name; those under "" are for every photo.
 
     Raises:
-        SettingError: It cannot be read, or does not say that.
+        DataError: It cannot be read, or does not say that.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        text = read_text(path, _EXPECTED, kind=SettingError, max_bytes=_MAX_FILE_BYTES)
+        text = read_text(path, _EXPECTED, max_bytes=_MAX_FILE_BYTES)
         rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
         self.by_name: dict[str, list[Hint]] = {}
         for number, (name, row) in enumerate(rows, 1):
@@ -217,7 +219,7 @@ class HintFile:
             except (KeyError, TypeError):
                 raise self._error(f"hint {number} lacks x, y or color") from None
             except SettingError as error:
-                raise SettingError(f"{path}: {error}") from error
+                raise DataError(f"{path}: {error}") from error
             self.by_name.setdefault(name.replace("\\", "/"), []).append(hint)
         if not self.by_name:
             raise self._error("has no hints")
@@ -254,7 +256,7 @@ class HintFile:
         return [(name, row) for name, rows in lists.items() for row in rows]
 
     def _csv(self, text: str) -> list[tuple[str, dict[str, Any]]]:
-        table = parse_table(text, self.path, _EXPECTED, kind=SettingError)
+        table = parse_table(text, self.path, _EXPECTED)
         if not {"x", "y", "color"} <= set(table.columns):
             raise self._error("has no columns x, y and color in its first line")
         rows: list[dict[str, Any]] = [*table.named()]
@@ -263,8 +265,8 @@ class HintFile:
                 row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}
         return [(row.get("file", ""), row) for row in rows]
 
-    def _error(self, found: str) -> SettingError:
-        return SettingError(
+    def _error(self, found: str) -> DataError:
+        return DataError(
             f"{self.path}: {found}; expected JSON such as "
             '{"rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}]}, or CSV with the columns '
             "file, x, y, color"

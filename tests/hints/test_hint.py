@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowercolor.errors import SettingError
+from flowercolor.errors import DataError, SettingError
 from flowercolor.hints.hint import Hint, HintFile, Leave, chroma_of, chroma_to_color, rgb_of
 
 
@@ -61,6 +61,17 @@ def test_a_wrong_hint_is_refused_by_a_right_one(text: str) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_color_may_have_the_numbers_of_an_array() -> None:
+    assert rgb_of(np.array([1, 2, 3], np.uint8), "a color") == (1, 2, 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [Hint, Leave])
+@pytest.mark.parametrize("text", [None, 5])
+def test_what_is_no_text_is_refused(kind: Any, text: Any) -> None:
+    with pytest.raises(SettingError, match=rf"{text}: expected X,Y"):
+        kind.parse(text)
+
+
 @pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "x,2", "1,2,x", "1,2,0", "1,2,-3"])
 def test_a_wrong_place_to_leave_is_refused_by_a_right_one(text: str) -> None:
     with pytest.raises(SettingError, match=r"412,300"):
@@ -100,9 +111,12 @@ def test_the_nearest_name_is_offered() -> None:
         rgb_of("light pnik", "a color")
 
 
-@pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7, ("a", "b", "c")])
+NO_LEVELS = [(0.9, 0.1, 0.2), (True, False, True), ("1", "2", "3"), ("a", "b", "c"), b"red"]
+
+
+@pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7, None, *NO_LEVELS])
 def test_what_is_no_color_is_refused(color: object) -> None:
-    with pytest.raises(SettingError, match="is no color"):
+    with pytest.raises(SettingError, match=r"is no color; .*three whole numbers from 0 to 255"):
         Hint(1, 2, color)  # type: ignore[arg-type]
 
 
@@ -159,7 +173,7 @@ def test_a_list_is_for_every_photo(tmp_path: Path) -> None:
 def test_a_file_that_says_no_hints_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "hints"
     path.write_bytes(content)
-    with pytest.raises(SettingError, match="expected") as refused:
+    with pytest.raises(DataError, match="expected") as refused:
         HintFile(path)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -178,12 +192,12 @@ def test_a_file_that_says_no_hints_is_refused_in_one_line(tmp_path: Path, conten
 )
 def test_a_file_is_refused_for_what_is_wrong(tmp_path: Path, content: bytes, found: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(SettingError, match=f"a.csv: {found}"):
+    with pytest.raises(DataError, match=f"a.csv: {found}"):
         HintFile(tmp_path / "a.csv")
 
 
 def test_only_a_file_is_read(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="is a folder; expected a JSON or CSV"):
+    with pytest.raises(DataError, match="is a folder; expected a JSON or CSV"):
         HintFile(tmp_path)
-    with pytest.raises(SettingError, match="no such file; expected a JSON or CSV"):
+    with pytest.raises(DataError, match="no such file; expected a JSON or CSV"):
         HintFile(tmp_path / "none.csv")

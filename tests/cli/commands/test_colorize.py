@@ -367,7 +367,7 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
         (["--hint", "900,10=red"], ["outside the photo of", "such as 412,300=crimson"], 1),
         (["--hint", "1,1=redd"], ["'redd' is no color", "crimson"], 2),
         (["--hint", "1=red"], ["expected X,Y=COLOR", "412,300=crimson"], 2),
-        (["--hints", "none.csv"], ["none.csv: no such file"], 2),
+        (["--hints", "none.csv"], ["none.csv: no such file"], 1),
         (["--leave", "1"], ["expected X,Y or X,Y,RADIUS"], 2),
         (["--like", "a.png"], ["--like a.png: has no colors"], 1),
         (["--palette", ""], ["palette: '' is no color"], 2),
@@ -383,7 +383,7 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
             1,
         ),
         (["--like", "."], ["--like .: is a folder; expected a photo"], 1),
-        (["--hints", "no.json"], ["--hints no.json: no such file; expected a JSON or CSV"], 2),
+        (["--hints", "no.json"], ["--hints no.json: no such file; expected a JSON or CSV"], 1),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(
