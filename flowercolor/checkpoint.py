@@ -124,7 +124,7 @@ class CheckpointInfo:
 
 
 def save_checkpoint(
-    path: Path, info: CheckpointInfo, tensors: Mapping[str, "Tensor"], *, half: bool = False
+    path: str | Path, info: CheckpointInfo, tensors: Mapping[str, "Tensor"], *, half: bool = False
 ) -> None:
     """Write a checkpoint, whole or not at all, and forced to the disk.
 
@@ -146,7 +146,7 @@ def save_checkpoint(
         for name, tensor in tensors.items()
     }
     content = save(flat, metadata={_HEADER_KEY: info.to_json()})
-    with replacing(path, durable=True) as temporary:
+    with replacing(Path(path), durable=True) as temporary:
         # Not `save_file`: it hides the OSError of a full disk in an error of its own.
         temporary.write_bytes(content)
 
@@ -160,7 +160,7 @@ def _to_half(tensor: "Tensor") -> "Tensor":
     return half if torch.equal(half.isfinite(), tensor.isfinite()) else tensor
 
 
-def read_info(path: Path) -> CheckpointInfo:
+def read_info(path: str | Path) -> CheckpointInfo:
     """What the checkpoint says of itself, without loading its weights.
 
     Raises:
@@ -179,7 +179,7 @@ def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, "Tensor"]]:
 
 
 def load_generator(
-    path: Path, device: "torch.device | str" = "cpu", *, vividness: float | None = None
+    path: str | Path, device: "torch.device | str" = "cpu", *, vividness: float | None = None
 ) -> "tuple[UNet, CheckpointInfo]":
     """The generator of a checkpoint, in float32 and evaluation mode, and what the file says.
 
@@ -197,6 +197,7 @@ def load_generator(
 
     from flowercolor.networks.unet import UNet  # noqa: PLC0415
 
+    path = Path(str(path))
     info, weights = read_weights(path, vividness=vividness)
     with torch.device("meta"):  # random initial weights would take longer than all the rest
         generator = UNet(info.config.network)
@@ -311,10 +312,13 @@ def load_into(
 
 
 def _read(
-    path: Path, prefixes: tuple[str, ...], framework: str
+    path: str | Path, prefixes: tuple[str, ...], framework: str
 ) -> tuple[CheckpointInfo, dict[str, Any]]:
+    path = str(path)
     if not is_file(path):
-        raise CheckpointError(f"{path}: no such file; expected a checkpoint (.safetensors)")
+        raise CheckpointError(
+            f"{path or repr(path)}: no such file; expected a checkpoint (.safetensors)"
+        )
     try:
         with safe_open(path, framework=framework) as file:
             metadata = file.metadata() or {}

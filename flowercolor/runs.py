@@ -56,11 +56,12 @@ def find_run(name: str) -> Path:
     known = ", ".join(run.name for run in runs) or "none"
     place = paths.runs_dir()
     raise CheckpointError(
-        f"{name}: no run of that name or path; runs in {place}: {known}{_alike(name, LAST)}"
+        f"{name or repr(name)}: no run of that name or path; "
+        f"runs in {place}: {known}{_alike(name, LAST)}"
     )
 
 
-def find_checkpoint(spec: str | None = None) -> Path:
+def find_checkpoint(spec: str | Path | None = None) -> Path:
     """The checkpoint that a person means.
 
     Args:
@@ -72,6 +73,7 @@ def find_checkpoint(spec: str | None = None) -> Path:
     """
     if spec is None or spec == "bundled":
         return bundled_checkpoint()
+    spec = str(spec)
     if spec == "last" and (runs := list_runs()):
         return _of_run(runs[0])
     if is_file(Path(spec)):
@@ -82,8 +84,8 @@ def find_checkpoint(spec: str | None = None) -> Path:
             return _of_run(folder)
     known = ", ".join(["bundled", *(run.name for run in list_runs())])
     raise CheckpointError(
-        f"{spec}: no such checkpoint; expected a path or, with the runs in {paths.runs_dir()}, "
-        f"one of: {known}{_alike(spec, BEST)}"
+        f"{spec or repr(spec)}: no such checkpoint; expected a path or, "
+        f"with the runs in {paths.runs_dir()}, one of: {known}{_alike(spec, BEST)}"
     )
 
 
@@ -133,12 +135,12 @@ def _changed(run: Path) -> float:
     return max((file.stat().st_mtime for file in files if is_file(file)), default=0.0)
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
+def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     """The rows of a run's `metrics.jsonl`; none where there is no such file.
 
     Damaged lines are left out: nothing that is learned depends on them.
     """
-    path = run / METRICS
+    path = Path(run) / METRICS
     lines: list[bytes] = []
     with suppress(OSError):
         lines = read_bounded(path).splitlines()
@@ -177,14 +179,14 @@ def describes_photos(data: object) -> bool:
     )
 
 
-def read_config(run: Path) -> dict[str, Any]:
+def read_config(run: str | Path) -> dict[str, Any]:
     """What a run's `config.json` says of its data; nothing where it cannot be read."""
-    about = read_json(run / CONFIG)
+    about = read_json(Path(run) / CONFIG)
     data = about.get("data") if isinstance(about, dict) else None
     return data if isinstance(data, dict) else {}
 
 
-def read_source(run: Path, what: Literal["source", "labels", "by"] = "source") -> Path | None:
+def read_source(run: str | Path, what: Literal["source", "labels", "by"] = "source") -> Path | None:
     """The archive or folder that a run learned from, its labels, or its table of kinds.
 
     None where no `config.json` tells, or there were none.

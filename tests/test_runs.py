@@ -109,6 +109,10 @@ def test_an_unknown_checkpoint_is_refused_with_what_there_is() -> None:
     add_run("mine", BEST)
     with pytest.raises(CheckpointError, match=r"^his: no such checkpoint; .*: bundled, mine$"):
         find_checkpoint("his")
+    with pytest.raises(CheckpointError, match=r"^'': no such checkpoint; "):
+        find_checkpoint("")
+    with pytest.raises(CheckpointError, match=r"^5: no such checkpoint; "):
+        find_checkpoint(5)  # type: ignore[arg-type]
 
 
 def test_a_package_without_weights_says_so(bundled: Path) -> None:
@@ -208,7 +212,7 @@ def test_a_record_of_absurd_depth_costs_its_line_only() -> None:
     run = add_run("mine", LAST)
     (run / METRICS).write_text('{"epoch": 1, "step": 2}\n' + "[" * 100_000 + "\n")
     (run / CONFIG).write_text("[" * 100_000)
-    assert read_metrics(run) == [{"epoch": 1, "step": 2}]
+    assert read_metrics(run) == read_metrics(str(run)) == [{"epoch": 1, "step": 2}]
     assert read_source(run) is None
 
 

@@ -111,7 +111,7 @@ def read_data(
         DataError: `source` is missing, is no archive, is cut off or holds no photo.
         StorageError: The cache cannot be written.
     """
-    source, size_px = Path(source), in_range("size_px", size_px, int, 1)
+    source, size_px = Path(str(source)), in_range("size_px", size_px, int, 1)
     progress = progress or Silent()
     pictures = None
     if is_folder(source):

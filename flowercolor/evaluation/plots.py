@@ -150,7 +150,7 @@ def _apart(positions: list[float], least: float) -> list[float]:
 
 
 def save_grid(
-    gray: Tensor, fake: Tensor, real: Tensor, path: Path, titles: Sequence[str] = ()
+    gray: Tensor, fake: Tensor, real: Tensor, path: str | Path, titles: Sequence[str] = ()
 ) -> None:
     """Write a sheet of pictures, each as gray, generated and true side by side.
 
@@ -177,12 +177,13 @@ def save_grid(
     save_picture(sheet, path)
 
 
-def save_picture(rgb: Tensor, path: Path) -> None:
+def save_picture(rgb: Tensor, path: str | Path) -> None:
     """Write float RGB [3, H, W] in 0 to 1 as an 8-bit picture.
 
     Raises:
         ImageError: The ending is of no format that OpenCV writes.
     """
+    path = Path(path)
     pixels: npt.NDArray[np.uint8] = (rgb * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     try:
         _, content = cv2.imencode(path.suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))

@@ -85,7 +85,7 @@ class Table(NamedTuple):
 def write_results(
     generators: Mapping[str, UNet],
     dataset: FlowerDataset,
-    results: Path,
+    results: str | Path,
     *,
     about: Mapping[str, Any],
     train_set: FlowerDataset | None = None,
@@ -132,6 +132,7 @@ def write_results(
         StorageError: A file cannot be written.
         DataError: This process has other photos than the leader.
     """
+    results = Path(results)
     check_outside(results, dataset.photos.source)
     check_alike(dataset.photos.fingerprint, dataset.photos.source)
     first, generator = next(iter(generators.items()))

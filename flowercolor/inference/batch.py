@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from flowercolor.config import QUALITY, Subsampling, in_range, one_of
+from flowercolor.config import QUALITY, Subsampling, check_kinds, in_range, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_there, storage_errors
 from flowercolor.hints.guidance import Guidance
@@ -83,6 +83,7 @@ class Writing:
     keep_date: bool = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         in_range("quality", self.quality, int, 1, 100)
         one_of("subsampling", self.subsampling, Subsampling)
 
@@ -277,10 +278,12 @@ def convert(
         DeviceError: There is too little memory.
     """
     photo = source if isinstance(source, Photo) else read_photo(source, max_pixels=max_pixels)
-    source_format = photo.metadata.file_format
+    if file_format is None:
+        own = photo.metadata.file_format
+        file_format = own if own in WRITABLE.values() else "PNG"
     return encode_photo(
         colorizer.render(photo.luma, guidance=guidance),
-        file_format or (source_format if source_format in WRITABLE.values() else "PNG"),
+        file_format,
         **_options(photo, colorizer.software(guidance), writing),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from flowercolor.config import (
+    MAX_RENDER_SIZE_PX,
     MAX_STRENGTH,
     RENDER_SIZE_PX,
     STRIDE,
@@ -83,7 +84,9 @@ class Colorizer:
             raise SettingError(
                 f"network is {network!r}; expected a backend; `Colorizer.from_checkpoint` loads one"
             )
-        self.render_size_px: int = in_range("render_size_px", render_size_px, int, STRIDE)
+        self.render_size_px: int = in_range(
+            "render_size_px", render_size_px, int, STRIDE, MAX_RENDER_SIZE_PX
+        )
         self.strength: float = in_range("strength", strength, float, 0, MAX_STRENGTH)
         self.network = network
         self.name = "of the caller"
@@ -116,7 +119,7 @@ class Colorizer:
             SettingError: A setting is out of range.
             DeviceError: The device is not there.
         """
-        path = find_checkpoint(None if checkpoint is None else str(checkpoint))
+        path = find_checkpoint(checkpoint)
         network = load_backend(
             path,
             vividness=vividness,
@@ -256,7 +259,13 @@ class Colorizer:
         )
 
     def working_size_px(self, height_px: int, width_px: int) -> tuple[int, int]:
-        """Height and width at which the network sees a photo of this height and width."""
+        """Height and width at which the network sees a photo of this height and width.
+
+        Raises:
+            SettingError: A side is less than 1.
+        """
+        for name, side in (("height_px", height_px), ("width_px", width_px)):
+            in_range(name, side, int, 1)
         scale = self.render_size_px / (height_px * width_px) ** 0.5
         # A side of a few pixels is padded to STRIDE: the other must not grow without bounds.
         longest_px = 4 * self.render_size_px**2 // STRIDE
@@ -375,7 +384,7 @@ def colorize(
         SettingError: A setting is out of range.
         DeviceError: The device is not there, or there is too little memory.
     """
-    path = find_checkpoint(None if checkpoint is None else str(checkpoint))
+    path = find_checkpoint(checkpoint)
     settings: dict[str, Any] = {
         "render_size_px": render_size_px,
         "strength": strength,
@@ -401,11 +410,18 @@ def palette_of(like: Any, palette: str | Sequence[Color] | None) -> Palette | No
         SettingError: Both are given, or a color is none.
         ImageError: `like` has no colors, or cannot be read.
     """
-    if like is not None and palette:
+    if palette is None:
+        palette = ()
+    try:
+        colors = palette.split(",") if isinstance(palette, str) else list(palette)
+    except TypeError:
+        raise SettingError(
+            f"palette is {palette!r}; expected colors, such as 'crimson,ivory' or a list of such"
+        ) from None
+    if like is not None and colors:
         raise SettingError("`like` and `palette` are both given; leave one of them out")
     if like is not None:
         return Palette.of_pixels(colors_of(like))
-    colors = palette.split(",") if isinstance(palette, str) else palette
     return Palette.of_colors(colors) if colors else None
 
 

@@ -21,6 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
+from flowercolor.config import MAX_STRENGTH, in_range
+from flowercolor.errors import ImageError
+from flowercolor.photos.pictures import luma_of
 
 Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
@@ -68,7 +71,17 @@ def render(
         strength: Factor of the chroma; 0 gives gray.
         colored: uint8 [H, W], how far each pixel is colored, 0 for gray; None for all fully.
         strip_pixels: At a time, which should fit the processor's cache; at least one row.
+
+    Raises:
+        ImageError: An array is of another kind or size, or a chroma is no finite number.
+        SettingError: `strength` is not within 0 to 1.5.
     """
+    luma, _ = luma_of(luma, "luma")
+    in_range("strength", strength, float, 0, MAX_STRENGTH)
+    _check("small", small, "float [h, w]", "f", np.shape(small)[:2])
+    _check("chroma", chroma, "float [2, h, w], of the size of `small`", "f", (2, *small.shape))
+    if colored is not None:
+        _check("colored", colored, "uint8 [H, W], of the size of `luma`", "u", luma.shape)
     red = (chroma[1] * (CR_SCALE * strength)).astype(np.float32)
     blue = (chroma[0] * (CB_SCALE * strength)).astype(np.float32)
     maps = np.stack([*_fit(small, red), *_fit(small, blue)])
@@ -94,6 +107,14 @@ def render(
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(strip, tops))
     return rgb
+
+
+def _check(name: str, array: Array, expected: str, kind: str, shape: tuple[int, ...]) -> None:
+    array = np.asarray(array)
+    if array.dtype.kind != kind or array.shape != shape or not array.size:
+        raise ImageError(f"{name}: is {array.dtype} of shape {array.shape}; expected {expected}")
+    if not np.isfinite(array).all():
+        raise ImageError(f"{name}: has values that are NaN or infinite; expected {expected}")
 
 
 def _fit(small: Float, difference: Float) -> tuple[Float, Float]:

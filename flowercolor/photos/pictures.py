@@ -56,7 +56,8 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
             return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
         raise ImageError(
             f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a NumPy "
-            f"array {_ARRAY_SHAPES}, a torch tensor {_TENSOR_SHAPES}, or a list of such"
+            f"array {_ARRAY_SHAPES}, or a torch tensor {_TENSOR_SHAPES}"
+            + (", or a list of such" if name == "image" else "")
         )
 
 
@@ -92,20 +93,18 @@ def colors_of(picture: Any) -> Array:
         ImageError: It has no colors, is no picture, is empty, or cannot be read.
     """
     if isinstance(picture, (str, Path)):
-        photo, name = read_photo(picture), str(picture)
+        sample, name = read_photo(picture).sample, str(picture)
     elif isinstance(picture, Image.Image):
         name = "like"
         with _called(name):
-            photo = _opened(picture)
+            sample = _opened(picture).sample
     else:
         luma_of(picture, "like")  # refuses what is no picture
         pixels: Array = picture if isinstance(picture, np.ndarray) else _pixels_of(picture)
-        if pixels.ndim == 2:
-            raise ImageError("like: is gray; expected RGB, to be like")
-        return pixels.reshape(-1, 1, 3)
-    if photo.sample is None or np.ptp(photo.sample, axis=-1).max() <= LEAST_COLOR:
+        name, sample = "like", pixels.reshape(-1, 1, 3) if pixels.ndim == 3 else None
+    if sample is None or np.ptp(with_depth(sample, np.uint8), axis=-1).max() <= LEAST_COLOR:
         raise ImageError(f"{name}: has no colors; expected a photo in color to be like")
-    return photo.sample
+    return sample
 
 
 def _of_photo(photo: Photo) -> tuple[Array, Callable[[Array], Image.Image]]:
@@ -150,18 +149,18 @@ def _gray(image: Array) -> Array:
     if image.ndim != 2 and shape[2:] != (3,):
         raise ImageError(
             f"is an array of shape {shape}; expected {_ARRAY_SHAPES}"
-            + _cure(shape, "image.transpose(1, 2, 0)", shape[0])
+            + _cure(shape, "image.transpose(1, 2, 0)", 0)
         )
     image = image.astype(image.dtype.newbyteorder("="), copy=False)  # OpenCV takes no other
     luma: Array = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return luma
 
 
-def _cure(shape: tuple[int, ...], turn: str, channels: int) -> str:
+def _cure(shape: tuple[int, ...], turn: str, channels_axis: int) -> str:
     """What to do with a picture of such a shape; mostly nothing."""
     if len(shape) == 4:
         return "; give the pictures of a batch as list(image)"
-    return f"; use {turn}" if len(shape) == 3 and channels == 3 else ""
+    return f"; use {turn}" if len(shape) == 3 and shape[channels_axis] == 3 else ""
 
 
 def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.Tensor"]]:
@@ -191,7 +190,7 @@ def _pixels_of(tensor: "torch.Tensor") -> Array:
     if tensor.ndim != 2 and not (tensor.ndim == 3 and shape[0] in (1, 3)):
         raise ImageError(
             f"is a tensor of shape {shape}; expected {_TENSOR_SHAPES}"
-            + _cure(shape, "image.permute(2, 0, 1)", shape[-1])
+            + _cure(shape, "image.permute(2, 0, 1)", -1)
         )
     if not (is_float or tensor.dtype == torch.uint8):
         raise ImageError(

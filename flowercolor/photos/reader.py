@@ -133,6 +133,8 @@ def decode_with(
         ImageError: As for `read_photo`.
     """
     try:
+        if not isinstance(source, (str, Path, bytes)):
+            raise ImageError("is no path; expected that of a photo, or its bytes")
         if source == "":  # `Path` takes it for the folder that one is in
             raise ImageError("is an empty name; expected that of a photo")
         if not isinstance(source, bytes) and not can_be_read(Path(source)):

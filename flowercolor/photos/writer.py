@@ -84,6 +84,7 @@ def photo_parts(
         ImageError: The pixels are of another kind, or the format cannot hold them.
         SettingError: The format is none of these.
     """
+    rgb = np.asarray(rgb)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
         raise ImageError(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"

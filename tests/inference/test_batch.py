@@ -204,6 +204,8 @@ def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer
         Writing(quality=0)
     with pytest.raises(SettingError, match="subsampling is '4:1:1'; expected one of 4:4:4, "):
         Writing(subsampling="4:1:1")
+    with pytest.raises(SettingError, match="overwrite is 5; expected true or false"):
+        Writing(overwrite=5)  # type: ignore[arg-type]
 
 
 def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colorizer) -> None:
@@ -668,6 +670,10 @@ def test_convert_gives_what_run_writes(tmp_path: Path, colorizer: Colorizer) -> 
 def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) -> None:
     with pytest.raises(ImageError, match="the picture: is no photo"):
         convert(b"not a photo", colorizer, None, Writing())
+    with pytest.raises(ImageError, match="None: is no path"):
+        convert(None, colorizer, None, Writing())  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="file_format is ''; expected one of "):
+        convert(save(tmp_path / "a.png", gray()), colorizer, "", Writing())
     with pytest.raises(ImageError, match="there is no such file or folder"):
         convert(tmp_path / "missing.jpg", colorizer, None, Writing())
 

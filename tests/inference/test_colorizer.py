@@ -222,8 +222,19 @@ def test_a_strength_out_of_range_is_refused(strength: float) -> None:
 
 
 def test_a_render_size_below_what_the_network_takes_is_refused() -> None:
-    with pytest.raises(SettingError, match="render_size_px is 15; expected 16 or more"):
+    with pytest.raises(SettingError, match="render_size_px is 15; expected 16 to 1024"):
         make_colorizer(render_size_px=15)
+
+
+def test_a_render_size_that_would_run_for_minutes_is_refused() -> None:
+    with pytest.raises(SettingError, match="render_size_px is 1025; expected 16 to 1024"):
+        make_colorizer(render_size_px=1025)
+
+
+@pytest.mark.parametrize("side", [0, -1, 0.5, None])
+def test_a_photo_of_no_size_has_no_working_size(side: Any) -> None:
+    with pytest.raises(SettingError, match=rf"^width_px is {side}; expected "):
+        make_colorizer().working_size_px(9, side)
 
 
 @pytest.mark.parametrize(
@@ -403,10 +414,12 @@ def test_colors_that_are_no_numbers_are_refused() -> None:
 
 
 def test_a_working_size_beyond_all_memory_says_what_helps() -> None:
+    colorizer = make_colorizer()
+    colorizer.render_size_px = 20_000_000
     with pytest.raises(
         DeviceError, match=r"out of memory while coloring: .*smaller `render_size_px`"
     ):
-        make_colorizer(render_size_px=20_000_000).shrink(photo((20, 30)))
+        colorizer.shrink(photo((20, 30)))
 
 
 def test_a_colorizer_says_what_it_is() -> None:
@@ -538,8 +551,9 @@ def test_a_palette_and_a_photo_lead_the_colors() -> None:
     assert not np.array_equal(ours(luma, like=reference), plain)
     with pytest.raises(SettingError, match="`like` and `palette` are both given"):
         ours(luma, like=reference, palette=["red"])
-    with pytest.raises(ImageError, match="is gray"):
-        ours(luma, like=luma)
+    for gray in (luma, np.dstack([luma] * 3), torch.from_numpy(luma).expand(3, -1, -1)):
+        with pytest.raises(ImageError, match=r"^like: has no colors; expected a photo"):
+            ours(luma, like=gray)
 
 
 def test_a_network_without_the_branch_says_how_to_get_one() -> None:
@@ -571,10 +585,18 @@ def test_what_is_no_hint_is_refused_by_what_is(wrong: dict[str, Any]) -> None:
         with_hints()(photo((20, 30)), **wrong)
 
 
+@pytest.mark.parametrize("palette", [5, True, (0.9, 0.1, 0.2), [(0.9, 0.1, 0.2)], b"red", ""])
+def test_what_is_no_palette_is_refused(palette: Any) -> None:
+    with pytest.raises(SettingError, match=r"^palette.*; expected (colors|a CSS name)"):
+        with_hints()(photo((20, 30)), palette=palette)
+
+
 def test_a_palette_in_one_text_and_a_mask_of_booleans_are_taken() -> None:
     luma, ours = photo((60, 80)), with_hints()
     one_text = ours(luma, palette="crimson, ivory")
     assert np.array_equal(one_text, ours(luma, palette=["crimson", "ivory"]))
+    array: Any = np.array(["crimson", "ivory"])
+    assert np.array_equal(one_text, ours(luma, palette=array))
     mask = np.zeros((60, 80), bool)
     mask[:, :40] = True
     assert np.array_equal(ours(luma, mask=mask), ours(luma, mask=mask * np.uint8(255)))

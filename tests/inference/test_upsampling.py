@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowercolor.color import fit_gamut, rgb_to_chroma, to_rgb
+from flowercolor.errors import ImageError, SettingError
 from flowercolor.inference.upsampling import render, shrink
 
 Array = npt.NDArray[Any]
@@ -213,3 +214,35 @@ def test_a_small_photo_is_enlarged_within_its_range() -> None:
     assert large.shape == (30, 40)
     assert large.min() == 0
     assert large.max() == 1
+
+
+@pytest.mark.parametrize("strength", [-0.1, 2, float("nan")])
+def test_a_strength_out_of_range_is_refused(strength: float) -> None:
+    luma, small = np.zeros((4, 4), np.uint8), np.zeros((2, 2), np.float32)
+    chroma = np.zeros((2, 2, 2), np.float32)
+    with pytest.raises(SettingError, match=f"^strength is {strength}; expected 0 to 1.5"):
+        render(luma, small, chroma, strength=strength)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("luma", np.zeros((4, 4))),
+        ("luma", None),
+        ("small", np.zeros((2, 3))),  # of another size than the chroma
+        ("small", np.zeros((2, 2), np.uint8)),
+        ("small", np.zeros((0, 2))),
+        ("chroma", np.zeros((2, 2))),
+        ("chroma", np.full((2, 2, 2), np.nan)),
+        ("chroma", None),
+        ("colored", np.zeros((4, 3), np.uint8)),
+    ],
+)
+def test_what_does_not_fit_is_refused(name: str, value: Any) -> None:
+    arrays: dict[str, Any] = {
+        "luma": np.zeros((4, 4), np.uint8),
+        "small": np.zeros((2, 2)),
+        "chroma": np.zeros((2, 2, 2)),
+    }
+    with pytest.raises(ImageError, match=r"^(luma|small|chroma|colored): .*; expected"):
+        render(**arrays | {name: value})

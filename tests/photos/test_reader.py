@@ -186,6 +186,12 @@ def test_a_photo_is_named_by_a_text_too(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("source", [None, 5, io.BytesIO()])
+def test_what_is_no_path_is_refused(source: Any) -> None:
+    with pytest.raises(ImageError, match="is no path; expected that of a photo, or its bytes"):
+        read_photo(source)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
 def test_a_pipe_is_refused_without_waiting_for_somebody_to_write(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")

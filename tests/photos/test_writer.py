@@ -141,6 +141,8 @@ def test_what_was_written_in_part_is_no_photo(tmp_path: Path, ending: str) -> No
 
 @pytest.mark.parametrize("rgb", [noise(4, 4), noise(4, 4, 4), np.zeros((4, 4, 3), np.float32)])
 def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
+    with pytest.raises(ImageError, match=r"a\.png: .*expected uint8 or uint16"):
+        write_photo("a.png", None)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match="expected uint8 or uint16"):
         encode_photo(rgb, "PNG")
 

@@ -16,6 +16,7 @@ from flowercolor.cli.console import Checkpoint, Device, MaxMegapixels, Vividness
 from flowercolor.cli.option_names import with_options
 from flowercolor.config import (
     MAX_MEGAPIXELS,
+    MAX_RENDER_SIZE_PX,
     MAX_STRENGTH,
     MAX_VARIANTS,
     QUALITY,
@@ -73,6 +74,7 @@ def colorize(
             "useful; smaller sees more of the whole, larger sees finer things. The output keeps "
             "the photo's own size.",
             min=STRIDE,
+            max=MAX_RENDER_SIZE_PX,
             metavar="PX",
         ),
     ] = RENDER_SIZE_PX,
