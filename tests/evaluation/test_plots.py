@@ -109,7 +109,7 @@ def test_a_run_may_be_called_anything(tmp_path: Path, name: str) -> None:
 
 def test_a_picture_is_written_in_its_colors(tmp_path: Path) -> None:
     rgb = torch.tensor([1.0, 0.5, 0.2])[:, None, None].expand(3, 4, 6)
-    save_picture(rgb, tmp_path / "a.png")
+    save_picture(rgb, str(tmp_path / "a.png"))  # a text, as the library takes
     assert np.array_equal(read(tmp_path / "a.png"), np.full((4, 6, 3), (255, 128, 51)))
 
 
