@@ -73,7 +73,7 @@ if not TYPE_CHECKING:  # a type checker would take any misspelled name for one o
         try:
             return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
         except ModuleNotFoundError as error:
-            from flowercolor.packages import NOT_IN_LIGHT, lacking  # noqa: PLC0415 - seldom needed
+            from flowercolor.installation import NOT_IN_LIGHT, lacking  # noqa: PLC0415 - seldom needed
 
             if error.name not in NOT_IN_LIGHT:
                 raise

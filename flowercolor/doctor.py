@@ -22,7 +22,7 @@ from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.errors import FlowercolorError, one_line
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.packages import NOT_IN_LIGHT, install_command
+from flowercolor.installation import NOT_IN_LIGHT, install_command
 from flowercolor.runs import bundled_checkpoint, list_runs
 
 OPENCV = ("opencv-python", "opencv-python-headless")  # one of them is enough

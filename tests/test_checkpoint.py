@@ -24,9 +24,9 @@ from flowercolor.color import rgb_to_chroma
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.evaluation.scoring import generate
-from flowercolor.join import join
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import find_checkpoint
+from flowercolor.vividness import join
 
 SCALELESS: tuple[Any, ...] = (math.nan, math.inf, 7, -1, "vivid", True, [])
 """What is no place on a vividness scale."""
@@ -159,7 +159,7 @@ def ends(tmp_path: Path) -> tuple[Path, Path]:
     return safe, vivid
 
 
-def test_a_vividness_scale_goes_from_one_end_to_the_other(
+def test_a_vividness_goes_from_one_end_to_the_other(
     ends: tuple[Path, Path], tmp_path: Path
 ) -> None:
     joined = tmp_path / "joined.safetensors"

@@ -14,12 +14,12 @@ PACKAGE = Path(flowercolor.__file__).parent
 FLOORS = (
     ("__main__", "cli"),
     ("training", "doctor", "page"),
-    ("inference", "evaluation", "join"),
+    ("inference", "evaluation", "vividness"),
     ("checkpoint",),
     ("networks", "photos", "data", "runs"),
-    ("hints",),
-    ("color", "config", "devices", "distributed", "files", "memory", "paths", "record", "tables"),
-    ("_version", "errors", "packages", "progress", "torchrun"),
+    ("hints", "provenance"),
+    ("color", "config", "csv_tables", "devices", "distributed", "files", "memory_budget", "paths"),
+    ("_version", "errors", "installation", "progress", "torchrun"),
 )
 """From the roof down: the folders and the modules beside them."""
 

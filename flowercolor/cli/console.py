@@ -21,7 +21,7 @@ from flowercolor.cli import option_names
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
 from flowercolor.files import storage_errors
-from flowercolor.packages import NOT_IN_LIGHT, lacking
+from flowercolor.installation import NOT_IN_LIGHT, lacking
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
 

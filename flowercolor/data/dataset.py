@@ -13,11 +13,11 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset, random_split
 
 from flowercolor.color import luma_u8
+from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError
-from flowercolor.memory import MAX_PIXELS
+from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.progress import Progress
-from flowercolor.tables import parse_table, read_text
 
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.9

@@ -38,7 +38,7 @@ from flowercolor.files import (
     replacing,
     write_text,
 )
-from flowercolor.memory import MAX_PIXELS, check_file_bytes
+from flowercolor.memory_budget import MAX_PIXELS, check_file_bytes
 from flowercolor.photos import formats, icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow

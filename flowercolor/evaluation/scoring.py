@@ -24,7 +24,7 @@ from flowercolor.evaluation.metrics import (
 )
 from flowercolor.evaluation.plots import save_grid
 from flowercolor.files import alike
-from flowercolor.memory import memory_errors
+from flowercolor.memory_budget import memory_errors
 from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress, Silent

@@ -20,7 +20,7 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
 from flowercolor.files import is_there, resolved
-from flowercolor.memory import MAX_PIXELS
+from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.runs import BEST, LAST, find_checkpoint, find_source, name_of, read_source

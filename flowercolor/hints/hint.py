@@ -15,8 +15,8 @@ from PIL import ImageColor
 
 from flowercolor.color import color_differences, fitting_factor, to_chroma
 from flowercolor.config import in_range
+from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.errors import DataError, SettingError, one_line
-from flowercolor.tables import parse_table, read_text
 
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
 RIGHT_LEAVE = "412,300 or 40%,60%,25"

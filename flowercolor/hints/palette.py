@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flowercolor.color import to_chroma, to_luma
+from flowercolor.hints.attention import HINT_CHANNELS
 from flowercolor.hints.hint import Color, rgb_of
-from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.hints.spreading import Placed, Seen, likeness, spread
 
 Array = npt.NDArray[np.float32]

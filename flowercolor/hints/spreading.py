@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from flowercolor.hints.attention import propagate
 from flowercolor.hints.hint import Hint, Leave
-from flowercolor.hints.propagation import propagate
 
 Array = npt.NDArray[np.float32]
 

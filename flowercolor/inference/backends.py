@@ -14,7 +14,7 @@ import numpy.typing as npt
 from flowercolor.checkpoint import load_generator, read_weights
 from flowercolor.config import BackendName, Precision, device_kind, one_of
 from flowercolor.errors import DeviceError, SettingError
-from flowercolor.packages import install_command
+from flowercolor.installation import install_command
 from flowercolor.progress import Progress
 
 # What shows without torch that there may be a GPU for it: NVIDIA's driver, AMD's, WSL's.
@@ -37,7 +37,7 @@ class Backend(Protocol):
     def with_hint_features(
         self, gray: npt.NDArray[np.float32], /
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """The same, and what hints spread by, float32 [B, C, h, w]; see `hints.propagation`.
+        """The same, and what hints spread by, float32 [B, C, h, w]; see `hints.attention`.
 
         Raises:
             NotImplementedError: The generator has no branch for hints.

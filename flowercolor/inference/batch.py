@@ -19,13 +19,13 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
-from flowercolor.memory import MAX_PIXELS
+from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.photos.formats import WRITABLE, is_original, probe, with_depth
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
-from flowercolor.record import differences
+from flowercolor.provenance import differences
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000

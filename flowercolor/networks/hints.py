@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from flowercolor.hints.attention import HINT_CHANNELS, KEY_CHANNELS, propagate
 from flowercolor.hints.palette import COLOR_CHANNELS
-from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS, propagate
 
 _CHANNELS = 32
 _FIRST_BIAS = -2.0

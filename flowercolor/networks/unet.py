@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from flowercolor.color import rgb_to_chroma, to_rgb
 from flowercolor.config import NetworkConfig
-from flowercolor.hints.propagation import HINT_CHANNELS
+from flowercolor.hints.attention import HINT_CHANNELS
 from flowercolor.networks.efficientnet_lite import LITE0_CHANNELS, lite0_levels, prepared
 from flowercolor.networks.hints import HintBranch, apply_hints
 

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 from flowercolor import files
 from flowercolor.errors import SettingError
 from flowercolor.photos.icc import Pixels
-from flowercolor.record import is_record
+from flowercolor.provenance import is_record
 
 # Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
 # photo is worth. HEIF needs the extra `heic`.

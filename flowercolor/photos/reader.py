@@ -19,8 +19,8 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageErr
 
 from flowercolor.errors import ImageError, printable
 from flowercolor.files import can_be_read
-from flowercolor.memory import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
-from flowercolor.packages import install_command
+from flowercolor.installation import install_command
+from flowercolor.memory_budget import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import (

@@ -21,7 +21,7 @@ from flowercolor.photos import icc
 from flowercolor.photos.formats import WRITABLE, output_format, with_depth
 from flowercolor.photos.icc import Pixels
 from flowercolor.photos.metadata import Metadata, output_exif
-from flowercolor.record import PROGRAM
+from flowercolor.provenance import PROGRAM
 
 _BLOCK_PIXELS = 1 << 20
 

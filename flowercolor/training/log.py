@@ -14,7 +14,7 @@ from flowercolor.errors import SettingError
 from flowercolor.evaluation.plots import plot_losses, save_grid
 from flowercolor.evaluation.scoring import Scores
 from flowercolor.files import locked, storage_errors, write_text
-from flowercolor.packages import install_command
+from flowercolor.installation import install_command
 from flowercolor.progress import Progress
 from flowercolor.runs import LOCK, LOSSES, METRICS, SAMPLES, read_metrics
 

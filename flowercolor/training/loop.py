@@ -27,7 +27,7 @@ from flowercolor.devices import compute_dtype, pick_device
 from flowercolor.distributed import any_rank, check_joined
 from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score, score_gray
 from flowercolor.files import remove_leftovers
-from flowercolor.memory import memory_errors
+from flowercolor.memory_budget import memory_errors
 from flowercolor.progress import Progress, Silent
 from flowercolor.runs import LAST, SAMPLES
 from flowercolor.torchrun import ranks

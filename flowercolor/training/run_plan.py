@@ -22,7 +22,7 @@ from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
 from flowercolor.files import is_there, storage_errors
-from flowercolor.memory import MAX_PIXELS
+from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.progress import Progress
 from flowercolor.runs import (
     CONFIG,

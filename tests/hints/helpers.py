@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from flowercolor.hints.attention import HEAD_CHANNELS, HINT_CHANNELS, KEY_CHANNELS, RANGES
 from flowercolor.hints.palette import COLOR_CHANNELS
-from flowercolor.hints.propagation import HEAD_CHANNELS, HINT_CHANNELS, KEY_CHANNELS, RANGES
 from flowercolor.hints.spreading import Seen
 
 HEIGHT, WIDTH = 32, 48

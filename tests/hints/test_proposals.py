@@ -2,8 +2,8 @@ import itertools
 
 import numpy as np
 
+from flowercolor.hints.attention import HEAD_CHANNELS, KEY_CHANNELS
 from flowercolor.hints.palette import COLOR_CHANNELS, bins_of
-from flowercolor.hints.propagation import HEAD_CHANNELS, KEY_CHANNELS
 from flowercolor.hints.proposals import LEAST_APART_LEVELS, propose
 from flowercolor.hints.spreading import Placed, Seen, spread
 from tests.hints.helpers import WIDTH, two_halves

@@ -24,9 +24,9 @@ from flowercolor.hints.hint import Hint, Leave
 from flowercolor.inference.colorizer import Colorizer, _loaded, colorize
 from flowercolor.inference.torch_backend import TorchBackend
 from flowercolor.inference.upsampling import shrink
-from flowercolor.join import join
 from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST, bundled_checkpoint
+from flowercolor.vividness import join
 from tests.helpers import save_network
 from tests.inference import helpers
 from tests.inference.helpers import as_backend

@@ -4,9 +4,9 @@ import torch
 
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.hints.attention import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
-from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.unet import UNet

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flowercolor.config import NetworkConfig
+from flowercolor.hints.attention import HINT_CHANNELS
 from flowercolor.hints.palette import COLOR_CHANNELS
-from flowercolor.hints.propagation import HINT_CHANNELS
 from flowercolor.networks.discriminator import Discriminator
 from flowercolor.networks.efficientnet_lite import prepared
 from flowercolor.networks.unet import Supervised, UNet, fuse_batch_norm

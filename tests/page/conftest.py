@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowercolor.config import NetworkConfig
-from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS
+from flowercolor.hints.attention import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.page.build import export_page
 from flowercolor.runs import bundled_checkpoint
 from tests.helpers import save_network

@@ -23,7 +23,7 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import export_page
 from flowercolor.page.server import serve
 from flowercolor.photos.reader import read_photo
-from flowercolor.record import differences as settings_apart
+from flowercolor.provenance import differences as settings_apart
 from tests.cli.helpers import succeed
 from tests.page.browser import Browser, needs_browser
 

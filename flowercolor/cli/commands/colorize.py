@@ -156,7 +156,7 @@ def colorize(
     from flowercolor.inference.batch import Writing, convert, remarks, target_is_free
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.planning import plan
-    from flowercolor.memory import max_file_bytes
+    from flowercolor.memory_budget import max_file_bytes
     from flowercolor.photos.formats import SUFFIXES, WRITABLE, output_format
     from flowercolor.photos.reader import read_photo
     from flowercolor.photos.writer import write_photo

@@ -108,8 +108,8 @@ def join(
     Both are stored in half precision, what they share once; between them all weights are
     interpolated.
     """
-    from flowercolor import join as joining
     from flowercolor import runs
+    from flowercolor import vividness as joining
 
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
     branch = runs.find_checkpoint(hints) if hints else None

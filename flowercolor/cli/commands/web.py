@@ -7,7 +7,7 @@ import typer
 
 from flowercolor.cli.console import Checkpoint, command, print_result, quiet_libraries, say
 from flowercolor.errors import SettingError
-from flowercolor.packages import install_command
+from flowercolor.installation import install_command
 
 LOCAL = ("127.0.0.1", "localhost")
 

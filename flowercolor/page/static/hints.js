@@ -1,4 +1,4 @@
-// How a color that a person gives spreads: flowercolor/hints/propagation.py and spreading.py in
+// How a color that a person gives spreads: flowercolor/hints/attention.py and spreading.py in
 // JavaScript. `seen` is a photo as the network saw it: {size, luma in 0 to 1, chroma [2, h, w],
 // features [C, h, w]}. A placed hint is {at: index of its pixel, chroma: [Cb, Cr]}.
 

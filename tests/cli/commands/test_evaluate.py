@@ -270,7 +270,7 @@ def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
         assert_one_line_of_error(result, f"{option} needs a training split", code=2)
 
 
-def test_eval_goes_along_a_vividness_scale(trained: Trained, here: Path) -> None:
+def test_eval_goes_along_a_vividness(trained: Trained, here: Path) -> None:
     """From one end to the other: the ends score what the checkpoints themselves do."""
     best, weights = trained.run / "best.safetensors", here / "vivid.safetensors"
     info, tensors = load_tensors(best)

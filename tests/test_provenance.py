@@ -1,6 +1,6 @@
 import pytest
 
-from flowercolor.record import differences, record_of
+from flowercolor.provenance import differences, record_of
 
 
 @pytest.mark.parametrize(

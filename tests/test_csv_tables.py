@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.errors import DataError
-from flowercolor.tables import parse_table, read_text
 
 ROSES = "file,class\nrösä.jpg, rose \n\nlily.jpg\n"
 

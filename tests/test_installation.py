@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flowercolor.packages import install_command
+from flowercolor.installation import install_command
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 from flowercolor.checkpoint import CheckpointInfo, load_generator, named, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError
-from flowercolor.join import join
 from flowercolor.networks.unet import UNet
+from flowercolor.vividness import join
 
 
 def test_a_joined_file_has_the_branch_for_hints_of_a_third(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from flowercolor.errors import DeviceError, ImageError
-from flowercolor.memory import check_pixels, memory_errors
+from flowercolor.memory_budget import check_pixels, memory_errors
 
 
 @pytest.mark.parametrize(

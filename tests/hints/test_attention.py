@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from flowercolor.hints.propagation import HINT_CHANNELS, KEY_CHANNELS, RANGES, SHARPNESS
+from flowercolor.hints.attention import HINT_CHANNELS, KEY_CHANNELS, RANGES, SHARPNESS
 from flowercolor.hints.spreading import Placed, spread
 from flowercolor.networks.hints import apply_hints
 from tests.hints.helpers import WIDTH, two_halves
