@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from flowercolor.hints.hint import Hint, chroma_to_color, fitting_rgb
-from flowercolor.hints.palette import HUES, WEAK, bins_of, probabilities, regions
+from flowercolor.hints.palette import HUES, WEAK, bins_of, probabilities
 from flowercolor.hints.spreading import Array, Placed, Seen, likeness, spread
 
 LEAST_APART_LEVELS = 15.0
@@ -18,7 +17,7 @@ _FOLIAGE = 1 / 3  # of probability in greens; what is so is no petal, and not of
 _LEAST_LIKELY_OF_FOLIAGE = 0.05
 _LEAST_SHARE = 1 / 100  # of the picture
 _INSIDE = 0.5
-_NEAR_LUMA = 0.1
+_STEP = 4  # in pixels of every second one, between the places that are tried
 _GREENS = range(7, 11)  # of the hues, from yellowish green to teal: leaves have them, petals do not
 _GREEN_BINS = [1 + hue + HUES * strong for strong in (0, 1) for hue in _GREENS]
 
@@ -97,35 +96,34 @@ def propose(
 def _least_certain(
     seen: Seen, likely: Array, settled: Sequence[tuple[int, int]]
 ) -> tuple[int, int]:
-    """A pixel of the region whose chroma is the least certain, with more weight in the middle.
+    """A pixel by which a hint would settle the most, with more weight in the middle.
 
-    That is where the chroma varies the most, and not of the largest entropy: leaves may be many
-    greens, and a petal one of few colors. Large regions count for more, so that a flower is found
-    and not its eye, and green ones for less.
+    A pixel is uncertain by the standard deviation of its chroma, and not by the entropy: leaves
+    may be many greens, and a petal one of few colors. What counts is the sum over all that the hint
+    would color, so that a flower is found and not its eye; greens count for less.
     """
     means = np.einsum("ck,chw->khw", _MIDDLES, likely)
-    spread_out = np.einsum("c,chw->hw", (_MIDDLES**2).sum(axis=1), likely) - (means**2).sum(axis=0)
+    variance = np.einsum("c,chw->hw", (_MIDDLES**2).sum(axis=1), likely) - (means**2).sum(axis=0)
+    uncertain = np.sqrt(variance.clip(0))
     for place in settled:
-        spread_out *= 1 - likeness(seen, place)
+        uncertain *= 1 - likeness(seen, place)
     height, width = seen.luma.shape
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     right = np.linspace(-1, 1, width, dtype=np.float32)
-    center = np.exp(-(down**2 + right**2))
-    weight = spread_out * center * (1 - likely[_GREEN_BINS].sum(axis=0))
+    uncertain *= np.exp(-(down**2 + right**2)) * (1 - likely[_GREEN_BINS].sum(axis=0)) ** 2
 
-    def uncertainty(member: Array) -> float:
-        return float((weight * member).sum())
-
-    found = [member for _, member in regions(seen) if member.mean() >= _LEAST_SHARE]
-    if not found:
-        return height // 2, width // 2
-    member = max(found, key=uncertainty)
-    # Deep inside, and neither in shadow nor in glare: there every color has room.
-    depth = cv2.distanceTransform((member > _INSIDE).astype(np.uint8), cv2.DIST_L2, 3)
-    luma = float((seen.luma * member).sum() / member.sum())
-    depth = np.minimum(depth, depth.max() / 2) * np.exp(-np.abs(seen.luma - luma) / _NEAR_LUMA)
-    row, column = np.unravel_index(int((depth * member * center).argmax()), depth.shape)
-    return int(row), int(column)
+    # Every second pixel each way tells as much, in a quarter of the time.
+    coarse = Seen(seen.luma[::2, ::2], seen.chroma[:, ::2, ::2], seen.features[:, ::2, ::2])
+    room = coarse.luma * (1 - coarse.luma)  # black and white have no room for a color
+    weight = uncertain[::2, ::2] * room
+    found, most = (height // 2, width // 2), 0.0
+    for y in range(min(2, height // 4), len(room), _STEP):
+        for x in range(min(2, width // 4), room.shape[1], _STEP):
+            alike = likeness(coarse, (y, x))
+            settles = float((weight * alike).sum() * room[y, x])
+            if settles > most and alike.mean() >= _LEAST_SHARE:
+                found, most = (2 * y, 2 * x), settles
+    return found
 
 
 def _bin_chromas(seen: Seen, region: Array) -> Array:

@@ -50,7 +50,7 @@ def variants(
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
     reduced = with_depth(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
-    seen = colorizer.see(reduced)
+    seen = colorizer.see(luma)
     photo_px = luma.shape[0], luma.shape[1]
     colored = guidance.colored(photo_px, seen)
     if colored is not None:

@@ -1,13 +1,20 @@
 import itertools
+from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 
 from flowercolor.hints.attention import HEAD_CHANNELS, KEY_CHANNELS
 from flowercolor.hints.palette import COLOR_CHANNELS, bins_of
 from flowercolor.hints.proposals import LEAST_APART_LEVELS, propose
 from flowercolor.hints.spreading import Placed, Seen, spread
+from flowercolor.inference.colorizer import Colorizer
+from flowercolor.photos.reader import read_photo
 from tests.hints.helpers import WIDTH, two_halves
 from tests.hints.test_palette import bin_of
+
+DAHLIA = Path(__file__).parents[2] / "docs" / "images" / "dahlia_gray.jpg"
 
 
 def uncertain_left(*colors: str) -> Seen:
@@ -78,7 +85,21 @@ def test_a_flower_is_proposed_colors_and_not_its_less_certain_eye() -> None:
     seen.features[(slice(0, KEY_CHANNELS, HEAD_CHANNELS), *eye)] = -6  # keys unlike the petals'
     region = propose(seen, 3).region
     assert region[2, 2] > 0.9
-    assert region[eye].max() < 0.5
+    assert region[eye].mean() < 0.2
+
+
+@pytest.mark.parametrize("exposure", [0.9, 1.0])
+@pytest.mark.parametrize("vividness", [0.0, 0.5, 1.0])
+def test_the_bundled_weights_are_asked_of_the_petals(vividness: float, exposure: float) -> None:
+    luma = cv2.convertScaleAbs(read_photo(DAHLIA).luma, alpha=exposure)
+    colorizer = Colorizer.from_checkpoint(vividness=vividness, backend="onnxruntime", device="cpu")
+    proposals = propose(colorizer.see(luma), 3)
+    assert len(proposals.hints) == 3
+    height, width = proposals.region.shape
+    rows, columns = np.mgrid[:height, :width]
+    radius = np.hypot(rows - 0.51 * height, columns - 0.48 * width) / height
+    assert proposals.region[(radius > 0.18) & (radius < 0.26)].mean() > 0.5, "petals"
+    assert proposals.region[radius > 0.45].mean() < 0.1, "leaves, and the next flower"
 
 
 def test_foliage_is_proposed_nothing_that_leaves_hardly_are() -> None:

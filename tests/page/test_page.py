@@ -19,6 +19,7 @@ from PIL import Image
 
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
+from flowercolor.hints.proposals import propose
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import export_page
 from flowercolor.page.server import serve
@@ -390,6 +391,20 @@ def test_a_tile_leads_the_picture_and_another_takes_its_place(
         assert browser.run("return document.querySelector(args[0]).ariaPressed", tile) == "true"
     browser.click("#tiles button:nth-child(1)")
     assert spots(browser) == []
+
+
+def test_the_tiles_of_the_bundled_weights_are_those_of_the_command(
+    browser: Browser, bundled_page: Path
+) -> None:
+    colorizer = Colorizer.from_checkpoint(backend="onnxruntime", device="cpu")
+    proposals = propose(colorizer.see(read_photo(DAHLIA).luma), 3).hints
+    open_with(browser, bundled_page, DAHLIA)
+    browser.wait("document.querySelectorAll('#tiles button').length")
+    for number, hint in enumerate(proposals, 2):
+        browser.click(f"#tiles button:nth-child({number})")
+        (spot,) = spots(browser)
+        place = f"{spot['x']:.1%}", f"{spot['y']:.1%}"
+        assert (*place, spot["color"]) == (hint.x, hint.y, hint.color)
 
 
 def test_coloring_many_photos_can_be_stopped(

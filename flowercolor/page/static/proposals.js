@@ -8,16 +8,13 @@ const WEAKEST = 0.035;
 const STRONG = 0.13;
 const STRENGTHS = [(WEAKEST + STRONG) / 2, 0.24];
 const BINS = 1 + 2 * HUES;
-const REGIONS = 16;
-const COVERED = 0.5;
 const INSIDE = 0.5;
-const SMALLEST = 1 / 400;
+const STEP = 4; // in pixels of every second one, between the places that are tried
 const LEAST_SHARE = 1 / 100;
 const LEAST_LIKELY = 0.001;
 const FOLIAGE = 1 / 3;
 const LEAST_LIKELY_OF_FOLIAGE = 0.05;
 const LEAST_APART_LEVELS = 15;
-const NEAR_LUMA = 0.1;
 const NOTHING = 1e-3; // a share of a region that does not count
 const isGreen = (bin) => bin > 0 && (bin - 1) % HUES >= 7 && (bin - 1) % HUES <= 10;
 const MIDDLES = Array.from({ length: BINS }, (_, bin) => {
@@ -55,49 +52,59 @@ export function propose(seen, count, at, likely = probabilities(seen)) {
   return colors;
 }
 
-/** The pixel of the part of a photo whose color is least certain; what is like the settled pixels
- * is certain. */
+/** The pixel by which a hint would settle the most; what is like the settled pixels is certain. */
 export function leastCertain(seen, settled, likely = probabilities(seen)) {
   const { luma, size } = seen;
-  const weight = new Float32Array(luma.length);
-  for (let k = 0; k < weight.length; k++) {
-    let [square, cb, cr] = [0, 0, 0];
+  const uncertain = new Float32Array(luma.length);
+  for (let k = 0; k < uncertain.length; k++) {
+    let [square, cb, cr, green] = [0, 0, 0, 0];
     likely.forEach((plane, bin) => {
       const [x, y] = MIDDLES[bin];
       square += plane[k] * (x * x + y * y);
       cb += plane[k] * x;
       cr += plane[k] * y;
+      if (isGreen(bin)) green += plane[k];
     });
-    weight[k] = square - cb * cb - cr * cr;
-  }
-  for (const at of settled) {
-    likeness(seen, at).forEach((alike, k) => (weight[k] *= 1 - alike));
-  }
-  const center = new Float32Array(luma.length);
-  for (let k = 0; k < weight.length; k++) {
     const place = (index, side) => (side > 1 ? (2 * index) / (side - 1) - 1 : -1);
     const down = place(Math.floor(k / size.width), size.height);
     const right = place(k % size.width, size.width);
-    center[k] = Math.exp(-(down ** 2 + right ** 2));
-    const green = likely.reduce((total, plane, bin) => total + (isGreen(bin) ? plane[k] : 0), 0);
-    weight[k] *= center[k] * (1 - green);
+    const deviation = Math.sqrt(Math.max(square - cb * cb - cr * cr, 0));
+    uncertain[k] = deviation * Math.exp(-(down ** 2 + right ** 2)) * (1 - green) ** 2;
   }
-  const found = regions(seen).filter((member) => sum(member) / member.length >= LEAST_SHARE);
-  if (!found.length) {
-    return Math.floor(size.height / 2) * size.width + Math.floor(size.width / 2);
+  for (const at of settled) {
+    likeness(seen, at).forEach((alike, k) => (uncertain[k] *= 1 - alike));
   }
-  const uncertainty = (member) => weighted(weight, member) * sum(member);
-  const scores = found.map(uncertainty);
-  const member = found[scores.indexOf(Math.max(...scores))];
-  // Deep inside, and neither in shadow nor in glare: there every color has room.
-  const depth = depths(member.map((share) => share > INSIDE), size);
-  const half = depth.reduce((most, value) => Math.max(most, value), 0) / 2;
-  const level = weighted(luma, member);
-  return largest(
-    depth.map((value, k) =>
-      Math.min(value, half) * Math.exp(-Math.abs(luma[k] - level) / NEAR_LUMA) * member[k] * center[k],
-    ),
-  );
+  // Every second pixel each way tells as much, in a quarter of the time.
+  const half = { width: Math.ceil(size.width / 2), height: Math.ceil(size.height / 2) };
+  const coarse = { size: half, features: everySecond(seen.features, size) };
+  // Black and white have no room for a color.
+  const room = everySecond(luma, size).map((level) => level * (1 - level));
+  const weight = everySecond(uncertain, size).map((value, k) => value * room[k]);
+  let found = Math.floor(size.height / 2) * size.width + Math.floor(size.width / 2);
+  let most = 0;
+  for (let y = Math.min(2, Math.floor(size.height / 4)); y < half.height; y += STEP) {
+    for (let x = Math.min(2, Math.floor(size.width / 4)); x < half.width; x += STEP) {
+      const at = y * half.width + x;
+      const alike = likeness(coarse, at);
+      const settles = sum(alike.map((share, k) => share * weight[k])) * room[at];
+      if (settles > most && sum(alike) / alike.length >= LEAST_SHARE) {
+        [found, most] = [2 * y * size.width + 2 * x, settles];
+      }
+    }
+  }
+  return found;
+}
+
+/** Each plane of a picture without every second row and column. */
+function everySecond(planes, { width, height }) {
+  const [columns, rows] = [Math.ceil(width / 2), Math.ceil(height / 2)];
+  const kept = new Float32Array((planes.length / (width * height)) * rows * columns);
+  for (let k = 0; k < kept.length; k++) {
+    const row = Math.floor(k / columns); // through all planes
+    const [plane, y] = [Math.floor(row / rows), row % rows];
+    kept[k] = planes[(plane * height + 2 * y) * width + 2 * (k % columns)];
+  }
+  return kept;
 }
 
 /** How likely each bin of chroma is at each pixel, a plane for each bin. */
@@ -115,53 +122,6 @@ export function probabilities({ features, luma }) {
     for (const plane of planes) plane[k] /= total;
   }
   return planes;
-}
-
-/** The parts of a photo that a hint would color as one. */
-function regions(seen) {
-  const { size } = seen;
-  const left = new Float32Array(seen.luma.length).fill(1);
-  const found = [];
-  for (let count = 0; count < REGIONS; count++) {
-    const depth = depths(left.map((share) => share > COVERED), size);
-    const at = largest(depth);
-    if (depth[at] < 2) break;
-    const alike = likeness(seen, at);
-    const member = alike.map((share, k) => Math.min(share, left[k]));
-    alike.forEach((share, k) => (left[k] = Math.min(left[k], 1 - share)));
-    left[at] = 0;
-    if (sum(member) / member.length >= SMALLEST) found.push(member);
-    const [row, column] = [Math.floor(at / size.width), at % size.width];
-    for (let y = Math.max(0, row - 1); y < Math.min(row + 2, size.height); y++) {
-      left.fill(0, y * size.width + Math.max(0, column - 1), y * size.width + Math.min(column + 2, size.width));
-    }
-  }
-  return found;
-}
-
-/** The distance of each inner pixel to the nearest outer one, by steps of 0.955 and 1.3693, as
- * OpenCV's distanceTransform with a mask of 3 takes them. */
-function depths(inside, { width, height }) {
-  const depth = Float32Array.from(inside, (is) => (is ? 1e6 : 0));
-  const pass = (rows, columns, step) => {
-    for (const y of rows) {
-      for (const x of columns) {
-        const k = y * width + x;
-        const take = (dx, dy, cost) => {
-          if (x + dx < 0 || x + dx >= width || y + dy < 0 || y + dy >= height) return;
-          depth[k] = Math.min(depth[k], depth[k + dy * width + dx] + cost);
-        };
-        take(-step, 0, 0.955);
-        take(0, -step, 0.955);
-        take(-1, -step, 1.3693);
-        take(1, -step, 1.3693);
-      }
-    }
-  };
-  const [rows, columns] = [[...Array(height).keys()], [...Array(width).keys()]];
-  pass(rows, columns, 1);
-  pass(rows.reverse(), columns.reverse(), -1);
-  return depth;
 }
 
 /** What stands for each bin: the photo's own chroma of it in the region, or its middle. */
@@ -217,8 +177,4 @@ function weighted(values, weights) {
   let total = 0;
   for (let k = 0; k < values.length; k++) total += values[k] * weights[k];
   return total / sum(weights);
-}
-
-function largest(values) {
-  return values.reduce((best, value, k) => (value > values[best] ? k : best), 0);
 }
