@@ -19,7 +19,7 @@ import typer
 
 from flowercolor.cli import option_names
 from flowercolor.config import DeviceName
-from flowercolor.errors import FlowercolorError, SettingError, one_line, printable
+from flowercolor.errors import FlowercolorError, SettingError, StorageError, one_line, printable
 from flowercolor.files import storage_errors
 from flowercolor.installation import NOT_IN_LIGHT, lacking
 from flowercolor.progress import Progress, Silent
@@ -86,8 +86,12 @@ def say(message: str) -> None:
     if _bars:
         _bars.note(message)
         return
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+    except OSError:  # nobody listens, such as `tee` after the same Ctrl-C: the work goes on
+        _silence(sys.stderr.fileno())
+        sys.stderr.flush()
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -170,11 +174,16 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
 
 def _leave_terminal() -> None:
     """Have what is still said go nowhere: writing to a terminal that is closed fails."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(nowhere, descriptor)
+                _silence(descriptor)
+
+
+def _silence(descriptor: int) -> None:
+    """Have what is written there go nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
@@ -258,17 +267,25 @@ def print_result(line: str) -> None:
         line = printable(line)
     # As bytes: a path may hold what the encoding of stdout does not. Who reads the list there takes
     # each line for a path: half of one might be another file's.
-    write_result(os.fsencode(line.replace("\n", r"\n") + "\n"))
+    _write(os.fsencode(line.replace("\n", r"\n") + "\n"))
 
 
 def write_result(content: bytes) -> None:
     """Put the result itself on stdout.
 
     Raises:
-        StorageError: What stdout goes to is full.
+        StorageError: What stdout goes to is full, or it is closed.
     """
+    if getattr(sys.stdout, "name", "") == os.devnull:  # which stands for one that is closed
+        raise StorageError("standard output: is closed; open it, or name a file by -o")
+    _write(content)
+
+
+def _write(content: bytes) -> None:
     with _stdout_errors():
-        sys.stdout.buffer.write(content)
+        left = memoryview(content)
+        while left:  # unbuffered, it may take a part at a time
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.flush()
 
 

@@ -42,8 +42,11 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    figure = Figure(figsize=(14, 3.6), layout="constrained")
-    for axes, (key, title) in zip(figure.subplots(1, 3), _PANELS.items(), strict=True):
+    panels = dict(_PANELS)
+    if rows and not any("loss_d" in row for row in rows):
+        del panels["loss_d"]  # of a run without a discriminator
+    figure = Figure(figsize=(4.7 * len(panels), 3.6), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
         axes.plot(
             *zip(*points, strict=True) if points else ((), ()),
@@ -58,7 +61,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for number, (label, points) in enumerate(_beside_test_l1(rows).items()):
         color = f"C{number - 1}" if number else "black"
         if points:
-            axes.plot(*zip(*points, strict=True), linewidth=0.8, color=color, label=label)
+            axes.plot(*zip(*points, strict=True), marker=".", lw=0.8, color=color, label=label)
     best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
     if best:
         axes.axhline(min(best), linestyle=":", color="gray", label=f"best {min(best):.4f}")

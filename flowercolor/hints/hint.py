@@ -282,7 +282,7 @@ def _number(text: str) -> float | str:
 
 
 def _written(value: float | str) -> str:
-    return f"{value:g}" if isinstance(value, Real) else str(value)
+    return f"{value:g}" if isinstance(value, Real) and abs(value) < 1e9 else str(value)
 
 
 def _coordinate(value: float | str, side_px: int, what: str, right: str) -> float:

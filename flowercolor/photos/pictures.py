@@ -53,6 +53,7 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
         if torch is not None and isinstance(picture, torch.Tensor):
             return _of_tensor(picture)
         if isinstance(picture, np.ndarray):
+            picture = np.asarray(picture)  # no mask, which arithmetic would heed
             return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
         raise ImageError(
             f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a NumPy "

@@ -95,7 +95,7 @@ class Photo:
     sample: NDArray[np.uint8] | None = None
 
 
-def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def read_photo(source: Path | str | bytes | bytearray, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """The photo in the file or the bytes `source`. Safe to call from several threads.
 
     The luma of an 8-bit photo equals OpenCV's `COLOR_RGB2GRAY` of its decoded RGB. A color
@@ -113,6 +113,7 @@ def read_photo(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS) -> P
         ImageError: There is no such file, it is no photo, it is damaged, it has more than
             `max_pixels`, or its kind of pixels is not supported.
     """
+    source = bytes(source) if isinstance(source, (bytearray, memoryview)) else source
     name = "the picture" if isinstance(source, bytes) else str(source) or "''"
     return decode_with(photo_of, source, name, max_pixels=max_pixels)
 

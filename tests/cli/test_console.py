@@ -12,6 +12,7 @@ from PIL import Image
 from rich.table import Table
 
 from flowercolor.cli import console
+from flowercolor.errors import StorageError
 from tests.cli.helpers import environment, gray_photo, plain
 from tests.helpers import be_rank
 
@@ -74,6 +75,29 @@ sys.exit(stop.exit_code)
     assert os.read(terminal, 100).startswith(b"Working.")
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    assert saved.read_text() == "all of it"
+
+
+def test_where_nobody_listens_any_more_the_work_goes_on_and_is_saved(tmp_path: Path) -> None:
+    """As with `flowercolor train 2>&1 | tee log`, where Ctrl-C ends `tee` too."""
+    saved = tmp_path / "saved"
+    script = f"""
+import pathlib, sys, time
+from flowercolor.cli import console
+with console.stop_on_interrupt("Stopping.") as stop:
+    console.say("Working.")
+    while not stop():
+        time.sleep(0.01)
+    console.say("Saved.")
+    pathlib.Path({str(saved)!r}).write_text("all of it")
+sys.exit(stop.exit_code)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    assert process.stderr
+    assert process.stderr.readline() == b"Working.\n"
+    process.stderr.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
     assert saved.read_text() == "all of it"
 
 
@@ -206,3 +230,34 @@ def test_what_libraries_log_of_a_damaged_photo_stays_off_stderr(
     assert all(line.startswith("Failed: a.tif: is a damaged TIFF") for line in failed)
     assert len(failed) == (last == "1 done")
     assert done.returncode == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_half_a_result_is_a_failure(tmp_path: Path, unbuffered: str) -> None:
+    """Unbuffered, a disk that is full takes a part, and says so only at the next."""
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "from flowercolor.cli import console;"
+        "console.guarded(lambda: console.write_result(bytes(5000)))"
+    )
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env=environment() | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert process.returncode != 0
+    assert b"standard output: cannot be written" in process.stderr
+
+
+def test_a_picture_for_a_stdout_that_is_closed_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Path(os.devnull).open("w") as closed:  # what stands for it
+        monkeypatch.setattr(sys, "stdout", closed)
+        with pytest.raises(StorageError, match="standard output: is closed"):
+            console.write_result(b"picture")
+        console.print_result("a line of a list")

@@ -64,6 +64,20 @@ def test_the_legend_names_the_curve_and_lies_beside_it(
     assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
+def test_a_run_without_a_discriminator_has_no_panel_for_it_and_one_epoch_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    row = {"epoch": 1, "loss_g": 1.0, "test_l1": 0.1, "test_gray_l1": 0.12}
+    plot_losses([row], tmp_path / "losses.png")
+    [figure] = figures
+    assert [axes.get_title() for axes in figure.axes] == ["Generator loss", "Test L1"]
+    drawn = [line for line in figure.axes[1].lines if line.get_linestyle() != ":"]
+    assert len(drawn) == 2
+    assert all(line.get_marker() == "." for line in drawn)
+
+
 def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
     plot_losses(rows(2), tmp_path / "losses.png")
     before = (tmp_path / "losses.png").read_bytes()

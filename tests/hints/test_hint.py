@@ -78,7 +78,7 @@ def test_a_wrong_place_to_leave_is_refused_by_a_right_one(text: str) -> None:
         Leave.parse(text)
 
 
-@pytest.mark.parametrize(("x", "y"), [(640, 0), (0, 480), (-1, 5), (1e9, 0)])
+@pytest.mark.parametrize(("x", "y"), [(640, 0), (0, 480), (-1, 5), (1e9, 0), (10**400, 0)])
 def test_a_place_outside_of_the_photo_is_refused(x: float, y: float) -> None:
     with pytest.raises(SettingError, match=r"640x480 pixels.*such as|no place"):
         Hint(x, y, "red").place(640, 480)

@@ -148,3 +148,11 @@ def test_a_mask_and_a_reference_are_called_so() -> None:
 def test_a_path_to_nothing_is_refused(name: str, said: str) -> None:
     with pytest.raises(ImageError, match=said):
         luma_of(name)
+
+
+def test_the_mask_of_an_array_is_not_heeded() -> None:
+    gray = noise(20, 30)
+    masked = np.ma.array(gray, mask=gray > 100)  # type: ignore[no-untyped-call]
+    luma, _ = luma_of(masked)
+    assert type(luma) is np.ndarray
+    np.testing.assert_array_equal(luma, gray)
