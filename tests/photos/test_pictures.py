@@ -152,7 +152,7 @@ def test_a_path_to_nothing_is_refused(name: str, said: str) -> None:
 
 def test_the_mask_of_an_array_is_not_heeded() -> None:
     gray = noise(20, 30)
-    masked = np.ma.array(gray, mask=gray > 100)  # type: ignore[no-untyped-call]
+    masked = np.ma.array(gray, mask=gray > 100)
     luma, _ = luma_of(masked)
     assert type(luma) is np.ndarray
     np.testing.assert_array_equal(luma, gray)
