@@ -43,7 +43,7 @@ class Hint:
             gray, says that there is no color.
 
     Raises:
-        SettingError: The color is none, or a coordinate is no number.
+        SettingError: The color is none, or a coordinate is no number from 0.
     """
 
     x: float | str
@@ -99,7 +99,7 @@ class Leave:
         radius_px: Of the disk around it that stays gray; None for what is like the place.
 
     Raises:
-        SettingError: A value is no number.
+        SettingError: A value is no number from 0.
     """
 
     x: float | str
@@ -291,11 +291,11 @@ def _coordinate(value: float | str, side_px: int, what: str, right: str) -> floa
         share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]*)?)\s*%", value.strip())
         if share and (number := float(share[1])) <= 100:
             return min(number / 100 * side_px, side_px - 0.5)
-    elif isinstance(value, Real) and -1e9 < value < 1e9:
+    elif isinstance(value, Real) and 0 <= value < 1e9:
         return float(value)
     raise SettingError(
-        f"{what}: {value!r} is no place; expected a number of pixels, or a text of percents such "
-        f"as '40%', as in {right}"
+        f"{what}: {value!r} is no place; expected a number of pixels from 0, or a text of percents "
+        f"such as '40%', as in {right}"
     )
 
 
@@ -306,9 +306,9 @@ def _place(
         _coordinate(value, side, what, right)
         for value, side in ((place.x, width_px), (place.y, height_px))
     )
-    if not (0 <= column < width_px and 0 <= row < height_px):
+    if not (column < width_px and row < height_px):
         raise SettingError(
             f"{what}: lies outside the photo of {width_px}x{height_px} pixels; expected a place "
-            f"within it, such as {right}"
+            f"within it, such as {right.partition(' or ')[2]}"
         )
     return column, row

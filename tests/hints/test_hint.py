@@ -72,16 +72,17 @@ def test_what_is_no_text_is_refused(kind: Any, text: Any) -> None:
         kind.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "x,2", "1,2,x", "1,2,0", "1,2,-3"])
+@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "x,2", "1,2,x", "1,2,0", "1,2,-3", "-1,2"])
 def test_a_wrong_place_to_leave_is_refused_by_a_right_one(text: str) -> None:
     with pytest.raises(SettingError, match=r"412,300"):
         Leave.parse(text)
 
 
-@pytest.mark.parametrize(("x", "y"), [(640, 0), (0, 480), (-1, 5), (1e9, 0), (10**400, 0)])
-def test_a_place_outside_of_the_photo_is_refused(x: float, y: float) -> None:
-    with pytest.raises(SettingError, match=r"640x480 pixels.*such as|no place"):
-        Hint(x, y, "red").place(640, 480)
+@pytest.mark.parametrize(("x", "y"), [(640, 0), (0, 480), (10_000, 3)])
+def test_a_place_outside_of_the_photo_is_refused_by_one_within_any(x: float, y: float) -> None:
+    for place, right in ((Hint(x, y, "red"), "40%,60%=#c02040"), (Leave(x, y), "40%,60%,25")):
+        with pytest.raises(SettingError, match=rf"640x480 pixels.* within it, such as {right}$"):
+            place.place(640, 480)
 
 
 @pytest.mark.parametrize("radius", ["5%", 10**9, [5], float("nan")])
@@ -90,9 +91,9 @@ def test_what_is_no_radius_is_refused_by_both_bounds(radius: Any) -> None:
         Leave(1, 2, radius)
 
 
-@pytest.mark.parametrize("x", ["5", None, [5]])
+@pytest.mark.parametrize("x", ["5", None, [5], -1, 1e9, 10**400, float("nan")])
 def test_what_is_no_place_is_refused_by_what_is(x: Any) -> None:
-    with pytest.raises(SettingError, match="is no place; expected a number of pixels, or a text"):
+    with pytest.raises(SettingError, match="is no place; expected a number of pixels from 0, or a"):
         Hint(x, 5, "red")
 
 

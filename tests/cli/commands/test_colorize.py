@@ -364,7 +364,7 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
 @pytest.mark.parametrize(
     ("options", "words", "code"),
     [
-        (["--hint", "900,10=red"], ["outside the photo of", "such as 412,300=crimson"], 1),
+        (["--hint", "900,10=red"], ["outside the photo of", "such as 40%,60%=#c02040"], 1),
         (["--hint", "1,1=redd"], ["'redd' is no color", "crimson"], 2),
         (["--hint", "1=red"], ["expected X,Y=COLOR", "412,300=crimson"], 2),
         (["--hints", "none.csv"], ["none.csv: no such file"], 1),
