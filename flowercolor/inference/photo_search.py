@@ -3,12 +3,20 @@
 import glob
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from flowercolor.errors import ImageError
 from flowercolor.files import is_there, resolved
-from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture, probe
+from flowercolor.photos.formats import (
+    SIDECARS,
+    UNREAD,
+    holds_no_photos,
+    is_original,
+    is_picture,
+    probe,
+)
 
 _HIDDEN_ON_WINDOWS = 2
 
@@ -25,6 +33,7 @@ class Finder:
         self._recursive = recursive
         # Spots, so that what is named twice, as itself and within a folder, counts once.
         self._excluded: dict[str, set[Path]] = {pattern: set() for pattern in exclude}
+        self._outputs: dict[Path, Path] = {}  # met below a folder, by their full spellings
         self._unread: set[Path] = set()
         self._sidecars: set[Path] = set()
         self._links: set[Path] = set()
@@ -73,7 +82,7 @@ class Finder:
         Raises:
             ImageError: The folder itself cannot be read.
         """
-        output = os.path.realpath(without)
+        output = resolved(without)
         found: list[Path] = []
 
         def unreadable(error: OSError) -> None:
@@ -108,12 +117,35 @@ class Finder:
                 if not self.is_excluded(Path(parent, name).relative_to(folder), folder)
                 and not holds_no_photos(name)
                 and not _is_hidden(Path(parent, name))
-                and os.path.realpath(Path(parent, name)) != output
             ]
+            for name in folders.copy():
+                if resolved(path := Path(parent, name)) == output:
+                    self._outputs.setdefault(output, path)
+                    folders.remove(name)
             if looked_at:  # `walk` looks into none of them
                 inside = (Path(parent, name) for name in folders)
                 self._links.update(spot(path) for path in inside if path.is_symlink())
         return sorted(found)
+
+    def notes_on_outputs(self, known: Collection[Path]) -> Iterator[str]:
+        """A line for each output folder that was passed over with somebody's photos in it.
+
+        Args:
+            known: The spots of photos that are colored and of results, which are not looked at.
+        """
+        for folder in self._outputs.values():
+            inside = Finder(recursive=True)
+            with suppress(ImageError):
+                photos = [
+                    photo
+                    for photo in inside.pictures_in(folder, without=folder)
+                    if spot(photo) not in known and is_original(photo, probe(photo))
+                ]
+                if photos:
+                    yield (
+                        f"The output folder {folder} holds {_count(len(photos), 'photo')} that "
+                        "flowercolor did not make, left out"
+                    )
 
     def notes(self, taken: Collection[Path] = ()) -> list[str]:
         """A line for each kind of what was left out.

@@ -131,9 +131,13 @@ def plan(
             raise SettingError(
                 f"{output}: is {kind}; expected a folder to write {photos_meant} into"
             )
-    return _apart(
+    jobs = _apart(
         [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
     )
+    if not left_out:  # which has been said
+        for line in finder.notes_on_outputs({*found, *(spot(job.target) for job in jobs)}):
+            progress.note(line)
+    return jobs
 
 
 def shard_of(jobs: list[Job]) -> list[Job]:

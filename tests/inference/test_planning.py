@@ -3,6 +3,7 @@ import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.inference.planning import Job, plan
 from flowercolor.photos.formats import WRITABLE
+from flowercolor.photos.writer import write_photo
+from flowercolor.provenance import PROGRAM
 from tests.helpers import Recorder
 from tests.inference.helpers import TREES, names, no_entry, pick_inputs, save, touch
 
@@ -114,6 +117,37 @@ def test_an_output_folder_that_a_pattern_finds_is_left_out(here: Path) -> None:
     assert progress.notes == ["The output folder is among the photos, left out: out"]
     with pytest.raises(SettingError, match="own output folder"):
         plan(["out"], "out", progress=progress)
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_photos_in_an_output_folder_below_the_input_are_told_of(
+    here: Path, recursive: bool
+) -> None:
+    """But not what flowercolor made there, nor what is a target and told of later."""
+    for name in ("one.png", "out/one.png", "out/two.png", "out/deep/four.png"):
+        save(here / "box" / name)
+    write_photo(here / "box/out/made.png", np.zeros((9, 9, 3), np.uint8), software=PROGRAM)
+    progress = Recorder()
+    jobs = plan("box", "box/out", recursive=recursive, progress=progress)
+    assert [job.source.as_posix() for job in jobs] == ["box/one.png"]
+    assert progress.notes == [
+        f"The output folder {Path('box/out')} holds 2 photos that flowercolor did not make, "
+        "left out"
+    ]
+    for photo in ("two.png", "deep/four.png"):
+        (here / "box" / "out" / photo).unlink()
+    progress = Recorder()
+    plan("box", "box/out", recursive=recursive, progress=progress)
+    assert progress.notes == []
+
+
+def test_photos_in_the_output_folder_that_are_named_are_not_told_of(here: Path) -> None:
+    for name in ("one.png", "out/two.png"):
+        save(here / "box" / name)
+    progress = Recorder()
+    jobs = plan(["box", "box/out/two.png"], "box/out", progress=progress)
+    assert len(jobs) == 2
+    assert progress.notes == []
 
 
 def test_one_photo_takes_a_file_or_a_folder(here: Path) -> None:
