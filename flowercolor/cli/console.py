@@ -113,6 +113,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             missing = error.name if isinstance(error, ImportError) else None
             if isinstance(error, FlowercolorError):
                 say(f"Error: {error}")
+            elif isinstance(error, FileNotFoundError) and not _is_anywhere():
+                say("Error: the current folder was deleted or moved away; change to another one")
             elif missing and missing in NOT_IN_LIGHT:
                 say(f"Error: {lacking(missing)}")
             else:
@@ -124,6 +126,14 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(EXIT_USAGE if usage else EXIT_FAILED) from None
 
     return run
+
+
+def _is_anywhere() -> bool:
+    """Whether the current folder is there, from which paths are resolved."""
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
 
 
 class Stop:

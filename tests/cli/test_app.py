@@ -122,6 +122,11 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
             ["colorize", "a.png", "b.png", "--variants", "4", "--checkpoint", "nowhere"],
             ["--variants takes one photo; 2 were given"],
         ),
+        (
+            2,  # likewise
+            ["colorize", "a.png", "--hint", "-1,3=red", "--checkpoint", "nowhere"],
+            ["hint -1,3=red: -1.0 is no place; expected a number of pixels from 0"],
+        ),
     ],
 )
 def test_an_error_is_one_line(
@@ -141,6 +146,29 @@ def test_a_missing_photo_fails_alone(weights: Path, here: Path) -> None:
     assert result.exit_code == 1
     assert result.stdout == "a_color.png\n"
     assert "Failed: missing.png: there is no such file or folder" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep the current folder")
+@pytest.mark.parametrize("args", [["colorize", "../a.png"], ["export", "page.html"]])
+def test_a_current_folder_that_is_gone_is_told_of(
+    args: list[str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gray_photo(here / "a.png")
+    (here / "gone").mkdir()
+    monkeypatch.chdir("gone")
+    (here / "gone").rmdir()
+    assert_one_line_of_error(flowercolor(*args), "the current folder was deleted or moved away")
+
+
+def test_patterns_that_leave_out_all_photos_are_told_of(here: Path) -> None:
+    gray_photo(here / "box" / "a.png")
+    gray_photo(here / "box" / "deep" / "b.png")
+    result = flowercolor("colorize", "box", "-r", "--exclude", "*.png", "-o", "out")
+    assert result.exit_code == 2
+    assert last_line(result.stderr) == (
+        "Error: box: --exclude leaves out all pictures there or below, 2; expected patterns that "
+        "leave some"
+    )
 
 
 def test_what_nobody_foresaw_is_one_line_too(

@@ -6,6 +6,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -210,15 +211,15 @@ def colorize(
     # A sheet is one file, also of a folder's one photo.
     sheet_named = target if variants is not None and target_format and not into_folder else None
     jobs = []
+    find = partial(
+        plan,
+        photos,
+        None if output == "-" or sheet_named else output,
+        recursive=recursive,
+        ending=ending,
+    )
     if not from_stdin:
-        jobs = plan(
-            photos,
-            None if output == "-" or sheet_named else output,
-            recursive=recursive,
-            exclude=exclude or (),
-            ending=ending,
-            progress=progress,
-        )
+        jobs = find(exclude=exclude or (), progress=progress)
     if (to_bytes or variants is not None) and not ranks().leads:
         return  # one result, which the leader makes
     if from_stdin and target and console.is_stdin(target):
@@ -229,6 +230,11 @@ def colorize(
     result_format = output_format(format_named) if to_bytes and format_named else None
     if not (from_stdin or jobs):
         below = " or below" if recursive else ""
+        if exclude and (left_out := len(find())):
+            raise SettingError(
+                f"{', '.join(photos)}: --exclude leaves out all pictures there{below}, {left_out}; "
+                "expected patterns that leave some"
+            )
         raise SettingError(
             f"{', '.join(photos)}: no pictures there{below}; expected "
             f"{', '.join(sorted(SUFFIXES))} files"
