@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flowercolor.config import MAX_MEGAPIXELS
-from flowercolor.errors import DeviceError, ImageError, one_line
+from flowercolor.errors import DeviceError, FlowercolorError, ImageError
 
 MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
 """Larger photos are refused, of two bytes a channel or with opacity those of half as many."""
+
+LACK = "takes more memory than there is; reduce it first, or close something"
 
 _BYTES_PER_PIXEL = 4
 _METADATA_BYTES = 64 << 20
@@ -52,13 +54,19 @@ def max_file_bytes(max_pixels: int) -> int:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error, of whichever library, is one of too little memory."""
+    """Whether an error, of whichever library or of ours, is one of too little memory."""
+    if isinstance(error, FlowercolorError):
+        return error.__cause__ is not None and lacks_memory(error.__cause__)
     return (
         isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"  # torch's, which need not be loaded
+        or _is_of_torch(error)
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
         or any(word in str(error) for word in _WORDS)
     )
+
+
+def _is_of_torch(error: BaseException) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"  # torch need not be loaded
 
 
 @contextmanager
@@ -67,9 +75,23 @@ def memory_errors(doing: str, smaller: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, FlowercolorError) or not lacks_memory(error):
+            raise
+        memory = "memory of the GPU" if _is_of_torch(error) else "memory"
+        raise DeviceError(f"out of {memory} while {doing}; give a smaller {smaller}") from error
+
+
+def photo_lacks_memory(photo: object, error: BaseException) -> str:
+    """What to say of a photo whose reading, coloring or writing took too much memory."""
+    return f"{photo}: {error if isinstance(error, DeviceError) else LACK}"
+
+
+@contextmanager
+def photo_memory_errors(photo: object) -> Iterator[None]:
+    """Turn a lack of memory met anywhere in a photo's work into a `DeviceError` that names it."""
+    try:
+        yield
+    except Exception as error:
         if not lacks_memory(error):
             raise
-        reason = one_line(error).rpartition(_WORDS[0])[2].partition(". ")[0]
-        raise DeviceError(
-            f"out of memory while {doing}: {reason}; give a smaller {smaller}"
-        ) from error
+        raise DeviceError(photo_lacks_memory(photo, error)) from error

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from flowercolor.errors import DeviceError, ImageError
-from flowercolor.memory_budget import check_pixels, memory_errors
+from flowercolor.memory_budget import check_pixels, memory_errors, photo_memory_errors
 
 
 @pytest.mark.parametrize(
@@ -13,19 +13,48 @@ from flowercolor.memory_budget import check_pixels, memory_errors
             "[enforce fail at alloc_cpu.cpp:124] data. DefaultCPUAllocator: not enough memory: you "
             "tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
         ),
-        MemoryError(),
+        RuntimeError(
+            "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv "
+            "node. Name:'' Status Message: std::bad_alloc"
+        ),
+        MemoryError("Unable to allocate 561. MiB for an array"),
     ],
 )
-def test_too_little_memory_is_one_line(raised: Exception) -> None:
+def test_too_little_memory_is_one_line_in_plain_words(raised: Exception) -> None:
+    of_gpu = " of the GPU" if isinstance(raised, torch.OutOfMemoryError) else ""
     with (
-        pytest.raises(DeviceError, match=r"^out of memory while baking: .*; give a smaller cake$"),
+        pytest.raises(
+            DeviceError, match=f"^out of memory{of_gpu} while baking; give a smaller cake$"
+        ),
         memory_errors("baking", "cake"),
+    ):
+        raise raised
+    with (
+        pytest.raises(
+            DeviceError, match=r"^a\.png: takes more memory than there is; reduce it first, or cl"
+        ),
+        photo_memory_errors("a.png"),
     ):
         raise raised
 
 
+def test_a_lack_of_memory_that_another_error_tells_of_names_the_photo_once() -> None:
+    with (
+        pytest.raises(DeviceError, match=r"^a\.png: takes more memory than there is; "),
+        photo_memory_errors("a.png"),
+    ):
+        try:
+            raise MemoryError("Unable to allocate")
+        except MemoryError as error:
+            raise ImageError("a.jpg: cannot be written as JPEG: Unable to allocate") from error
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors("baking", "cake"):
+    with (
+        pytest.raises(RuntimeError, match=r"^shapes differ$"),
+        photo_memory_errors("a.png"),
+        memory_errors("baking", "cake"),
+    ):
         raise RuntimeError("shapes differ")
 
 

@@ -19,7 +19,7 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
-from flowercolor.memory_budget import MAX_PIXELS
+from flowercolor.memory_budget import MAX_PIXELS, lacks_memory, photo_lacks_memory
 from flowercolor.photos.formats import WRITABLE, is_original, probe, with_depth
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
@@ -378,6 +378,8 @@ def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:
 
 
 def _failed(job: Job, error: Exception) -> Outcome:
+    if lacks_memory(error):
+        return Outcome(job, "failed", photo_lacks_memory(job.source, error))
     if isinstance(error, SettingError):  # of a hint, which does not know whose it is
         return Outcome(job, "failed", f"{job.source}: {error}")
     if isinstance(error, FlowercolorError):

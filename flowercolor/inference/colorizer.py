@@ -25,7 +25,7 @@ from flowercolor.hints.palette import Palette
 from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
-from flowercolor.memory_budget import memory_errors
+from flowercolor.memory_budget import memory_errors, photo_memory_errors
 from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of, mask_of
 from flowercolor.progress import Progress
 from flowercolor.provenance import record_of
@@ -205,8 +205,9 @@ class Colorizer:
         return self._colored(image, guidance, "image")
 
     def _colored(self, image: Any, guidance: Guidance, name: str) -> Any:
-        luma, picture_of = luma_of(image, name)
-        return picture_of(self.render(luma, guidance=guidance))
+        with photo_memory_errors(image if isinstance(image, (str, Path)) else name):
+            luma, picture_of = luma_of(image, name)
+            return picture_of(self.render(luma, guidance=guidance))
 
     def render(self, luma: Array, *, guidance: Guidance | None = None) -> Array:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
@@ -229,7 +230,7 @@ class Colorizer:
         chroma = np.float32(self.strength) * chroma
         return render(luma, small, chroma, colored=guidance.colored(photo_px, None))
 
-    @memory_errors("coloring", "`render_size_px`")
+    @memory_errors("coloring", "photo or `render_size_px`")
     def see(self, luma: Array) -> Seen:
         """A photo as the network sees it, with what hints spread by and the chroma at `strength`.
 
@@ -272,7 +273,7 @@ class Colorizer:
         height, width = (round(side * scale) for side in (height_px, width_px))
         return min(max(1, height), longest_px), min(max(1, width), longest_px)
 
-    @memory_errors("coloring", "`render_size_px`")
+    @memory_errors("coloring", "photo or `render_size_px`")
     def shrink(self, luma: Array) -> Array:
         """The luma, uint8 or uint16 [H, W], as the network sees it, float32 [h, w] in 0 to 1.
 
@@ -283,7 +284,7 @@ class Colorizer:
         luma, _ = luma_of(luma, "luma")
         return shrink(luma, *self.working_size_px(*luma.shape))
 
-    @memory_errors("coloring", "`render_size_px`")
+    @memory_errors("coloring", "photo or `render_size_px`")
     def chroma(self, smalls: Sequence[Array]) -> list[Array]:
         """The chroma of small lumas of one size, in one pass of the network.
 

@@ -26,6 +26,7 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.batch import Writing, convert
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.memory_budget import photo_memory_errors
 from flowercolor.page.build import HEADERS, page_files
 from flowercolor.photos.formats import WRITABLE, with_depth
 from flowercolor.photos.reader import read_photo
@@ -66,11 +67,13 @@ class Converted(NamedTuple):
     ending: str
 
 
+@photo_memory_errors("the picture")
 def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
     """What a browser cannot read as a PNG that it can: the photo's luma at 8 bits, and its opacity.
 
     Raises:
         ImageError: It cannot be read either, or is too large.
+        DeviceError: There is too little memory.
     """
     read = read_photo(photo, max_pixels=max_pixels)
     luma = with_depth(read.luma, np.uint8)
@@ -78,6 +81,7 @@ def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
     return Converted(content, ".png")
 
 
+@photo_memory_errors("the picture")
 def colored(
     photo: bytes, colorizer: Colorizer, ending: str, guidance: Guidance, *, max_pixels: int
 ) -> Converted:
@@ -89,6 +93,7 @@ def colored(
     Raises:
         ImageError: It cannot be read, or is too large.
         SettingError: There is no such format.
+        DeviceError: There is too little memory.
     """
     if ending and ending not in WRITABLE:
         raise SettingError(f"format {ending!r}: expected one of {', '.join(WRITABLE)}")

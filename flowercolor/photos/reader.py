@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageErr
 from flowercolor.errors import ImageError, printable
 from flowercolor.files import can_be_read
 from flowercolor.installation import install_command
-from flowercolor.memory_budget import MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
+from flowercolor.memory_budget import LACK, MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import (
@@ -186,7 +186,7 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk, not Pillow's
             reason = f"cannot be read: {error.strerror}"
         elif lacks_memory(error):
-            reason = "takes more memory than there is; reduce it first, or close something"
+            reason = LACK
         elif is_jpeg and (unusual := unusual_jpeg(file)):
             reason = unusual
         elif is_jpeg and (completed := complete_jpeg(file)):

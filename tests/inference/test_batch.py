@@ -27,6 +27,7 @@ from flowercolor.inference import batch
 from flowercolor.inference.batch import Outcome, Writing, convert, run
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job, plan
+from flowercolor.memory_budget import LACK, memory_errors
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo
 from tests.helpers import Recorder
@@ -628,6 +629,28 @@ def test_what_nobody_foresaw_costs_one_photo_and_one_line(
     outcomes = list(run(plan([save(tmp_path / "a.png"), save(tmp_path / "b.png")]), odd, workers=1))
     assert statuses(outcomes) == ["failed", "done"]
     assert outcomes[0].message == f"{tmp_path / 'a.png'}: unexpected RuntimeError: two lines"
+
+
+def test_too_little_memory_names_the_photo_and_what_helps(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    """In a photo's own work, and in the network's pass of several."""
+
+    def lack(_: object) -> None:
+        raise MemoryError("Unable to allocate 561. MiB for an array")
+
+    class Full(Hooked):
+        @memory_errors("coloring", "photo or `render_size_px`")
+        def chroma(self, smalls: Sequence[Array]) -> list[Array]:
+            return super().chroma(smalls)
+
+    source = save(tmp_path / "a.png")
+    [own] = run(plan([source]), Hooked(colorizer, at_photo=lack))
+    [of_pass] = run(plan([source]), Full(colorizer, at_pass=lack))
+    assert own.message == f"{source}: {LACK}"
+    assert of_pass.message == (
+        f"{source}: out of memory while coloring; give a smaller photo or `render_size_px`"
+    )
 
 
 def test_no_photos_no_jobs_no_outcomes(colorizer: Colorizer) -> None:

@@ -10,7 +10,12 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
-from flowercolor.page.server import application
+from flowercolor.errors import DeviceError
+from flowercolor.hints.guidance import Guidance
+from flowercolor.inference.backends import load_backend
+from flowercolor.inference.colorizer import Colorizer
+from flowercolor.page.server import application, colored
+from flowercolor.photos.writer import encode_photo
 from tests.cli.helpers import succeed
 from tests.inference.helpers import gray, save
 
@@ -84,6 +89,17 @@ def test_a_photo_comes_out_byte_for_byte_as_from_the_command(
     expected = Path(succeed("colorize", source, *args).stdout.strip())
     assert headers["photo-ending"] == expected.suffix
     assert content == expected.read_bytes()
+
+
+def test_too_little_memory_for_a_photo_is_told_in_plain_words(tiny: Path) -> None:
+    class Full(Colorizer):
+        def render(self, luma: Any, *, guidance: Guidance | None = None) -> Any:
+            raise MemoryError("Unable to allocate 561. MiB")
+
+    photo = encode_photo(np.dstack([gray()] * 3), "PNG")
+    full = Full(load_backend(tiny))
+    with pytest.raises(DeviceError, match=r"^the picture: takes more memory than there is; "):
+        colored(photo, full, "", Guidance(), max_pixels=10**6)
 
 
 def test_a_format_can_be_chosen(served: Starlette) -> None:

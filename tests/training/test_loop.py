@@ -327,7 +327,7 @@ def test_too_little_memory_names_the_settings_that_help(
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU")
             return super().task(label, total, unit)
 
-    match = f"out of memory while {doing}: .*; give a smaller {setting}"
+    match = f"out of memory of the GPU while {doing}; give a smaller {setting}"
     with pytest.raises(DeviceError, match=match) as caught:
         go(CONFIG, sets, run, progress=Full())
     assert "\n" not in str(caught.value)

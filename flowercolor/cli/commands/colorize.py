@@ -157,7 +157,7 @@ def colorize(
     from flowercolor.inference.batch import Writing, convert, remarks, target_is_free
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.planning import plan
-    from flowercolor.memory_budget import max_file_bytes
+    from flowercolor.memory_budget import max_file_bytes, photo_memory_errors
     from flowercolor.photos.formats import SUFFIXES, WRITABLE, output_format
     from flowercolor.photos.reader import read_photo
     from flowercolor.photos.writer import write_photo
@@ -279,11 +279,12 @@ def colorize(
         if is_there(sheet) and sheet.samefile(job.source):
             raise SettingError(f"{sheet}: is the photo itself; choose another output")
         if target_is_free(sheet, writing, progress):
-            photo = read_photo(job.source, max_pixels=max_pixels)
-            if remark := remarks(photo):
-                console.say(f"{job.source}: {remark}")
-            rgb = contact_sheet.variants(photo.luma, colorizer, variants, guide(job.source))
-            write_photo(sheet, rgb, quality=quality, subsampling=subsampling)
+            with photo_memory_errors(job.source):
+                photo = read_photo(job.source, max_pixels=max_pixels)
+                if remark := remarks(photo):
+                    console.say(f"{job.source}: {remark}")
+                rgb = contact_sheet.variants(photo.luma, colorizer, variants, guide(job.source))
+                write_photo(sheet, rgb, quality=quality, subsampling=subsampling)
             console.print_result(str(sheet))
         return
     if not to_bytes:
@@ -298,10 +299,11 @@ def colorize(
         )
         return
     source = None if from_stdin else jobs[0].source
-    content = source or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
-    photo = read_photo(content, max_pixels=max_pixels)
-    led = guide(source or Path("-"))
-    colored = convert(photo, colorizer, result_format, writing, guidance=led)
+    with photo_memory_errors(source or "the picture"):
+        content = source or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
+        photo = read_photo(content, max_pixels=max_pixels)
+        led = guide(source or Path("-"))
+        colored = convert(photo, colorizer, result_format, writing, guidance=led)
     if remark := remarks(photo):
         console.say(f"{source or 'The photo'}: {remark}")
     if target:

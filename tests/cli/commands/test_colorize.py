@@ -20,6 +20,7 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
+from flowercolor.cli import main
 from flowercolor.hints.hint import Hint, Leave
 from flowercolor.inference import batch
 from flowercolor.inference.batch import CHUNK_PHOTOS
@@ -120,6 +121,24 @@ def test_json_tells_of_each_photo(weights: Path, here: Path) -> None:
     }
     assert failed["status"] == "failed"
     assert "b.png: is no photo" in failed["message"]
+
+
+def test_too_little_memory_for_a_photo_from_stdin_is_one_line(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            raise MemoryError("Unable to allocate 561. MiB")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Full()))
+    monkeypatch.setattr(sys, "argv", ["flowercolor", "colorize", "-", "--checkpoint", str(weights)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    said = (
+        "Error: the picture: takes more memory than there is; reduce it first, or close something"
+    )
+    assert last_line(capsys.readouterr().err) == said
 
 
 def test_a_photo_goes_from_stdin_to_stdout(weights: Path, here: Path) -> None:
