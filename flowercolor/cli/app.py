@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from flowercolor._version import __version__
-from flowercolor.cli import console
+from flowercolor.cli import console, streams
 from flowercolor.cli.commands.colorize import colorize
 from flowercolor.cli.commands.doctor import doctor
 from flowercolor.cli.commands.download import download
@@ -152,4 +152,7 @@ def main() -> None:
         if getattr(sys, name) is None:  # where the caller closed it
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
     console.allow_all_letters()
-    console.guarded(lambda: app(prog_name="flowercolor"))
+    try:
+        console.guarded(lambda: app(prog_name="flowercolor"))
+    finally:
+        streams.flush()

@@ -1,23 +1,23 @@
 """What the person sees: progress and talk on stderr, results on stdout, errors in one line."""
 
+import errno
 import functools
 import inspect
 import io
 import os
 import shlex
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercolor.cli import option_names
+from flowercolor.cli import option_names, streams
 from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, StorageError, one_line, printable
 from flowercolor.files import storage_errors
@@ -86,12 +86,8 @@ def say(message: str) -> None:
     if _bars:
         _bars.note(message)
         return
-    try:
-        sys.stderr.write(message + "\n")
-        sys.stderr.flush()
-    except OSError:  # nobody listens, such as `tee` after the same Ctrl-C: the work goes on
-        _silence(sys.stderr.fileno())
-        sys.stderr.flush()
+    streams.STDERR.write(message + "\n")
+    streams.STDERR.flush()
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -161,7 +157,7 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
         restore()
         if number == _HANGUP:
             signal.signal(number, signal.SIG_IGN)  # the shell repeats that of the terminal
-            _leave_terminal()
+            streams.leave_terminal()
         if ranks().leads:
             say(message)
 
@@ -180,21 +176,6 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
         yield stop
     finally:
         restore()
-
-
-def _leave_terminal() -> None:
-    """Have what is still said go nowhere: writing to a terminal that is closed fails."""
-    for descriptor in range(3):
-        with suppress(OSError):
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                _silence(descriptor)
-
-
-def _silence(descriptor: int) -> None:
-    """Have what is written there go nowhere."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
 
 
 class _Notes(Silent):
@@ -243,7 +224,7 @@ def quiet_libraries() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stderr.flush()
+        streams.STDERR.flush()
         sys.stderr = ours
         os.dup2(kept, 2)
         os.close(kept)
@@ -306,17 +287,11 @@ def _stdout_errors() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _drop_stdout()
+        streams.drop(sys.stdout)
+        if error.errno == errno.EIO:  # of a terminal that is closed: SIGHUP tells what to do
+            return
         with storage_errors(Path("standard output")):
             raise error
-
-
-def _drop_stdout() -> None:
-    """Have what is still to be written there, as the process ends, go nowhere."""
-    with suppress(OSError, ValueError):  # closed, or of a test
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, sys.stdout.fileno())
-        os.close(silence)
 
 
 def print_table(table: "Table") -> None:

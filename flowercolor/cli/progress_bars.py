@@ -20,6 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from flowercolor.cli.option_names import with_options
+from flowercolor.cli.streams import STDERR
 from flowercolor.errors import printable
 
 
@@ -27,7 +28,7 @@ class Bars:
     """A bar for each task, and the lines that are said above them."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+        self._console = Console(file=STDERR, highlight=False, soft_wrap=True, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
