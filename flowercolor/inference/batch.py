@@ -36,6 +36,10 @@ _NEARLY_BLACK = 16
 """Levels of 255. Of 1,364 photos of flowers none has more than 81 % so near to black or white."""
 
 
+_REPLACE_OR_KEEP = "`overwrite` replaces it, another `output` keeps it"
+"""Both, for a result may be of another photo of that name: it does not record its source."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a job.
@@ -352,9 +356,10 @@ def _there_already(job: Job, software: str) -> Outcome:
         return Outcome(job, "skipped", f"{there}, of a photo of another size")
     if result and result.made_here and result.software != software:
         reason = f"colored with other settings ({differences(result.software, software)})"
-        message = f"{there}, {reason}; `overwrite` colors it anew"
+        message = f"{there}, {reason}; {_REPLACE_OR_KEEP}"
         return Outcome(job, "skipped", message, reason=reason)
-    return Outcome(job, "skipped", f"{there}; `overwrite` colors it anew", reason="there already")
+    reason = "there already by name and size"
+    return Outcome(job, "skipped", f"{job.target} is {reason}; {_REPLACE_OR_KEEP}", reason=reason)
 
 
 def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:

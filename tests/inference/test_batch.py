@@ -365,11 +365,14 @@ def test_a_photo_that_is_called_like_a_result_is_a_photo(here: Path, colorizer: 
 def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     here: Path, colorizer: Colorizer
 ) -> None:
+    """And elsewhere what was compared, with the way that loses nothing."""
     save(here / "1962" / "rose.png")
     save(here / "1971" / "rose.png", gray(seed=1)[:-4])
+    save(here / "1981" / "rose.png", gray(seed=1))
     list(run(plan("1962", "colored"), colorizer))
     for year, end in (
-        ("1962", "there already; `overwrite` colors it anew"),
+        ("1962", there := "by name and size; `overwrite` replaces it, another `output` keeps it"),
+        ("1981", there),
         ("1971", "already, of a photo of another size"),
     ):
         [outcome] = run(plan(Path(year), "colored"), colorizer)
@@ -723,7 +726,7 @@ def test_a_result_of_other_settings_is_told_from_one_of_these(
     jobs = plan([save(here / "a.png")])
     list(run(jobs, colorizer))
     [same] = run(jobs, colorizer)
-    assert same.reason == "there already"
+    assert same.reason == "there already by name and size"
     stronger = Hooked(colorizer)
     stronger.strength, stronger.render_size_px = 1.2, 256
     [other] = run(jobs, stronger, guide=lambda _: Guidance(mask=np.zeros((2, 2), np.uint8)))
@@ -733,7 +736,7 @@ def test_a_result_of_other_settings_is_told_from_one_of_these(
         f"{colorizer.render_size_px}, now 256; no mask, now some)"
     )
     assert other.message == f"{jobs[0].target} is there already, {other.reason}; " + (
-        "`overwrite` colors it anew"
+        "`overwrite` replaces it, another `output` keeps it"
     )
 
 

@@ -377,9 +377,11 @@ def _color_photos(
             elif outcome.status == "done":
                 console.print_result(str(outcome.job.target))
     for reason, names in reasons.items():
-        remedy = "--recolor" if reason == "in color" else "--overwrite"
+        remedy = "--overwrite replaces the results, another -o keeps them"
+        if reason == "in color":
+            remedy = "--recolor colors them anew"
         first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy} colors them anew")
+        console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
     if others >= _SCREEN_LINES:
         console.say(f"{len(failures)} of {len(mine)} photos failed:")
         for failure in failures:

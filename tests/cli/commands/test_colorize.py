@@ -204,7 +204,7 @@ def test_any_file_name_can_be_told(weights: Path, here: Path) -> None:
     told = sorted(result.stdout_bytes.splitlines())
     assert told == [b"out/:rose:.png", b"out/[b]x.png", b"out/bl\xfcte.png"]
     again = succeed("colorize", ".", "-o", "out", "--checkpoint", weights)
-    assert re.search(r"Skipped: 3 there already \(\S+, \S+, \S+\); --overwrite color", again.stderr)
+    assert re.search(r"Skipped: 3 there already by name and size \(\S+, \S+, \S+\)", again.stderr)
     alone = succeed("colorize", "[b]x.png", "-o", "out", "--checkpoint", weights)
     assert "out/[b]x.png is there already" in alone.stderr
 
@@ -451,7 +451,7 @@ def test_results_of_other_settings_are_counted_in_one_line(weights: Path, here: 
     succeed(*args)
     again = succeed(*args, "--strength", "0.5").stderr
     changed = "2 colored with other settings (strength 1, now 0.5)"
-    assert f"\nSkipped: {changed} (a.png, b.png); --overwrite colors them anew\n0 done" in again
+    assert f"\nSkipped: {changed} (a.png, b.png); --overwrite replaces" in again
 
 
 def test_processes_share_the_photos_of_colorize(
@@ -523,4 +523,7 @@ def test_a_file_is_named_on_one_line_whatever_its_name(weights: Path, here: Path
     told = flowercolor(*args, "--json").stdout.splitlines()
     assert [json.loads(line)["target"] for line in told][-1] == "out/b\nc.png"
     again = flowercolor(*args).stderr
-    assert "Skipped: 2 there already (d.png, b\\nc.png); --overwrite colors them anew" in again
+    assert (
+        "Skipped: 2 there already by name and size (d.png, b\\nc.png); --overwrite replaces the "
+        "results, another -o keeps them\n"
+    ) in again
