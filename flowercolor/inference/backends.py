@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from flowercolor.checkpoint import load_generator, read_weights
 from flowercolor.config import BackendName, Precision, device_kind, one_of
-from flowercolor.errors import DeviceError, SettingError
+from flowercolor.errors import SettingError
 from flowercolor.installation import install_command
 from flowercolor.progress import Progress
 
@@ -69,8 +69,9 @@ def load_backend(
 
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
-        SettingError: A setting is unknown, out of range, or not for this backend.
-        DeviceError: The device or the backend is not there.
+        SettingError: A setting is unknown, out of range, or not for this backend, or the package
+            that computes is not installed.
+        DeviceError: The device is not there.
     """
     one_of("backend", backend, BackendName)
     one_of("precision", precision, Precision)
@@ -80,8 +81,12 @@ def load_backend(
             f"backend onnxruntime computes on the CPU in float32, and device is {device}, "
             f"precision {precision}; use the backend torch for those"
         )
+    asked = f"backend {backend}"
     if backend == "auto":
-        for_torch = kind not in ("auto", "cpu") or precision == "bf16"
+        of_gpu = kind not in ("auto", "cpu")
+        for_torch = of_gpu or precision == "bf16"
+        if for_torch:
+            asked = f"device {device}" if of_gpu else f"precision {precision}"
         for_torch = for_torch or (kind == "auto" and _may_have_gpu()) or not _there("onnxruntime")
         backend = "torch" if for_torch else "onnxruntime"
     if not _there(backend):
@@ -90,7 +95,9 @@ def load_backend(
             if backend == "torch"
             else "`pip install onnxruntime`, or use the backend torch"
         )
-        raise DeviceError(f"backend {backend}: is not installed here; run {what_helps}")
+        raise SettingError(
+            f"{asked}: needs the package {backend}, which is not installed; run {what_helps}"
+        )
     if backend == "onnxruntime":
         from flowercolor.inference.onnx_backend import OnnxBackend  # noqa: PLC0415
 

@@ -378,6 +378,29 @@ main()
     )
 
 
+@pytest.mark.parametrize(
+    ("args", "asked"),
+    [(["--backend", "torch"], "backend torch"), (["--device", "cuda"], "device cuda")],
+)
+def test_the_light_distribution_says_which_option_needs_torch(
+    here: Path, weights: Path, args: list[str], asked: str
+) -> None:
+    gray_photo(here / "a.png")
+    words = ["colorize", "a.png", "--checkpoint", str(weights), *args]
+    script = (
+        "import sys; sys.modules['torch'] = None; from flowercolor.cli import main; "
+        f"sys.argv = ['flowercolor', *{words!r}]; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"Error: {asked}: needs the package torch, which is not installed; "
+        "run `pip install .` in the folder of flowercolor\n"
+    )
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_help_is_printed_where_the_encoding_lacks_letters(encoding: str) -> None:
     done = subprocess.run(
