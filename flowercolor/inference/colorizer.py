@@ -67,7 +67,7 @@ class Colorizer:
         network: As `backends.load_backend` gives it.
         render_size_px: The network sees each photo at about this many pixels squared, its
             aspect kept. Larger sees finer things, smaller sees more of the whole.
-        strength: Factor of the chroma, 0 (gray) to 1.5.
+        strength: Factor of the chroma that is guessed, 0 (gray, but for hints) to 1.5.
 
     Attributes:
         name: What the weights are called, for the record in the pictures' metadata.
@@ -368,7 +368,7 @@ def colorize(
             0 to 1; or a list of such. A color image is colored anew from its luma.
         checkpoint: "bundled", "last", a run's name or a path; None means the bundled weights.
         render_size_px: See `Colorizer`.
-        strength: Factor of the chroma, 0 (gray) to 1.5.
+        strength: Factor of the chroma that is guessed, 0 (gray, but for hints) to 1.5.
         vividness: See `Colorizer.from_checkpoint`.
         device: "auto", "cpu", "cuda", one of several GPUs, such as "cuda:1", "mps", or a torch
             device.

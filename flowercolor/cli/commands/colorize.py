@@ -65,7 +65,11 @@ def colorize(
     checkpoint: Checkpoint = None,
     strength: Annotated[
         float,
-        typer.Option(help=f"Strength of the colors, 0 to {MAX_STRENGTH}.", min=0, max=MAX_STRENGTH),
+        typer.Option(
+            help=f"Strength of the guessed colors, 0 to {MAX_STRENGTH}; hints keep theirs.",
+            min=0,
+            max=MAX_STRENGTH,
+        ),
     ] = 1.0,
     vividness: Vividness = None,
     render_size: Annotated[
