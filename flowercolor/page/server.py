@@ -215,8 +215,9 @@ def serve(
         try:
             listening.bind((host, port))
         except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or one_line(error)
             raise SettingError(
-                f"{host}:{port}: cannot be served from: {one_line(error)}; choose another --port"
+                f"{host}:{port}: cannot be served from: {reason}; choose another --port"
             ) from error
         listening.listen()
         on_start(f"http://{host}:{listening.getsockname()[1]}/{token}/")

@@ -1,4 +1,7 @@
+import errno
+import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -33,6 +36,16 @@ def test_the_page_is_served_to_this_computer_until_ctrl_c(weights: Path) -> None
         process.communicate()
     assert process.returncode == 130
     assert said == "The page is there until Ctrl-C.\nInterrupted.\n"
+
+
+def test_a_port_in_use_is_said_in_plain_words(weights: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = flowercolor("web", "--port", str(port), "--checkpoint", weights)
+    said = f"127.0.0.1:{port}: cannot be served from: {os.strerror(errno.EADDRINUSE)}; choose"
+    assert_one_line_of_error(result, said, code=2)
 
 
 def test_a_network_at_home_must_be_asked_for() -> None:
