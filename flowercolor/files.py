@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from flowercolor.errors import StorageError
+from flowercolor.errors import SettingError, StorageError
 
 MAX_TEXT_BYTES = 1 << 28
 
@@ -63,6 +63,16 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def check_folder_name(path: Path) -> None:
+    """Make sure that a folder is there, or may be made.
+
+    Raises:
+        SettingError: A file, a device or a pipe is there.
+    """
+    if is_there(path) and not is_folder(path):
+        raise SettingError(f"{path}: is no folder; expected one, or a name that is free")
+
+
 def alike(path: PurePath) -> str:
     """What two paths share that are one file on some system, whatever the case of their letters."""
     return unicodedata.normalize("NFC", str(path).casefold())
@@ -80,8 +90,15 @@ def storage_errors(path: Path) -> Iterator[None]:
             advice = "writing there is not allowed; choose another place"
         elif error.errno in (errno.EEXIST, errno.ENOTDIR):
             advice = "there is a file where a folder should be; choose another place"
+        elif error.errno == errno.ENAMETOOLONG:
+            advice = "its name is too long; choose a shorter one"
+        elif error.errno == errno.EFBIG:
+            advice = (
+                "it is larger than files may be there; choose another place, or raise the limit "
+                "(`ulimit -f`)"
+            )
         else:
-            advice = error.strerror or str(error)
+            advice = f"{error.strerror or error}; choose another place"
         raise StorageError(f"{path}: cannot be written: {advice}") from error
 
 

@@ -104,7 +104,13 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
         (errno.EDQUOT, "the disk is full; free some space or choose another place"),
         (errno.EACCES, "writing there is not allowed; choose another place"),
         (errno.EROFS, "writing there is not allowed; choose another place"),
-        (errno.EIO, os.strerror(errno.EIO)),
+        (errno.ENAMETOOLONG, "its name is too long; choose a shorter one"),
+        (
+            errno.EFBIG,
+            "it is larger than files may be there; choose another place, or raise the limit "
+            "(`ulimit -f`)",
+        ),
+        (errno.EIO, f"{os.strerror(errno.EIO)}; choose another place"),
     ],
 )
 def test_an_error_of_the_system_says_what_to_do(code: int, advice: str) -> None:

@@ -241,6 +241,16 @@ def say_at_start(message: str) -> None:
         say(message)
 
 
+def check_output(path: Path | None) -> None:
+    """Refuse what elsewhere means standard output, and here would be a file of that name.
+
+    Raises:
+        SettingError: It is "-".
+    """
+    if str(path) == "-":
+        raise SettingError("-: standard output cannot hold this; name a file or a folder")
+
+
 def is_stdin(path: Path) -> bool:
     """Whether standard input is read from this file."""
     try:

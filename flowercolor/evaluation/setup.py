@@ -151,7 +151,7 @@ def choose_photos(
     Raises:
         DataError: The photos are not there, or cannot be read.
         DownloadError: They would have to be fetched, and cannot.
-        SettingError: `results` lies among the photos.
+        SettingError: `results` is no folder, or lies among the photos.
     """
     run = next(iter(loaded.values())).candidate.path.parent
     notes: list[str] = []

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from flowercolor._version import __version__
 from flowercolor.checkpoint import read_ends, read_weights
 from flowercolor.errors import SettingError
-from flowercolor.files import is_file, is_there, write_bytes
+from flowercolor.files import is_folder, is_there, write_bytes
 from flowercolor.inference.onnx_backend import OnnxBackend, skeleton
 from flowercolor.runs import name_of
 
@@ -60,8 +60,8 @@ def export_page(checkpoint: Path, target: Path, *, vividness: float | None = Non
             f"{target}: has another ending; expected a file named .html, a folder, whose name has "
             "no ending, or a file named .onnx"
         )
-    if is_there(target) and (is_file(target) or any(target.iterdir())):
-        raise SettingError(f"{target}: is there already; choose another name, or delete it first")
+    if is_there(target) and (not is_folder(target) or any(target.iterdir())):
+        raise SettingError(f"{target}: is there already; expected a name that is free")
     files = page_files(checkpoint, vividness=vividness)
     if ending:
         write_bytes(target, single_file(files))

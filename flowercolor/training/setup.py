@@ -19,7 +19,7 @@ from flowercolor.data.sources import Pool, check_outside, epoch_length, epoch_po
 from flowercolor.distributed import check_alike
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
-from flowercolor.files import is_there, resolved, write_text
+from flowercolor.files import check_folder_name, is_there, resolved, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
@@ -261,9 +261,11 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
     """Make sure that a new run may begin in this folder.
 
     Raises:
-        SettingError: It holds one already, whose best network would pass for the new one's; or
-            it lies among the sources' photos, for which its sheets and graphs would pass.
+        SettingError: It is no folder; it holds one already, whose best network would pass for the
+            new one's; or it lies among the sources' photos, for which its sheets and graphs would
+            pass.
     """
+    check_folder_name(run)
     for source in sources:
         check_outside(run, source)
     found = [name for name in (LAST, BEST) if is_there(run / name)]

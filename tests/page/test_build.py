@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 
@@ -69,7 +70,12 @@ def test_weights_that_do_not_fit_give_no_page(tiny: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("mine.html", "is there"), ("full", "is there"), ("page.pdf", "another ending")],
+    [
+        ("mine.html", "is there"),
+        ("full", "is there"),
+        ("page.pdf", "another ending"),
+        (os.devnull, "is there"),
+    ],
 )
 def test_what_is_there_or_named_otherwise_is_refused(
     tiny: Path, tmp_path: Path, name: str, said: str

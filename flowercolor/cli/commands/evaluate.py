@@ -125,8 +125,11 @@ def evaluate(
     from flowercolor.evaluation import setup
     from flowercolor.evaluation.by_kind import read_kinds
     from flowercolor.evaluation.report import SCORES, TABLES, write_results
+    from flowercolor.files import check_folder_name
     from flowercolor.runs import read_metrics
 
+    console.check_output(results)
+    check_folder_name(results)
     if whole and (twins or labels or validation):
         option = "--twins" if twins else "--labels" if labels else "--validation"
         raise SettingError(

@@ -108,6 +108,7 @@ def join(
     Both are stored in half precision, what they share once; between them all weights are
     interpolated.
     """
+    console.check_output(output)
     from flowercolor import runs
     from flowercolor import vividness as joining
 
@@ -135,6 +136,7 @@ def export(
     The page works from disk and without a network. ONNX, for other programs, is checked against
     torch before it is kept; its metadata say what goes in and out.
     """
+    console.check_output(target)
     from flowercolor.runs import find_checkpoint, name_of
 
     path = find_checkpoint(checkpoint)

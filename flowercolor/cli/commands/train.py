@@ -191,6 +191,7 @@ def train(
     from flowercolor.training.loop import train as run_training
     from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 
+    console.check_output(out)
     place = ranks()
     progress = console.progress_of_leader()
     plan = plan_run(

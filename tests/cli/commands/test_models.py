@@ -1,8 +1,10 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -75,6 +77,30 @@ def test_a_bad_run_hides_no_other(trained: Trained, weights: Path) -> None:
     assert "\x1b[2J" not in result.stdout
     left_out = [line for line in result.stderr.splitlines() if line.startswith("Left out: ")]
     assert len(left_out) == 2
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["export", "-"],
+        ["join", "a", "b", "-o", "-"],
+        ["eval", "--results", "-"],
+        ["train", "--out", "-"],
+    ],
+)
+def test_what_standard_output_cannot_hold_is_refused(here: Path, args: list[str]) -> None:
+    assert_one_line_of_error(
+        flowercolor(*args), "-: standard output cannot hold this; name", code=2
+    )
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("args", [["eval", "--results"], ["train", "--out"]])
+@pytest.mark.parametrize("there", [os.devnull, "a.txt"])
+def test_no_folder_is_made_of_a_file(here: Path, args: list[str], there: str) -> None:
+    (here / "a.txt").touch()
+    result = flowercolor(*args, there)
+    assert_one_line_of_error(result, f"{there}: is no folder; expected one, or a", code=2)
 
 
 def test_export_writes_a_page_as_a_file_or_a_folder(weights: Path, here: Path) -> None:
