@@ -82,11 +82,10 @@ def say(message: str) -> None:
     Control characters, such as those in a file's name or in what a server says, are shown as
     escapes, and so are line breaks: it is one line.
     """
-    message = printable(option_names.with_options(message))
     if _bars:
         _bars.note(message)
         return
-    streams.STDERR.write(message + "\n")
+    streams.STDERR.write(printable(option_names.with_options(message)) + "\n")
     streams.STDERR.flush()
 
 
@@ -215,9 +214,7 @@ def quiet_libraries() -> Iterator[None]:
         return
     ours.flush()
     kept = os.dup(2)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 2)
-    os.close(silence)
+    streams.silence(2)
     sys.stderr = os.fdopen(
         kept, "w", buffering=1, encoding=ours.encoding, errors=ours.errors, closefd=False
     )
@@ -262,7 +259,7 @@ def is_stdin(path: Path) -> bool:
 def print_result(line: str) -> None:
     """Put a line of the result on stdout, unadorned; above the bars, where both are drawn."""
     if _bars and sys.stdout.isatty():
-        _bars.note(printable(line))
+        _bars.note(line)
         return
     if sys.stdout.isatty():
         line = printable(line)
@@ -284,10 +281,15 @@ def write_result(content: bytes) -> None:
 
 def _write(content: bytes) -> None:
     with _stdout_errors():
-        left = memoryview(content)
-        while left:  # unbuffered, it may take a part at a time
-            left = left[sys.stdout.buffer.write(left) :]
-        sys.stdout.flush()
+        try:
+            left = memoryview(content)
+            while left:  # unbuffered, it may take a part at a time
+                left = left[sys.stdout.buffer.write(left) :]
+            sys.stdout.flush()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            streams.drop(sys.stdout)  # a terminal that is closed: SIGHUP tells what to do
 
 
 @contextmanager
@@ -298,8 +300,6 @@ def _stdout_errors() -> Iterator[None]:
         raise
     except OSError as error:
         streams.drop(sys.stdout)
-        if error.errno == errno.EIO:  # of a terminal that is closed: SIGHUP tells what to do
-            return
         with storage_errors(Path("standard output")):
             raise error
 

@@ -103,7 +103,7 @@ def read_guidance(
     from flowercolor.photos.pictures import mask_of
 
     with _named("--like", ImageError):
-        leading = palette_of(like, None if palette is None else palette.split(","))
+        leading = palette_of(like, palette)
     with _named("--mask", ImageError):
         stays_gray = mask_of(mask) if mask else None
     shared = Guidance(

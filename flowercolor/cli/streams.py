@@ -48,7 +48,7 @@ STDERR: Any = _Stderr()
 def drop(stream: TextIO) -> None:
     """Have what is written there, and still to be written as the process ends, go nowhere."""
     with suppress(OSError, ValueError):  # closed, or of a test
-        _drop(stream.fileno())
+        silence(stream.fileno())
 
 
 def leave_terminal() -> None:
@@ -56,7 +56,7 @@ def leave_terminal() -> None:
     for descriptor in range(3):
         with suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                _drop(descriptor)
+                silence(descriptor)
 
 
 def flush() -> None:
@@ -68,7 +68,8 @@ def flush() -> None:
             drop(stream)
 
 
-def _drop(descriptor: int) -> None:
+def silence(descriptor: int) -> None:
+    """Have what is written to a file descriptor go nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
