@@ -1,20 +1,19 @@
 """`flowercolor colorize`."""
 
 import json
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from flowercolor.cli import console, guidance
 from flowercolor.cli.console import Checkpoint, Device, MaxMegapixels, Vividness, command
 from flowercolor.cli.option_names import with_options
+from flowercolor.cli.request import Request
 from flowercolor.config import (
     MAX_MEGAPIXELS,
     MAX_RENDER_SIZE_PX,
@@ -156,107 +155,28 @@ def colorize(
     1 if any photo failed. Under torchrun, several processes or machines share the photos.
     """
     _say_weights(checkpoint, at_start=True)
-    from flowercolor.files import is_folder, is_there, write_bytes
-    from flowercolor.inference import contact_sheet
-    from flowercolor.inference.batch import Writing, convert, remarks, target_is_free
+    from flowercolor.inference.batch import Writing, target_is_free
     from flowercolor.inference.colorizer import Colorizer
-    from flowercolor.inference.planning import plan
-    from flowercolor.memory_budget import max_file_bytes, photo_memory_errors
-    from flowercolor.photos.formats import SUFFIXES, WRITABLE, output_format
-    from flowercolor.photos.reader import read_photo
-    from flowercolor.photos.writer import write_photo
 
     progress = console.progress_of_leader()
     writing = Writing(
         quality, subsampling, overwrite=overwrite, recolor=recolor, keep_date=keep_date
     )
-    max_pixels = max_megapixels * 1_000_000
-    from_stdin, to_bytes = photos == ["-"], "-" in (*photos, output)
-    target = Path(output) if output not in (None, "-") else None
-    into_folder = str(output).endswith(("/", os.sep)) or (target is not None and is_folder(target))
-    target_format = WRITABLE.get(target.suffix.lower()) if target else None
-    ending = f".{file_format}" if file_format else None
-    # Arguments of which each is good and some do not go together.
-    for clash, message in (
-        (
-            "" in photos or output == "",
-            f"{'-o' if output == '' else 'PHOTO'}: an empty name; expected a file or a folder "
-            "(the one you are in is called .)",
-        ),
-        (
-            "-" in photos and not from_stdin,
-            "- (standard input) goes alone; leave out the other photos",
-        ),
-        (
-            ending and not into_folder and target_format not in (None, WRITABLE[ending]),
-            f"-o {target}: is no {file_format}; leave out --format, or rename it",
-        ),
-        (
-            to_bytes and variants is not None,
-            "--variants takes a photo by its path and writes a file; leave out -",
-        ),
-        (
-            to_bytes and (keep_date or json_lines),
-            f"{'--keep-date' if keep_date else '--json'} is for photos by their paths, into "
-            "files; leave out - or it",
-        ),
-        (
-            variants is not None and (json_lines or keep_date or ending),
-            "--variants writes one sheet; leave out --json, --keep-date and --format, or it",
-        ),
-        (
-            to_bytes and into_folder,
-            f"-o {output}: is a folder; name a file for what comes by standard input",
-        ),
-    ):
-        if clash:
-            raise SettingError(message)
-
-    # A sheet is one file, also of a folder's one photo.
-    sheet_named = target if variants is not None and target_format and not into_folder else None
-    jobs = []
-    find = partial(
-        plan,
-        photos,
-        None if output == "-" or sheet_named else output,
-        recursive=recursive,
-        ending=ending,
-    )
-    if not from_stdin:
-        jobs = find(exclude=exclude or (), progress=progress)
-    if (to_bytes or variants is not None) and not ranks().leads:
-        return  # one result, which the leader makes
-    if from_stdin and target and console.is_stdin(target):
-        raise SettingError(f"-o {target}: is the photo itself; choose another output")
-    if to_bytes and target and not target_is_free(target, writing, progress):
+    request = Request(photos, output, file_format, sheet=variants is not None)
+    request.check(keep_date=keep_date, json_lines=json_lines)
+    jobs = request.find(exclude or (), progress, recursive=recursive)
+    one_result = request.by_stream or request.sheet
+    if one_result and not ranks().leads:
         return
-    format_named = Path(f"photo{ending}") if ending else target
-    result_format = output_format(format_named) if to_bytes and format_named else None
-    if not (from_stdin or jobs):
-        below = " or below" if recursive else ""
-        if exclude and (left_out := len(find())):
-            raise SettingError(
-                f"{', '.join(photos)}: --exclude leaves out all pictures there{below}, {left_out}; "
-                "expected patterns that leave some"
-            )
-        raise SettingError(
-            f"{', '.join(photos)}: no pictures there{below}; expected "
-            f"{', '.join(sorted(SUFFIXES))} files"
-        )
-    if len(jobs) > 1 and (variants is not None or output == "-"):
-        option = "-o - (standard output)" if output == "-" else "--variants"
-        raise SettingError(f"{option} takes one photo; {len(jobs)} were given; name one of them")
-
-    formats = {result_format or WRITABLE[job.target.suffix.lower()] for job in jobs}
-    if variants is not None or (from_stdin and result_format):
-        formats = {target_format or result_format or "PNG"}
+    if request.by_stream and request.path and not target_is_free(request.path, writing, progress):
+        return
+    formats = request.formats(jobs)
     for option, given, meant in (
         ("--quality", quality != QUALITY, ("JPEG", "WEBP", "AVIF")),
         ("--subsampling", subsampling != "4:4:4", ("JPEG", "AVIF")),
     ):
         if given and formats and not formats & {*meant}:
             progress.note(f"{option} changes nothing: it is for {', '.join(meant)}")
-
     guide = guidance.read_guidance(
         jobs,
         progress,
@@ -277,44 +197,23 @@ def colorize(
         progress=progress,
     )
     _say_weights(checkpoint, at_start=False)
+    how = _How(colorizer, writing, guide, max_megapixels * 1_000_000)
     if variants is not None:
-        job = jobs[0]
-        sheet = sheet_named or job.target.with_name(f"{job.source.stem}.variants.png")
-        if is_there(sheet) and sheet.samefile(job.source):
-            raise SettingError(f"{sheet}: is the photo itself; choose another output")
-        if target_is_free(sheet, writing, progress):
-            with photo_memory_errors(job.source):
-                photo = read_photo(job.source, max_pixels=max_pixels)
-                if remark := remarks(photo):
-                    console.say(f"{job.source}: {remark}")
-                rgb = contact_sheet.variants(photo.luma, colorizer, variants, guide(job.source))
-                write_photo(sheet, rgb, quality=quality, subsampling=subsampling)
-            console.print_result(str(sheet))
-        return
-    if not to_bytes:
-        _color_photos(
-            jobs,
-            colorizer,
-            writing,
-            progress,
-            guide=guide,
-            max_pixels=max_pixels,
-            json_lines=json_lines,
-        )
-        return
-    source = None if from_stdin else jobs[0].source
-    with photo_memory_errors(source or "the picture"):
-        content = source or sys.stdin.buffer.read(max_file_bytes(max_pixels) + 1)
-        photo = read_photo(content, max_pixels=max_pixels)
-        led = guide(source or Path("-"))
-        colored = convert(photo, colorizer, result_format, writing, guidance=led)
-    if remark := remarks(photo):
-        console.say(f"{source or 'The photo'}: {remark}")
-    if target:
-        write_bytes(target, colored)
-        console.print_result(str(target))
+        sheet = request.file or jobs[0].target.with_name(f"{jobs[0].source.stem}.variants.png")
+        _write_sheet(jobs[0].source, sheet, variants, how, progress)
+    elif request.by_stream:
+        _color_stream(request, jobs[0].source if jobs else None, how)
     else:
-        console.write_result(colored)
+        _color_files(jobs, how, progress, json_lines=json_lines)
+
+
+class _How(NamedTuple):
+    """What is the same for each photo."""
+
+    colorizer: "Colorizer"
+    writing: "Writing"
+    guide: "Callable[[Path], Guidance]"
+    max_pixels: int
 
 
 def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
@@ -328,16 +227,52 @@ def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
         )
 
 
-def _color_photos(
-    jobs: "list[Job]",
-    colorizer: "Colorizer",
-    writing: "Writing",
-    progress: "Progress",
-    *,
-    guide: "Callable[[Path], Guidance]",
-    max_pixels: int,
-    json_lines: bool,
-) -> None:
+def _write_sheet(source: Path, sheet: Path, variants: int, how: _How, progress: "Progress") -> None:
+    """Write the sheet of a photo in several likely colors."""
+    from flowercolor.files import is_there
+    from flowercolor.inference import contact_sheet
+    from flowercolor.inference.batch import remarks, target_is_free
+    from flowercolor.memory_budget import photo_memory_errors
+    from flowercolor.photos.reader import read_photo
+    from flowercolor.photos.writer import write_photo
+
+    if is_there(sheet) and sheet.samefile(source):
+        raise SettingError(f"{sheet}: is the photo itself; choose another output")
+    if not target_is_free(sheet, how.writing, progress):
+        return
+    with photo_memory_errors(source):
+        photo = read_photo(source, max_pixels=how.max_pixels)
+        if remark := remarks(photo):
+            console.say(f"{source}: {remark}")
+        rgb = contact_sheet.variants(photo.luma, how.colorizer, variants, how.guide(source))
+        write_photo(sheet, rgb, quality=how.writing.quality, subsampling=how.writing.subsampling)
+    console.print_result(str(sheet))
+
+
+def _color_stream(request: Request, source: Path | None, how: _How) -> None:
+    """Color the photo of a path, or without one that of standard input; its result is a stream."""
+    from flowercolor.files import write_bytes
+    from flowercolor.inference.batch import convert, remarks
+    from flowercolor.memory_budget import max_file_bytes, photo_memory_errors
+    from flowercolor.photos.reader import read_photo
+
+    with photo_memory_errors(source or "the picture"):
+        content = source or sys.stdin.buffer.read(max_file_bytes(how.max_pixels) + 1)
+        photo = read_photo(content, max_pixels=how.max_pixels)
+        guidance = how.guide(source or Path("-"))
+        colored = convert(
+            photo, how.colorizer, request.stream_format, how.writing, guidance=guidance
+        )
+    if remark := remarks(photo):
+        console.say(f"{source or 'The photo'}: {remark}")
+    if request.path:
+        write_bytes(request.path, colored)
+        console.print_result(str(request.path))
+    else:
+        console.write_result(colored)
+
+
+def _color_files(jobs: "list[Job]", how: _How, progress: "Progress", *, json_lines: bool) -> None:
     """Color this process's share of the photos, and tell of each."""
     from flowercolor.inference.batch import run
     from flowercolor.inference.planning import shard_of
@@ -353,13 +288,13 @@ def _color_photos(
         closing(
             run(
                 mine,
-                colorizer,
-                writing,
+                how.colorizer,
+                how.writing,
                 progress,
                 among=jobs,
                 should_stop=stop,
-                guide=guide,
-                max_pixels=max_pixels,
+                guide=how.guide,
+                max_pixels=how.max_pixels,
             )
         ) as outcomes,
     ):
@@ -393,7 +328,7 @@ def _color_photos(
     stopped = stop() and count.total() < len(mine)
     if stopped:
         anew = "begins anew, for --overwrite is given"
-        again = anew if writing.overwrite else "goes on with the rest"
+        again = anew if how.writing.overwrite else "goes on with the rest"
         console.say(f"Stopped; the same command {again}.")
     if len(jobs) > 1:
         place = ranks()
