@@ -28,6 +28,9 @@ def install_command(extra: str = "", *, full: bool = False, path: list[str] | No
         any(distributions(name=name, path=path or sys.path))
         for name in ("flowercolor-light", "flowercolor")
     )
-    folder = "./light" if light and not whole and not full else "."
+    light_stays = light and not whole and not full
+    folder = "./light" if light_stays else "."
     what = f'"{folder}[{extra}]"' if extra else folder
-    return f"`pip install {what}` in the folder of flowercolor"
+    # The two share their files: of both, the one uninstalled later would take the other's along.
+    first = "`pip uninstall flowercolor-light`, then " if light and not light_stays else ""
+    return f"{first}`pip install {what}` in the folder of flowercolor"

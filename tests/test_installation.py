@@ -7,13 +7,17 @@ import pytest
 from flowercolor.installation import install_command
 
 
+UNINSTALL = "`pip uninstall flowercolor-light`, then "
+
+
 @pytest.mark.parametrize(
     ("installed", "full", "what"),
     [
-        (["flowercolor_light"], False, '"./light[heic]"'),
-        (["flowercolor_light"], True, '".[heic]"'),
-        (["flowercolor"], False, '".[heic]"'),
-        (["flowercolor", "flowercolor_light"], False, '".[heic]"'),
+        (["flowercolor_light"], False, '`pip install "./light[heic]"`'),
+        (["flowercolor_light"], True, f'{UNINSTALL}`pip install ".[heic]"`'),
+        (["flowercolor"], False, '`pip install ".[heic]"`'),
+        (["flowercolor"], True, '`pip install ".[heic]"`'),
+        (["flowercolor", "flowercolor_light"], False, f'{UNINSTALL}`pip install ".[heic]"`'),
     ],
 )
 def test_what_is_missing_is_installed_from_a_clone(
@@ -22,7 +26,7 @@ def test_what_is_missing_is_installed_from_a_clone(
     for name in installed:
         (tmp_path / f"{name}-0.1.0.dist-info").mkdir()
     command = install_command("heic", full=full, path=[str(tmp_path)])
-    assert command == f"`pip install {what}` in the folder of flowercolor"
+    assert command == f"{what} in the folder of flowercolor"
 
 
 def without_torch(code: str) -> str:
