@@ -6,7 +6,6 @@ import pytest
 
 from flowercolor.installation import install_command
 
-
 UNINSTALL = "`pip uninstall flowercolor-light`, then "
 
 

@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from flowercolor.evaluation.scoring import (
     TRUTH,
     Method,
     Recognizer,
+    Rows,
+    Summary,
     device_of,
     evaluate,
     generate,
@@ -42,6 +45,7 @@ TRADE = "trade.png"
 SHEET = "contact.png"
 FILES = (TABLES, SPREAD, TRADE, SHEET, LOSSES)
 KIND_SHEETS = "contact"
+PICTURES = "pictures"
 SHEET_ROWS = 16
 SHEET_TITLES = ("best", "median", "worst")
 KIND_SHEET_COLUMNS = 3
@@ -135,105 +139,176 @@ def write_results(
     results = Path(results)
     check_outside(results, dataset.photos.source)
     check_alike(dataset.photos.fingerprint, dataset.photos.source)
-    first, generator = next(iter(generators.items()))
     methods: dict[str, Method] = {
         name: partial(generate, network) for name, network in generators.items()
     }
     methods |= baselines(train_set, progress)
-    pictures = results / "pictures"
-    kind_names = sorted({*kinds} - {""})
     if ranks().leads:
-        _begin(results, dataset.names, kind_names)
+        _begin(results, dataset.names, _kind_names(kinds))
     rows = evaluate(
         methods,
         dataset,
-        device=device_of(generator),
+        device=device_of(next(iter(generators.values()))),
         batch_size=batch_size,
         progress=progress,
-        pictures=pictures,
+        pictures=results / PICTURES,
         recognizer=recognizer,
     )
     if not ranks().leads:
         return []
 
-    summary = summarize(rows)
-    differences = summarize(
-        {
-            name: {
-                key: rows[name][key] - values
-                for key, values in rows[first].items()
-                if key != "colorfulness_difference"
-            }
-            for name in list(methods)[1:]
-        }
-    )
-    by_kind = {name: summarize_kinds(rows, name, kinds) for name in generators} if kinds else {}
+    judged = _Judged(generators, dataset, rows, kinds)
+    tables = _tables(judged, left_out, recognized=recognizer is not None)
     document = {
         **about,
         "files": [name for name in FILES if metrics or name != LOSSES],
-        "kind_names": kind_names,
         "notes": list(notes),
+        **_figures(judged, left_out),
+    }
+    write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
+    write_text(results / TABLES, _markdown(tables, notes))
+    _draw(judged, results)
+    if metrics:
+        plot_losses(metrics, results / LOSSES)
+    return tables
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The scores of every picture, and what they are summed up by.
+
+    Attributes:
+        rows: By generator and baseline, then by score, float64 [N].
+        kinds: As for `write_results`.
+    """
+
+    generators: Mapping[str, UNet]
+    dataset: FlowerDataset
+    rows: Rows
+    kinds: Sequence[str]
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.generators))
+
+    @property
+    def kind_names(self) -> list[str]:
+        return _kind_names(self.kinds)
+
+    @cached_property
+    def summary(self) -> Summary:
+        return summarize(self.rows)
+
+    @cached_property
+    def differences(self) -> Summary:
+        """Of each row but the first to the first, picture by picture."""
+        base = self.rows[self.first].items()
+        return summarize(
+            {
+                name: {
+                    key: scores[key] - values
+                    for key, values in base
+                    if key != "colorfulness_difference"
+                }
+                for name, scores in self.rows.items()
+                if name not in (self.first, TRUTH)
+            }
+        )
+
+    def without(self, left_out: Sequence[str]) -> Summary:
+        """The summary of the pictures that have no such name."""
+        kept = torch.tensor([name not in left_out for name in self.dataset.names])
+        return summarize(self.rows, kept)
+
+    @cached_property
+    def by_kind(self) -> dict[str, Any]:
+        """By generator, what `summarize_kinds` says."""
+        names = self.generators if self.kinds else ()
+        return {name: summarize_kinds(self.rows, name, self.kinds) for name in names}
+
+
+def _figures(judged: _Judged, left_out: Sequence[str]) -> dict[str, Any]:
+    """The figures of `scores.json`: of all pictures, of each kind, and of each picture."""
+    summary, dataset = judged.summary, judged.dataset
+    figures = {
+        "kind_names": judged.kind_names,
         "photos": len(dataset),
-        "mean_l1": summary[first]["l1"].mean,
+        "mean_l1": summary[judged.first]["l1"].mean,
         "mean_gray_l1": summary[GRAY]["l1"].mean,
         "saturated_chroma": SATURATED_CHROMA,
         "stain_chroma": STAIN_CHROMA,
         "rows": as_json(summary),
-        "differences": as_json(differences),
+        "differences": as_json(judged.differences),
         "kinds": {
             name: {kind: {"photos": s.photos} | as_json(s.figures) for kind, s in scores.items()}
-            for name, scores in by_kind.items()
+            for name, scores in judged.by_kind.items()
         },
-        "images": [
-            {
-                "name": name,
-                **({"kind": kinds[number]} if kinds else {}),
-                "rows": {
-                    row: as_json({key: values[number].item() for key, values in scores.items()})
-                    for row, scores in rows.items()
-                },
-            }
-            for number, name in enumerate(dataset.names)
-        ],
     }
+    if left_out:
+        without = as_json(judged.without(left_out))
+        figures["without_twins"] = {"left_out": list(left_out), "rows": without}
+    figures["images"] = [
+        {
+            "name": name,
+            **({"kind": judged.kinds[number]} if judged.kinds else {}),
+            "rows": {
+                row: as_json({key: values[number].item() for key, values in scores.items()})
+                for row, scores in judged.rows.items()
+            },
+        }
+        for number, name in enumerate(dataset.names)
+    ]
+    return figures
+
+
+def _tables(judged: _Judged, left_out: Sequence[str], *, recognized: bool) -> list[Table]:
+    """The tables of `scores.md`."""
+    summary, differences, dataset = judged.summary, judged.differences, judged.dataset
     tables = [
         table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
-        table(f"difference to {first}", differences, sign="+"),
+        table(f"difference to {judged.first}", differences, sign="+"),
     ]
-    for name, scores in by_kind.items():
+    for name, scores in judged.by_kind.items():
         counted = {f"{kind} ({s.photos:,})": s.figures for kind, s in scores.items()}
         tables.append(table(f"{name}, by kind", counted, FIGURES, by_kind=True))
     if left_out:
-        kept = torch.tensor([name not in left_out for name in dataset.names])
-        without = summarize(rows, kept)
-        document["without_twins"] = {"left_out": list(left_out), "rows": as_json(without)}
-        tables.append(table(f"{int(kept.sum()):,} without a twin", without))
-    if recognizer:
-        recognized = {
+        count = sum(name not in left_out for name in dataset.names)
+        tables.append(table(f"{count:,} without a twin", judged.without(left_out)))
+    if recognized:
+        rows = {
             row: scores | {"difference": differences[row]["recognized"]}
             if row in differences
             else scores
             for row, scores in summary.items()
         }
-        tables.append(table("looks like its flower", recognized, RECOGNITION))
-    write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
-    write_text(results / TABLES, _markdown(tables, notes))
+        tables.append(table("looks like its flower", rows, RECOGNITION))
+    return tables
 
+
+def _draw(judged: _Judged, results: Path) -> None:
+    """The graphs and the sheets of pictures."""
+    rows, summary, first = judged.rows, judged.summary, judged.first
     l1 = rows[first]["l1"]
     plot_scores(l1.tolist(), rows[GRAY]["l1"].tolist(), results / SPREAD)
     points = {
-        name: (summary[name]["l1"].mean, summary[name]["colorfulness"].mean) for name in methods
+        name: (scores["l1"].mean, scores["colorfulness"].mean)
+        for name, scores in summary.items()
+        if name != TRUTH
     }
-    plot_trade(points, list(generators), summary[TRUTH]["colorfulness"].mean, results / TRADE)
-    height = min(SHEET_ROWS, max(1, len(dataset) // 3))
-    _save_sheet(generator, dataset, _extremes(l1, height), results / SHEET, SHEET_TITLES)
-    for kind, sheet in zip(kind_names, _kind_sheets(results, kind_names), strict=True):
-        worst = worst_first(rows, first, kinds, kind)[: KIND_SHEET_COLUMNS * KIND_SHEET_ROWS]
+    real_colorfulness = summary[TRUTH]["colorfulness"].mean
+    plot_trade(points, list(judged.generators), real_colorfulness, results / TRADE)
+
+    height = min(SHEET_ROWS, max(1, len(judged.dataset) // 3))
+    _save_sheet(judged, _extremes(l1, height), results / SHEET, SHEET_TITLES)
+    sheets = _kind_sheets(results, judged.kind_names)
+    for kind, sheet in zip(judged.kind_names, sheets, strict=True):
+        worst = worst_first(rows, first, judged.kinds, kind)[: KIND_SHEET_COLUMNS * KIND_SHEET_ROWS]
         titles = ["worst first"] + [""] * (min(KIND_SHEET_COLUMNS, len(worst)) - 1)
-        _save_sheet(generator, dataset, torch.tensor(worst), sheet, titles)
-    if metrics:
-        plot_losses(metrics, results / LOSSES)
-    return tables
+        _save_sheet(judged, torch.tensor(worst), sheet, titles)
+
+
+def _kind_names(kinds: Sequence[str]) -> list[str]:
+    return sorted({*kinds} - {""})
 
 
 def _kind_sheets(results: Path, kinds: Sequence[str]) -> list[Path]:
@@ -244,7 +319,7 @@ def _kind_sheets(results: Path, kinds: Sequence[str]) -> list[Path]:
 
 def _begin(results: Path, names: list[str], kind_names: list[str]) -> None:
     """Delete what an earlier evaluation left, and list what the next one is to delete of this."""
-    scores, pictures = results / SCORES, results / "pictures"
+    scores, pictures = results / SCORES, results / PICTURES
     try:
         earlier = read_json(scores)  # None where there is none, or it is nothing of ours
         files = picture_files([image["name"] for image in earlier["images"]], pictures)
@@ -266,11 +341,10 @@ def _extremes(l1: Tensor, height: int) -> Tensor:
     return torch.stack([order[start : start + height] for start in starts], dim=1).flatten()
 
 
-def _save_sheet(
-    generator: UNet, dataset: FlowerDataset, positions: Tensor, path: Path, titles: Sequence[str]
-) -> None:
+def _save_sheet(judged: _Judged, positions: Tensor, path: Path, titles: Sequence[str]) -> None:
     """Photos as gray, generated and true, as many columns of these as there are titles."""
-    gray, real = dataset.batch(positions)
+    generator = judged.generators[judged.first]
+    gray, real = judged.dataset.batch(positions)
     device = device_of(generator)
     fake = torch.cat([generate(generator, photo.to(device)).cpu() for photo in gray.split(1)])
     save_grid(gray, fake, real, path, titles=titles)
