@@ -76,64 +76,22 @@ def plan(
     can_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
     output = None if output is None else Path(output)
     finder = Finder(recursive=recursive, exclude=exclude)
-    found: dict[Path, _Place] = {}
-    left_out: Path | None = None
-    for given, fixed in finder.expand(inputs):
-        if is_folder(given):
-            folder = output or _folder_beside(given)
-            if resolved(folder) == resolved(given):
-                left_out = given
-                continue
-            root = fixed if output else given
-            places = [
-                _Place(source, folder, resolved(root), source.relative_to(root))
-                for source in finder.pictures_in(given, without=folder)
-            ]
-        elif not finder.is_excluded(given):
-            beside = given.with_stem(f"{given.stem}{SUFFIX}")
-            root = fixed if output and fixed != given else given.parent
-            name = (given if output else beside).relative_to(root)
-            places = [_Place(given, output or root, resolved(root), name)]
-        else:
-            continue
-        for place in places:
-            where = spot(place.source)
-            if where not in found:
-                found[where] = place._replace(header=probe(place.source))
-
+    found, left_out = _places(finder, inputs, output)
     for line in finder.notes(found):
         progress.note(line)
     if left_out and not found:
         raise SettingError(f"{left_out}: is its own output folder; choose another output")
     if left_out:  # the second time that a pattern is given, it finds it too
         progress.note(f"The output folder is among the photos, left out: {left_out}")
-    if len(found) > 1:
-        photos = {
-            where: place
-            for where, place in found.items()
-            if not (place.header and place.header.made_here)
-        }
-        if photos and len(photos) < len(found):
-            progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
-        found = photos or found
+    found = _without_results(found, progress)
+    places = list(found.values())
     in_folder = any(map(is_folder, inputs))
-    one_file = len(found) == 1 and not in_folder
-    if output is not None and not is_folder(output) and can_be_file:
-        if output.suffix and one_file:
+    if output is not None and can_be_file and not is_folder(output):
+        if output.suffix and len(places) == 1 and not in_folder:
             output_format(output)
-            return [Job(place.source, output, place.header) for place in found.values()]
-        if found and (output.suffix.lower() in WRITABLE or is_there(output)):
-            single = "a folder's photo" if in_folder else "the photo"
-            photos_meant = f"{len(found)} photos" if len(found) > 1 else single
-            kind = "a file or named like one"
-            if is_there(output) and not is_file(output):
-                kind = "a device or a pipe"
-            raise SettingError(
-                f"{output}: is {kind}; expected a folder to write {photos_meant} into"
-            )
-    jobs = _apart(
-        [place._replace(name=_with_ending(place.name, ending)) for place in found.values()]
-    )
+            return [Job(places[0].source, output, places[0].header)]
+        _check_folder_of(output, len(places), in_folder=in_folder)
+    jobs = _apart([place._replace(name=_with_ending(place.name, ending)) for place in places])
     if not left_out:  # which has been said
         for line in finder.notes_on_outputs({*found, *(spot(job.target) for job in jobs)}):
             progress.note(line)
@@ -160,6 +118,61 @@ class _Place(NamedTuple):
     root: Path  # that it was found in
     name: Path  # its target's, below the folder
     header: Header | None = None
+
+
+def _places(
+    finder: Finder, inputs: Sequence[str | Path], output: Path | None
+) -> tuple[dict[Path, _Place], Path | None]:
+    """The pictures, each once, by where they are; and a folder that is its own output, if any."""
+    found: dict[Path, _Place] = {}
+    left_out: Path | None = None
+    for given, fixed in finder.expand(inputs):
+        if is_folder(given):
+            folder = output or _folder_beside(given)
+            if resolved(folder) == resolved(given):
+                left_out = given
+                continue
+            root = fixed if output else given
+            places = [
+                _Place(source, folder, resolved(root), source.relative_to(root))
+                for source in finder.pictures_in(given, without=folder)
+            ]
+        elif not finder.is_excluded(given):
+            beside = given.with_stem(f"{given.stem}{SUFFIX}")
+            root = fixed if output and fixed != given else given.parent
+            name = (given if output else beside).relative_to(root)
+            places = [_Place(given, output or root, resolved(root), name)]
+        else:
+            continue
+        for place in places:
+            where = spot(place.source)
+            if where not in found:
+                found[where] = place._replace(header=probe(place.source))
+    return found, left_out
+
+
+def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path, _Place]:
+    """The pictures but those that flowercolor made, unless there are no others."""
+    photos = {
+        where: place
+        for where, place in found.items()
+        if not (place.header and place.header.made_here)
+    }
+    if photos and len(photos) < len(found):
+        progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
+    return photos or found
+
+
+def _check_folder_of(output: Path, photos: int, *, in_folder: bool) -> None:
+    """Refuse what cannot become the folder of so many results."""
+    if not photos or not (output.suffix.lower() in WRITABLE or is_there(output)):
+        return
+    single = "a folder's photo" if in_folder else "the photo"
+    meant = f"{photos} photos" if photos > 1 else single
+    kind = "a file or named like one"
+    if is_there(output) and not is_file(output):
+        kind = "a device or a pipe"
+    raise SettingError(f"{output}: is {kind}; expected a folder to write {meant} into")
 
 
 def _folder_beside(given: Path) -> Path:
