@@ -30,7 +30,7 @@ from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
-    from flowercolor.inference.batch import Writing
+    from flowercolor.inference.batch import Outcome, Writing
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
@@ -278,10 +278,7 @@ def _color_files(jobs: "list[Job]", how: _How, progress: "Progress", *, json_lin
     from flowercolor.inference.planning import shard_of
 
     mine = shard_of(jobs)
-    count: Counter[str] = Counter()
-    reasons: defaultdict[str, list[str]] = defaultdict(list)
-    failures: list[str] = []
-    others = 0  # lines since the first failure that tell of none
+    summary = _Summary(several=len(jobs) > 1)
     with (
         console.process_group(),
         console.stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
@@ -299,44 +296,72 @@ def _color_files(jobs: "list[Job]", how: _How, progress: "Progress", *, json_lin
         ) as outcomes,
     ):
         for outcome in outcomes:
-            count[outcome.status] += 1
-            if outcome.status == "failed":
-                failures.append(outcome.message)
-            elif failures and (outcome.status == "done" or not outcome.reason):
-                others += 1
-            if outcome.reason and len(jobs) > 1:  # one line for all of them, at the end
-                reasons[outcome.reason].append(outcome.job.source.name)
-            elif outcome.status != "done":
-                console.say(f"{outcome.status.capitalize()}: {outcome.message}")
-            elif outcome.message:
-                console.say(f"{outcome.job.source}: {outcome.message}")
+            summary.add(outcome)
             if json_lines:
                 record = outcome.record() | {"message": with_options(outcome.message)}
                 console.print_result(json.dumps(record))
             elif outcome.status == "done":
                 console.print_result(str(outcome.job.target))
-    for reason, names in reasons.items():
-        remedy = "--overwrite replaces the results, another -o keeps them"
-        if reason == "in color":
-            remedy = "--recolor colors them anew"
-        first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
-    if others >= _SCREEN_LINES:
-        console.say(f"{len(failures)} of {len(mine)} photos failed:")
-        for failure in failures:
-            console.say(f"Failed: {failure}")
-    stopped = stop() and count.total() < len(mine)
-    if stopped:
-        anew = "begins anew, for --overwrite is given"
-        again = anew if how.writing.overwrite else "goes on with the rest"
-        console.say(f"Stopped; the same command {again}.")
-    if len(jobs) > 1:
-        place = ranks()
-        process = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
-        console.say(
-            f"{process}{count['done']} done, {count['skipped']} skipped, {count['failed']} failed."
-        )
+    stopped = stop() and summary.count.total() < len(mine)
+    again = (
+        "begins anew, for --overwrite is given"
+        if how.writing.overwrite
+        else "goes on with the rest"
+    )
+    summary.say(f"Stopped; the same command {again}." if stopped else "")
     if stopped:
         raise typer.Exit(stop.exit_code)
-    if count["failed"]:
+    if summary.count["failed"]:
         raise typer.Exit(console.EXIT_FAILED)
+
+
+class _Summary:
+    """What became of the photos: a line for each that has something to tell, and one of all.
+
+    Args:
+        several: Whether there are more photos than one; where they share a reason to be skipped,
+            it is told once, at the end.
+    """
+
+    def __init__(self, *, several: bool) -> None:
+        self.count: Counter[str] = Counter()
+        self._several = several
+        self._skipped: defaultdict[str, list[str]] = defaultdict(list)
+        self._failures: list[str] = []
+        self._others = 0  # lines since the first failure that tell of none
+
+    def add(self, outcome: "Outcome") -> None:
+        """Count one, and say what there is to say of it now."""
+        self.count[outcome.status] += 1
+        if outcome.status == "failed":
+            self._failures.append(outcome.message)
+        elif self._failures and (outcome.status == "done" or not outcome.reason):
+            self._others += 1
+        if outcome.reason and self._several:
+            self._skipped[outcome.reason].append(outcome.job.source.name)
+        elif outcome.status != "done":
+            console.say(f"{outcome.status.capitalize()}: {outcome.message}")
+        elif outcome.message:
+            console.say(f"{outcome.job.source}: {outcome.message}")
+
+    def say(self, ending: str) -> None:
+        """Say what is left to say of all; `ending`, if any, before their number."""
+        for reason, names in self._skipped.items():
+            remedy = "--overwrite replaces the results, another -o keeps them"
+            if reason == "in color":
+                remedy = "--recolor colors them anew"
+            first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
+        if self._others >= _SCREEN_LINES:
+            console.say(f"{len(self._failures)} of {self.count.total()} photos failed:")
+            for failure in self._failures:
+                console.say(f"Failed: {failure}")
+        if ending:
+            console.say(ending)
+        if self._several:
+            place = ranks()
+            process = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
+            count = ", ".join(
+                f"{self.count[name]} {name}" for name in ("done", "skipped", "failed")
+            )
+            console.say(f"{process}{count}.")
