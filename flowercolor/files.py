@@ -1,5 +1,6 @@
 """Writing files so that nothing is ever half written."""
 
+import difflib
 import errno
 import json
 import os
@@ -34,6 +35,22 @@ def can_be_read(path: Path) -> bool:
     except (OSError, ValueError):  # a name with a zero in it
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def what_is_missing(path: str | Path) -> str:
+    """What to say of a path where there is nothing: that, and what may have been meant."""
+    name = str(path)
+    if any(mark in name for mark in "*?"):
+        return "there is no file or folder that fits this pattern"
+    if name[:1] in ("'", '"') and name[-1:] == name[:1]:
+        return "there is no such file or folder; the quotes count as a part of its name"
+    try:
+        beside = {entry.name.casefold(): entry for entry in Path(path).parent.iterdir()}
+    except (OSError, ValueError):  # not there either; a name with a zero in it
+        beside = {}
+    near = difflib.get_close_matches(Path(path).name.casefold(), beside, 1, cutoff=0.8)
+    perhaps = f", perhaps {beside[near[0]]}" if near else ""
+    return f"there is no such file or folder{perhaps}"
 
 
 def resolved(path: Path) -> Path:

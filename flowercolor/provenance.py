@@ -10,6 +10,7 @@ PROGRAM = f"flowercolor {__version__}"
 """The record of which no more is known."""
 
 _BY_DIGEST = ("hints", "palette", "leave", "mask")
+_BY_HAND = ("hints", "leave")
 _UNSAID = {
     "vividness": "by default",
     "strength": "1",
@@ -40,14 +41,15 @@ def is_record(software: str) -> bool:
     return software.startswith("flowercolor ")
 
 
+def lost_by_hand(before: str, now: str) -> list[str]:
+    """What a person gave one photo that the second record has none of: hints, places to leave."""
+    old, new = _settings(before), _settings(now)
+    return [name for name in _BY_HAND if old.get(name) and not new.get(name)]
+
+
 def differences(before: str, now: str) -> str:
     """Where two records differ, such as "vividness 0.5, now 1"."""
-    old, new = (
-        dict(zip(_PARTS, found.groups(), strict=True))
-        if (found := _RECORD.fullmatch(record))
-        else {"weights": record}
-        for record in (before, now)
-    )
+    old, new = _settings(before), _settings(now)
     said = []
     for name in [name for name in new | old if old.get(name) != new.get(name)]:
         was, becomes, unsaid = old.get(name), new.get(name), _UNSAID.get(name, "none")
@@ -58,3 +60,8 @@ def differences(before: str, now: str) -> str:
         else:
             said.append(f"{name}, now none" if was else f"no {name}, now some")
     return "; ".join(said)
+
+
+def _settings(record: str) -> dict[str, str | None]:
+    found = _RECORD.fullmatch(record)
+    return dict(zip(_PARTS, found.groups(), strict=True)) if found else {"weights": record}

@@ -16,6 +16,7 @@ from flowercolor.files import (
     remove_leftovers,
     replacing,
     storage_errors,
+    what_is_missing,
     write_bytes,
     write_text,
 )
@@ -233,3 +234,21 @@ def test_old_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
     os.utime(old, (time.time() - 2 * LEFTOVER_AGE_S,) * 2)
     write_text(tmp_path / "a.txt", "a")
     assert {file.name for file in tmp_path.iterdir()} == {new.name, "own.tmp", "a.txt"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("Direkt.jpg", "there is no such file or folder, perhaps direkt.jpg"),
+        ("box/rosa.jpg", f"there is no such file or folder, perhaps {Path('box/rose.jpg')}"),
+        ("none/rose.jpg", "there is no such file or folder"),
+        ("tulip.jpg", "there is no such file or folder"),
+        ("*.gif", "there is no file or folder that fits this pattern"),
+        ("'direkt.jpg'", "there is no such file or folder; the quotes count as a part of its name"),
+    ],
+)
+def test_of_what_is_missing_the_likely_reason_is_said(here: Path, given: str, said: str) -> None:
+    (here / "box").mkdir()
+    for name in ("direkt.jpg", "box/rose.jpg"):
+        (here / name).touch()
+    assert what_is_missing(given) == said

@@ -1,6 +1,6 @@
 import pytest
 
-from flowercolor.provenance import differences, record_of
+from flowercolor.provenance import differences, lost_by_hand, record_of
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_what_a_record_says_is_read_again() -> None:
         "vividness by default, now 0.5; strength 1, now 1.2; render size 128, now 64; "
         "no hints, now some; no palette, now some; no leave, now some; no mask, now some"
     )
+
+
+def test_what_was_given_by_hand_and_is_not_any_more() -> None:
+    by_hand = record_of("roses", {"hints": "1a", "palette": "2b", "leave": "3c"})
+    assert lost_by_hand(by_hand, record_of("roses", {})) == ["hints", "leave"]
+    assert lost_by_hand(by_hand, record_of("roses", {"hints": "4d", "leave": "3c"})) == []
+    assert lost_by_hand("GIMP 2.10", record_of("roses", {})) == []

@@ -1,6 +1,7 @@
 """The application: its own options and its commands."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from flowercolor.cli.commands.evaluate import evaluate
 from flowercolor.cli.commands.models import export, join, models
 from flowercolor.cli.commands.train import train
 from flowercolor.cli.commands.web import web
+from flowercolor.files import is_there
 
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
 _UsageError: Any = typer.BadParameter.__base__
@@ -61,12 +63,26 @@ def _in_plain_words(error: Any) -> str:
     return f"{param.opts[0]} is {found['input']}{said}"
 
 
+# What the shell leaves as it is in quotes, and after an option's "=": it would become a folder.
+_HOME = re.compile(r"^(--[\w-]+=)?(~)(?=$|[/\\])")
+
+
+def _expanded(found: re.Match[str]) -> str:
+    return (found[1] or "") + str(Path.home())
+
+
 class _Application(TyperGroup):
     """Tells of what cannot be understood in one line, where Typer would draw a box."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         with _usage_in_one_line():
             return super().make_context(*args, **kwargs)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and is_there(Path(args[0])):
+            said = console.command_line("flowercolor", "colorize", args[0])
+            raise _UsageError(f"{args[0]}: is no command; to color it: `{said}`", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         with _usage_in_one_line():
@@ -77,6 +93,13 @@ class _Command(TyperCommand):
     """Refuses a second value of an option that takes one, where Typer would drop the first."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return self._parsed(ctx, [_HOME.sub(_expanded, word) for word in args])
+        except _UsageError as error:
+            error.ctx = error.ctx or ctx  # of an option without its value
+            raise
+
+    def _parsed(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)
         rest: list[str] = super().parse_args(ctx, args)
         parser: Any = self.make_parser(ctx)

@@ -117,6 +117,13 @@ def read_guidance(
     with _named("--hints", DataError):
         file = HintFile(hints)
     photos = [job.source for job in jobs] or [Path("-")]
+    meant = {name: file.photos_of(name, photos) for name in file.by_name if name}
+    for name, found in meant.items():
+        if len(found) > 1:
+            raise SettingError(
+                f"--hints {hints}: {name} is {len(found)} of the photos, such as {found[0]} and "
+                f"{found[1]}; expected a name of one: write its folder before it"
+            )
     if not any(file.hints_of(photo) for photo in photos):
         named = ", ".join(sorted(filter(None, file.by_name)))
         first = photos[0].name if jobs else "- (standard input)"
@@ -124,6 +131,6 @@ def read_guidance(
             f"--hints {hints}: has hints for {named or 'no photo'}, and {first} is none of them; "
             "expected the names of the photos, or no name for all"
         )
-    for name in file.unused(photos):
+    for name in (name for name, found in meant.items() if not found):
         progress.note(f"--hints {hints}: has hints for {name}, which is none of the photos")
     return lambda photo: replace(shared, hints=[*shared.hints, *file.hints_of(photo)])

@@ -1,6 +1,7 @@
 """What `colorize` is asked to color, and where the results go."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,6 +126,11 @@ class Request:
             (
                 self.by_stream and self._into_folder,
                 f"-o {self.output}: is a folder; name a file for what comes by standard input",
+            ),
+            (
+                self.by_stream and not self.path and sys.stdout.isatty(),
+                "standard output is this terminal, and a picture is no text; name a file by -o, or "
+                "lead it elsewhere by > or |",
             ),
             (
                 self.from_stdin and self.path and console.is_stdin(self.path),

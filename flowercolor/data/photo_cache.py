@@ -36,6 +36,7 @@ from flowercolor.files import (
     is_there,
     read_json,
     replacing,
+    what_is_missing,
     write_text,
 )
 from flowercolor.memory_budget import MAX_PIXELS, check_file_bytes
@@ -224,7 +225,7 @@ def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
                 digest.update(file.read(_CHUNK_BYTES))
             digest.update(str(size).encode())
     else:
-        found = "no such file or folder" if can_be_read(source) else "is a pipe or a device"
+        found = what_is_missing(source) if can_be_read(source) else "is a pipe or a device"
         raise DataError(
             f"{source}: {found}; expected an archive of photos or a folder "
             "of them (`flowercolor download` fetches the Oxford 102 flowers)"

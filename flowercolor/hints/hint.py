@@ -51,8 +51,7 @@ class Hint:
     color: Color
 
     def __post_init__(self) -> None:
-        for value in (self.x, self.y):
-            _coordinate(value, 1, f"hint {self}", RIGHT_HINT)
+        _check_place(self, f"hint {self}", RIGHT_HINT)
         rgb_of(self.color, f"hint {self}")
 
     def __str__(self) -> str:
@@ -107,8 +106,7 @@ class Leave:
     radius_px: float | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.x, self.y):
-            _coordinate(value, 1, f"leave {self}", RIGHT_LEAVE)
+        _check_place(self, f"leave {self}", RIGHT_LEAVE)
         radius = self.radius_px
         if radius is not None and not (isinstance(radius, Real) and 0 < radius < MAX_RADIUS_PX):
             raise SettingError(
@@ -236,14 +234,9 @@ class HintFile:
             for hint in hints
         ]
 
-    def unused(self, photos: Sequence[Path]) -> list[str]:
-        """The names of which no photo is."""
-        paths = [f"/{photo.as_posix()}" for photo in photos]
-        return [
-            name
-            for name in self.by_name
-            if name and not any(path.endswith(f"/{name}") for path in paths)
-        ]
+    def photos_of(self, name: str, photos: Sequence[Path]) -> list[Path]:
+        """Which of the photos a name of `by_name` means."""
+        return [photo for photo in photos if f"/{photo.as_posix()}".endswith(f"/{name}")]
 
     def _json(self, text: str) -> list[tuple[str, dict[str, Any]]]:
         try:
@@ -297,6 +290,17 @@ def _coordinate(value: float | str, side_px: int, what: str, right: str) -> floa
         f"{what}: {value!r} is no place; expected a number of pixels from 0, or a text of percents "
         f"such as '40%', as in {right}"
     )
+
+
+def _check_place(place: Hint | Leave, what: str, right: str) -> None:
+    for value in (place.x, place.y):
+        _coordinate(value, 1, what, right)
+    if all(isinstance(value, Real) and 0 < value < 1 for value in (place.x, place.y)):
+        x, y = (f"{float(value):.0%}" for value in (place.x, place.y))
+        raise SettingError(
+            f"{what}: is within the first pixel; expected pixels or percents: write {x},{y} for "
+            "shares"
+        )
 
 
 def _place(

@@ -1,14 +1,15 @@
 """Coloring many files at a time, with all processors busy."""
 
 import os
+import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,12 +21,12 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
 from flowercolor.memory_budget import MAX_PIXELS, lacks_memory, photo_lacks_memory
-from flowercolor.photos.formats import WRITABLE, is_original, probe, with_depth
+from flowercolor.photos.formats import WRITABLE, Header, is_original, probe, with_depth
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
-from flowercolor.provenance import differences
+from flowercolor.provenance import differences, lost_by_hand
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
@@ -46,7 +47,9 @@ class Outcome:
 
     Attributes:
         message: Why it was skipped or failed; a remark where it was done; may be empty.
+        width_px: 0 where it was not colored, and so is `height_px`.
         reason: Why it was skipped, where many photos may share that; or "".
+        trace: Where it failed, as a traceback.
     """
 
     job: Job
@@ -55,16 +58,17 @@ class Outcome:
     width_px: int = 0
     height_px: int = 0
     reason: str = ""
+    trace: str = field(default="", repr=False, compare=False)
 
-    def record(self) -> dict[str, str | int]:
+    def record(self) -> dict[str, str | int | None]:
         """The same as plain values, such as for JSON."""
         return {
             "source": str(self.job.source),
             "target": str(self.job.target),
             "status": self.status,
             "message": self.message,
-            "width_px": self.width_px,
-            "height_px": self.height_px,
+            "width_px": self.width_px or None,
+            "height_px": self.height_px or None,
         }
 
 
@@ -112,7 +116,8 @@ def run(
     small copies have one size go through the network together. A photo that fails costs only
     itself. Closing the iterator early leaves no half file. No photo is written over, nor any
     picture that flowercolor did not make, which of a BMP cannot be told; an earlier result, or a
-    BMP, that is where another's target is counts as that one's and is left alone.
+    BMP, that is where another's target is counts as that one's and is left alone. Of several
+    photos, one whose result was led by hints keeps it where there are none now.
 
     Args:
         among: The jobs of all, where these are one process's share of them.
@@ -127,8 +132,10 @@ def run(
         An outcome for each job; once stopped, for each that was begun.
     """
     writing = writing or Writing()
-    sources = {_identity(job.source) for job in among or jobs}
-    results = {_identity(job.target) for job in among or jobs} - {None}
+    known = _Known(
+        {_identity(job.source) for job in among or jobs},
+        {_identity(job.target) for job in among or jobs} - {None},
+    )
     closed = Event()
 
     def stopped() -> bool:
@@ -151,7 +158,7 @@ def run(
             with failing(job):
                 guidance = guide(job.source)
                 software = colorizer.software(guidance)
-                if skipped := _skipped(job, sources, results, writing, software):
+                if skipped := _skipped(job, known, writing, software):
                     outcomes[job] = skipped
                     continue
                 photo = read_photo(job.source, max_pixels=max_pixels)
@@ -211,19 +218,23 @@ def run(
                     yield outcome
 
 
-def check_target(target: Path) -> None:
+def check_target(target: Path) -> Header | None:
     """Make sure that what is to be written over is no photo of its own.
+
+    Returns:
+        What its header says; None where it is no photo.
 
     Raises:
         ImageError: flowercolor did not write it.
     """
-    found = ""
+    found, header = "", probe(target)
     if target.suffix.lower() == ".bmp":
         found = "is a BMP, which does not say what made it"
-    elif is_original(target, probe(target)):
+    elif is_original(target, header):
         found = "holds what flowercolor did not make"
     if found:
         raise ImageError(f"{target}: {found}; choose another output, or delete it first")
+    return header
 
 
 def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
@@ -270,7 +281,7 @@ def convert(
     guidance: Guidance | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
-    """A photo's file, colored, as the content of another.
+    """A photo's file, colored, as the content of another; also one that is in color.
 
     Args:
         file_format: The format wanted, as for `photo_parts`; None keeps the photo's own where
@@ -312,6 +323,13 @@ def _chunks(
 _Identity = tuple[int, int]
 
 
+class _Known(NamedTuple):
+    """The files of all jobs, as `_identity` tells them: the photos, and the results there are."""
+
+    sources: set[_Identity | None]
+    results: set[_Identity | None]
+
+
 def _identity(path: Path) -> _Identity | None:
     """What tells that two paths are one file, however they are spelled; None if there is none."""
     try:
@@ -321,13 +339,7 @@ def _identity(path: Path) -> _Identity | None:
     return stat.st_dev, stat.st_ino
 
 
-def _skipped(
-    job: Job,
-    sources: set[_Identity | None],
-    results: set[_Identity | None],
-    writing: Writing,
-    software: str,
-) -> Outcome | None:
+def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcome | None:
     """What keeps a job from being begun; None where nothing does."""
     source, target = _identity(job.source), _identity(job.target)
     if target is not None:
@@ -336,13 +348,18 @@ def _skipped(
                 f"{job.target}: the result would replace the photo; leave out `output`, or name "
                 "another folder"
             )
-        if writing.overwrite and target in sources:
-            raise ImageError(f"{job.target}: is one of the photos; choose another output")
-        if writing.overwrite:
-            check_target(job.target)
-        else:
+        if not writing.overwrite:
             return _there_already(job, software)
-    if source in results and not is_original(job.source, job.header):
+        if target in known.sources:
+            raise ImageError(f"{job.target}: is one of the photos; choose another output")
+        result = check_target(job.target)
+        lost = lost_by_hand(result.software, software) if result else []
+        if lost and len(known.sources) > 1:
+            # What somebody has put right by hand is not for a whole folder's call to undo.
+            reason = f"colored with {' and '.join(lost)}, now none"
+            message = f"{job.target} was {reason}; color it alone to replace it"
+            return Outcome(job, "skipped", message, reason=reason)
+    if source in known.results and not is_original(job.source, job.header):
         return Outcome(job, "skipped", f"{job.source} is another photo's result already")
     return None
 
@@ -351,9 +368,11 @@ def _there_already(job: Job, software: str) -> Outcome:
     result = probe(job.target)
     there = f"{job.target} is there already"
     if is_original(job.target, result):
-        return Outcome(job, "skipped", f"{there}, and flowercolor did not make it")
+        message = f"{there}, and flowercolor did not make it; another `output` keeps both"
+        return Outcome(job, "skipped", message)
     if job.header and job.header.pixels != (result.pixels if result else 0):
-        return Outcome(job, "skipped", f"{there}, of a photo of another size")
+        message = f"{there}, of a photo of another size; another `output` keeps both"
+        return Outcome(job, "skipped", message)
     if result and result.made_here and result.software != software:
         reason = f"colored with other settings ({differences(result.software, software)})"
         message = f"{there}, {reason}; {_REPLACE_OR_KEEP}"
@@ -363,13 +382,18 @@ def _there_already(job: Job, software: str) -> Outcome:
 
 
 def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:
+    known = remarks(photo)
+    replaced = probe(job.target) if writing.overwrite else None
+    if replaced and job.header and replaced.pixels != job.header.pixels:
+        other = "replaced the result of a photo of another size"
+        known = f"{known}; {other}" if known else other
     write_photo(job.target, rgb, **_options(photo, software, writing))
     if writing.keep_date:
         with storage_errors(job.target):
             dates = job.source.stat()
             os.utime(job.target, ns=(dates.st_atime_ns, dates.st_mtime_ns))
     height, width = photo.luma.shape
-    return Outcome(job, "done", remarks(photo), width, height)
+    return Outcome(job, "done", known, width, height)
 
 
 def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:
@@ -384,10 +408,12 @@ def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:
 
 def _failed(job: Job, error: Exception) -> Outcome:
     if lacks_memory(error):
-        return Outcome(job, "failed", photo_lacks_memory(job.source, error))
-    if isinstance(error, SettingError):  # of a hint, which does not know whose it is
-        return Outcome(job, "failed", f"{job.source}: {error}")
-    if isinstance(error, FlowercolorError):
-        return Outcome(job, "failed", str(error))
-    message = f"{job.source}: unexpected {type(error).__name__}: {one_line(error)}"
-    return Outcome(job, "failed", message)
+        message = photo_lacks_memory(job.source, error)
+    elif isinstance(error, SettingError):  # of a hint, which does not know whose it is
+        message = f"{job.source}: {error}"
+    elif isinstance(error, FlowercolorError):
+        message = str(error)
+    else:
+        message = f"{job.source}: unexpected {type(error).__name__}: {one_line(error)}"
+    trace = "".join(traceback.format_exception(error))
+    return Outcome(job, "failed", message, trace=trace)

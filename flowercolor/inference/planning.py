@@ -90,8 +90,13 @@ def plan(
         if output.suffix and len(places) == 1 and not in_folder:
             output_format(output)
             return [Job(places[0].source, output, places[0].header)]
-        _check_folder_of(output, len(places), in_folder=in_folder)
-    jobs = _apart([place._replace(name=_with_ending(place.name, ending)) for place in places])
+        _check_folder_of(output, places, in_folder=in_folder)
+    jobs, apart = _apart(
+        [place._replace(name=_with_ending(place.name, ending)) for place in places]
+    )
+    if apart:
+        names = ", ".join(job.target.name for job in apart[:3]) + (", …" if len(apart) > 3 else "")
+        progress.note(f"{len(apart)} results would share names, and are called otherwise: {names}")
     if not left_out:  # which has been said
         for line in finder.notes_on_outputs({*found, *(spot(job.target) for job in jobs)}):
             progress.note(line)
@@ -163,16 +168,22 @@ def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path
     return photos or found
 
 
-def _check_folder_of(output: Path, photos: int, *, in_folder: bool) -> None:
-    """Refuse what cannot become the folder of so many results."""
-    if not photos or not (output.suffix.lower() in WRITABLE or is_there(output)):
+def _check_folder_of(output: Path, places: Sequence[_Place], *, in_folder: bool) -> None:
+    """Refuse what cannot become the folder of these results."""
+    if not places or not (output.suffix.lower() in WRITABLE or is_there(output)):
         return
+    missing = [str(place.source) for place in places if not is_there(place.source)]
+    if len(places) > 1 and missing:
+        raise SettingError(
+            f"{', '.join(missing)}: there is no such file or folder; expected one photo for "
+            f"{output}; put a name with spaces in quotes"
+        )
     single = "a folder's photo" if in_folder else "the photo"
-    meant = f"{photos} photos" if photos > 1 else single
-    kind = "a file or named like one"
+    meant = f"{len(places)} photos" if len(places) > 1 else single
+    kind, instead = "a file or named like one", f"a folder to write {meant} into"
     if is_there(output) and not is_file(output):
-        kind = "a device or a pipe"
-    raise SettingError(f"{output}: is {kind}; expected a folder to write {meant} into")
+        kind, instead = "a device or a pipe", "a file or a folder, or - for standard output"
+    raise SettingError(f"{output}: is {kind}; expected {instead}")
 
 
 def _folder_beside(given: Path) -> Path:
@@ -186,11 +197,14 @@ def _with_ending(name: Path, ending: str | None) -> Path:
     return name.with_suffix(ending or FALLBACK_ENDING)
 
 
-def _apart(places: list[_Place]) -> list[Job]:
+def _apart(places: list[_Place]) -> tuple[list[Job], list[Job]]:
     """The jobs with targets that differ, by more than the case or the coding of their letters.
 
     Where some would be one file, first the folders that set the inputs apart go into the
     target's path, then the source's own ending into its name, and last a number.
+
+    Returns:
+        All of them, and those whose results got other names so.
     """
     roots: defaultdict[Path, set[Path]] = defaultdict(set)
     for place in places:
@@ -220,7 +234,9 @@ def _apart(places: list[_Place]) -> list[Job]:
         )
         taken.add(_letters(free))
         jobs.append(Job(place.source, free, place.header))
-    return jobs
+    return jobs, [
+        job for job, place in zip(jobs, places, strict=True) if job.target.name != place.name.name
+    ]
 
 
 def _below_common(root: Path, roots: set[Path]) -> Path:

@@ -43,10 +43,10 @@ UNREAD = frozenset(
     """
     .jp2 .j2k .jpx .jxl .jxr .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw
     .3fr .iiq .x3f .erf .mrw .mef .mos .dcr .kdc .rwl .gpr .fff .hif .jpf .jpm .j2c .jls .wdp .hdp
-    .psd .psb .xcf .tga .ppm .pgm .pbm .pnm .exr .hdr .pcx .dcm .qoi .sgi .ras
+    .psd .psb .xcf .tga .ppm .pgm .pbm .pnm .exr .hdr .pcx .dcm .qoi .sgi .ras .pdf
     """.split()  # noqa: SIM905
 )
-"""Endings of pictures that are not read."""
+"""Endings of pictures, and of scans in a PDF, that are not read."""
 SIDECARS = frozenset({".xmp", ".aae", ".thm", ".pp3", ".dop"})
 """Endings of what programs put beside photos."""
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from flowercolor.errors import ImageError, printable
-from flowercolor.files import can_be_read
+from flowercolor.files import can_be_read, what_is_missing
 from flowercolor.installation import install_command
 from flowercolor.memory_budget import LACK, MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
 from flowercolor.photos import icc, tiff, webp
@@ -143,7 +143,7 @@ def decode_with(
         with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
             return _read(decode, file, max_pixels)
     except FileNotFoundError as error:
-        raise ImageError(f"{name}: there is no such file or folder; expected a photo") from error
+        raise ImageError(f"{name}: {what_is_missing(name)}; expected a photo") from error
     except IsADirectoryError as error:
         raise ImageError(f"{name}: is a folder; expected a photo") from error
     except ImageError as error:

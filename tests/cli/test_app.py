@@ -95,7 +95,11 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
         (1, ["colorize", "notes.txt", "--checkpoint", "nowhere"], ["nowhere"]),
         (2, ["colorize", "empty"], ["empty", "no pictures there", "expected .avif"]),
         (2, ["colorize", "empty", "-r"], ["empty: no pictures there or below; expected .avif, "]),
-        (2, ["colorize", "a.png", "b.png", "-o", "c.png"], ["c.png", "expected a folder"]),
+        (
+            2,
+            ["colorize", "a.png", "b.png", "-o", "c.png"],
+            ["a.png, b.png: there is no such", "c.png"],
+        ),
         (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo; 2 "]),
         (2, ["colorize", "a.png", "-"], ["standard input", "alone"]),
         (2, ["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
@@ -468,3 +472,28 @@ def test_a_photo_that_fails_does_not_end_the_other_process(
     assert last_line(told[0][2]) == "Process 1 of 2: 1 done, 0 skipped, 1 failed."
     assert last_line(told[1][2]) == "Process 2 of 2: 2 done, 0 skipped, 0 failed."
     assert len(list(here.glob("*_color.png"))) == 3
+
+
+def test_home_is_meant_by_a_tilde_that_the_shell_left(
+    weights: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(here / "home"))
+    monkeypatch.setenv("USERPROFILE", str(here / "home"))
+    gray_photo(here / "home" / "my photos" / "a.png")
+    for option in (["-o", "~/out"], ["--output=~/out"]):
+        result = succeed("colorize", "~/my photos/a.png", *option, "--checkpoint", weights)
+        assert (here / "home" / "out" / "a.png").is_file(), result.stderr
+    assert not (here / "~").exists()
+
+
+def test_a_folder_in_place_of_a_command_is_to_be_colored(here: Path) -> None:
+    (here / "Family Photos").mkdir()
+    result = flowercolor("Family Photos")
+    said = "Family Photos: is no command; to color it: `flowercolor colorize 'Family Photos'`"
+    assert_one_line_of_error(result, said, code=2)
+
+
+def test_an_option_without_its_value_points_to_its_command() -> None:
+    assert_one_line_of_error(
+        flowercolor("colorize", "a.png", "-o"), "see `flowercolor colorize --help`", code=2
+    )

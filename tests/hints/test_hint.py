@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,17 @@ def test_a_file_has_the_hints_of_many_photos(tmp_path: Path, name: str, content:
     assert file.hints_of(Path("box/1962/lily.jpg")) == [Hint("40%", "60%", "ivory"), everywhere]
     assert file.hints_of(Path("box/1971/lily.jpg")) == [everywhere]
     assert file.hints_of(Path("primrose.jpg")) == [everywhere], "a name is a whole name"
-    assert file.unused([Path("box/rose.jpg")]) == ["1962/lily.jpg"]
+    photos = [Path("box/rose.jpg"), Path("primrose.jpg"), Path("box/1962/rose.jpg")]
+    assert file.photos_of("rose.jpg", photos) == [photos[0], photos[2]]
+    assert file.photos_of("1962/rose.jpg", photos) == [photos[2]]
+
+
+@pytest.mark.parametrize("kind", [lambda x, y: Hint(x, y, "red"), Leave])
+def test_a_share_that_is_given_as_pixels_is_told(kind: Callable[..., object]) -> None:
+    with pytest.raises(SettingError, match=r"within the first pixel; .* write 50%,25% for shares"):
+        kind(0.5, 0.25)
+    kind(0.5, 0)
+    kind(0.5, 100)
 
 
 def test_a_list_is_for_every_photo(tmp_path: Path) -> None:

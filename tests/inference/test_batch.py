@@ -356,7 +356,10 @@ def test_a_photo_that_is_called_like_a_result_is_a_photo(here: Path, colorizer: 
     save(here / "rose.png", gray(seed=1))
     first, second = run(plan(["rose.png", "rose_color.png"]), colorizer)
     target = first.job.target
-    assert first.message == f"{target} is there already, and flowercolor did not make it"
+    made_elsewhere = (
+        "is there already, and flowercolor did not make it; another `output` keeps both"
+    )
+    assert first.message == f"{target} {made_elsewhere}"
     assert (first.status, second.status) == ("skipped", "done")
     assert second.job.target.name == "rose_color_color.png"
     assert (here / "rose_color.png").read_bytes() == before
@@ -373,7 +376,7 @@ def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     for year, end in (
         ("1962", there := "by name and size; `overwrite` replaces it, another `output` keeps it"),
         ("1981", there),
-        ("1971", "already, of a photo of another size"),
+        ("1971", "already, of a photo of another size; another `output` keeps both"),
     ):
         [outcome] = run(plan(Path(year), "colored"), colorizer)
         assert outcome.status == "skipped"

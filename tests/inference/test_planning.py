@@ -301,5 +301,7 @@ def test_an_ending_that_cannot_be_written_is_refused_at_once(here: Path) -> None
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="the system has no such files")
 def test_a_device_is_called_so(here: Path) -> None:
     save(here / "rose.png")
-    with pytest.raises(SettingError, match=r"^/dev/null: is a device or a pipe; expected a folder"):
+    with pytest.raises(
+        SettingError, match=r"^/dev/null: is a device or a pipe; expected a file or"
+    ):
         plan(["rose.png"], "/dev/null")

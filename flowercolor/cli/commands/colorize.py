@@ -199,7 +199,7 @@ def colorize(
     _say_weights(checkpoint, at_start=False)
     how = _How(colorizer, writing, guide, max_megapixels * 1_000_000)
     if variants is not None:
-        sheet = request.file or jobs[0].target.with_name(f"{jobs[0].source.stem}.variants.png")
+        sheet = request.file or jobs[0].target.with_name(f"{jobs[0].source.name}.variants.png")
         _write_sheet(jobs[0].source, sheet, variants, how, progress)
     elif request.by_stream:
         _color_stream(request, jobs[0].source if jobs else None, how)
@@ -240,7 +240,7 @@ def _write_sheet(source: Path, sheet: Path, variants: int, how: _How, progress: 
         raise SettingError(f"{sheet}: is the photo itself; choose another output")
     if not target_is_free(sheet, how.writing, progress):
         return
-    with photo_memory_errors(source):
+    with photo_memory_errors(source), progress.task("Coloring"):
         photo = read_photo(source, max_pixels=how.max_pixels)
         if remark := remarks(photo):
             console.say(f"{source}: {remark}")
@@ -335,6 +335,8 @@ class _Summary:
         self.count[outcome.status] += 1
         if outcome.status == "failed":
             self._failures.append(outcome.message)
+            for line in outcome.trace.splitlines() if console.debug else ():
+                console.say(line)
         elif self._failures and (outcome.status == "done" or not outcome.reason):
             self._others += 1
         if outcome.reason and self._several:
@@ -350,6 +352,8 @@ class _Summary:
             remedy = "--overwrite replaces the results, another -o keeps them"
             if reason == "in color":
                 remedy = "--recolor colors them anew"
+            elif reason.endswith("now none"):
+                remedy = "colored alone, each is replaced"
             first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
         if self._others >= _SCREEN_LINES:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ from tests.cli.helpers import (
     Trained,
     assert_one_line_of_error,
     be_one_of_two,
+    environment,
     flowercolor,
     gray_photo,
     last_line,
@@ -314,17 +316,17 @@ def test_stopping_says_what_the_same_command_does(
 def test_a_sheet_of_variants_lies_beside_the_photo(hint_weights: Path, here: Path) -> None:
     photo = gray_photo(here / "a.png")
     args = ["colorize", "--variants", "2", "--checkpoint", str(hint_weights)]
-    assert succeed(*args, photo.name).stdout == "a.variants.png\n"
-    sheet = (here / "a.variants.png").read_bytes()
-    with Image.open("a.variants.png") as image:
+    assert succeed(*args, photo.name).stdout == "a.png.variants.png\n"
+    sheet = (here / "a.png.variants.png").read_bytes()
+    with Image.open("a.png.variants.png") as image:
         assert image.width >= 2 * 30
     assert "is there already" in succeed(*args, photo.name).stderr
     assert succeed(*args, photo.name, "-o", "sheet.png").stdout == "sheet.png\n"
     assert (here / "sheet.png").read_bytes() == sheet
     (here / "box").mkdir()
-    assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.variants.png\n"
+    assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.png.variants.png\n"
     gray_photo(here / "one" / "b.png")
-    assert succeed(*args, "one").stdout == "one_color/b.variants.png\n"
+    assert succeed(*args, "one").stdout == "one_color/b.png.variants.png\n"
     assert succeed(*args, "one", "-o", "sheet.jpg").stdout == "sheet.jpg\n", "of its one photo"
     assert "cannot be written" in flowercolor(*args, gray_photo(here / f"{'x' * 245}.png")).stderr
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
@@ -527,3 +529,96 @@ def test_a_file_is_named_on_one_line_whatever_its_name(weights: Path, here: Path
         "Skipped: 2 there already by name and size (d.png, b\\nc.png); --overwrite replaces the "
         "results, another -o keeps them\n"
     ) in again
+
+
+def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, here: Path) -> None:
+    for name in ("a.png", "b.png"):
+        gray_photo(here / "box" / name)
+    args = ["colorize", "box", "-o", "out", "--checkpoint", str(hint_weights), "--overwrite"]
+    succeed(*args)
+    alone = ["colorize", "box/a.png", *args[2:]]
+    succeed(*alone, "--hint", "1,1=red")
+    by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
+    again = succeed(*args, "--strength", "0.5")
+    assert "Skipped: 1 colored with hints, now none (a.png); colored alone, each" in again.stderr
+    assert (here / "out" / "a.png").read_bytes() == by_hand
+    assert (here / "out" / "b.png").read_bytes() != plain
+    succeed(*args, "--hint", "1,1=blue")
+    assert (here / "out" / "a.png").read_bytes() != by_hand, "other hints are meant"
+    succeed(*alone)
+    assert (here / "out" / "a.png").read_bytes() == plain, "and so is one photo's call"
+
+
+def test_a_result_of_another_size_is_not_replaced_in_silence(weights: Path, here: Path) -> None:
+    gray_photo(here / "a.png")
+    Image.new("L", (40, 30), 90).save(here / "a.bmp")
+    args = ["--checkpoint", str(weights), "-o", "out/a.png"]
+    succeed("colorize", "a.png", *args)
+    kept = succeed("colorize", "a.bmp", *args)
+    assert "of a photo of another size; another --output keeps both" in kept.stderr
+    done = succeed("colorize", "a.bmp", *args, "--overwrite")
+    assert "a.bmp: replaced the result of a photo of another size" in done.stderr
+    assert "replaced" not in succeed("colorize", "a.bmp", *args, "--overwrite").stderr
+
+
+def test_hints_by_a_name_of_several_photos_are_refused(hint_weights: Path, here: Path) -> None:
+    for folder in ("1962", "1971"):
+        gray_photo(here / "box" / folder / "a.png")
+    (here / "hints.csv").write_text("file,x,y,color\na.png,1,1,red\n")
+    args = ["colorize", "box", "-r", "--hints", "hints.csv", "--checkpoint", str(hint_weights)]
+    assert_one_line_of_error(
+        flowercolor(*args), "a.png is 2 of the photos", "write its folder before it", code=2
+    )
+    (here / "hints.csv").write_text("file,x,y,color\n1962/a.png,1,1,red\n")
+    succeed(*args)
+
+
+def test_results_that_would_share_a_name_are_told(weights: Path, here: Path) -> None:
+    for name in ("a.png", "a.bmp", "b.png"):
+        gray_photo(here / "box" / name)
+    args = ["colorize", "box", "--format", "png", "--checkpoint", str(weights)]
+    told = "2 results would share names, and are called otherwise: a.bmp.png, a.png.png"
+    assert told in succeed(*args).stderr
+
+
+def test_a_name_in_two_words_is_told_to_want_quotes(weights: Path, here: Path) -> None:
+    gray_photo(here / "Family Photos" / "a.png")
+    result = flowercolor("colorize", "Family", "Photos/a.png", "-o", "out.png")
+    assert_one_line_of_error(
+        result, f"Family, {Path('Photos/a.png')}: there is no such file", "in quotes", code=2
+    )
+
+
+def test_scans_in_a_pdf_are_counted(weights: Path, here: Path) -> None:
+    gray_photo(here / "box" / "a.png")
+    (here / "box" / "Album.PDF").write_bytes(b"%PDF-1.4")
+    said = succeed("colorize", "box", "--checkpoint", weights).stderr
+    assert "1 file of kinds that are not read, left out: .pdf" in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no pseudo-terminals")
+def test_no_picture_is_written_on_a_terminal(here: Path) -> None:
+    gray_photo(here / "a.png")
+    ours, theirs = os.openpty()
+    for args in (["-"], ["a.png", "-o", "-"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "flowercolor", "colorize", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+            timeout=60,
+        )
+        assert result.returncode == 2
+        assert b"Error: standard output is this terminal" in result.stderr
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_debug_shows_where_a_photo_failed(here: Path) -> None:
+    quiet = flowercolor("colorize", "a.png")
+    assert len(quiet.stderr.splitlines()) == 2
+    loud = flowercolor("--debug", "colorize", "a.png")
+    assert "Traceback (most recent call last):" in loud.stderr
+    assert loud.exit_code == quiet.exit_code == 1
