@@ -11,6 +11,9 @@ import platformdirs
 
 ARCHIVE_NAME = "102flowers.tgz"
 
+OXFORD = Path("oxford102")
+"""Names the downloaded Oxford 102 flowers among the sources, unless there is such a path."""
+
 
 def cache_dir() -> Path:
     """The platform's cache directory, or `FLOWERCOLOR_CACHE_DIR`. Not created here."""

@@ -187,7 +187,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
 
 
 def read_source(run: str | Path, what: Literal["source", "labels", "by"] = "source") -> Path | None:
-    """The archive or folder that a run learned from, its labels, or its table of kinds.
+    """The first archive or folder that a run learned from, its labels, or its table of kinds.
 
     None where no `config.json` tells, or there were none.
     """
@@ -195,18 +195,41 @@ def read_source(run: str | Path, what: Literal["source", "labels", "by"] = "sour
     return Path(path) if isinstance(path, str) else None
 
 
-def find_source(run: Path, what: Literal["source", "labels"] = "source") -> Path | None:
-    """What `read_source` gives, which has to be there still, but for the archive in the cache.
+def find_sources(run: Path) -> list[Path]:
+    """All archives and folders that a run learned from, in its order; none where nothing tells.
+
+    Where the Oxford 102 flowers lie no more they are `paths.OXFORD`: they are to be had again.
 
     Raises:
-        DataError: It is not.
+        DataError: Another is there no more.
     """
-    path = read_source(run, what)
+    recorded, first = read_config(run).get("sources"), read_source(run)
+    if not first:
+        return []
+    of_several = isinstance(recorded, list) and all(isinstance(path, str) for path in recorded)
+    found = [Path(path) for path in recorded or [first]] if of_several else [first]
+    for number, path in enumerate(found):
+        if is_there(path):
+            continue
+        if path.name != ARCHIVE_NAME:
+            others = ", and give its other sources too" if len(found) > 1 else ""
+            raise DataError(
+                f"{path}: is there no more, and {run} learned from it; say by `data` where it is "
+                f"now{others}"
+            )
+        found[number] = paths.OXFORD  # the cache was emptied, or moved
+    return found
+
+
+def find_labels(run: Path) -> Path | None:
+    """The labels that a run learned by; None for none.
+
+    Raises:
+        DataError: They are there no more.
+    """
+    path = read_source(run, "labels")
     if path and not is_there(path):
-        if path.name == ARCHIVE_NAME:
-            return None  # the cache was emptied, or moved: it is to be had again
         raise DataError(
-            f"{path}: is there no more, and {run} learned from it; say by "
-            f"`{'data' if what == 'source' else what}` where it is now"
+            f"{path}: is there no more, and {run} learned from it; say by `labels` where it is now"
         )
     return path

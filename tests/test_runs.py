@@ -12,15 +12,16 @@ import pytest
 from flowercolor import paths
 from flowercolor.errors import CheckpointError, DataError
 from flowercolor.files import write_text
-from flowercolor.paths import archive_path
+from flowercolor.paths import OXFORD, archive_path
 from flowercolor.runs import (
     BEST,
     CONFIG,
     LAST,
     METRICS,
     find_checkpoint,
+    find_labels,
     find_run,
-    find_source,
+    find_sources,
     list_runs,
     name_of,
     read_metrics,
@@ -184,17 +185,26 @@ def test_bundled_weights_without_their_checksum_are_refused(
         find_checkpoint()
 
 
-@pytest.mark.parametrize(("what", "option"), [("source", "`data`"), ("labels", "`labels`")])
-def test_what_a_run_learned_from_has_to_be_there(tmp_path: Path, what: Any, option: str) -> None:
-    assert find_source(tmp_path, what) is None
-    write_text(tmp_path / "config.json", json.dumps({"data": {what: str(archive_path())}}))
-    assert find_source(tmp_path, what) is None  # it can be fetched anew
-    write_text(tmp_path / "config.json", json.dumps({"data": {what: str(tmp_path / "gone")}}))
-    assert read_source(tmp_path, what) == tmp_path / "gone"
-    with pytest.raises(DataError, match=rf"gone: is there no more, and .* by {option} where"):
-        find_source(tmp_path, what)
-    (tmp_path / "gone").touch()
-    assert find_source(tmp_path, what) == tmp_path / "gone"
+def test_what_a_run_learned_from_has_to_be_there(tmp_path: Path) -> None:
+    assert find_sources(tmp_path) == []
+    assert find_labels(tmp_path) is None
+    gone, flowers = str(tmp_path / "gone"), str(archive_path())
+    several: dict[str, Any] = {"source": flowers, "sources": [flowers, gone]}
+    alone: dict[str, Any] = {"source": gone, "labels": gone}
+    for data in (alone, several):
+        write_text(tmp_path / "config.json", json.dumps({"data": data}))
+        with pytest.raises(DataError, match=r"gone: is there no more, and .* by `data` where"):
+            find_sources(tmp_path)
+    Path(gone).touch()
+    assert find_sources(tmp_path) == [OXFORD, Path(gone)]  # the flowers can be fetched anew
+    for data in (alone, {"source": gone, "sources": [gone, 7]}):
+        write_text(tmp_path / "config.json", json.dumps({"data": data}))
+        assert find_sources(tmp_path) == [Path(gone)]
+    write_text(tmp_path / "config.json", json.dumps({"data": {"labels": gone}}))
+    assert find_labels(tmp_path) == Path(gone)
+    Path(gone).unlink()
+    with pytest.raises(DataError, match=r"gone: is there no more, and .* by `labels` where"):
+        find_labels(tmp_path)
 
 
 def test_a_run_without_files_has_no_metrics_and_no_source(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The training and test set: pairs of gray and true picture, the split, labels, near copies."""
 
 from collections.abc import Collection, Iterator, Sequence
+from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from zlib import crc32
@@ -64,6 +65,14 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
     def photos(self) -> Photos:
         """The decoded photos of the first source, which mostly is the only one."""
         return self.sources[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content of all its sources, in their order; that of one as `Photos` has it."""
+        fingerprints = [photos.fingerprint for photos in self.sources]
+        if len(fingerprints) == 1:
+            return fingerprints[0]
+        return blake2b("\0".join(fingerprints).encode(), digest_size=12).hexdigest()
 
     @property
     def source_numbers(self) -> Tensor:

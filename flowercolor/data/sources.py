@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.oxford102 import download_archive
+from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError
 from flowercolor.files import is_folder, is_there, resolved
+from flowercolor.memory_budget import MAX_PIXELS
+from flowercolor.paths import OXFORD
+from flowercolor.progress import Progress
 
 _SHARED = re.compile(r"(?P<path>.+):(?P<share>\d*\.?\d+)", re.DOTALL)
 
@@ -89,6 +94,37 @@ def check_outside(folder: Path, source: Path) -> None:
             f"{folder}: lies among the photos of {source}, and what is drawn there would pass for "
             "one of them; name a folder elsewhere"
         )
+
+
+def read_sources(
+    sources: Sequence[Path],
+    size_px: int,
+    progress: Progress | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+) -> list[Photos]:
+    """What `read_data` gives of each, fetching the Oxford 102 flowers where `OXFORD` is meant.
+
+    Raises:
+        DataError: The photos cannot be read.
+        DownloadError: The flowers cannot be fetched.
+    """
+    photos = []
+    for source in sources:
+        path = source
+        if path == OXFORD and not is_there(path):
+            path = download_archive(progress=progress).path
+        photos.append(read_data(path, size_px, progress, max_pixels=max_pixels))
+    return photos
+
+
+def source_names(dataset: FlowerDataset) -> list[str]:
+    """By photo of a set, the name of its source: that of the archive or folder, told apart."""
+    names: list[str] = []
+    for photos in dataset.sources:
+        name = resolved(photos.source).name
+        names.append(f"{name} ({len(names) + 1})" if name in names else name)
+    return [names[number] for number in dataset.source_numbers]
 
 
 def merge(datasets: Sequence[FlowerDataset]) -> FlowerDataset:

@@ -69,14 +69,14 @@ def load_classifier(
     photos, and keeps it in the cache for later ones with the same photos and classes.
 
     Args:
-        labels: int64 [N], the class of each photo of `train_set.photos`.
+        labels: int64 [N], the class of each photo of `train_set.sources`.
 
     Raises:
         StorageError: The cache cannot be written.
     """
     target = torch.device(device)
-    photos = train_set.photos
-    known = (photos.fingerprint, photos.rgb.shape[1], train_set.indices.tolist(), labels.tolist())
+    size_px = train_set.photos.rgb.shape[1]
+    known = (train_set.fingerprint, size_px, train_set.indices.tolist(), labels.tolist())
     key = hashlib.blake2b(json.dumps([_RECIPE_VERSION, *known]).encode(), digest_size=12)
     file = paths.cache_dir() / "classifiers" / f"{key.hexdigest()}.safetensors"
     # Its random numbers are its own: the caller's, on the CPU and that GPU, are left as they were.

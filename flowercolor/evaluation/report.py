@@ -137,8 +137,9 @@ def write_results(
         DataError: This process has other photos than the leader.
     """
     results = Path(results)
-    check_outside(results, dataset.photos.source)
-    check_alike(dataset.photos.fingerprint, dataset.photos.source)
+    for photos in dataset.sources:
+        check_outside(results, photos.source)
+    check_alike(dataset.fingerprint, dataset.photos.source)
     methods: dict[str, Method] = {
         name: partial(generate, network) for name, network in generators.items()
     }

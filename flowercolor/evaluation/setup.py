@@ -11,19 +11,18 @@ import torch
 
 from flowercolor.checkpoint import CheckpointInfo, load_generator
 from flowercolor.config import STRIDE
-from flowercolor.data.dataset import FlowerDataset, get_data, read_labels, split_validation
-from flowercolor.data.oxford102 import download_archive
-from flowercolor.data.photo_cache import read_data
-from flowercolor.data.sources import check_outside
+from flowercolor.data.dataset import FlowerDataset, read_labels, split, split_validation
+from flowercolor.data.sources import check_outside, merge, read_sources
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
 from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
-from flowercolor.files import is_there, resolved
+from flowercolor.files import resolved
 from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.networks.unet import UNet
+from flowercolor.paths import OXFORD
 from flowercolor.progress import Progress
-from flowercolor.runs import BEST, LAST, find_checkpoint, find_source, name_of, read_source
+from flowercolor.runs import BEST, LAST, find_checkpoint, find_sources, name_of
 
 Part = Literal["test", "validation", "whole"]
 """Of the photos: their test split, what `train --validation` keeps apart of the training split,
@@ -51,13 +50,11 @@ class EvaluationPhotos:
     """The photos of an evaluation.
 
     Attributes:
-        source: The archive or folder.
         test_set: The photos to judge on.
         train_set: Photos that are none of these, such as for median colors; None for none known.
         notes: What the reader of the scores has to know of them.
     """
 
-    source: Path
     test_set: FlowerDataset
     train_set: FlowerDataset | None
     notes: tuple[str, ...]
@@ -134,7 +131,7 @@ def choose_photos(
     loaded: Mapping[str, Loaded],
     size_px: int,
     *,
-    source: Path | None = None,
+    sources: Sequence[Path] = (),
     part: Part = "test",
     results: Path | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -144,8 +141,8 @@ def choose_photos(
 
     Args:
         loaded: What is to be judged; the first says what it learned from.
-        source: An archive or folder; else what the first candidate's run learned from, else the
-            downloaded archive.
+        sources: Archives and folders, each split by its own as for training; else all that the
+            first candidate's run learned from, else the downloaded archive.
         results: Where pictures will be written, which must not come to lie among the photos.
 
     Raises:
@@ -156,51 +153,58 @@ def choose_photos(
     run = next(iter(loaded.values())).candidate.path.parent
     notes: list[str] = []
     with in_turn():
-        source = source or find_source(run) or download_archive(progress=progress).path
+        sources = sources or find_sources(run) or [OXFORD]
         if results:
-            check_outside(results, source)  # before the photos are read, and a classifier learns
+            for source in sources:  # before the photos are read, and a classifier learns
+                check_outside(results, source)
+        photos = read_sources(sources, size_px, progress, max_pixels=max_pixels)
         train_set: FlowerDataset | None
         if part == "whole":
-            test_set = FlowerDataset(read_data(source, size_px, progress, max_pixels=max_pixels))
+            test_set = FlowerDataset(photos)
             train_set = _other_training_set(loaded, run, test_set, progress)
             if train_set is None:
                 notes.append(
                     "No chroma medians: no training split is known apart from these photos."
                 )
         else:
-            train_set, test_set = get_data(source, size_px, progress, max_pixels=max_pixels)
+            splits = [split(part_of) for part_of in photos]
             if part == "validation":
-                train_set, test_set = split_validation(train_set)
-    notes += _known_already(loaded, test_set.photos.fingerprint, part)
-    return EvaluationPhotos(source, test_set, train_set, tuple(notes))
+                splits = [split_validation(train_set) for train_set, _ in splits]
+            train_set, test_set = (merge(sets) for sets in zip(*splits, strict=True))
+    notes += _known_already(loaded, test_set, part)
+    return EvaluationPhotos(test_set, train_set, tuple(notes))
 
 
 def _other_training_set(
     loaded: Mapping[str, Loaded], run: Path, test_set: FlowerDataset, progress: Progress | None
 ) -> FlowerDataset | None:
     """What the first candidate learned from, if that is still there and not what is judged on."""
-    learned_from = read_source(run)
     fingerprint = next(iter(loaded.values())).info.data.get("fingerprint")
-    if fingerprint == test_set.photos.fingerprint or not (learned_from and is_there(learned_from)):
-        return None
     with suppress(DataError):  # what is left of it is no data any more
-        train_set, _ = get_data(learned_from, test_set.photos.rgb.shape[1], progress)
-        if train_set.photos.fingerprint == fingerprint:  # else others have come, or gone
+        learned_from = find_sources(run)
+        if fingerprint == test_set.fingerprint or not learned_from or OXFORD in learned_from:
+            return None
+        photos = read_sources(learned_from, test_set.photos.rgb.shape[1], progress)
+        train_set = merge([split(source)[0] for source in photos])
+        if train_set.fingerprint == fingerprint:  # else others have come, or gone
             return train_set
     return None
 
 
-def _known_already(loaded: Mapping[str, Loaded], fingerprint: str, part: Part) -> Iterator[str]:
+def _known_already(
+    loaded: Mapping[str, Loaded], judged_on: FlowerDataset, part: Part
+) -> Iterator[str]:
     """A line for each candidate that may know the photos it is judged on."""
+    judged = {photos.fingerprint for photos in judged_on.sources}
     for name, item in loaded.items():
         info = item.info
         sources = (source.get("fingerprint") for source in info.data.get("sources", ()))
-        same = fingerprint in (info.data.get("fingerprint"), *sources)
-        if part == "validation" and same and not info.config.validation:
+        known = judged & {info.data.get("fingerprint"), *sources}
+        if part == "validation" and known and not info.config.validation:
             yield f"{name} has learned from the validation part; it may know it by heart."
-        elif part == "whole" and same:
+        elif part == "whole" and known:
             yield f"{name} learned from these very photos; it may know them by heart."
-        elif info.data and not (part == "whole" or same):
+        elif info.data and part != "whole" and known != judged:
             learned = info.data.get("name", "unknown")
             yield f"{name} learned from other data, {learned}; it may have seen some of these."
 
@@ -218,7 +222,7 @@ def train_recognizer(
     )
 
     assert photos.train_set is not None
-    classes = read_labels(labels, photos.test_set.photos)
+    classes = read_labels(labels, *photos.test_set.sources)
     with in_turn():
         classifier = load_classifier(photos.train_set, classes, device=device, progress=progress)
     return partial(recognized, classifier, classes[photos.test_set.indices])

@@ -10,33 +10,30 @@ from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import TrainConfig, recipe
 from flowercolor.data.dataset import (
-    get_data,
     read_column,
     read_labels,
+    split,
     split_validation,
     with_twins,
 )
-from flowercolor.data.oxford102 import download_archive
-from flowercolor.data.sources import Source, check_shares, merge
+from flowercolor.data.sources import Source, check_shares, merge, read_sources
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
-from flowercolor.files import is_there, storage_errors
+from flowercolor.files import storage_errors
 from flowercolor.memory_budget import MAX_PIXELS
+from flowercolor.paths import OXFORD
 from flowercolor.progress import Progress
 from flowercolor.runs import (
     CONFIG,
     LAST,
     find_checkpoint,
+    find_labels,
     find_run,
-    find_source,
-    read_config,
+    find_sources,
     read_source,
 )
 from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
-
-OXFORD = Path("oxford102")
-"""Names the downloaded Oxford 102 flowers among the sources, unless there is such a path."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def plan_run(
         start_from: A checkpoint as for `runs.find_checkpoint`; the run's network is like it.
         resume: The run to go on with, as for `runs.find_run`. Its settings are its own, and so
             are the sources and tables that are left out.
-        sources: Empty for the Oxford 102 flowers, whose name among others is `OXFORD`.
+        sources: Empty for the Oxford 102 flowers, whose name among others is `paths.OXFORD`.
 
     Raises:
         SettingError: The options contradict each other, a value is out of range, the resumed run
@@ -129,29 +126,19 @@ def _resumed_plan(
             f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
             "`data`"
         )
-    labels = labels or find_source(run, "labels")
+    labels = labels or find_labels(run)
     by = by or read_source(run, "by")
     left_out = info.data.get("left_out", [])
     return RunPlan(info.config, run, True, None, sources, labels, by, left_out)
 
 
 def _sources_of(run: Path, info: CheckpointInfo) -> Sequence[Source]:
-    """The sources of a run, which have to be there still, but for the archive in the cache."""
-    recorded = read_config(run).get("sources")
+    """The sources of a run with their shares."""
+    found = find_sources(run)
     shares = [source.get("share") for source in info.data.get("sources", ())]
-    if not isinstance(recorded, list) or len(recorded) != len(shares) or not recorded:
-        path = find_source(run)
-        return [Source(path)] if path else []
-    found = [Source(Path(str(path)), share) for path, share in zip(recorded, shares, strict=True)]
-    for number, source in enumerate(found):
-        if not is_there(source.path):
-            if source.path.name != paths.ARCHIVE_NAME:
-                raise DataError(
-                    f"{source.path}: is there no more, and {run} learned from it; say by `data` "
-                    "where it is now, and give its other sources too"
-                )
-            found[number] = Source(OXFORD, source.share)
-    return found
+    if len(shares) != len(found):  # a run of one source has no list of them
+        return [Source(path) for path in found]
+    return [Source(path, share) for path, share in zip(found, shares, strict=True)]
 
 
 def read_run_data(
@@ -173,13 +160,10 @@ def read_run_data(
         DataError: The photos cannot be read, are too few, have no color, or a table is of others.
         DownloadError: The flowers cannot be fetched.
     """
-    splits = []
+    places = [source.path for source in plan.sources] or [OXFORD]
     with in_turn():
-        for source in plan.sources or [Source(OXFORD)]:
-            path = source.path
-            if path == OXFORD and not is_there(path):
-                path = download_archive(progress=progress).path
-            splits.append(get_data(path, plan.config.size_px, progress, max_pixels=max_pixels))
+        photos = read_sources(places, plan.config.size_px, progress, max_pixels=max_pixels)
+    splits = [split(part) for part in photos]
     left_out = plan.left_out
     if twins:
         train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))

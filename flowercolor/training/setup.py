@@ -1,6 +1,5 @@
 """What a run needs before its first step: checks, labels, a header, first weights."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +14,13 @@ from flowercolor._version import __version__
 from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors, read_info
 from flowercolor.config import STRIDE, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, read_labels
-from flowercolor.data.sources import Pool, check_outside, epoch_length, epoch_pools
+from flowercolor.data.sources import (
+    Pool,
+    check_outside,
+    epoch_length,
+    epoch_pools,
+    source_names,
+)
 from flowercolor.distributed import check_alike
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
@@ -78,7 +83,7 @@ def prepare(
         config,
         data={
             "name": " + ".join(resolved(source).name for source in sources),
-            "fingerprint": _joint_fingerprint(train_set),
+            "fingerprint": train_set.fingerprint,
             "train_photos": len(train_set),
             "test_photos": len(data.test),
             "photos_crc32": _crc32_of(train_set, data.test),
@@ -91,13 +96,6 @@ def prepare(
     )
     check_alike(json.dumps(_content_of(header.data)), sources[0])
     return header, classes, pools
-
-
-def _joint_fingerprint(dataset: FlowerDataset) -> str:
-    fingerprints = [photos.fingerprint for photos in dataset.sources]
-    if len(fingerprints) == 1:
-        return fingerprints[0]
-    return hashlib.blake2b("\0".join(fingerprints).encode(), digest_size=12).hexdigest()
 
 
 def _described_sources(data: RunData) -> list[dict[str, Any]]:
@@ -156,11 +154,7 @@ def score_groups(
     """
     groups = {}
     if len(test_set.sources) > 1:
-        names: list[str] = []
-        for photos in test_set.sources:
-            name = resolved(photos.source).name
-            names.append(f"{name} ({len(names) + 1})" if name in names else name)
-        groups["by_source"] = [names[number] for number in test_set.source_numbers]
+        groups["by_source"] = source_names(test_set)
     if by:
         groups["by_kind"] = read_kinds(by, test_set, progress)
     return groups
@@ -370,5 +364,5 @@ def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None
 
 def _crc32_of(train_set: FlowerDataset, test_set: FlowerDataset) -> int:
     """Which photos they are, and in which order."""
-    names = [[_joint_fingerprint(part), *part.names] for part in (train_set, test_set)]
+    names = [[part.fingerprint, *part.names] for part in (train_set, test_set)]
     return crc32(json.dumps(names).encode())

@@ -63,12 +63,12 @@ def test_the_size_is_the_one_given_or_that_of_all(tmp_path: Path) -> None:
 
 def test_the_photos_are_the_part_that_is_asked_for(archive: Path, tmp_path: Path) -> None:
     train_set, test_set = get_data(archive, 16)
-    test = choose_photos(loaded(tmp_path), 16, source=archive)
+    test = choose_photos(loaded(tmp_path), 16, sources=[archive])
     assert test.test_set.names == test_set.names
     assert test.train_set is not None
     assert test.train_set.names == train_set.names
     assert test.notes == ()
-    whole = choose_photos(loaded(tmp_path), 16, source=archive, part="whole")
+    whole = choose_photos(loaded(tmp_path), 16, sources=[archive], part="whole")
     assert len(whole.test_set) == 12
     assert whole.train_set is None
     assert whole.notes[0].startswith("No chroma medians")
@@ -83,10 +83,10 @@ def test_what_a_network_may_know_by_heart_is_noted(
     of_several = {"fingerprint": "of both", "sources": [{}, {"fingerprint": fingerprint}]}
     for data in ({"fingerprint": fingerprint}, of_several):
         same = replace(INFO, data=data)
-        photos = choose_photos(loaded(tmp_path, same), 16, source=folder, part=part)
+        photos = choose_photos(loaded(tmp_path, same), 16, sources=[folder], part=part)
         assert any("by heart" in note for note in photos.notes)
     other = replace(INFO, data={"fingerprint": "other", "name": "roses"})
-    notes = choose_photos(loaded(tmp_path, other), 16, source=folder).notes
+    notes = choose_photos(loaded(tmp_path, other), 16, sources=[folder]).notes
     assert notes == ("mine learned from other data, roses; it may have seen some of these.",)
 
 
@@ -94,5 +94,5 @@ def test_results_among_the_photos_are_refused_before_these_are_read(
     folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingError, match="lies among the photos"):
-        choose_photos(loaded(tmp_path), 16, source=folder, results=folder / "results")
+        choose_photos(loaded(tmp_path), 16, sources=[folder], results=folder / "results")
     assert not (Path(os.environ["FLOWERCOLOR_CACHE_DIR"]) / "photos").exists()

@@ -12,7 +12,7 @@ from flowercolor.errors import SettingError
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from flowercolor.data.dataset import FlowerDataset
     from flowercolor.evaluation.report import Table
@@ -35,10 +35,10 @@ def evaluate(
         ),
     ] = None,
     data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Archive or folder whose test split to use. "
-            "[dim]\\[default: what the run learned from, else the downloaded archive][/dim]",
+            help="Archive or folder whose test split to use; may be repeated, as for train. "
+            "[dim]\\[default: all that the run learned from, else the downloaded archive][/dim]",
             metavar="PATH",
         ),
     ] = None,
@@ -120,6 +120,7 @@ def evaluate(
     """
     console.say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.data.dataset import with_twins
+    from flowercolor.data.sources import source_names
     from flowercolor.devices import pick_device
     from flowercolor.distributed import joined
     from flowercolor.evaluation import setup
@@ -151,7 +152,7 @@ def evaluate(
             photos = setup.choose_photos(
                 loaded,
                 size_px,
-                source=data,
+                sources=data or (),
                 part="whole" if whole else "validation" if validation else "test",
                 results=results,
                 max_pixels=max_megapixels * 1_000_000,
@@ -159,7 +160,10 @@ def evaluate(
             )
         test_set, train_set = photos.test_set, photos.train_set
         left_out = with_twins(twins, test_set, train_set, progress) if twins and train_set else ()
-        kinds = read_kinds(by, test_set, progress) if by else ()
+        sources = [str(part.source) for part in test_set.sources]
+        kinds: Sequence[str] = source_names(test_set) if len(sources) > 1 else ()
+        if by:
+            kinds = read_kinds(by, test_set, progress)
         for note in photos.notes if leads else ():
             console.say(note)
         if hints:
@@ -178,7 +182,8 @@ def evaluate(
                     }
                     for name, candidate in candidates.items()
                 },
-                "data": str(photos.source),
+                "data": sources[0],
+                **({"sources": sources} if len(sources) > 1 else {}),
                 "size_px": size_px,
                 "labels": str(labels) if labels else None,
             },

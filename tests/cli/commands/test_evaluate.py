@@ -27,6 +27,7 @@ from tests.cli.helpers import (
     last_line,
     metrics,
     succeed,
+    tiny,
     write_labels,
 )
 
@@ -194,6 +195,49 @@ def test_eval_scores_each_kind_of_photo(weights: Path, archive: Path, here: Path
     scores = (here / "results" / "scores.md").read_text()
     assert "| ../a b (3) |" in scores
     assert "| all photos (12) |" in scores
+
+
+def test_eval_judges_all_sources_of_a_run_as_its_training_did(
+    archive: Path, folder: Path, here: Path
+) -> None:
+    """Without a word about them, and where they are named, with the table of the training too."""
+    for name in ("jpg/image_00001.jpg", "jpg/image_00002.jpg"):
+        (folder / name).unlink()
+    sources = ("--data", archive, "--data", folder)
+    table = here / "kinds.csv"
+    table.write_text("\n".join(["file,kind", *(f"jpg/image_{n:05}.jpg,a" for n in range(1, 13))]))
+    for more in ((), ("--validation",)):
+        where = ("train", "--out", f"run{len(more)}", "--epochs", "2", *sources, *more)
+        succeed(*where, "--by", table, *tiny("--batch-size", "7"))
+    cases: list[tuple[str, tuple[str | Path, ...]]] = [
+        ("run0", ()),
+        ("run0", sources),
+        ("run0", ("--by", table)),
+        ("run1", ("--validation",)),
+    ]
+    for run, options in cases:
+        result = succeed("eval", "--checkpoint", run, "--device", "cpu", *options)
+        document = json.loads((here / "results" / "scores.json").read_text())
+        best = min((row for row in metrics(here / run) if "test_l1" in row), key=_test_l1)
+        assert document["mean_l1"] == pytest.approx(best["test_l1"], abs=1e-6)
+        assert document["sources"] == [document["data"], str(folder)] == [str(archive), str(folder)]
+        assert "other data" not in result.stderr
+        groups = best["by_kind" if "--by" in options else "by_source"]
+        scores = document["kinds"][run]
+        assert scores.keys() == {*groups, "all photos"}
+        for group, figures in groups.items():
+            assert scores[group]["photos"] == figures["photos"]
+            assert scores[group]["l1"]["mean"] == pytest.approx(figures["l1"], abs=1e-6)
+    result = succeed("eval", "--checkpoint", "run0", "--data", folder)
+    assert "other data" not in result.stderr
+    assert "sources" not in json.loads((here / "results" / "scores.json").read_text())
+    notes = succeed("eval", "--checkpoint", "run0", "--data", folder, "--data", folder / "jpg")
+    assert "run0 learned from other data, flowers.tgz + photos" in notes.stderr
+
+
+def _test_l1(row: dict[str, Any]) -> float:
+    l1: float = row["test_l1"]
+    return l1
 
 
 def test_eval_judges_whole_data(
