@@ -1,4 +1,4 @@
-"""Runs and checkpoints: the names of a run's files, finding them, reading its record."""
+"""Runs and checkpoints: the names of what a run and `eval` leave, finding it, a run's record."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from flowercolor import paths
 from flowercolor.errors import CheckpointError, DataError
-from flowercolor.files import is_file, is_folder, is_there, read_bounded, read_json
+from flowercolor.files import is_file, is_folder, is_there, read_bounded, read_json, resolved
 from flowercolor.paths import ARCHIVE_NAME
 
 BEST = "best.safetensors"
@@ -23,6 +23,38 @@ METRICS = "metrics.jsonl"
 LOSSES = "losses.png"
 SAMPLES = "samples"
 LOCK = ".lock"
+
+SCORES = "scores.json"
+PICTURES = "pictures"
+KIND_SHEETS = "contact"
+"""Of what an evaluation leaves."""
+
+
+def left_by(folder: Path) -> str | None:
+    """What left a folder whose pictures are no photos, in words; None for a folder of photos."""
+    if is_file(folder / CONFIG) and (is_file(folder / BEST) or is_file(folder / LAST)):
+        return "a run"
+    if is_file(folder / SCORES) and is_folder(folder / PICTURES):
+        scores = read_json(folder / SCORES)
+        if isinstance(scores, dict) and isinstance(scores.get("images"), list):
+            return "an evaluation"
+    return None
+
+
+def check_photos_folder(folder: Path) -> None:
+    """Make sure that a folder to take photos from is nothing that a run or an evaluation left.
+
+    Raises:
+        DataError: It is such a folder, or lies among the pictures of one.
+    """
+    place = resolved(folder)
+    for parent in (place, *place.parents):
+        [first, *_] = [*place.relative_to(parent).parts, SAMPLES]
+        if first in (SAMPLES, PICTURES, KIND_SHEETS) and (origin := left_by(parent)):
+            raise DataError(
+                f"{folder}: holds the pictures of {origin}, which are no photos; expected a folder "
+                "of photos: move what is one elsewhere, and name that"
+            )
 
 
 def list_runs() -> list[Path]:

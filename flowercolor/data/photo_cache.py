@@ -46,6 +46,7 @@ from flowercolor.photos.formats import quiet_pillow
 from flowercolor.photos.integrity import has_gray_corner
 from flowercolor.photos.reader import decode_bgr, decode_with, load
 from flowercolor.progress import Progress, Silent
+from flowercolor.runs import check_photos_folder, left_by
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _DECODED = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
@@ -95,7 +96,8 @@ def read_data(
     """The photos of an archive (tar, compressed or not) or of a folder and those below it.
 
     Passed over in it are hidden files and folders, whose names begin with a dot, and waste bins and
-    previews. A photo that cannot be read, or asks for too much memory, is left out.
+    previews, and what runs and evaluations left. A photo that cannot be read, or asks for too much
+    memory, is left out.
 
     The first call decodes them with OpenCV into the cache; later ones read that file and take
     a second or less. A cached file that was cut or altered is noticed and made anew.
@@ -109,13 +111,14 @@ def read_data(
 
     Raises:
         SettingError: `size_px` is less than 1.
-        DataError: `source` is missing, is no archive, is cut off or holds no photo.
+        DataError: `source` is missing, no archive, cut off, without photos, or left by a run.
         StorageError: The cache cannot be written.
     """
     source, size_px = Path(str(source)), in_range("size_px", size_px, int, 1)
     progress = progress or Silent()
     pictures = None
     if is_folder(source):
+        check_photos_folder(source)
         pictures, unread = _pictures_below(source, progress)
         _note_unread(source, unread, progress)
     fingerprint = _fingerprint(source, pictures)
@@ -167,14 +170,22 @@ def _pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[
         progress.note(f"{error.filename}: cannot be read: {error.strerror}; left out")
 
     names: list[Path] = []
+    made: list[str] = []
     links = 0
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         below = Path(parent).relative_to(folder)
+        if origin := left_by(Path(parent)):
+            made.append(f"{below} ({origin})")
+            folders.clear()
+            continue
         names += [below / name for name in files]
         links += sum(
             Path(parent, name).is_symlink() and not _is_passed_over(below / name)
             for name in folders
         )
+    if made:
+        some = ", ".join(sorted(made)[:3]) + (", …" if len(made) > 3 else "")
+        progress.note(f"{folder}: the pictures in {some} are no photos; left out")
     if links:
         some = "a link to a folder" if links == 1 else f"{links:,} links to folders"
         progress.note(f"{folder}: has {some}, left out; expected the photos themselves")

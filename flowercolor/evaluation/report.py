@@ -35,17 +35,14 @@ from flowercolor.evaluation.scoring import (
 from flowercolor.files import read_json, storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
-from flowercolor.runs import LOSSES
+from flowercolor.runs import KIND_SHEETS, LOSSES, PICTURES, SCORES
 from flowercolor.torchrun import ranks
 
-SCORES = "scores.json"
 TABLES = "scores.md"
 SPREAD = "scores.png"
 TRADE = "trade.png"
 SHEET = "contact.png"
 FILES = (TABLES, SPREAD, TRADE, SHEET, LOSSES)
-KIND_SHEETS = "contact"
-PICTURES = "pictures"
 SHEET_ROWS = 16
 SHEET_TITLES = ("best", "median", "worst")
 KIND_SHEET_COLUMNS = 3

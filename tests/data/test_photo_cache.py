@@ -43,6 +43,38 @@ def assert_same(photos: Photos, others: Photos) -> None:
 # Reading
 
 
+def test_pictures_that_runs_and_evaluations_left_are_no_photos(folder: Path) -> None:
+    """Wherever they lie; what is called alike and is none of theirs is read."""
+    run, results = folder / "jpg" / "first run", folder / "results"
+    alike = folder / "own"
+    photo = (folder / "jpg" / "image_00001.jpg").read_bytes()
+    own = ("config.json", "samples/b.jpg", "scores.json", "pictures/c.jpg")
+    ours = {
+        run: ("config.json", "last.safetensors", "losses.jpg", "samples/epoch_0001.jpg"),
+        results: ("contact.jpg", "pictures/jpg/a.jpg", "contact/rose.jpg"),
+        alike: own,
+    }
+    for place, names in ours.items():
+        for name in names:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(photo)
+    (results / "scores.json").write_text('{"images": []}')
+    recorder = Recorder()
+    photos = read_data(folder, SIZE_PX, recorder)
+    inside = [name for name in photos.names if "image_" not in name]
+    assert inside == ["own/pictures/c.jpg", "own/samples/b.jpg"]
+    made = f"{Path('jpg', 'first run')} (a run), results (an evaluation)"
+    assert recorder.notes == [f"{folder}: the pictures in {made} are no photos; left out"]
+    inner = ("", "samples"), ("", "pictures", "pictures/jpg", "contact")
+    for place, origin, parts in ((run, "a run", inner[0]), (results, "an evaluation", inner[1])):
+        for part in parts:
+            with pytest.raises(DataError, match=f"holds the pictures of {origin}, which are no ph"):
+                read_data(place / part, SIZE_PX)
+    (run / "garden").mkdir()
+    (run / "garden" / "rose.jpg").write_bytes(photo)
+    assert read_data(run / "garden", SIZE_PX).names == ("rose.jpg",)
+
+
 def test_an_archive_is_read_in_its_order(archive: Path, pictures: dict[str, bytes]) -> None:
     photos = read_data(archive, SIZE_PX)
     assert photos.names == tuple(pictures)

@@ -125,9 +125,9 @@ def evaluate(
     from flowercolor.distributed import joined
     from flowercolor.evaluation import setup
     from flowercolor.evaluation.by_kind import read_kinds
-    from flowercolor.evaluation.report import SCORES, TABLES, write_results
+    from flowercolor.evaluation.report import TABLES, write_results
     from flowercolor.files import check_folder_name
-    from flowercolor.runs import read_metrics
+    from flowercolor.runs import SCORES, read_metrics
 
     console.check_output(results)
     check_folder_name(results)
