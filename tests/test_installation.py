@@ -1,11 +1,14 @@
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowercolor.installation import install_command
 
+ROOT = Path(__file__).parents[1]
 UNINSTALL = "`pip uninstall flowercolor-light`, then "
 
 
@@ -26,6 +29,18 @@ def test_what_is_missing_is_installed_from_a_clone(
         (tmp_path / f"{name}-0.1.0.dist-info").mkdir()
     command = install_command("heic", full=full, path=[str(tmp_path)])
     assert command == f"{what} in the folder of flowercolor"
+
+
+def project(folder: Path) -> Any:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_full_distribution_needs_all_that_the_light_one_does() -> None:
+    """Above all the same OpenCV: of two, each would overwrite the other's files."""
+    full, light = project(ROOT), project(ROOT / "light")
+    assert {*light["dependencies"]} < {*full["dependencies"]}
+    for extra, needed in light["optional-dependencies"].items():
+        assert full["optional-dependencies"][extra] == needed
 
 
 def without_torch(code: str) -> str:
