@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import tomllib
@@ -41,6 +42,51 @@ def test_the_full_distribution_needs_all_that_the_light_one_does() -> None:
     assert {*light["dependencies"]} < {*full["dependencies"]}
     for extra, needed in light["optional-dependencies"].items():
         assert full["optional-dependencies"][extra] == needed
+
+
+@pytest.mark.slow
+def test_a_type_checker_without_torch_knows_what_comes_back(tmp_path: Path) -> None:
+    """Where torch is not found, its names are `Any`, which would make all of it `Any`."""
+    (tmp_path / "mypy.ini").write_text("""
+[mypy]
+strict = True
+[mypy-torch.*]
+follow_imports = skip
+[mypy-flowercolor.*]
+follow_imports = silent
+""")
+    (tmp_path / "script.py").write_text("""
+from pathlib import Path
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from flowercolor import Colorizer, colorize
+
+gray: npt.NDArray[np.uint8] = np.zeros((4, 4), np.uint8)
+photo, path = Image.new("L", (4, 4)), Path("a.png")
+for one in (photo, path, "a.png"):
+    assert_type(colorize(one), Image.Image)
+assert_type(colorize(gray), npt.NDArray[np.uint8])
+assert_type(colorize([gray, gray]), list[npt.NDArray[np.uint8]])
+assert_type(colorize((photo, photo)), list[Image.Image])
+assert_type(colorize(["a.png"]), list[Image.Image])
+assert_type(colorize([gray, photo, path]), list[Any])
+colorizer = Colorizer.from_checkpoint()
+assert_type(colorizer(gray, palette="red"), npt.NDArray[np.uint8])
+assert_type(colorizer([photo]), list[Image.Image])
+colorize(5)  # type: ignore[call-overload]
+colorizer(b"")  # type: ignore[call-overload]
+""")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "script.py"],
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.stdout == "Success: no issues found in 1 source file\n"
 
 
 def without_torch(code: str) -> str:

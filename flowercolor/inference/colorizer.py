@@ -26,7 +26,15 @@ from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import render, shrink
 from flowercolor.memory_budget import memory_errors, photo_memory_errors
-from flowercolor.photos.pictures import Array, Picture, colors_of, luma_of, mask_of
+from flowercolor.photos.pictures import (
+    Array,
+    ImageOrPath,
+    Pixels,
+    Tensor,
+    colors_of,
+    luma_of,
+    mask_of,
+)
 from flowercolor.progress import Progress
 from flowercolor.provenance import record_of
 from flowercolor.runs import find_checkpoint, name_of
@@ -34,8 +42,7 @@ from flowercolor.runs import find_checkpoint, name_of
 if TYPE_CHECKING:
     import torch
 
-    AnyPicture = str | Path | Image.Image | Array | torch.Tensor
-
+AnyPicture = str | Path | Image.Image | Array | Tensor
 One = TypeVar("One")
 Several = list[One] | tuple[One, ...]
 
@@ -152,24 +159,26 @@ class Colorizer:
         )
 
     @overload
-    def __call__(self, image: str | Path, **guidance: Unpack[GuidanceKeywords]) -> Image.Image: ...
+    def __call__(
+        self, image: str | Path | Image.Image, **guidance: Unpack[GuidanceKeywords]
+    ) -> Image.Image: ...
 
     @overload
-    def __call__(self, image: Picture, **guidance: Unpack[GuidanceKeywords]) -> Picture: ...
+    def __call__(self, image: Pixels, **guidance: Unpack[GuidanceKeywords]) -> Pixels: ...
 
     @overload
     def __call__(
-        self, image: Several[str] | Several[Path], **guidance: Unpack[GuidanceKeywords]
+        self, image: Several[ImageOrPath], **guidance: Unpack[GuidanceKeywords]
     ) -> list[Image.Image]: ...
 
     @overload
     def __call__(
-        self, image: Several[Picture], **guidance: Unpack[GuidanceKeywords]
-    ) -> list[Picture]: ...
+        self, image: Several[Pixels], **guidance: Unpack[GuidanceKeywords]
+    ) -> list[Pixels]: ...
 
     @overload
     def __call__(
-        self, image: "Several[AnyPicture]", **guidance: Unpack[GuidanceKeywords]
+        self, image: Several[AnyPicture], **guidance: Unpack[GuidanceKeywords]
     ) -> list[Any]: ...
 
     def __call__(
@@ -323,25 +332,27 @@ class Colorizer:
 
 
 @overload
-def colorize(image: str | Path, **settings: Unpack[ColorizeKeywords]) -> Image.Image: ...
+def colorize(
+    image: str | Path | Image.Image, **settings: Unpack[ColorizeKeywords]
+) -> Image.Image: ...
 
 
 @overload
-def colorize(image: Picture, **settings: Unpack[ColorizeKeywords]) -> Picture: ...
+def colorize(image: Pixels, **settings: Unpack[ColorizeKeywords]) -> Pixels: ...
 
 
 @overload
 def colorize(
-    image: Several[str] | Several[Path], **settings: Unpack[ColorizeKeywords]
+    image: Several[ImageOrPath], **settings: Unpack[ColorizeKeywords]
 ) -> list[Image.Image]: ...
 
 
 @overload
-def colorize(image: Several[Picture], **settings: Unpack[ColorizeKeywords]) -> list[Picture]: ...
+def colorize(image: Several[Pixels], **settings: Unpack[ColorizeKeywords]) -> list[Pixels]: ...
 
 
 @overload
-def colorize(image: "Several[AnyPicture]", **settings: Unpack[ColorizeKeywords]) -> list[Any]: ...
+def colorize(image: Several[AnyPicture], **settings: Unpack[ColorizeKeywords]) -> list[Any]: ...
 
 
 def colorize(

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
-Picture = TypeVar("Picture", Image.Image, Array, "torch.Tensor")
+
+
+class Tensor(Protocol):
+    """A `torch.Tensor`, whose name is `Any` to a type checker that finds no torch."""
+
+    def detach(self) -> Any:
+        """As torch says."""
+
+
+ImageOrPath = TypeVar("ImageOrPath", bound=str | Path | Image.Image)
+"""What is given back as a Pillow image."""
+
+Pixels = TypeVar("Pixels", bound=Array | Tensor)
 """What is given back as the kind that it came as."""
 
 LEAST_COLOR = 8
