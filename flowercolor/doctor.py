@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +20,10 @@ import numpy as np
 
 from flowercolor import paths
 from flowercolor._version import __version__
-from flowercolor.errors import FlowercolorError, one_line
+from flowercolor.errors import FlowercolorError, StorageError, one_line
+from flowercolor.files import is_file, is_folder, is_there
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.installation import NOT_IN_LIGHT, install_command
+from flowercolor.installation import NOT_IN_LIGHT, install_command, installed
 from flowercolor.runs import bundled_checkpoint, list_runs
 
 OPENCV = ("opencv-python", "opencv-python-headless")  # one of them is enough
@@ -58,7 +59,14 @@ def examine(device: str = "auto") -> Iterator[Finding]:
         device: Where to color it: "auto", "cpu", "cuda" or "mps".
     """
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    yield Finding("flowercolor", f"{__version__}, Python {platform.python_version()}, {system}")
+    problem = ""
+    if all(installed()):
+        problem = (
+            "flowercolor and flowercolor-light are both installed, and share their files: run "
+            "`pip uninstall flowercolor flowercolor-light`, then install one of them"
+        )
+    found = f"{__version__}, Python {platform.python_version()}, {system}"
+    yield Finding("flowercolor", found, problem)
     is_light = not find_spec("torch")
     versions = {name: _version(name) for name in LIBRARIES}
     spared = (*OPENCV, *(NOT_IN_LIGHT if is_light else ()))
@@ -83,7 +91,7 @@ def examine(device: str = "auto") -> Iterator[Finding]:
     if not is_light:
         yield _processor()
         yield from _gpus()
-    yield from _folders()
+    yield from _folders(is_light=is_light)
     yield from _weights()
     yield _trial(device)
 
@@ -146,27 +154,38 @@ def _gpus() -> Iterator[Finding]:
         yield Finding("GPU", "none", problem)
 
 
-def _folders() -> Iterator[Finding]:
-    for topic, folder, variable in (
-        ("cache", paths.cache_dir(), "FLOWERCOLOR_CACHE_DIR"),
-        ("data", paths.data_dir(), "FLOWERCOLOR_DATA_DIR"),
+def _folders(*, is_light: bool) -> Iterator[Finding]:
+    """The folders that work is kept in; a light install has nothing to keep."""
+    for topic, place, variable, users in (
+        ("cache", paths.cache_dir, "FLOWERCOLOR_CACHE_DIR", "`download`, `train` and `eval`"),
+        ("data", paths.data_dir, "FLOWERCOLOR_DATA_DIR", "`train`"),
     ):
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        used_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        free_bytes = shutil.disk_usage(there).free
-        place = f"where {variable} says" if os.environ.get(variable) else "at its usual place"
-        found = f"{place}, {used_bytes / 1e6:,.0f} MB, {free_bytes / 1e9:,.1f} GB free"
-        if topic == "cache":
-            archive = "there" if paths.archive_path().is_file() else "not downloaded"
-            found += f", Oxford 102 {archive}"
-        else:
-            found += f", {len(list_runs())} runs"
-        problem = ""
-        if not os.access(there, os.W_OK) or not there.is_dir():
-            problem = f"nothing can be written there: set {variable} to another folder"
-        elif free_bytes < LEAST_FREE_BYTES:
-            problem = f"the disk is nearly full: free some space, or set {variable}"
-        yield Finding(topic, found, problem)
+        found, problem = _folder(topic, place, variable, users)
+        yield Finding(topic, found, "" if is_light else problem)
+
+
+def _folder(topic: str, place: Callable[[], Path], variable: str, users: str) -> tuple[str, str]:
+    """What is found of a folder, and what is wrong with it."""
+    try:
+        folder = place()
+    except StorageError as error:
+        return "none", f"{one_line(error)}, for {users}"
+    there = next(path for path in (folder, *folder.absolute().parents) if is_there(path))
+    files = filter(is_file, folder.rglob("*") if is_folder(folder) else ())
+    used_bytes = sum(path.stat().st_size for path in files)
+    free_bytes = shutil.disk_usage(there).free
+    where = f"where {variable} says" if os.environ.get(variable) else "at its usual place"
+    found = f"{where}, {used_bytes / 1e6:,.0f} MB, {free_bytes / 1e9:,.1f} GB free"
+    if topic == "cache":
+        archive = "there" if is_file(paths.archive_path()) else "not downloaded"
+        found += f", Oxford 102 {archive}"
+    else:
+        found += f", {len(list_runs())} runs"
+    if not os.access(there, os.W_OK) or not is_folder(there):
+        return found, f"{users} can write nothing there: set {variable} to another folder"
+    if free_bytes < LEAST_FREE_BYTES:
+        return found, f"the disk is nearly full for {users}: free some space, or set {variable}"
+    return found, ""
 
 
 def _weights() -> Iterator[Finding]:
@@ -191,7 +210,8 @@ def _trial(device: str) -> Finding:
         done_s = time.perf_counter()
     except Exception as error:
         what = "" if isinstance(error, FlowercolorError) else f"{type(error).__name__}: "
-        return Finding("trial", "failed", what + one_line(error).replace(str(Path.home()), "~"))
+        home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` raises where there is none
+        return Finding("trial", "failed", what + one_line(error).replace(home, "~"))
     luma = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     apart = int(np.abs(luma.astype(int) - gray).max())
     colored = float(np.abs(rgb.astype(float) - gray[..., None]).mean())

@@ -22,15 +22,21 @@ def install_command(extra: str = "", *, full: bool = False, path: list[str] | No
         full: What flowercolor-light leaves out is wanted.
         path: Where to look for which of the two is installed; None is `sys.path`.
     """
-    from importlib.metadata import distributions  # noqa: PLC0415 - takes 20 ms
-
-    light, whole = (
-        any(distributions(name=name, path=path or sys.path))
-        for name in ("flowercolor-light", "flowercolor")
-    )
+    light, whole = installed(path)
     light_stays = light and not whole and not full
     folder = "./light" if light_stays else "."
     what = f'"{folder}[{extra}]"' if extra else folder
     # The two share their files: of both, the one uninstalled later would take the other's along.
     first = "`pip uninstall flowercolor-light`, then " if light and not light_stays else ""
     return f"{first}`pip install {what}` in the folder of flowercolor"
+
+
+def installed(path: list[str] | None = None) -> tuple[bool, bool]:
+    """Whether flowercolor-light is installed, and whether flowercolor, as for `install_command`."""
+    from importlib.metadata import distributions  # noqa: PLC0415 - takes 20 ms
+
+    light, whole = (
+        any(distributions(name=name, path=path or sys.path))
+        for name in ("flowercolor-light", "flowercolor")
+    )
+    return light, whole

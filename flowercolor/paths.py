@@ -5,9 +5,12 @@ made: the training runs.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
+
+from flowercolor.errors import StorageError
 
 ARCHIVE_NAME = "102flowers.tgz"
 
@@ -16,15 +19,31 @@ OXFORD = Path("oxford102")
 
 
 def cache_dir() -> Path:
-    """The platform's cache directory, or `FLOWERCOLOR_CACHE_DIR`. Not created here."""
-    moved = os.environ.get("FLOWERCOLOR_CACHE_DIR")
-    return Path(moved) if moved else platformdirs.user_cache_path("flowercolor", appauthor=False)
+    """The platform's cache directory, or `FLOWERCOLOR_CACHE_DIR`. Not created here.
+
+    Raises:
+        StorageError: There is none: the variable is not set, and the user has no home folder.
+    """
+    return _place("FLOWERCOLOR_CACHE_DIR", platformdirs.user_cache_path)
 
 
 def data_dir() -> Path:
-    """The platform's data directory, or `FLOWERCOLOR_DATA_DIR`. Not created here."""
-    moved = os.environ.get("FLOWERCOLOR_DATA_DIR")
-    return Path(moved) if moved else platformdirs.user_data_path("flowercolor", appauthor=False)
+    """The platform's data directory, or `FLOWERCOLOR_DATA_DIR`. Not created here.
+
+    Raises:
+        StorageError: As for `cache_dir`.
+    """
+    return _place("FLOWERCOLOR_DATA_DIR", platformdirs.user_data_path)
+
+
+def _place(variable: str, usual: Callable[..., Path]) -> Path:
+    moved = os.environ.get(variable)
+    try:
+        return Path(moved) if moved else usual("flowercolor", appauthor=False)
+    except RuntimeError as error:
+        raise StorageError(
+            f"{variable}: the user has no home folder; set it to a folder"
+        ) from error
 
 
 def archive_path() -> Path:

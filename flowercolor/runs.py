@@ -59,7 +59,10 @@ def check_photos_folder(folder: Path) -> None:
 
 def list_runs() -> list[Path]:
     """The folders of the training runs that have a checkpoint, newest first."""
-    folders = {path.parent for name in (BEST, LAST) for path in paths.runs_dir().glob(f"*/{name}")}
+    place = paths.runs_dir()
+    if not is_folder(place):  # or may not be looked into, at which older versions of Python raise
+        return []
+    folders = {path.parent for name in (BEST, LAST) for path in place.glob(f"*/{name}")}
     return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
 
 

@@ -5,6 +5,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import platformdirs
 import pytest
 import torch
 
@@ -72,7 +73,43 @@ def test_what_is_wrong_is_said_with_what_to_do(
     found = findings()
     assert found["bundled weights"].problem.startswith("the bundled weights have been altered; ")
     assert "altered" in found["trial"].problem
-    assert "set FLOWERCOLOR_DATA_DIR to another folder" in found["data"].problem
+    said = "`train` can write nothing there: set FLOWERCOLOR_DATA_DIR to another folder"
+    assert found["data"].problem == said
+
+
+def no_home(*_: object, **__: object) -> Path:
+    raise RuntimeError("could not determine the home directory")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLOWERCOLOR_CACHE_DIR")
+    monkeypatch.setattr(platformdirs, "user_cache_path", no_home)
+    cache = findings()["cache"]
+    assert cache.found == "none"
+    assert cache.problem == (
+        "FLOWERCOLOR_CACHE_DIR: the user has no home folder; set it to a folder, for `download`, "
+        "`train` and `eval`"
+    )
+
+
+def test_without_torch_no_folder_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that is read-only, or where the user has no home."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "file"))
+    monkeypatch.delenv("FLOWERCOLOR_CACHE_DIR")
+    monkeypatch.setattr(platformdirs, "user_cache_path", no_home)
+    assert not any(finding.problem for finding in examine())
+
+
+def test_both_distributions_in_one_environment_are_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("flowercolor", "flowercolor_light"):
+        (tmp_path / f"{name}-0.1.0.dist-info").mkdir()
+    assert not findings()["flowercolor"].problem
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "then install one of them" in findings()["flowercolor"].problem
 
 
 @pytest.mark.parametrize("threads", [1, 2])

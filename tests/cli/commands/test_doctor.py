@@ -19,5 +19,5 @@ def test_doctor_prints_what_it_finds(
     count = len(problems)
     assert last == f"{count or 'no'} problem{'' if count == 1 else 's'} found"
     assert result.exit_code == min(count, 1)
-    folder = "nothing can be written there: set FLOWERCOLOR_DATA_DIR to another folder"
+    folder = "`train` can write nothing there: set FLOWERCOLOR_DATA_DIR to another folder"
     assert (f"  problem: {folder}" in problems) == wrong
