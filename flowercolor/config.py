@@ -337,16 +337,19 @@ def check_kinds(config: Any) -> None:
             object.__setattr__(config, each.name, value)  # JSON takes none of NumPy's
 
 
-def device_kind(name: str) -> str:
-    """Of a device's name, such as "cuda:1", what stands before its number, or "auto".
+def device_kind(device: object) -> str:
+    """Of a device or its name, such as "cuda:1", what stands before its number, or "auto".
 
     Raises:
         SettingError: There is no such kind, or it has no numbers.
     """
-    kind, colon, number = name.partition(":")
+    kind, colon, number = str(device).partition(":")
     numbered = number.isdecimal() if kind == "cuda" else number == "0" and kind != "auto"
     if kind not in get_args(DeviceName) or (colon and not numbered):
-        raise SettingError(f"device is {name!r}; expected one of {', '.join(get_args(DeviceName))}")
+        names = ", ".join(get_args(DeviceName))
+        raise SettingError(
+            f"device is {device!r}; expected one of {names}, or one of several GPUs, such as cuda:1"
+        )
     return kind
 
 

@@ -12,7 +12,7 @@ from flowercolor.errors import DeviceError
 from flowercolor.torchrun import ranks
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(device: str | torch.device = "auto") -> torch.device:
     """The device of that name, such as "cuda:1"; "auto" takes CUDA, then MPS, then the CPU.
 
     Of several processes that `torchrun` started, each gets a GPU of its own.
@@ -26,7 +26,8 @@ def pick_device(name: str = "auto") -> torch.device:
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if device_kind(name) == "auto":
+    name = str(device)
+    if device_kind(device) == "auto":
         name = next(kind for kind, found in available.items() if found)
     kind, _, number = name.partition(":")
     if not available[kind]:

@@ -31,6 +31,7 @@ def test_a_device_is_taken_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     make_present(monkeypatch, cuda=True, mps=False)
     assert pick_device("cpu") == CPU
     assert pick_device("cpu:0").type == "cpu"
+    assert pick_device(torch.device("cuda")) == torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(DeviceError, match=r"^device cuda:2: there are 2 of the kind"):

@@ -125,6 +125,22 @@ for device in ("CPU", "gpu", "", None, 0, "meta", "cpu:1", "cpu:0"):
     except FlowercolorError as error:
         print(error)
 """).splitlines()
-    named = ("CPU", "gpu", "", "None", "0", "meta", "cpu:1")
-    kinds = "expected one of auto, cpu, cuda, mps"
+    named = ("CPU", "gpu", "", None, 0, "meta", "cpu:1")
+    kinds = "expected one of auto, cpu, cuda, mps, or one of several GPUs, such as cuda:1"
     assert printed == [*(f"device is {name!r}; {kinds}" for name in named), "cpu"]
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_a_gpu_that_a_light_install_cannot_use_is_a_device_that_is_not_there(backend: str) -> None:
+    printed = without_torch(f"""
+from flowercolor import Colorizer
+from flowercolor.errors import DeviceError
+for device in ("cuda", "cuda:1", "mps"):
+    try:
+        Colorizer.from_checkpoint(device=device, backend={backend!r})
+    except DeviceError as error:
+        print(error)
+""").splitlines()
+    for line, device in zip(printed, ("cuda", "cuda:1", "mps"), strict=True):
+        said = f"device {device}: needs the package torch, which is not installed; run `pip "
+        assert line.startswith(said)

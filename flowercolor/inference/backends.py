@@ -6,16 +6,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from flowercolor.checkpoint import load_generator, read_weights
 from flowercolor.config import BackendName, Precision, device_kind, one_of
-from flowercolor.errors import SettingError
+from flowercolor.errors import DeviceError, SettingError
 from flowercolor.installation import install_command
 from flowercolor.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
 
 # What shows without torch that there may be a GPU for it: NVIDIA's driver, AMD's, WSL's.
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\nvcuda.dll")
@@ -23,6 +26,10 @@ _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", r"C:\Windows\System32\
 
 class Backend(Protocol):
     """A generator as a callable, safe to call from several threads."""
+
+    @property
+    def library(self) -> str:
+        """What computes it, such as "onnxruntime"."""
 
     @property
     def device(self) -> str:
@@ -52,7 +59,7 @@ def load_backend(
     *,
     vividness: float | None = None,
     backend: BackendName = "auto",
-    device: str = "auto",
+    device: "str | torch.device" = "auto",
     precision: Precision = "auto",
     progress: Progress | None = None,
 ) -> Backend:
@@ -62,7 +69,7 @@ def load_backend(
         vividness: On its vividness scale, 0 to 1; None means its own default.
         backend: "onnxruntime", "torch", or "auto": onnxruntime where the CPU computes, torch
             where a GPU is asked for or found, bf16 is asked for, or onnxruntime is missing.
-        device: "auto", "cpu", "cuda", "mps", or one of several GPUs, such as "cuda:1".
+        device: "auto", "cpu", "cuda", "mps", or one of several GPUs, such as "cuda:1"; or torch's.
         precision: "auto" computes in bfloat16 on a device that is made for it; onnxruntime
             computes in float32.
         progress: Told where a GPU's memory runs short.
@@ -70,8 +77,8 @@ def load_backend(
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
         SettingError: A setting is unknown, out of range, or not for this backend, or the package
-            that computes is not installed.
-        DeviceError: The device is not there.
+            that computes on the CPU is not installed.
+        DeviceError: The device is not there, or torch, which it needs, is not installed.
     """
     one_of("backend", backend, BackendName)
     one_of("precision", precision, Precision)
@@ -81,12 +88,12 @@ def load_backend(
             f"backend onnxruntime computes on the CPU in float32, and device is {device}, "
             f"precision {precision}; use the backend torch for those"
         )
-    asked = f"backend {backend}"
+    of_gpu = kind not in ("auto", "cpu")
+    asked = f"device {device}" if of_gpu else f"backend {backend}"
     if backend == "auto":
-        of_gpu = kind not in ("auto", "cpu")
         for_torch = of_gpu or precision == "bf16"
-        if for_torch:
-            asked = f"device {device}" if of_gpu else f"precision {precision}"
+        if for_torch and not of_gpu:
+            asked = f"precision {precision}"
         for_torch = for_torch or (kind == "auto" and _may_have_gpu()) or not _there("onnxruntime")
         backend = "torch" if for_torch else "onnxruntime"
     if not _there(backend):
@@ -95,7 +102,7 @@ def load_backend(
             if backend == "torch"
             else "`pip install onnxruntime`, or use the backend torch"
         )
-        raise SettingError(
+        raise (DeviceError if of_gpu else SettingError)(
             f"{asked}: needs the package {backend}, which is not installed; run {what_helps}"
         )
     if backend == "onnxruntime":

@@ -131,7 +131,7 @@ class Colorizer:
             path,
             vividness=vividness,
             backend=backend,
-            device=str(device),
+            device=device,
             precision=precision,
             progress=progress,
         )
@@ -153,9 +153,11 @@ class Colorizer:
         )
 
     def __repr__(self) -> str:
+        vividness = "" if self.vividness is None else f"vividness={self.vividness:g}, "
         return (
-            f"<{type(self).__name__} {self.name!r}: render_size_px={self.render_size_px}, "
-            f"strength={self.strength:g}, device={self.network.device!r}>"
+            f"<{type(self).__name__} {self.name!r}: {vividness}"
+            f"render_size_px={self.render_size_px}, strength={self.strength:g}, "
+            f"backend={self.network.library!r}, device={self.network.device!r}>"
         )
 
     @overload
@@ -401,7 +403,7 @@ def colorize(
         "render_size_px": render_size_px,
         "strength": strength,
         "vividness": vividness,
-        "device": str(device),
+        "device": device,
     }
     try:
         colorizer = _loaded(path, path.stat().st_mtime_ns, **settings)

@@ -34,6 +34,7 @@ class OnnxBackend:
         CheckpointError: The weights do not fit the network.
     """
 
+    library = "onnxruntime"
     device = "cpu"
 
     def __init__(

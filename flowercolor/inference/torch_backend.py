@@ -31,11 +31,13 @@ class TorchBackend:
         DeviceError: The device is not there.
     """
 
+    library = "torch"
+
     def __init__(
         self,
         generator: UNet,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         precision: Precision = "auto",
         progress: Progress | None = None,
     ) -> None:

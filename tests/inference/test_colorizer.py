@@ -67,6 +67,7 @@ def _colorizer_at(render_size_px: int, _backend: str) -> Colorizer:
 class Fake:
     """A backend but for what it computes."""
 
+    library = "none"
     device = "cpu"
 
     def with_hint_features(self, _gray: Array) -> tuple[Array, Array]:
@@ -423,8 +424,11 @@ def test_a_working_size_beyond_all_memory_says_what_helps() -> None:
 
 
 def test_a_colorizer_says_what_it_is() -> None:
-    named = "<Colorizer 'of the caller': render_size_px=32, strength=1, device='cpu'>"
-    assert repr(make_colorizer()) == named
+    ours = make_colorizer()
+    settings = f"render_size_px=32, strength=1, backend={helpers.backend!r}, device='cpu'"
+    assert repr(ours) == f"<Colorizer 'of the caller': {settings}>"
+    ours.vividness = 0.3
+    assert repr(ours) == f"<Colorizer 'of the caller': vividness=0.3, {settings}>"
 
 
 def test_a_pillow_image_of_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
