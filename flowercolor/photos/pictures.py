@@ -67,10 +67,16 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
         if isinstance(picture, np.ndarray):
             picture = np.asarray(picture)  # no mask, which arithmetic would heed
             return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
+        cure = ""
+        if isinstance(picture, (bytes, bytearray, memoryview)):
+            cure = "; open a file's bytes by PIL.Image.open(io.BytesIO(...))"
+        elif hasattr(picture, "read"):
+            cure = "; open a file by PIL.Image.open(...)"
         raise ImageError(
             f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a NumPy "
             f"array {_ARRAY_SHAPES}, or a torch tensor {_TENSOR_SHAPES}"
             + (", or a list of such" if name == "image" else "")
+            + cure
         )
 
 
@@ -155,9 +161,11 @@ def _gray(image: Array) -> Array:
     if image.size == 0:
         raise ImageError(f"is empty, of shape {shape}; expected some pixels")
     if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+        is_whole = image.dtype.kind in "iu"
+        levels, top = ("image", 255) if is_whole else ("(255 * image).round()", 1)
         raise ImageError(
             f"is an array of {image.dtype}; expected uint8 or uint16, such as "
-            "(255 * image).round().astype('uint8') where it is from 0 to 1"
+            f"{levels}.astype('uint8') where it is from 0 to {top}"
         )
     if image.ndim != 2 and shape[2:] != (3,):
         raise ImageError(

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
     [
         (np.zeros((0, 3), np.uint8), r"is empty, of shape \(0, 3\)"),
         (torch.zeros(0, 3), r"is empty, of shape \(0, 3\)"),
-        (np.zeros((4, 4)), r"array of float64; .*\(255 \* image\).round"),
+        (np.zeros((4, 4)), r"array of float64; .*\(255 \* image\).round.* from 0 to 1$"),
+        (np.zeros((4, 4), int), r"array of int64; .* image.astype\('uint8'\) where .* to 255$"),
+        (b"\x89PNG", r"is of the type bytes; .*; .* by PIL.Image.open\(io.BytesIO\(...\)\)$"),
+        (io.BytesIO(), r"is of the type BytesIO; .*; .* by PIL.Image.open\(...\)$"),
         (np.zeros((3, 4, 5), np.uint8), r"; use image.transpose\(1, 2, 0\)"),
         (np.zeros((2, 4, 5, 3), np.uint8), r"; give .* batch as list\(image\)"),
         (torch.zeros(4, 5, 3), r"; use image.permute\(2, 0, 1\)"),
