@@ -9,6 +9,7 @@ from torch.backends import cudnn
 
 from flowercolor.config import Precision, device_kind, one_of
 from flowercolor.errors import DeviceError
+from flowercolor.progress import Progress, warn
 from flowercolor.torchrun import ranks
 
 
@@ -53,7 +54,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 by itself.
 
-    A CPU without the instructions can do it too, several times slower than in float32.
+    A CPU without the instructions can do it too, up to hundreds of times slower than in float32.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -73,6 +74,16 @@ def compute_dtype(device: torch.device, precision: Precision = "auto") -> torch.
     if precision == "bf16" or (precision == "auto" and has_fast_bf16(device)):
         return torch.bfloat16
     return torch.float32
+
+
+def warn_of_slow(device: torch.device, precision: Precision, progress: Progress | None) -> None:
+    """Say where bfloat16 is asked of a CPU that is not made for it: it would look stuck."""
+    if precision == "bf16" and device.type == "cpu" and not has_fast_bf16(device):
+        warn(
+            "this CPU is not made for bf16, and computes it up to hundreds of times slower than "
+            'float32; leave out `precision="bf16"`',
+            progress,
+        )
 
 
 def autocast(device: torch.device, precision: Precision = "auto") -> AbstractContextManager[object]:

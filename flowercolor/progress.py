@@ -4,6 +4,8 @@ The core reports to a `Progress`; the command line passes one that draws bars, a
 user passes nothing and `Silent` swallows it all.
 """
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -43,3 +45,15 @@ class Silent:
 
     def note(self, message: str) -> None:
         """Swallow the line."""
+
+
+def warn(message: str, progress: Progress | None) -> None:
+    """Tell what costs a person much time: `progress`, or without one Python's own warnings."""
+    if progress:
+        progress.note(f"WARNING: {message}")
+        return
+    # As of the line that called the package: Python 3.12 has `skip_file_prefixes` for that.
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].startswith(("flowercolor.", "contextlib")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

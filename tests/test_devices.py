@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch.backends import cudnn
 
-from flowercolor.devices import autocast, deterministic, has_fast_bf16, no_tf32, pick_device
+from flowercolor.config import Precision
+from flowercolor.devices import (
+    autocast,
+    deterministic,
+    has_fast_bf16,
+    no_tf32,
+    pick_device,
+    warn_of_slow,
+)
 from flowercolor.errors import DeviceError, SettingError
-from tests.helpers import be_rank
+from tests.helpers import Recorder, be_rank
 
 CPU = torch.device("cpu")
 
@@ -74,6 +82,22 @@ def test_a_precision_is_computed_in(precision: str, expected: torch.dtype) -> No
     with autocast(CPU, precision):  # type: ignore[arg-type]
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == expected
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("precision", ["auto", "float32", "bf16"])
+def test_bf16_is_told_to_be_slow_only_where_it_is_asked_of_a_cpu_not_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, *, fast: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    progress = Recorder()
+    warn_of_slow(CPU, precision, progress)
+    warn_of_slow(torch.device("mps"), precision, progress)
+    slow = precision == "bf16" and not fast
+    assert len(progress.notes) == slow
+    if slow:
+        assert progress.notes[0].startswith("WARNING: this CPU is not made for bf16, and ")
 
 
 @pytest.mark.parametrize(("fast", "expected"), [(False, torch.float32), (True, torch.bfloat16)])

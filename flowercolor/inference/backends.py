@@ -71,8 +71,8 @@ def load_backend(
             where a GPU is asked for or found, bf16 is asked for, or onnxruntime is missing.
         device: "auto", "cpu", "cuda", "mps", or one of several GPUs, such as "cuda:1"; or torch's.
         precision: "auto" computes in bfloat16 on a device that is made for it; onnxruntime
-            computes in float32.
-        progress: Told where a GPU's memory runs short.
+            computes in float32. "bf16" on a CPU that is not is up to hundreds of times slower.
+        progress: Told of that, and where a GPU's memory runs short; without one, Python warns.
 
     Raises:
         CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.

@@ -11,9 +11,9 @@ import torch
 
 from flowercolor.color import rgb_to_chroma
 from flowercolor.config import Precision
-from flowercolor.devices import compute_dtype, pick_device
+from flowercolor.devices import compute_dtype, pick_device, warn_of_slow
 from flowercolor.networks.unet import UNet, fuse_batch_norm
-from flowercolor.progress import Progress, Silent
+from flowercolor.progress import Progress, warn
 
 Array = npt.NDArray[np.float32]
 Result = TypeVar("Result")
@@ -42,8 +42,9 @@ class TorchBackend:
         progress: Progress | None = None,
     ) -> None:
         self.precision: Precision = precision
-        self._progress = progress or Silent()
+        self._progress = progress
         self._device = pick_device(device)
+        warn_of_slow(self._device, precision, progress)
         self._generator = fuse_batch_norm(generator).to(memory_format=torch.channels_last)
         self._place()
         # On a GPU, threads would only take memory from each other.
@@ -70,9 +71,7 @@ class TorchBackend:
                 if self._device.type == "cpu":
                     raise
             # Outside the except block, which keeps the failed pass's tensors alive.
-            self._progress.note(
-                f"WARNING: out of memory on {self._device}; going on on the CPU, slowly"
-            )
+            warn(f"out of memory on {self._device}; going on on the CPU, slowly", self._progress)
             self._device = torch.device("cpu")
             self._place()
             torch.cuda.empty_cache()

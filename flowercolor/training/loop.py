@@ -23,7 +23,7 @@ from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.sources import epoch_length
-from flowercolor.devices import compute_dtype, pick_device
+from flowercolor.devices import compute_dtype, pick_device, warn_of_slow
 from flowercolor.distributed import any_rank, check_joined
 from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score, score_gray
 from flowercolor.files import remove_leftovers
@@ -81,7 +81,7 @@ def train(
     labels: str | Path | None = None,
     shares: Sequence[float | None] = (),
     by: str | Path | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     precision: Precision = "auto",
     compiled: bool = False,
     tensorboard: bool = False,
@@ -106,7 +106,7 @@ def train(
         labels: The table of classes, as for `dataset.read_labels`, which `lambda_class` needs.
         shares: Of each source in an epoch, as for `sources.epoch_pools`.
         by: A table with the column `kind`, as for `dataset.read_column`, to score each apart.
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda", one of several GPUs, such as "cuda:1", "mps", or torch's.
         precision: "auto" trains in bfloat16 where the device is made for it.
         compiled: Let `torch.compile` make the networks faster, at the price of a slow start.
         log_steps: Steps from one row of `metrics.jsonl` to the next.
@@ -128,9 +128,11 @@ def train(
     run = Path(run)
     start_from, labels, by = (Path(path) if path else None for path in (start_from, labels, by))
     leads = ranks().leads
-    progress = (progress if leads else None) or Silent()
     target = pick_device(device)
     compute_dtype(target, precision)  # refuses one that there is not
+    if leads:
+        warn_of_slow(target, precision, progress)
+    progress = (progress if leads else None) or Silent()
     check_joined()
 
     # The photos, and whether all goes together.

@@ -1,4 +1,5 @@
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -25,9 +26,10 @@ from flowercolor.inference.colorizer import Colorizer, _loaded, colorize
 from flowercolor.inference.torch_backend import TorchBackend
 from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
+from flowercolor.progress import Silent
 from flowercolor.runs import BEST, bundled_checkpoint
 from flowercolor.vividness import join
-from tests.helpers import save_network
+from tests.helpers import Recorder, save_network
 from tests.inference import helpers
 from tests.inference.helpers import as_backend
 from tests.pictures import Array, gray_of
@@ -51,7 +53,7 @@ def make_colorizer(*, render_size_px: int = 32, **settings: Any) -> Colorizer:
 
 
 def on_torch(device: str, precision: Precision) -> Colorizer:
-    backend = TorchBackend(make_generator(), device=device, precision=precision)
+    backend = TorchBackend(make_generator(), device=device, precision=precision, progress=Silent())
     return Colorizer(backend, render_size_px=32)
 
 
@@ -429,6 +431,26 @@ def test_a_colorizer_says_what_it_is() -> None:
     assert repr(ours) == f"<Colorizer 'of the caller': {settings}>"
     ours.vividness = 0.3
     assert repr(ours) == f"<Colorizer 'of the caller': vividness=0.3, {settings}>"
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_bf16_on_a_cpu_not_made_for_it_is_said_to_be_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, told: bool
+) -> None:
+    """Whoever gives no progress hears it as a warning of the line that asked."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    path, said = save_generator(tmp_path / "a.safetensors", 1), "this CPU is not made for bf16, "
+    progress = Recorder() if told else None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Colorizer.from_checkpoint(path, precision="bf16", progress=progress)
+    if progress:
+        assert [note.startswith(f"WARNING: {said}") for note in progress.notes] == [True]
+        assert not caught
+    else:
+        assert [str(one.message).startswith(said) for one in caught] == [True]
+        assert caught[0].filename == __file__
 
 
 def test_a_pillow_image_of_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
