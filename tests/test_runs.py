@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import hashlib
 import importlib.resources
 import json
@@ -49,6 +50,22 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.with_suffix(".sha256").write_text(f"{hashlib.sha256(b'').hexdigest()}  {path.name}\n")
     monkeypatch.setattr(importlib.resources, "files", lambda _package: tmp_path / "package")
     return path
+
+
+def test_a_data_directory_that_may_not_be_looked_into_has_no_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a service without a home of its own; `chmod` does not keep root out."""
+    add_run("roses", LAST)
+    stat = os.stat
+
+    def guarded(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(paths.data_dir())):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", guarded)
+    assert list_runs() == []
 
 
 def test_runs_are_listed_newest_first() -> None:
