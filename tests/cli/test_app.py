@@ -216,7 +216,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
         (["eval", "--batch-size", "0"], "--batch-size is 0; expected 1 or more"),
         (["eval", "--vividness", "full"], "--vividness is full; expected a number, 0 to 1"),
         (["eval", "--vividness", "1", "--vividness", "7"], "--vividness is 7; expected 0 to 1"),
-        (["eval", "--data", "a", "--data=b"], "--data: given a and b; expected one"),
+        (["eval", "--results", "a", "--results=b"], "--results: given a and b; expected one"),
         (["train", "--out", "a", "--out", "b"], "--out: given a and b; expected one"),
         (["colorize", "a.png", "-o", "a", "--output", "b"], "--output: given a and b; expected"),
         (["join", *"ab", "-o", "c", *["--note", "x"] * 2, "--note", "y"], "--note: given x and y;"),
