@@ -90,6 +90,12 @@ def check_folder_name(path: Path) -> None:
         raise SettingError(f"{path}: is no folder; expected one, or a name that is free")
 
 
+def may_be_written(folder: Path) -> bool:
+    """Whether files may be written into a folder that is there, or is to be made."""
+    places = (folder, *folder.absolute().parents)
+    return os.access(next(filter(is_there, places), folder), os.W_OK)
+
+
 def alike(path: PurePath) -> str:
     """What two paths share that are one file on some system, whatever the case of their letters."""
     return unicodedata.normalize("NFC", str(path).casefold())

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercolor.cli import console
-from flowercolor.errors import SettingError
-from flowercolor.files import is_folder
+from flowercolor.errors import SettingError, StorageError
+from flowercolor.files import is_folder, is_there, may_be_written
 
 if TYPE_CHECKING:
     from flowercolor.inference.planning import Job
@@ -145,6 +145,7 @@ class Request:
 
         Raises:
             SettingError: There are none, or several where one is wanted.
+            StorageError: None of several results can be written where it is to go.
         """
         from flowercolor.inference.planning import plan
         from flowercolor.photos.formats import SUFFIXES
@@ -175,5 +176,11 @@ class Request:
             option = "--variants" if self.sheet else "-o - (standard output)"
             raise SettingError(
                 f"{option} takes one photo; {len(jobs)} were given; name one of them"
+            )
+        folders = {job.target.parent for job in jobs if not is_there(job.target)}
+        if len(jobs) > 1 and folders and not any(map(may_be_written, folders)):
+            raise StorageError(
+                f"{min(folders)}: cannot be written: writing there is not allowed; choose another "
+                "place by -o"
             )
         return jobs

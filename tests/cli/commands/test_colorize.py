@@ -622,3 +622,18 @@ def test_debug_shows_where_a_photo_failed(here: Path) -> None:
     loud = flowercolor("--debug", "colorize", "a.png")
     assert "Traceback (most recent call last):" in loud.stderr
     assert loud.exit_code == quiet.exit_code == 1
+
+
+def test_a_place_that_takes_no_results_is_told_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png"):
+        gray_photo(here / "box" / name)
+    (here / "shut").mkdir()
+    allowed = os.access  # to root all is
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: "shut" not in str(path) and allowed(path, mode)
+    )
+    result = flowercolor("colorize", "box", "-o", "shut/out")
+    assert_one_line_of_error(result, "shut/out: cannot be written: writing there is not allowed")
+    assert "cannot be written" not in flowercolor("colorize", "box", "box/a.png").stderr
