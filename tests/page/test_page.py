@@ -36,6 +36,13 @@ READY = (
     "document.querySelectorAll('#photos img').length"
     " + document.querySelectorAll('#photos .failed').length >= args[0]"
 )
+DROP = """
+    const drop = (name) => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([], name));
+        document.dispatchEvent(new DragEvent("drop", { dataTransfer }));
+    };
+"""
 TAB, ENTER, RIGHT, CONTROL, DELETE = "\ue004", "\ue007", "\ue014", "\ue009", "\ue017"
 
 
@@ -418,11 +425,34 @@ def test_coloring_many_photos_can_be_stopped(
     browser.choose(*photos)
     browser.wait(READY, 1)
     assert "of 9" in text(browser, "#progress")
-    browser.click("#stop")
+    stopping = browser.run(
+        "document.querySelector('#stop').click();" + DROP + "drop('later.png');"
+        "return [document.querySelector('#stop').disabled, ...['#progress-text', '#status',"
+        "'#photos li:nth-child(9)', '#photos li:nth-child(10)']"
+        ".map((name) => document.querySelector(name).textContent)]"
+    )
+    assert stopping == [True, "Stopping…", "Stopping.", "stopped", "waits"]
+    # What was dropped after the click is looked at.
+    browser.wait("document.querySelector('#photos li:nth-child(10)').innerText === 'not read'")
     browser.wait("document.querySelector('#progress').hidden")
     assert browser.run("return document.querySelectorAll('#photos img').length") < 9
-    browser.click("#photos li:last-child button")
+    browser.click("#photos li:nth-child(9) button")
     assert "you stopped" in text(browser, "#caption")
+    browser.choose(photos[8])
+    browser.wait("document.querySelector('#photos li:nth-child(9) img')")
+    assert browser.run("return document.querySelectorAll('#photos li').length") == 10
+    assert "stopped" not in text(browser, "#caption")
+    browser.wait("document.querySelector('#status').textContent === '8.png is colored.'")
+    assert text(browser, "#photos li:nth-child(8)") == "stopped"
+
+
+def test_photos_that_wait_are_shown_at_once(browser: Browser, tiny_page: Path) -> None:
+    browser.open(tiny_page.as_uri())
+    tiles = browser.run(
+        DROP + "const row = document.querySelector('#photos'); return ['a.png', 'b.png'].map("
+        "(name) => { drop(name); return row.checkVisibility() && row.innerText; })"
+    )
+    assert tiles == [False, "waits\nwaits"]
 
 
 def test_a_folder_on_a_server_computes_with_threads(

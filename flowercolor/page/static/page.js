@@ -51,15 +51,26 @@ function addFiles(files) {
       strength: last ? last.strength : 1,
       hints: [],
     };
-    const photo = new Photo(photos.length, file, edit, compute, about);
-    photos.push(photo);
+    let photo = photos.find(({ state, file: old }) => state === "stopped" && isSame(file, old));
+    if (photo) {
+      photo.resume(file, edit);
+      row.label(photo);
+      showCaption(shown);
+    } else {
+      photo = new Photo(photos.length, file, edit, compute, about);
+      photos.push(photo);
+      row.add(photo);
+    }
     queue.push(photo);
-    row.add(photo);
   }
   byId("welcome").hidden = true;
   byId("workplace").hidden = byId("add").hidden = false;
   if (!shown) show(queue[0]);
   workThrough();
+}
+
+function isSame(file, other) {
+  return ["name", "size", "lastModified"].every((key) => file[key] === other[key]);
 }
 
 async function workThrough() {
@@ -69,17 +80,13 @@ async function workThrough() {
     await compute.started;
     while (queue.length) {
       const items = queue.splice(0);
-      // Those dropped meanwhile join the run that is under way.
-      const finished = await progress.forEach("Coloring", items, async (photo) => {
+      await progress.forEach("Coloring", items, async (photo) => {
         await openPhoto(photo);
-        items.push(...queue.splice(0));
+        // Those dropped meanwhile join the run that is under way, but none that ends.
+        if (!progress.stopped) items.push(...queue.splice(0));
       });
-      if (!finished) {
-        for (const photo of items.filter(({ state }) => state === "waiting")) {
-          photo.state = "failed";
-          photo.message = "was not colored: you stopped. Drop it again to go on.";
-          row.label(photo);
-        }
+      if (items.some(({ state }) => state === "stopped")) {
+        say("Stopped. Drop the others again to go on.", true);
       }
     }
   } catch (error) {
@@ -89,6 +96,16 @@ async function workThrough() {
     updateControls();
   }
 }
+
+byId("stop").addEventListener("click", () => {
+  say("Stopping.");
+  queue.length = 0;
+  for (const photo of photos.filter(({ state }) => state === "waiting")) {
+    photo.stop();
+    row.label(photo);
+  }
+  showCaption(shown);
+});
 
 async function openPhoto(photo) {
   photo.state = "working";
@@ -104,7 +121,7 @@ async function openPhoto(photo) {
   }
   await row.showThumbnail(photo);
   row.label(photo);
-  say(`${photo.file.name} is in color.`);
+  say(`${photo.file.name} is colored.`);
 }
 
 // Showing one
@@ -134,9 +151,8 @@ function showGray(photo, preview) {
 function showCaption(photo) {
   byId("name").textContent = photo.file.name;
   byId("size").textContent = photo.size ? `${photo.size.width} × ${photo.size.height}` : "";
-  const failed = photo.state === "failed";
-  byId("caption").classList.toggle("failed", failed);
-  byId("remarks").textContent = failed ? photo.message : photo.remarks.join(" ");
+  byId("caption").classList.toggle("failed", photo.message !== "");
+  byId("remarks").textContent = photo.message || photo.remarks.join(" ");
 }
 
 let refreshing = false;

@@ -5,7 +5,8 @@ import { readByServer } from "./saving.js";
 
 const byId = (id) => document.getElementById(id);
 
-/** A photo from file to color. `state` is "waiting", "working", "ready" or "failed". */
+/** A photo from file to color. `state` is "waiting", "working", "ready", "failed" or
+ * "stopped"; of the last two `message` says why. */
 export class Photo {
   state = "waiting";
   message = "";
@@ -19,6 +20,17 @@ export class Photo {
     this.history = new History(edit);
     this.compute = compute;
     this.about = about;
+  }
+
+  /** Leave it as it is while it waits. */
+  stop() {
+    this.state = "stopped";
+    this.message = "was not colored: you stopped. Drop it again to go on.";
+  }
+
+  /** Have it wait again, with its file and edit as they are now. */
+  resume(file, edit) {
+    Object.assign(this, { file, history: new History(edit), state: "waiting", message: "" });
   }
 
   /** Read the file and ask for its colors; `onGray` is called with the gray preview between. */
@@ -81,19 +93,21 @@ export class Row {
     button.addEventListener("click", () => this.onChoose(photo));
     item.append(button);
     this.#list.append(item);
+    this.#list.hidden = this.#list.children.length < 2;
     photo.button = button;
     this.label(photo);
   }
 
   /** Say how far a photo is. */
   label(photo) {
-    const words = { waiting: "waits", working: "is being colored", ready: "", failed: photo.message };
-    const { button, file, state } = photo;
-    button.setAttribute("aria-label", `${file.name} ${words[state]}`.trim());
+    const { button, file, state, message } = photo;
+    const words = { waiting: "waits", working: "is being colored" }[state] ?? message;
+    button.setAttribute("aria-label", `${file.name} ${words}`.trim());
     button.title = file.name;
     button.classList.toggle("failed", state === "failed");
     if (!button.querySelector("img")) {
-      button.textContent = { waiting: "waits", working: "…", ready: "", failed: "not read" }[state];
+      const shown = { waiting: "waits", working: "…", failed: "not read", stopped: "stopped" };
+      button.textContent = shown[state] ?? "";
     }
   }
 
@@ -108,7 +122,6 @@ export class Row {
   }
 
   mark(photo, photos) {
-    byId("photos").hidden = photos.length < 2;
     for (const other of photos) {
       if (other === photo) other.button.setAttribute("aria-current", "true");
       else other.button.removeAttribute("aria-current");
@@ -119,15 +132,18 @@ export class Row {
 
 /** The line that says how far many photos are, with a button to stop. */
 export class Progress {
-  #stopped = false;
+  stopped = false; // since the last run began
 
   constructor() {
-    byId("stop").addEventListener("click", () => (this.#stopped = true));
+    byId("stop").addEventListener("click", () => {
+      this.stopped = byId("stop").disabled = true;
+      byId("progress-text").textContent = "Stopping…"; // once what is under way is done
+    });
   }
 
   /** Do something for each; false once it was stopped. `items` may grow meanwhile. */
   async forEach(label, items, work) {
-    this.#stopped = false;
+    this.stopped = byId("stop").disabled = false;
     for (let done = 0; done < items.length; done++) {
       if (items.length > 1) {
         byId("progress").hidden = false;
@@ -135,9 +151,9 @@ export class Progress {
         byId("bar").value = done / items.length;
       }
       await work(items[done]);
-      if (this.#stopped) break;
+      if (this.stopped) break;
     }
     byId("progress").hidden = true;
-    return !this.#stopped;
+    return !this.stopped;
   }
 }
