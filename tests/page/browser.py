@@ -43,6 +43,12 @@ class Browser:
     def open(self, url: str) -> None:
         self._post("url", {"url": url})
 
+    def reload(self) -> bool:
+        """Load the page anew; whether the browser asked before, as it does after a click or key."""
+        self._events()
+        self._post("refresh", {})
+        return any(event["method"] == "Page.javascriptDialogOpening" for event in self._events())
+
     def run(self, script: str, *args: Any) -> Any:
         """What the body of an async function returns; `args` is at hand in it."""
         wrapped = (
@@ -127,16 +133,19 @@ class Browser:
 
     def requests(self) -> list[str]:
         """The addresses asked for since the last call."""
-        entries = self._post("se/log", {"type": "performance"})
-        messages = [json.loads(entry["message"])["message"] for entry in entries]
         return [
-            message["params"]["request"]["url"]
-            for message in messages
-            if message["method"] == "Network.requestWillBeSent"
+            event["params"]["request"]["url"]
+            for event in self._events()
+            if event["method"] == "Network.requestWillBeSent"
         ]
 
     def close(self) -> None:
         _call("DELETE", self._session)
+
+    def _events(self) -> list[dict[str, Any]]:
+        """What happened since the last call, as the protocol of the developer tools has it."""
+        entries = self._post("se/log", {"type": "performance"})
+        return [json.loads(entry["message"])["message"] for entry in entries]
 
     def _said(self) -> str:
         status = self.run("return document.querySelector('#status')?.textContent")

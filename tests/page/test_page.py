@@ -455,6 +455,30 @@ def test_photos_that_wait_are_shown_at_once(browser: Browser, tiny_page: Path) -
     assert tiles == [False, "waits\nwaits"]
 
 
+def test_leaving_asks_only_where_a_person_would_lose_what_was_chosen(
+    browser: Browser, tiny_page: Path
+) -> None:
+    leave = "return !dispatchEvent(new Event('beforeunload', {cancelable: true}))"
+    open_with(browser, tiny_page, DAHLIA, DAHLIA)
+    assert not browser.run(leave)
+    browser.click("#add-spot")
+    assert browser.run(leave)
+    browser.click("#undo")
+    assert not browser.run(leave)
+    slide(browser, "strength", 0.8)
+    assert browser.run(leave)
+    browser.click("#save")
+    assert browser.saved("dahlia_gray_color.png")
+    assert not browser.run(leave)
+    browser.click("#for-all")
+    assert browser.run(leave)
+    browser.click("#save-all")
+    assert browser.saved("flowercolor.zip")
+    assert not browser.run(leave)
+    slide(browser, "strength", 0.7)
+    assert browser.reload()
+
+
 def test_a_folder_on_a_server_computes_with_threads(
     browser: Browser, tiny: Path, tmp_path: Path
 ) -> None:

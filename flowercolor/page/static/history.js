@@ -6,10 +6,12 @@
 export class History {
   #edits;
   #at = 0;
+  #saved; // the last edit that a file has; at first the one that the photo came with
 
   constructor(edit) {
     this.#edits = [edit];
     this.draft = edit;
+    this.#saved = edit;
   }
 
   /** What is shown: the last edit, or what a slider passes over on its way. */
@@ -20,9 +22,19 @@ export class History {
   /** Keep the draft, with these changes, as a step that undo takes back. */
   commit(changes = {}) {
     this.preview(changes);
-    if (JSON.stringify(this.draft) === JSON.stringify(this.#edits[this.#at])) return;
+    if (isSame(this.draft, this.#edits[this.#at])) return;
     this.#edits = [...this.#edits.slice(0, this.#at + 1), this.draft];
     this.#at++;
+  }
+
+  /** Whether the person would lose what is shown. */
+  get unsaved() {
+    return !isSame(this.draft, this.#saved);
+  }
+
+  /** A file has this edit. */
+  markSaved(edit) {
+    this.#saved = edit;
   }
 
   get canUndo() {
@@ -40,4 +52,8 @@ export class History {
   redo() {
     if (this.canRedo) this.draft = this.#edits[++this.#at];
   }
+}
+
+function isSame(edit, other) {
+  return JSON.stringify(edit) === JSON.stringify(other);
 }

@@ -247,14 +247,16 @@ document.addEventListener("keydown", (event) => {
 // Saving
 
 byId("save").addEventListener("click", async () => {
+  const photo = shown;
   byId("save").disabled = true;
   say("Saving.");
   try {
-    const { name, blob } = await saver.fileOf(shown, byId("format").value);
+    const { name, blob, edit } = await saver.fileOf(photo, byId("format").value);
     download(name, blob);
+    photo.history.markSaved(edit);
     say(`${name} is saved.`, true);
   } catch (error) {
-    say(`${shown.file.name} ${error.message}`, true);
+    say(`${photo.file.name} ${error.message}`, true);
   } finally {
     updateControls();
   }
@@ -262,18 +264,23 @@ byId("save").addEventListener("click", async () => {
 
 byId("save-all").addEventListener("click", async () => {
   const zip = new Zip();
+  const packed = [];
   const failures = [];
   const ready = photos.filter(({ state }) => state === "ready");
   byId("save-all").disabled = true;
   const finished = await progress.forEach("Saving", ready, async (photo) => {
     try {
-      const { name, blob } = await saver.fileOf(photo, byId("format").value);
+      const { name, blob, edit } = await saver.fileOf(photo, byId("format").value);
       await zip.add(name, blob);
+      packed.push({ photo, edit });
     } catch (error) {
       failures.push(`${photo.file.name} ${error.message}`);
     }
   });
-  if (finished) download("flowercolor.zip", zip.blob());
+  if (finished) {
+    download("flowercolor.zip", zip.blob());
+    for (const { photo, edit } of packed) photo.history.markSaved(edit);
+  }
   const saved = finished ? "The photos are saved in flowercolor.zip." : "Stopped; nothing is saved.";
   const leftOut = failures.length ? [`Left out: ${failures.length} of ${ready.length}.`] : [];
   say([saved, ...leftOut, ...failures].join(" "), true);
@@ -281,6 +288,10 @@ byId("save-all").addEventListener("click", async () => {
 });
 
 byId("print").addEventListener("click", () => window.print());
+
+window.addEventListener("beforeunload", (event) => {
+  if (photos.some(({ history }) => history.unsaved)) event.preventDefault();
+});
 
 // What is said: to readers of the screen always, to all where it matters.
 

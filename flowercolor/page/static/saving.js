@@ -7,17 +7,18 @@ export class Saver {
     this.about = about;
   }
 
-  /** The photo as {name, blob}; the format "" keeps its own, which only the library can. */
+  /** The photo as {name, blob, edit}; the format "" keeps its own, which only the library can. */
   async fileOf(photo, format) {
     const edit = photo.history.draft;
     if (this.about.served) return this.#fileOfServer(photo, edit, format);
     const parameters = { number: photo.number, file: photo.file, edit, format };
     const software = this.#software(edit);
     const blob = await this.compute.call("save", { ...parameters, software });
-    return { name: `${stem(photo.file.name)}_color.${format}`, blob };
+    return { name: `${stem(photo.file.name)}_color.${format}`, blob, edit };
   }
 
-  async #fileOfServer(photo, { vividness, strength, hints }, format) {
+  async #fileOfServer(photo, edit, format) {
+    const { vividness, strength, hints } = edit;
     const query = new URLSearchParams({ strength, format: format && `.${format}` });
     const percent = (share) => `${(100 * share).toFixed(2)}%`;
     for (const { x, y, color } of hints) {
@@ -26,7 +27,7 @@ export class Saver {
     if (vividness !== this.about.default_vividness) query.set("vividness", vividness);
     const response = await ask(`colorize?${query}`, photo.file);
     const ending = response.headers.get("Photo-Ending");
-    return { name: `${stem(photo.file.name)}_color${ending}`, blob: await response.blob() };
+    return { name: `${stem(photo.file.name)}_color${ending}`, blob: await response.blob(), edit };
   }
 
   /** What the file says that made it, as of the command. */
