@@ -254,13 +254,18 @@ def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
 def remarks(photo: Photo) -> str:
     """What to know of a photo that was colored; mostly nothing."""
     known = ["was in color; colored anew from its luma"] if photo.colored else []
-    if photo.pages > 1:
-        is_tiff = photo.metadata.file_format == "TIFF"
-        several = f"{photo.pages} pages" if is_tiff else "several frames"
+    if several := several_pictures(photo):
         known.append(f"has {several}, of which the first was colored")
     if _is_black_and_white(photo.luma):
         known.append("is only black and white, which leaves no room for color; scan it as gray")
     return "; ".join(known)
+
+
+def several_pictures(photo: Photo) -> str:
+    """Of what its file has more than one, such as "3 pages" or "several frames"; mostly nothing."""
+    if photo.pages == 1:
+        return ""
+    return f"{photo.pages} pages" if photo.metadata.file_format == "TIFF" else "several frames"
 
 
 def _is_black_and_white(luma: Array) -> bool:

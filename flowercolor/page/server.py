@@ -4,6 +4,7 @@ So TIFF, HEIC, 16 bits and metadata are read and kept as by `flowercolor coloriz
 brings its photo and takes the result along: nothing is kept, so visitors cannot mix.
 """
 
+import json
 import secrets
 import socket
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from starlette.routing import Route
 from flowercolor.errors import FlowercolorError, SettingError, one_line
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
-from flowercolor.inference.batch import Writing, convert
+from flowercolor.inference.batch import Writing, convert, several_pictures
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.memory_budget import photo_memory_errors
 from flowercolor.page.build import HEADERS, page_files
@@ -61,10 +62,16 @@ class RefusedError(Exception):
 
 
 class Converted(NamedTuple):
-    """A photo's file, and how its name ends, such as ".tif"."""
+    """A photo's file.
+
+    Attributes:
+        ending: How its name ends, such as ".tif".
+        facts: As JSON, what the page cannot see in it of the photo that it was made from.
+    """
 
     content: bytes
     ending: str
+    facts: str = "{}"
 
 
 @photo_memory_errors("the picture")
@@ -78,7 +85,8 @@ def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
     read = read_photo(photo, max_pixels=max_pixels)
     luma = with_depth(read.luma, np.uint8)
     content = encode_photo(np.dstack((luma, luma, luma)), "PNG", alpha=read.alpha)
-    return Converted(content, ".png")
+    facts = {"colored": read.colored, "several": several_pictures(read)}
+    return Converted(content, ".png", json.dumps(facts))
 
 
 @photo_memory_errors("the picture")
@@ -148,9 +156,8 @@ def application(
 
     async def answer(work: Callable[[], Converted]) -> Response:
         result = await to_thread.run_sync(work, limiter=one_at_a_time)
-        return Response(
-            result.content, 200, _HEADERS | {"Photo-Ending": result.ending}, media_type=_OCTETS
-        )
+        about = {"Photo-Ending": result.ending, "Photo-Facts": result.facts}
+        return Response(result.content, 200, _HEADERS | about, media_type=_OCTETS)
 
     async def post(request: Request) -> Response:
         nonlocal waiting

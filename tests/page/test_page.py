@@ -197,6 +197,23 @@ def test_a_scan_of_black_and_white_alone_is_said_to_leave_no_room_for_color(
     assert "black" not in text(browser, "#caption")
 
 
+def test_of_an_animation_it_is_said_that_the_first_frame_is_colored(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    frames = [Image.fromarray(soft_picture(30 + number, 40, 1)[:30, :, 0]) for number in range(3)]
+    photos = []
+    for ending in ("gif", "webp", "png", "avif"):
+        photos += [tmp_path / f"still.{ending}", tmp_path / f"moving.{ending}"]
+        frames[0].save(photos[-2])
+        frames[0].save(photos[-1], save_all=True, append_images=frames[1:], loop=0)
+    open_with(browser, tiny_page, *photos)
+    remarks = browser.run(
+        "return [...document.querySelectorAll('#photos button')].map((button) => {"
+        "button.click(); return document.querySelector('#remarks').textContent; })"
+    )
+    assert remarks == ["", "It has several frames, of which the first is colored."] * 4
+
+
 def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:
@@ -523,8 +540,11 @@ def test_the_served_page_reads_and_keeps_what_a_browser_cannot(
     Thread(target=serve, args=(tiny,), kwargs={"on_start": addresses.put}, daemon=True).start()
     browser.resize(1280, 800)
     browser.open(addresses.get(timeout=30))
-    browser.choose(source)
-    browser.wait(READY, 1)
+    album = tmp_path / "album.tif"
+    pages = [Image.fromarray(soft_picture(30, 40 + number)) for number in range(2)]
+    pages[0].save(album, save_all=True, append_images=pages[1:])
+    browser.choose(source, album)
+    browser.wait(READY, 2)
     slide(browser, "strength", 0.8)
     browser.run("document.querySelector('#add-spot').click()")
     browser.click("#save")
@@ -533,6 +553,10 @@ def test_the_served_page_reads_and_keeps_what_a_browser_cannot(
     args = ("--checkpoint", tiny, "--strength", "0.8", "--hint", hint)
     expected = succeed("colorize", source, *args)
     assert browser.saved("scan_color.tif") == Path(expected.stdout.strip()).read_bytes()
+    browser.click("#photos li:nth-child(2) button")
+    said = text(browser, "#remarks")
+    assert "in color already" in said
+    assert "It has 2 pages, of which the first is colored." in said
 
 
 def test_a_photo_of_48_megapixels_takes_some_gigabyte_of_memory(

@@ -1,4 +1,5 @@
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ def test_what_a_browser_cannot_read_becomes_a_png_of_its_luma(
         shown = np.asarray(image)
     expected = cv2.convertScaleAbs(gray(dtype=np.uint16), alpha=1 / 257)
     np.testing.assert_array_equal(shown, np.dstack([expected] * 3))
+
+
+def test_what_that_png_does_not_show_is_told_beside_it(served: Starlette, tmp_path: Path) -> None:
+    planes = [gray(seed=number) for number in range(3)]
+    first, *others = map(Image.fromarray, planes)
+    first.save(tmp_path / "album.tif", save_all=True, append_images=others)
+    Image.fromarray(np.dstack(planes)).save(tmp_path / "color.tif")
+    for name, facts in (
+        ("album.tif", {"colored": False, "several": "3 pages"}),
+        ("color.tif", {"colored": True, "several": ""}),
+    ):
+        _, headers, _ = ask(served, f"/{TOKEN}/gray", (tmp_path / name).read_bytes())
+        assert json.loads(headers["photo-facts"]) == facts
 
 
 def test_the_page_is_below_the_token_and_nothing_else_is_anywhere(served: Starlette) -> None:

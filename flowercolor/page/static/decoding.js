@@ -20,7 +20,7 @@ const UNREADABLE = [
 export class PhotoError extends Error {}
 
 /** The luma, uint8, of a file, upright, with its size and opacity, whether it is in color, whether
- * it is plain black and white, and whether it has 16 bits.
+ * it is plain black and white, whether it has 16 bits, and of what it has more than one, or "".
  * @throws PhotoError */
 export async function decode(file) {
   let head;
@@ -42,7 +42,8 @@ export async function decode(file) {
   }
   try {
     if (bitmap.width * bitmap.height > MAX_PIXELS) throw tooLarge(bitmap);
-    return { ...readPixels(bitmap), deep: stated?.bits === 16 };
+    const several = isAnimated(head) ? "several frames" : "";
+    return { ...readPixels(bitmap), deep: stated?.bits === 16, several };
   } finally {
     bitmap.close();
   }
@@ -137,6 +138,15 @@ function quadraticFit(xs, ys) {
     }
   }
   return rows.map((row, i) => row[3] / row[i]);
+}
+
+/** Whether the head of a file says that more frames follow: as in flowercolor/photos/reader.py. */
+function isAnimated(head) {
+  const text = new TextDecoder("latin1").decode(head);
+  if (text.startsWith("GIF8")) return /NETSCAPE2\.0|!\xf9\x04.(?!\0\0)../s.test(text);
+  if (text.startsWith("PNG", 1)) return /acTL(?!\0\0\0[\0\x01])/.test(text.split("IDAT", 1)[0]);
+  if (text.startsWith("WEBPVP8X", 8)) return (head[20] & 2) > 0;
+  return text.startsWith("ftypavis", 4);
 }
 
 /** Width, height and bits that the head of a JPEG, PNG or WebP states; null if it does not. */

@@ -37,12 +37,13 @@ export class Photo {
   async open(onGray) {
     this.state = "working";
     try {
-      const { size, colored, plain, deep, preview } = await this.#read();
+      const { size, colored, plain, deep, several, preview } = await this.#read();
       this.previewSize = { width: preview.width, height: preview.height };
       this.size = size;
       if (colored) {
         this.remarks.push("It is in color already; here it is colored anew from its gray version.");
       }
+      if (several) this.remarks.push(`It has ${several}, of which the first is colored.`);
       if (plain) {
         this.remarks.push("It is only black and white, which leaves no room for color: scan it as gray.");
       }
@@ -64,7 +65,8 @@ export class Photo {
       return await this.compute.call("open", { number, file });
     } catch (error) {
       if (!this.about.served) throw error;
-      return this.compute.call("open", { number, file: await readByServer(file) });
+      const { blob, facts } = await readByServer(file);
+      return { ...(await this.compute.call("open", { number, file: blob })), ...facts };
     }
   }
 

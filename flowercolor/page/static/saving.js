@@ -40,9 +40,11 @@ export class Saver {
   }
 }
 
-/** What a browser cannot read as a PNG that it can. */
+/** What a browser cannot read as a PNG that it can, and what that does not show, as `decode` has it:
+ * {blob, facts}. */
 export async function readByServer(file) {
-  return (await ask("gray", file)).blob();
+  const response = await ask("gray", file);
+  return { blob: await response.blob(), facts: JSON.parse(response.headers.get("Photo-Facts")) };
 }
 
 async function ask(address, file) {
