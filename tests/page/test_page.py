@@ -463,13 +463,16 @@ def test_coloring_many_photos_can_be_stopped(
     assert text(browser, "#photos li:nth-child(8)") == "stopped"
 
 
-def test_photos_that_wait_are_shown_at_once(browser: Browser, tiny_page: Path) -> None:
+def test_photos_that_wait_are_shown_at_once_and_so_is_what_saves_all(
+    browser: Browser, tiny_page: Path
+) -> None:
     browser.open(tiny_page.as_uri())
     tiles = browser.run(
-        DROP + "const row = document.querySelector('#photos'); return ['a.png', 'b.png'].map("
-        "(name) => { drop(name); return row.checkVisibility() && row.innerText; })"
+        DROP + "const [row, saveAll] = ['#photos', '#save-all'].map((name) =>"
+        "document.querySelector(name)); return ['a.png', 'b.png'].map((name) => { drop(name);"
+        "return [row.checkVisibility() && row.innerText, saveAll.checkVisibility()]; })"
     )
-    assert tiles == [False, "waits\nwaits"]
+    assert tiles == [[False, False], ["waits\nwaits", True]]
 
 
 def test_leaving_asks_only_where_a_person_would_lose_what_was_chosen(

@@ -65,7 +65,8 @@ function addFiles(files) {
   }
   byId("welcome").hidden = true;
   byId("workplace").hidden = byId("add").hidden = false;
-  if (!shown) show(queue[0]);
+  if (shown) updateControls();
+  else show(queue[0]);
   workThrough();
 }
 
