@@ -28,7 +28,7 @@ from flowercolor._version import __version__
 from flowercolor.config import TrainConfig, in_range
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, replacing
-from flowercolor.runs import describes_photos, is_number
+from flowercolor.runs import BEST, LAST, describes_photos, is_number
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
     import torch
@@ -167,6 +167,19 @@ def read_info(path: str | Path) -> CheckpointInfo:
         CheckpointError: There is no such file, or it is not a whole checkpoint of ours.
     """
     return _read(path, prefixes=(), framework="numpy")[0]
+
+
+def missing_in_run(path: Path) -> str:
+    """What the run lacks whose last weights these are, in words; "" where they are its best.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    if path.name != LAST or is_file(path.with_name(BEST)):
+        return ""
+    if not read_info(path).epoch:
+        return "no epoch of it has ended"
+    return f"its {BEST} is missing, and {LAST} is taken"
 
 
 def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, "Tensor"]]:

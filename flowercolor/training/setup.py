@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from flowercolor._version import __version__
-from flowercolor.checkpoint import CheckpointInfo, load_generator, load_tensors, read_info
+from flowercolor.checkpoint import (
+    CheckpointInfo,
+    load_generator,
+    load_tensors,
+    missing_in_run,
+    read_info,
+)
 from flowercolor.config import STRIDE, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, read_labels
 from flowercolor.data.sources import (
@@ -324,6 +330,8 @@ def _origin(config: TrainConfig, start_from: Path | None) -> str:
 def notes_on_beginning(header: CheckpointInfo, start_from: Path) -> Iterator[str]:
     """What a person should know of a run that begins with a checkpoint."""
     parent, config = read_info(start_from), header.config
+    if missing := missing_in_run(start_from):
+        yield f"{start_from}: {missing}"
     if (px := parent.config.size_px) != config.size_px:
         yield (
             f"{start_from}: learned at {px} px, and this run learns at {config.size_px} px; give "

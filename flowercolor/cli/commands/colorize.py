@@ -218,13 +218,14 @@ class _How(NamedTuple):
 
 def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
     """A line before all that takes time to load; on a pipe only once nothing was refused."""
+    from flowercolor.checkpoint import missing_in_run
     from flowercolor.runs import find_checkpoint, name_of
 
     if ranks().leads and at_start == sys.stderr.isatty():
-        name = name_of(find_checkpoint(checkpoint))
-        console.say(
-            "Using the bundled weights." if name == "bundled" else f"Using the weights of {name}."
-        )
+        path = find_checkpoint(checkpoint)
+        name, missing = name_of(path), missing_in_run(path)
+        of_run = f"Using the weights of {name}" + (f": {missing}." if missing else ".")
+        console.say("Using the bundled weights." if name == "bundled" else of_run)
 
 
 def _write_sheet(source: Path, sheet: Path, variants: int, how: _How, progress: "Progress") -> None:

@@ -119,6 +119,7 @@ def evaluate(
     torchrun, several processes or machines share the photos.
     """
     console.say_at_start("Loading torch, which takes some seconds.")
+    from flowercolor.checkpoint import missing_in_run
     from flowercolor.data.dataset import with_twins
     from flowercolor.data.sources import source_names
     from flowercolor.devices import pick_device
@@ -144,7 +145,8 @@ def evaluate(
     size_px = setup.common_size_px(loaded, size)
     files = list(dict.fromkeys(candidate.path for candidate in candidates.values()))
     for file in files if leads else ():
-        console.say(f"Judging {file}")
+        missing = missing_in_run(file)
+        console.say(f"Judging {file}" + (f": {missing}" if missing else ""))
 
     metrics = read_metrics(files[0].parent)
     with joined(target):

@@ -30,7 +30,7 @@ def models(
     from rich.text import Text
 
     from flowercolor import paths
-    from flowercolor.checkpoint import read_info
+    from flowercolor.checkpoint import missing_in_run, read_info
     from flowercolor.errors import CheckpointError, printable
     from flowercolor.runs import find_checkpoint, list_runs
 
@@ -41,13 +41,15 @@ def models(
     runs = ((run.name, str(run)) for run in list_runs())
     for name, spec in (("bundled", "bundled"), *runs):
         try:
-            info = read_info(find_checkpoint(spec))
+            path = find_checkpoint(spec)
+            info, missing = read_info(path), missing_in_run(path)
         except CheckpointError as error:
             console.say(f"Left out: {error}")
             continue
         if json_lines:
             console.print_result(json.dumps({"name": name, **_as_json(info)}))
-        texts = (name, info.created[:10], _score(info), _network(info))
+        score = "; ".join(text for text in (_score(info), missing) if text)
+        texts = (name, info.created[:10], score, _network(info))
         table.add_row(*(Text(printable(text)) for text in texts))
     if not json_lines:
         console.print_table(table)
@@ -137,6 +139,7 @@ def export(
     torch before it is kept; its metadata say what goes in and out.
     """
     console.check_output(target)
+    from flowercolor.checkpoint import missing_in_run
     from flowercolor.runs import find_checkpoint, name_of
 
     path = find_checkpoint(checkpoint)
@@ -156,4 +159,6 @@ def export(
     files = target.rglob("*") if target.is_dir() else [target]
     size_mb = sum(file.stat().st_size for file in files) / 1e6
     console.say(f"Wrote {written} with the weights of {name_of(path)}, {size_mb:.1f} MB: {use}.")
+    if missing := missing_in_run(path):
+        console.say(f"{name_of(path)}: {missing}.")
     console.print_result(str(target))

@@ -14,10 +14,13 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from tests.cli.helpers import (
+    TINY,
     Trained,
     assert_one_line_of_error,
     flowercolor,
+    gray_photo,
     metrics,
+    stopped_at_once,
     succeed,
 )
 
@@ -57,6 +60,30 @@ def test_models_marks_a_joined_file_and_a_validation_score(trained: Trained, wei
     table = succeed("models").stdout
     assert "0.0712 at 16 px, val., safe end" in table
     assert "2 rgb, joined" in table
+
+
+def test_a_run_without_its_best_is_said_to_be_one_wherever_its_weights_are_taken(
+    trained: Trained, archive: Path, here: Path
+) -> None:
+    (trained.run / "best.safetensors").unlink()
+    begun = paths.runs_dir() / "begun"
+    assert stopped_at_once("train", "--data", archive, "--out", begun, *TINY).exit_code == 130
+    photo = gray_photo(here / "photo.png")
+    listed = " ".join(succeed("models").stdout.replace("│", " ").split())
+    for run, missing in (
+        (begun, "no epoch of it has ended"),
+        (trained.run, "its best.safetensors is missing, and last.safetensors is taken"),
+    ):
+        assert all(word in listed for word in missing.split())
+        again = ("--out", f"again {run.name}", "--epochs", "1", *TINY)
+        commands: list[tuple[str | Path, ...]] = [
+            ("colorize", photo, "--checkpoint", run.name, "--overwrite"),
+            ("eval", "--checkpoint", run.name),
+            ("export", f"{run.name}.html", "--checkpoint", run.name),
+            ("train", "--start-from", run.name, "--data", archive, *again),
+        ]
+        for command in commands:
+            assert f": {missing}" in succeed(*command).stderr
 
 
 def test_a_bad_run_hides_no_other(trained: Trained, weights: Path) -> None:
