@@ -1,5 +1,6 @@
 """Bootstrap intervals of scores."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ def bootstrap(
     """The mean of each column with its 95 % percentile interval (Efron and Tibshirani 1993).
 
     Pictures are drawn with replacement, under a fixed seed and alike in every column. Values
-    that are NaN are left out; a column of nothing else has NaN for all three.
+    that are NaN are left out; a column of nothing else has NaN for all three. Of a single picture
+    nothing tells how far its score may lie off: the bounds are NaN.
 
     Args:
         values: [N, M], M scores of N pictures.
@@ -50,5 +52,7 @@ def bootstrap(
     if figures_of:
         mean, means = figures_of(mean), figures_of(means)
     bounds = means.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    if count == 1:
+        bounds = torch.full_like(bounds, math.nan)
     figures = torch.stack((mean, *bounds), dim=1)
     return [Interval(*row) for row in figures.tolist()]

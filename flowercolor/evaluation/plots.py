@@ -26,14 +26,18 @@ _TITLE_PX = 24
 _NAME_PT = 10  # a line of the names in a graph
 
 _PANELS = {
-    "loss_g": "Generator loss",
-    "loss_d": "Discriminator loss",
-    "test_l1": "Test L1",
+    "Generator loss": {"loss_g": "loss"},
+    "Discriminator loss": {"loss_d": "loss"},
+    "Discriminator output": {"d_real": "D(real)", "d_fake": "D(fake)"},
+    "L1": {"l1": "training", "test_l1": "test"},
 }
+"""By title, the curves of a panel and their names."""
+
+_COLORS = ("#e59ab8", "#b5305f")  # the last is that of a curve alone
 
 
 def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw generator loss, discriminator loss and test L1 over the epochs, as PNG.
+    """Draw the losses, what the discriminator says, and L1 over the epochs, as PNG.
 
     Args:
         rows: The rows of `metrics.jsonl`; a value of None leaves a gap.
@@ -42,18 +46,21 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    panels = dict(_PANELS)
-    if rows and not any("loss_d" in row for row in rows):
-        del panels["loss_d"]  # of a run without a discriminator
+    # Without a discriminator there is nothing to draw of one.
+    panels = [
+        (title, curves)
+        for title, curves in _PANELS.items()
+        if title in ("Generator loss", "L1") or not rows or any(curves.keys() & row for row in rows)
+    ]
     figure = Figure(figsize=(4.7 * len(panels), 3.6), layout="constrained")
-    for axes, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
-        axes.plot(
-            *zip(*points, strict=True) if points else ((), ()),
-            marker=".",
-            color="#b5305f",
-            label=title,
-        )
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for (key, label), color in zip(curves.items(), _COLORS[-len(curves) :], strict=True):
+            points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", color=color, label=label)
+        if "d_real" in curves and axes.lines:
+            axes.set_ylim(0, 1)
+            axes.legend()
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -96,7 +103,12 @@ def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> No
 
 
 def plot_trade(
-    points: Mapping[str, tuple[float, float]], joined: Sequence[str], truth: float, path: Path
+    points: Mapping[str, tuple[float, float]],
+    judged: Sequence[str],
+    truth: float,
+    path: Path,
+    *,
+    joined: bool,
 ) -> None:
     """Draw error against color: what paints safely errs little and paints dully, as PNG.
 
@@ -104,16 +116,18 @@ def plot_trade(
 
     Args:
         points: By name, mean L1 and mean colorfulness.
-        joined: The names between which to draw a line, in its order.
+        judged: The names that are no baselines.
         truth: Mean colorfulness of the true photos.
+        joined: Draw a line between those judged, in their order.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*(points[name] for name in joined), strict=True), color="#b5305f", alpha=0.5)
+    if joined:
+        axes.plot(*zip(*(points[name] for name in judged), strict=True), color="#b5305f", alpha=0.5)
     for name, point in points.items():
-        axes.plot(*point, "o", color="#b5305f" if name in joined else "gray")
+        axes.plot(*point, "o", color="#b5305f" if name in judged else "gray")
     axes.axhline(truth, linestyle=":", color="gray", label=f"true photos, {truth:.1f}")
     axes.margins(x=0.2, y=0.15)
     axes.set_xlabel("L1 to the true photo")
@@ -122,8 +136,8 @@ def plot_trade(
     axes.legend(loc="lower left")
     figure.draw_without_rendering()  # from here on it is known where a point lies
     rising = sorted(points, key=lambda name: points[name][1])
-    on_curve = [name for name in rising if name in joined]
-    others = [name for name in rising if name not in joined]
+    on_curve = [name for name in rising if name in judged]
+    others = [name for name in rising if name not in judged]
     # Along a vividness scale they go up to the right: names on its left stay clear of it.
     for names, x_pt, side in ((on_curve, -7, "right"), (others, 7, "left")):
         heights_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in names]

@@ -95,6 +95,7 @@ def write_results(
     kinds: Sequence[str] = (),
     metrics: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
+    one_checkpoint: bool = False,
     batch_size: int = 1,
     progress: Progress | None = None,
 ) -> list[Table]:
@@ -124,6 +125,7 @@ def write_results(
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
         kinds: The kind of each photo of `dataset`, "" for none, to sum up each apart.
         metrics: The rows of `metrics.jsonl` of the run that the first comes from.
+        one_checkpoint: Whether they are one at several vividnesses, a curve in `trade.png`.
 
     Returns:
         The tables of `scores.md`; none but in the leader.
@@ -155,7 +157,7 @@ def write_results(
     if not ranks().leads:
         return []
 
-    judged = _Judged(generators, dataset, rows, kinds)
+    judged = _Judged(generators, dataset, rows, kinds, one_checkpoint)
     tables = _tables(judged, left_out, recognized=recognizer is not None)
     document = {
         **about,
@@ -177,13 +179,14 @@ class _Judged:
 
     Attributes:
         rows: By generator and baseline, then by score, float64 [N].
-        kinds: As for `write_results`.
+        kinds, one_checkpoint: As for `write_results`.
     """
 
     generators: Mapping[str, UNet]
     dataset: FlowerDataset
     rows: Rows
     kinds: Sequence[str]
+    one_checkpoint: bool
 
     @property
     def first(self) -> str:
@@ -294,7 +297,13 @@ def _draw(judged: _Judged, results: Path) -> None:
         if name != TRUTH
     }
     real_colorfulness = summary[TRUTH]["colorfulness"].mean
-    plot_trade(points, list(judged.generators), real_colorfulness, results / TRADE)
+    plot_trade(
+        points,
+        list(judged.generators),
+        real_colorfulness,
+        results / TRADE,
+        joined=judged.one_checkpoint,
+    )
 
     height = min(SHEET_ROWS, max(1, len(judged.dataset) // 3))
     _save_sheet(judged, _extremes(l1, height), results / SHEET, SHEET_TITLES)
@@ -361,7 +370,7 @@ def _cell(interval: Interval | None, digits: str) -> tuple[str, str]:
     if interval is None or math.isnan(interval.mean):
         return "-", ""
     mean, low, high = (format(value, digits) for value in interval)
-    return mean, f"{low}…{high}"
+    return mean, "" if math.isnan(interval.low) else f"{low}…{high}"
 
 
 def table(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from flowercolor.evaluation.intervals import bootstrap
+from flowercolor.evaluation.report import table
 
 
 def test_the_interval_is_that_of_plain_resampling() -> None:
@@ -44,8 +45,12 @@ def test_what_is_missing_is_left_out_of_the_interval() -> None:
     assert all(map(math.isnan, bootstrap(torch.empty(0, 1))[0]))
 
 
-def test_a_single_picture_has_an_interval_of_no_width() -> None:
-    assert bootstrap(torch.tensor([[0.25]])) == [(0.25, 0.25, 0.25)]
+def test_a_single_picture_has_no_interval() -> None:
+    [interval] = bootstrap(torch.tensor([[0.25]]))
+    assert interval.mean == 0.25
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+    assert table("one", {"mine": {"l1": interval}}).rows["mine"][0] == ("0.2500", "")
 
 
 def test_a_figure_of_several_means_has_the_interval_of_its_resamples() -> None:

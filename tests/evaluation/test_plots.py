@@ -59,7 +59,7 @@ def test_the_legend_names_the_curve_and_lies_beside_it(
     figure.draw_without_rendering()
     legend = figure.axes[2].get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()][:2] == ["Test L1", "gray photos"]
+    assert [text.get_text() for text in legend.get_texts()][:2] == ["test", "gray photos"]
     assert legend.get_window_extent().x0 >= figure.axes[2].get_window_extent().x1
     assert legend.get_window_extent().x1 <= figure.bbox.x1
 
@@ -72,10 +72,24 @@ def test_a_run_without_a_discriminator_has_no_panel_for_it_and_one_epoch_is_seen
     row = {"epoch": 1, "loss_g": 1.0, "test_l1": 0.1, "test_gray_l1": 0.12}
     plot_losses([row], tmp_path / "losses.png")
     [figure] = figures
-    assert [axes.get_title() for axes in figure.axes] == ["Generator loss", "Test L1"]
+    assert [axes.get_title() for axes in figure.axes] == ["Generator loss", "L1"]
     drawn = [line for line in figure.axes[1].lines if line.get_linestyle() != ":"]
     assert len(drawn) == 2
     assert all(line.get_marker() == "." for line in drawn)
+
+
+def test_what_tells_whether_a_run_goes_wrong_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    more = {"l1": 0.2, "d_real": 0.7, "d_fake": 0.3, "test_gray_l1": 0.12}
+    plot_losses([row | more for row in rows(3)], tmp_path / "losses.png")
+    drawn = {
+        axes.get_title(): [line.get_label() for line in axes.lines] for axes in figures[0].axes
+    }
+    assert drawn["Discriminator output"] == ["D(real)", "D(fake)"]
+    assert drawn["L1"][:3] == ["training", "test", "gray photos"]
 
 
 def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
@@ -94,8 +108,8 @@ def test_the_trade_of_error_and_color_is_drawn(tmp_path: Path) -> None:
     """Each point moves the picture; so does the line between those that belong together."""
     points = {"a": (0.07, 30.0), "b": (0.08, 60.0), "gray photo": (0.09, 0.0)}
     drawn = []
-    for joined, moved in ((["a", "b"], points), (["a"], points), (["a"], {"a": (0.05, 30.0)})):
-        plot_trade(moved, joined, 67.0, tmp_path / "trade.png")
+    for joined, moved in ((True, points), (False, points), (False, points | {"a": (0.05, 30.0)})):
+        plot_trade(moved, list(moved)[:2], 67.0, tmp_path / "trade.png", joined=joined)
         drawn.append(read(tmp_path / "trade.png"))
     assert not np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[1], drawn[2])
@@ -107,7 +121,7 @@ def test_names_that_would_lie_over_each_other_are_a_line_apart(
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     points = {f"scale {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"gray photo": (0.09, 0.0)}
-    plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png")
+    plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png", joined=True)
     [figure] = figures
     figure.draw_without_rendering()
     texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
@@ -117,7 +131,7 @@ def test_names_that_would_lie_over_each_other_are_a_line_apart(
 
 @pytest.mark.parametrize("name", ["$x_$", r"a$\b$c", "100%", "[b]"])
 def test_a_run_may_be_called_anything(tmp_path: Path, name: str) -> None:
-    plot_trade({name: (0.07, 30.0)}, [name], 67.0, tmp_path / "trade.png")
+    plot_trade({name: (0.07, 30.0)}, [name], 67.0, tmp_path / "trade.png", joined=True)
     assert (tmp_path / "trade.png").is_file()
 
 

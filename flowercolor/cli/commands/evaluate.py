@@ -195,6 +195,7 @@ def evaluate(
             kinds=kinds,
             metrics=metrics,
             notes=photos.notes,
+            one_checkpoint=bool(vividness),
             batch_size=batch_size,
             progress=progress,
         )
