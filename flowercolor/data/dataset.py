@@ -112,10 +112,12 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
             start = crc32(pixels.tobytes(), start)
         return start
 
-    def count_gray(self) -> int:
-        """How many photos have no color: in none of their pixels do the channels differ much."""
-        spreads = (np.ptp(pixels, axis=-1).max(axis=(1, 2)) for pixels in self._blocks())
-        return sum(int((spread < COLORED_SPREAD).sum()) for spread in spreads)
+    def gray_photos(self) -> list[str]:
+        """The photos that have no color: in none of their pixels do the channels differ much."""
+        spreads = [np.ptp(pixels, axis=-1).max(axis=(1, 2)) for pixels in self._blocks()]
+        in_order = (spread for block in spreads for spread in block)
+        named = zip(self.names, in_order, strict=True)
+        return [name for name, spread in named if spread < COLORED_SPREAD]
 
     def _blocks(self) -> Iterator[npt.NDArray[np.uint8]]:
         for positions in torch.arange(len(self)).split(256):
@@ -221,10 +223,11 @@ def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
     names = [plain_name(name) for source in photos for name in source.names]
     missing = [name for name in names if not classes.get(name)]
     if len(missing) == len(names) or (missing and not partly):
+        needed = "some of them" if partly else "each"
         raise DataError(
             f"{path}: names no class for {len(missing):,} of the {len(names):,} photos of "
-            f"{photos[0].source}, such as {missing[0]}; expected one for each, by that name; the "
-            f"table begins with {next(iter(classes), None)}"
+            f"{photos[0].source}, such as {missing[0]}; expected one for {needed}, by that name, "
+            f"folders and all; the table begins with {next(iter(classes), None)}"
         )
     texts = sorted({classes[name] for name in names if classes.get(name)})
     number = {text: place for place, text in enumerate(texts)}

@@ -6,7 +6,7 @@
     best.safetensors    the generator of the best epoch, by the test
     last.safetensors    all that resuming needs; also a generator
     metrics.jsonl       a row per log point; the last of an epoch has the test's figures too
-    losses.png          generator loss, discriminator loss, test L1
+    losses.png          the losses, what the discriminator says, L1
     samples/            a sheet per epoch: gray, generated, truth, always the same photos
 """
 
@@ -58,6 +58,8 @@ class TrainResult:
         test_l1: The test score after the last of them; None before the first.
         best_l1: The test score of the best epoch.
         gray_l1: What leaving the photos gray would score; None where stopped before a test.
+        steps: How many it has made in all.
+        was_finished: It was resumed, and there was nothing left to do.
     """
 
     run: Path
@@ -66,6 +68,8 @@ class TrainResult:
     test_l1: float | None
     best_l1: float | None
     gray_l1: float | None = None
+    steps: int = 0
+    was_finished: bool = False
 
 
 @memory_errors("training", "`batch_size`, then `base_channels`, then `size_px`")
@@ -228,7 +232,7 @@ def train(
                     save()
                     any_rank(True)  # who ends first has `torchrun` end the one that still writes
                     return TrainResult(
-                        run, False, state.epoch, state.test_l1, state.best_l1, gray_l1
+                        run, False, state.epoch, state.test_l1, state.best_l1, gray_l1, done
                     )
 
             gan.recalibrate(train_set, plan.order[:RECALIBRATION_PHOTOS].tolist())
@@ -247,9 +251,12 @@ def train(
             is_last = epoch == config.epochs or state.out_of_patience(config)
             if is_last or any_rank(saver.is_due):
                 save()
-    if gray_l1 is None:  # there was nothing left to do
+    was_finished = gray_l1 is None
+    if gray_l1 is None:
         gray_l1 = score_gray(test_set, config.test_batch_size)
-    return TrainResult(run, True, state.epoch, state.test_l1, state.best_l1, gray_l1)
+    return TrainResult(
+        run, True, state.epoch, state.test_l1, state.best_l1, gray_l1, done, was_finished
+    )
 
 
 def _lr(config: TrainConfig, done: float) -> float:

@@ -1,6 +1,7 @@
 """Which run is meant: its settings, photos, folder and beginning, from what a person says."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from flowercolor.data.dataset import (
 )
 from flowercolor.data.sources import Source, check_shares, merge, read_sources
 from flowercolor.distributed import in_turn
-from flowercolor.errors import DataError, SettingError
+from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
 from flowercolor.files import storage_errors
 from flowercolor.memory_budget import MAX_PIXELS
@@ -31,8 +32,10 @@ from flowercolor.runs import (
     find_labels,
     find_run,
     find_sources,
+    list_runs,
     read_source,
 )
+from flowercolor.training.resume import RunState
 from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
 
 
@@ -74,8 +77,9 @@ def plan_run(
         settings: By name, the network's among them.
         out: The run's folder; None for a new one in the data directory.
         start_from: A checkpoint as for `runs.find_checkpoint`; the run's network is like it.
-        resume: The run to go on with, as for `runs.find_run`. Its settings are its own, and so
-            are the sources and tables that are left out.
+        resume: The run to go on with, as for `runs.find_run`; "last" for the newest that is not
+            finished, if any is. Its settings are its own, and so are the sources and tables that
+            are left out.
         sources: Empty for the Oxford 102 flowers, whose name among others is `paths.OXFORD`.
 
     Raises:
@@ -91,7 +95,8 @@ def plan_run(
                 "`resume` goes on in the run's own folder, with its own settings; leave out "
                 "`out`, `start_from` and `recipe`"
             )
-        plan = _resumed_plan(find_run(resume), sources, labels, by)
+        run = _newest_to_go_on(settings or {}) if resume == "last" else None
+        plan = _resumed_plan(run or find_run(resume), sources, labels, by)
     else:
         if out:
             check_folder(out, [source.path for source in sources])
@@ -114,6 +119,17 @@ def plan_run(
             f"`epochs` {done + 1} or more to go on, or leave it out"
         )
     return plan
+
+
+def _newest_to_go_on(settings: Mapping[str, Any]) -> Path | None:
+    """The run written last of those that, with these settings, have something left to do."""
+    for run in list_runs():
+        with suppress(CheckpointError):
+            info = read_info(run / LAST)
+            config, state = info.config.changed(**settings), RunState.of(info)
+            if state.epoch < config.epochs and not state.out_of_patience(config):
+                return run
+    return None
 
 
 def _resumed_plan(
@@ -172,16 +188,17 @@ def read_run_data(
     if plan.config.validation:
         splits = [split_validation(train_set) for train_set, _ in splits]
     train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
-    gray = train_set.count_gray()
-    if train_set and gray == len(train_set):
+    gray = train_set.gray_photos()
+    if train_set and len(gray) == len(train_set):
         raise DataError(
-            f"{train_set.photos.source}: none of the {gray:,} photos to learn from has any color; "
-            "expected photos in color, whose colors are to be learned"
+            f"{train_set.photos.source}: none of the {len(gray):,} photos to learn from has any "
+            "color; expected photos in color, whose colors are to be learned"
         )
     if progress and gray:
+        first = ", ".join(gray[:3]) + (", …" if len(gray) > 3 else "")
         progress.note(
-            f"{gray:,} of the {len(train_set):,} photos to learn from have no color, and teach to "
-            "leave photos gray; take them out"
+            f"{len(gray):,} of the {len(train_set):,} photos to learn from have no color, and "
+            f"teach to leave photos gray; take them out: {first}"
         )
     if plan.labels:  # of other photos, before a run's folder is made
         read_labels(plan.labels, *train_set.sources, partly=True)

@@ -207,11 +207,11 @@ def test_a_list_that_is_none_of_twins_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_photos_without_color_are_counted(photos: Photos) -> None:
+def test_photos_without_color_are_found(photos: Photos) -> None:
     gray = np.repeat(photos.rgb[:3, ..., :1], 3, axis=-1)
     mixed = dataclasses.replace(photos, rgb=np.concatenate([gray, photos.rgb[3:]]))
-    assert FlowerDataset(mixed).count_gray() == 3
-    assert FlowerDataset(mixed, range(3, 12)).count_gray() == 0
+    assert FlowerDataset(mixed, [5, 2, 0, 1]).gray_photos() == [photos.names[n] for n in (2, 0, 1)]
+    assert FlowerDataset(mixed, range(3, 12)).gray_photos() == []
 
 
 def test_a_checksum_is_of_the_pictures_and_their_order(photos: Photos) -> None:

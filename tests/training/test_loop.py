@@ -153,6 +153,7 @@ def test_a_run_leaves_its_folder(sets: Sets, run: Path, monkeypatch: pytest.Monk
         second["test_l1"],
         min(first["test_l1"], second["test_l1"]),
         second["test_gray_l1"],
+        second["step"],
     )
 
 
@@ -210,12 +211,12 @@ def test_patience_ends_a_run_that_no_longer_gets_better(
     scored([0.5, 0.3, 0.4, 0.35, 0.31, 0.2], [1] * 6)
     config = changed(epochs=9, patience=2)
     result = go(config, sets, run, progress=progress)
-    assert result == TrainResult(run, True, 4, 0.35, 0.3, 0.35)
+    assert result == TrainResult(run, True, 4, 0.35, 0.3, 0.35, 4 * STEPS)
     said = "Stopped after epoch 4: none was better than epoch 2 for 2 epochs"
     assert [note for note in progress.notes if not note.startswith("Epoch")] == [said]
     before = (run / LAST).read_bytes()
     again = go(config, sets, run, resume=True, progress=progress)
-    assert again == dataclasses.replace(result, gray_l1=again.gray_l1)
+    assert again == dataclasses.replace(result, gray_l1=again.gray_l1, was_finished=True)
     assert progress.notes[-1] == said
     assert (run / LAST).read_bytes() == before
     longer = dataclasses.replace(config, epochs=6, patience=4)

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
 from flowercolor.config import TrainConfig
 from flowercolor.data.sources import Source
@@ -13,6 +16,7 @@ from flowercolor.errors import DataError, SettingError
 from flowercolor.runs import CONFIG, LAST, read_metrics
 from flowercolor.training.loop import train
 from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
+from tests.helpers import Recorder
 from tests.pictures import tar_of
 from tests.training.helpers import after, assert_same_run
 
@@ -90,13 +94,41 @@ def test_a_run_of_several_sources_tells_of_each_and_goes_on_with_them(
         plan_run(resume=str(runs[1]))
 
 
-def test_gray_photos_alone_are_refused(tmp_path: Path) -> None:
-    """Beside photos in color they are counted, as `test_dataset` does."""
-    for number in range(4):
+def test_gray_photos_are_named_and_alone_refused(tmp_path: Path) -> None:
+    for number in range(5):
         Image.new("RGB", (20, 20), (40 * number,) * 3).save(tmp_path / f"{number}.png")
     plan = plan_run(sources=[Source(tmp_path)], settings=SETTINGS)
-    with pytest.raises(DataError, match=r"none of the 3 photos to learn from has any color; exp"):
+    with pytest.raises(DataError, match=r"none of the 4 photos to learn from has any color; exp"):
         read_run_data(plan)
+    for number in range(5, 10):
+        Image.new("RGB", (20, 20), (40, 20 * number, 0)).save(tmp_path / f"{number}.png")
+    recorder = Recorder()
+    read_run_data(plan, progress=recorder)
+    [note] = recorder.notes
+    names = re.fullmatch(r"(?:4|5) of the 9 photos .*; take them out: (.*), …", note)
+    assert names is not None
+    assert {*names[1].split(", ")} < {f"{number}.png" for number in range(5)}
+
+
+def test_last_is_the_newest_run_that_has_something_left_to_do() -> None:
+    """Else the newest, of which one is told that there is nothing left."""
+
+    def begun(name: str, epoch: int, age_s: int, **more: int) -> Path:
+        run = paths.runs_dir() / name
+        config = TrainConfig(epochs=2).changed(**more)
+        info = CheckpointInfo(config, epoch=epoch, best_epoch=1, data={"name": "102flowers.tgz"})
+        save_checkpoint(run / LAST, info, {})
+        os.utime(run / LAST, (1_700_000_000 - age_s,) * 2)
+        return run
+
+    finished = begun("finished", 2, 0)
+    assert plan_run(resume="last").run == finished
+    begun("impatient", 3, 1, epochs=9, patience=2)
+    stopped = begun("stopped", 1, 2)
+    begun("older", 1, 3)
+    assert plan_run(resume="last").run == stopped
+    longer = plan_run(resume="last", settings={"epochs": 4})
+    assert (longer.run, longer.config.epochs) == (finished, 4)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from flowercolor.config import (
     MAX_MEGAPIXELS,
     PANELS,
     DeviceName,
-    NetworkConfig,
     Precision,
     Setting,
+    TrainConfig,
     settings,
 )
 from flowercolor.torchrun import ranks
@@ -255,26 +255,36 @@ def train(
             console.command_line("flowercolor", "train", "--resume", _short(run), *how)
         )
         raise typer.Exit(stop.exit_code)
-    console.say(closing(result, plan.config.network))
+    console.say(closing(result, plan.config))
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))
 
 
-def closing(result: "TrainResult", network: NetworkConfig) -> str:
-    """What a finished run of such a network came to, and what to do with it."""
+def closing(result: "TrainResult", config: TrainConfig) -> str:
+    """What a finished run of these settings came to, and what to do with it."""
     from flowercolor.evaluation.scoring import TEST_HINTS
     from flowercolor.runs import BEST
 
+    network = config.network
     shown = f" with {TEST_HINTS} hints a photo" if network.hints else ""
-    unit = "epoch" if result.epoch == 1 else "epochs"
+    epochs = f"{result.epoch} {'epoch' if result.epoch == 1 else 'epochs'}"
+    done = f"{epochs} done"
+    if result.was_finished:
+        more = f"--epochs {2 * result.epoch}"
+        if result.epoch < config.epochs:
+            more = f"--patience {2 * config.patience}"
+        done = f"Nothing was left to do after {epochs}: {more} makes the run longer"
     then = "Use the result with:"
     if (result.best_l1 or 0) > (result.gray_l1 or 0):
         remedy = "train longer, or on more photos"
         if network.encoder == "plain" and not network.hints:
             remedy = "train longer, on more photos, or with --recipe pretrained"
+        if result.steps < 1 / (1 - config.ema):
+            span = f"its {result.steps} steps are fewer than --ema {config.ema:g} averages over"
+            remedy = f"{span}, and its first weights still count; give more --epochs, or --ema 0"
         then = f"That is worse than gray: {remedy}. See it with:"
     return (
-        f"{result.epoch} {unit} done. Test L1{shown} {_score(result.test_l1)} at the end, "
+        f"{done}. Test L1{shown} {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({result.run / BEST}), {_score(result.gray_l1)} for "
         f"leaving the photos gray. {then}"
     )
