@@ -60,6 +60,7 @@ class TrainResult:
         gray_l1: What leaving the photos gray would score; None where stopped before a test.
         steps: How many it has made in all.
         was_finished: It was resumed, and there was nothing left to do.
+        start_l1: The test score of what it began with; None of random weights and once resumed.
     """
 
     run: Path
@@ -70,6 +71,7 @@ class TrainResult:
     gray_l1: float | None = None
     steps: int = 0
     was_finished: bool = False
+    start_l1: float | None = None
 
 
 @memory_errors("training", "`batch_size`, then `base_channels`, then `size_px`")
@@ -184,7 +186,9 @@ def train(
 
     for note in notes_on_beginning(header, start_from) if start_from else ():
         progress.note(note)
-    gray_l1 = None
+    gray_l1 = start_l1 = None
+    if start_from and not config.network.hints:
+        start_l1 = score(gan.generator, test_set, config.test_batch_size, progress).mean_l1
     began_s = time.monotonic()
     with (
         saying_how_to_go_on(run),
@@ -255,7 +259,7 @@ def train(
     if gray_l1 is None:
         gray_l1 = score_gray(test_set, config.test_batch_size)
     return TrainResult(
-        run, True, state.epoch, state.test_l1, state.best_l1, gray_l1, done, was_finished
+        run, True, state.epoch, state.test_l1, state.best_l1, gray_l1, done, was_finished, start_l1
     )
 
 

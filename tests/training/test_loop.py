@@ -106,7 +106,10 @@ def test_a_run_may_begin_with_the_weights_of_another(
     sets: Sets, run: Path, uninterrupted: Path
 ) -> None:
     settings = changed(epochs=1, lr=1e-9, seed=1)
-    train(settings, *sets, str(run), start_from=str(uninterrupted / BEST), device="cpu")
+    begun = uninterrupted / BEST
+    result = train(settings, *sets, str(run), start_from=str(begun), device="cpu")
+    assert result.start_l1 == pytest.approx(read_info(begun).test_l1, abs=1e-6)
+    assert go(CONFIG, sets, run / "random").start_l1 is None
     after, start = saved(run, "generator."), saved(uninterrupted, "generator.", BEST)
     for name, _ in initial(CONFIG)[0].named_parameters():
         torch.testing.assert_close(after[name], start[name], atol=1e-6, rtol=0)

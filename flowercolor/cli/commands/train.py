@@ -178,7 +178,7 @@ def train(
     """Teach a network to color gray photos, by showing it photos in color.
 
     flowercolor train --recipe pretrained                     the lowest error
-    flowercolor train --data my-photos --start-from bundled   go on with yours
+    flowercolor train --recipe pretrained --data my-photos --start-from bundled
     flowercolor train --resume last                           go on after Ctrl-C
 
     Leaves a run folder: checkpoints, metrics, a graph and sample pictures.
@@ -283,11 +283,21 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
             span = f"its {result.steps} steps are fewer than --ema {config.ema:g} averages over"
             remedy = f"{span}, and its first weights still count; give more --epochs, or --ema 0"
         then = f"That is worse than gray: {remedy}. See it with:"
+    began = ""
+    if result.start_l1 is not None:
+        began = f", {_score(result.start_l1)} for what it began with"
+        if config.criterion == "l1" and (result.best_l1 or 0) > result.start_l1:
+            then = f"That is worse than what it began with: {_BESIDE_OTHERS}. See it with:"
     return (
         f"{done}. Test L1{shown} {_score(result.test_l1)} at the end, "
         f"{_score(result.best_l1)} at its best ({result.run / BEST}), {_score(result.gray_l1)} for "
-        f"leaving the photos gray. {then}"
+        f"leaving the photos gray{began}. {then}"
     )
+
+
+_BESIDE_OTHERS = (
+    "photos of one kind are learned beside many others, by a second --data, and at a low --lr"
+)
 
 
 def _short(run: Path) -> str:

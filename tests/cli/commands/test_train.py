@@ -20,7 +20,7 @@ from torch import nn
 from flowercolor import paths
 from flowercolor.checkpoint import load_generator, read_info
 from flowercolor.cli.commands.train import closing
-from flowercolor.config import RECIPES, TrainConfig
+from flowercolor.config import RECIPES, Criterion, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive
 from flowercolor.errors import SettingError
@@ -353,6 +353,21 @@ def test_a_result_that_is_worse_than_gray_is_said_to_be(gray_l1: float, said: st
     result = TrainResult(Path("run"), True, 1, 0.05, 0.05, gray_l1)
     words = closing(result, TrainConfig())
     assert f"{gray_l1:.4f} for leaving the photos gray. {said}" in words
+
+
+@pytest.mark.parametrize(
+    ("criterion", "start_l1", "said"),
+    [
+        ("l1", 0.06, "0.0600 for what it began with. Use the"),
+        ("l1", 0.04, "0.0400 for what it began with. That is worse than what it began with: "),
+        ("vivid", 0.04, "0.0400 for what it began with. Use the"),
+    ],
+)
+def test_a_result_stands_beside_what_it_began_with(
+    criterion: Criterion, start_l1: float, said: str
+) -> None:
+    result = TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.1, start_l1=start_l1)
+    assert said in closing(result, TrainConfig(criterion=criterion))
 
 
 @pytest.mark.parametrize(
