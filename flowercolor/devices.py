@@ -54,7 +54,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 by itself.
 
-    A CPU without the instructions can do it too, tens to hundreds of times slower than in float32.
+    A CPU without the instructions can do it too, tens of times slower than in float32.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -80,7 +80,7 @@ def warn_of_slow(device: torch.device, precision: Precision, progress: Progress 
     """Say where bfloat16 is asked of a CPU that is not made for it: it would look stuck."""
     if precision == "bf16" and device.type == "cpu" and not has_fast_bf16(device):
         warn(
-            "this CPU is not made for bf16, and computes it tens to hundreds of times slower than "
+            "this CPU is not made for bf16, and computes it tens of times slower than "
             'float32; leave out `precision="bf16"`',
             progress,
         )

@@ -71,7 +71,7 @@ def load_backend(
             where a GPU is asked for or found, bf16 is asked for, or onnxruntime is missing.
         device: "auto", "cpu", "cuda", "mps", or one of several GPUs, such as "cuda:1"; or torch's.
         precision: "auto" computes in bfloat16 on a device that is made for it; onnxruntime
-            computes in float32. "bf16" on a CPU that is not is tens to hundreds of times slower.
+            computes in float32. "bf16" on a CPU that is not is tens of times slower.
         progress: Told of that, and where a GPU's memory runs short; without one, Python warns.
 
     Raises:
