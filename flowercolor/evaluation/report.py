@@ -370,7 +370,7 @@ def _cell(interval: Interval | None, digits: str) -> tuple[str, str]:
     if interval is None or math.isnan(interval.mean):
         return "-", ""
     mean, low, high = (format(value, digits) for value in interval)
-    return mean, "" if math.isnan(interval.low) else f"{low}…{high}"
+    return mean, "" if math.isnan(interval.low + interval.high) else f"{low}…{high}"
 
 
 def table(

@@ -195,7 +195,7 @@ def read_run_data(
             "color; expected photos in color, whose colors are to be learned"
         )
     if progress and gray:
-        first = ", ".join(gray[:3]) + (", …" if len(gray) > 3 else "")
+        first = ", ".join(sorted(gray)[:3]) + (", …" if len(gray) > 3 else "")
         progress.note(
             f"{len(gray):,} of the {len(train_set):,} photos to learn from have no color, and "
             f"teach to leave photos gray; take them out: {first}"

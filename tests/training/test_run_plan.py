@@ -107,7 +107,9 @@ def test_gray_photos_are_named_and_alone_refused(tmp_path: Path) -> None:
     [note] = recorder.notes
     names = re.fullmatch(r"(?:4|5) of the 9 photos .*; take them out: (.*), …", note)
     assert names is not None
-    assert {*names[1].split(", ")} < {f"{number}.png" for number in range(5)}
+    first = names[1].split(", ")
+    assert first == sorted(first)
+    assert {*first} < {f"{number}.png" for number in range(5)}
 
 
 def test_last_is_the_newest_run_that_has_something_left_to_do() -> None:
