@@ -190,7 +190,9 @@ def test_a_photo_that_came_by_half_is_left_out(folder: Path) -> None:
 
 
 def test_a_size_of_nothing_is_refused(folder: Path) -> None:
-    with pytest.raises(DataError, match="None: there is no such file or folder; expected an archive"):
+    with pytest.raises(
+        DataError, match="None: there is no such file or folder; expected an archive"
+    ):
         read_data(None)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="size_px is 0; expected 1 or more"):
         read_data(folder, 0)
