@@ -82,4 +82,10 @@ if not TYPE_CHECKING:  # a type checker would take any misspelled name for one o
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    from importlib.util import find_spec  # noqa: PLC0415 - seldom needed
+
+    # What looks at all names, such as `help`, stops at one that cannot be had.
+    if find_spec("torch"):
+        return sorted(__all__)
+    of_torch = ("data.", "evaluation.", "networks.", "training.")
+    return sorted(name for name in __all__ if not _HOMES.get(name, "").startswith(of_torch))

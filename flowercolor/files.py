@@ -40,6 +40,8 @@ def can_be_read(path: Path) -> bool:
 def what_is_missing(path: str | Path) -> str:
     """What to say of a path where there is nothing: that, and what may have been meant."""
     name = str(path)
+    if Path(path).is_symlink():
+        return "is a link that leads nowhere"
     if any(mark in name for mark in "*?"):
         return "there is no file or folder that fits this pattern"
     if name[:1] in ("'", '"') and name[-1:] == name[:1]:

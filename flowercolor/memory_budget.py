@@ -17,6 +17,7 @@ _METADATA_BYTES = 64 << 20
 # What those say that have no class of their own for it: torch on a CPU, onnxruntime.
 _WORDS = ("DefaultCPUAllocator: ", "bad allocation", "bad_alloc", "Failed to allocate memory")
 _OPENCV_NO_MEMORY = -4
+_NO_THREADS = ("start new thread", "pthread_create")
 
 
 def check_pixels(pixels: int, max_pixels: int, *, counts_twice: bool) -> None:
@@ -63,6 +64,13 @@ def lacks_memory(error: BaseException) -> bool:
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
         or any(word in str(error) for word in _WORDS)
     )
+
+
+def lack_of(error: BaseException) -> str:
+    """What there is too little of, where an error says that: memory, or threads; else ""."""
+    if lacks_memory(error):
+        return "too little memory"
+    return "too few threads" if any(word in str(error) for word in _NO_THREADS) else ""
 
 
 def _is_of_torch(error: BaseException) -> bool:

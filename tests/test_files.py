@@ -243,6 +243,7 @@ def test_old_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
         ("box/rosa.jpg", f"there is no such file or folder, perhaps {Path('box/rose.jpg')}"),
         ("none/rose.jpg", "there is no such file or folder"),
         ("tulip.jpg", "there is no such file or folder"),
+        ("dead.jpg", "is a link that leads nowhere"),
         ("*.gif", "there is no file or folder that fits this pattern"),
         ("'direkt.jpg'", "there is no such file or folder; the quotes count as a part of its name"),
     ],
@@ -251,4 +252,5 @@ def test_of_what_is_missing_the_likely_reason_is_said(here: Path, given: str, sa
     (here / "box").mkdir()
     for name in ("direkt.jpg", "box/rose.jpg"):
         (here / name).touch()
+    (here / "dead.jpg").symlink_to("nowhere.jpg")
     assert what_is_missing(given) == said

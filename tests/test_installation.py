@@ -116,6 +116,15 @@ except ImportError as error:
         assert line.startswith(f"flowercolor.{name}: {said}"), line
 
 
+def test_what_looks_at_all_names_finds_those_that_there_are() -> None:
+    printed = without_torch("""
+import inspect
+import flowercolor
+print(*[name for name, _ in inspect.getmembers(flowercolor) if name[0] != "_"])
+""")
+    assert printed == "Colorizer FlowercolorError Hint Leave NetworkConfig TrainConfig colorize\n"
+
+
 def test_a_wrong_device_is_none_that_torch_would_give() -> None:
     printed = without_torch("""
 from flowercolor import Colorizer, FlowercolorError

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from flowercolor.errors import DeviceError, ImageError
-from flowercolor.memory_budget import check_pixels, memory_errors, photo_memory_errors
+from flowercolor.memory_budget import check_pixels, lack_of, memory_errors, photo_memory_errors
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,10 @@ def test_a_photo_that_is_too_large_is_refused_for_its_kind(
 ) -> None:
     with pytest.raises(ImageError, match=f"138 megapixels; expected at most {most}; reduce"):
         check_pixels(138_000_000, 50_000_000, counts_twice=counts_twice)
+
+
+def test_what_there_is_too_little_of_is_told_from_other_errors() -> None:
+    assert lack_of(MemoryError()) == "too little memory"
+    assert lack_of(RuntimeError("can't start new thread")) == "too few threads"
+    assert lack_of(RuntimeError("env.cc pthread_create failed, error: 11")) == "too few threads"
+    assert lack_of(RuntimeError("channels do not match")) == ""

@@ -22,6 +22,7 @@ from flowercolor.config import DeviceName
 from flowercolor.errors import FlowercolorError, SettingError, StorageError, one_line, printable
 from flowercolor.files import storage_errors
 from flowercolor.installation import NOT_IN_LIGHT, lacking
+from flowercolor.memory_budget import lack_of
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks
 
@@ -112,6 +113,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 say("Error: the current folder was deleted or moved away; change to another one")
             elif missing and missing in NOT_IN_LIGHT:
                 say(f"Error: {lacking(missing)}")
+            elif lack := lack_of(error):
+                say(f"Error: {lack} here; close something, or raise the limits")
             else:
                 say(
                     f"Error: unexpected {type(error).__name__}: {one_line(error)}; "

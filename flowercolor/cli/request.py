@@ -1,5 +1,6 @@
 """What `colorize` is asked to color, and where the results go."""
 
+import glob
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowercolor.cli import console
 from flowercolor.errors import SettingError, StorageError
-from flowercolor.files import is_folder, is_there, may_be_written
+from flowercolor.files import is_folder, is_there, may_be_written, what_is_missing
 
 if TYPE_CHECKING:
     from flowercolor.inference.planning import Job
@@ -140,6 +141,29 @@ class Request:
             if clash:
                 raise SettingError(message)
 
+    def _check_words(self) -> None:
+        """Refuse names that are meant otherwise than as photos, before any is colored.
+
+        Raises:
+            SettingError: They are one name without its quotes, or the second is the result's.
+        """
+        from flowercolor.photos.formats import WRITABLE
+
+        *before, last = self.photos
+        if not before or is_there(last):
+            return
+        joined = " ".join(self.photos)
+        if is_there(joined):
+            raise SettingError(
+                f"{', '.join(self.photos)}: there are no such files or folders; put a name with "
+                f"spaces in quotes: {console.command_line(joined)}"
+            )
+        is_result = Path(last).suffix.lower() in WRITABLE and not glob.has_magic(last)
+        if is_result and len(before) == 1 and self.output is None and is_there(before[0]):
+            raise SettingError(
+                f"{last}: {what_is_missing(last)}; to name the result, put -o before it"
+            )
+
     def find(self, exclude: Sequence[str], progress: "Progress", *, recursive: bool) -> "list[Job]":
         """The photos and their targets; of standard input none.
 
@@ -153,6 +177,7 @@ class Request:
         if self.from_stdin:
             return []
         inputs = list(self.photos)
+        self._check_words()
         # A sheet is one file, also of a folder's one photo.
         output = None if self.output == "-" or (self.sheet and self.file) else self.output
         jobs = plan(

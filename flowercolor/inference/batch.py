@@ -256,8 +256,8 @@ def remarks(photo: Photo) -> str:
     known = ["was in color; colored anew from its luma"] if photo.colored else []
     if several := several_pictures(photo):
         known.append(f"has {several}, of which the first was colored")
-    if _is_black_and_white(photo.luma):
-        known.append("is only black and white, which leaves no room for color; scan it as gray")
+    if extreme := _without_grays(photo.luma):
+        known.append(f"is {extreme}")
     return "; ".join(known)
 
 
@@ -268,13 +268,17 @@ def several_pictures(photo: Photo) -> str:
     return f"{photo.pages} pages" if photo.metadata.file_format == "TIFF" else "several frames"
 
 
-def _is_black_and_white(luma: Array) -> bool:
-    """Whether nearly all of it is black or white, but for what JPEG makes of 1 bit."""
+def _without_grays(luma: Array) -> str:
+    """What to say where nearly all of it is black or white, but for what JPEG makes of 1 bit."""
     # A part of it will do, and takes no memory to speak of.
     step = max(1, min(luma.shape) // _SAMPLE_SIDE_PX)
     levels = with_depth(luma[::step, ::step], np.uint8)
     between = (levels > _NEARLY_BLACK) & (levels < 255 - _NEARLY_BLACK)
-    return bool(between.mean() < 0.01)
+    if between.mean() >= 0.01:
+        return ""
+    if levels.max() <= _NEARLY_BLACK:  # such as the 12 bits of a camera, stored in 16
+        return "nearly black all over, which leaves no room for color; brighten it first"
+    return "only black and white, which leaves no room for color; scan it as gray"
 
 
 def convert(

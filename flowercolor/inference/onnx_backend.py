@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from flowercolor.color import to_chroma
 from flowercolor.config import ENCODER_NORM_EPS, STRIDE, NetworkConfig
-from flowercolor.errors import CheckpointError, one_line
+from flowercolor.errors import CheckpointError, DeviceError, one_line
+from flowercolor.memory_budget import lack_of
 
 Array = npt.NDArray[np.float32]
 
@@ -106,6 +107,10 @@ class OnnxBackend:
             if shape[1] != (3 if self._config.output == "rgb" else 2):
                 raise ValueError(f"it gives {shape[1]} channels")
         except Exception as error:  # of no class that onnxruntime makes public
+            if lack := lack_of(error):
+                raise DeviceError(
+                    f"{lack} here to load the weights; close something, or raise the limits"
+                ) from error
             raise CheckpointError(
                 f"{self._name}: its weights do not fit the network its header describes: "
                 f"{one_line(error)}"

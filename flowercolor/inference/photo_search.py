@@ -18,7 +18,14 @@ from flowercolor.photos.formats import (
     probe,
 )
 
+SUFFIX = "_color"
+"""What the name of a result beside its photo has after the photo's."""
+
+SHEET = ".variants.png"
+"""The same of a sheet of variants, after the photo's ending."""
+
 _HIDDEN_ON_WINDOWS = 2
+_LOOKED_AT = 16
 
 
 class Finder:
@@ -106,11 +113,8 @@ class Finder:
                     pictures.append(path)
             if looked_at:
                 found += pictures
-            elif pictures:
-                # Where another call has put its results, the first is one: reading all takes long.
-                first = probe(pictures[0])
-                if not (first and first.made_here):
-                    self._below[resolved(Path(parent))] = {photo.name for photo in pictures}
+            elif photos := _without_results(pictures):
+                self._below[resolved(Path(parent))] = {photo.name for photo in photos}
             folders[:] = [
                 name
                 for name in folders
@@ -190,6 +194,26 @@ class Finder:
 def spot(path: Path) -> Path:
     """The path in its one full spelling; a link stands for itself."""
     return resolved(path.parent) / path.name
+
+
+def _without_results(pictures: Sequence[Path]) -> list[Path]:
+    """The pictures of a folder but the results among them, told by their names and a few headers.
+
+    Where another call has put its results all are such, and to read them all takes long.
+    """
+    names = {picture.name for picture in pictures}
+    stems = {picture.stem for picture in pictures}
+    photos = sorted(
+        picture
+        for picture in pictures
+        if not (picture.stem.endswith(SUFFIX) and picture.stem.removesuffix(SUFFIX) in stems)
+        and not (picture.name.endswith(SHEET) and picture.name.removesuffix(SHEET) in names)
+    )
+    looked_at = photos[:_LOOKED_AT]
+    results = {photo for photo in looked_at if (header := probe(photo)) and header.made_here}
+    return (
+        [photo for photo in photos if photo not in results] if len(results) < len(looked_at) else []
+    )
 
 
 def _count(number: int, thing: str) -> str:

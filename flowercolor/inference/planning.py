@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 from flowercolor.errors import SettingError
 from flowercolor.files import alike, is_file, is_folder, is_there, resolved
-from flowercolor.inference.photo_search import Finder, spot
+from flowercolor.inference.photo_search import SUFFIX, Finder, spot
 from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks, shard
 
-SUFFIX = "_color"
 FALLBACK_ENDING = ".png"
 
 

@@ -484,7 +484,7 @@ def test_a_link_that_leads_nowhere_fails_by_its_name(here: Path, colorizer: Colo
     (here / "box" / "b.png").symlink_to("not mounted/b.png")
     done, failed = run(plan(["box"]), colorizer)
     assert (done.status, failed.status) == ("done", "failed")
-    assert f"{Path('box/b.png')}: there is no such file or folder" in failed.message
+    assert f"{Path('box/b.png')}: is a link that leads nowhere" in failed.message
 
 
 def test_of_an_album_it_is_said_that_the_first_page_was_colored(
@@ -531,6 +531,12 @@ def test_a_scan_of_black_and_white_alone_is_said_to_leave_no_room_for_color(
     assert [*told.values()] == [
         "is only black and white, which leaves no room for color; scan it as gray"
     ]
+
+
+def test_twelve_bits_in_sixteen_are_said_to_be_dark(tmp_path: Path, colorizer: Colorizer) -> None:
+    Image.fromarray(gray(40, 50).astype(np.uint16) * 15).save(tmp_path / "a.png")
+    [outcome] = run(plan([tmp_path / "a.png"], tmp_path / "b.png"), colorizer)
+    assert outcome.message.startswith("is nearly black all over, ")
 
 
 def test_colored_photos_are_left_alone_or_said_to_be_colored_anew(

@@ -112,3 +112,14 @@ def test_results_of_another_call_are_no_photos_that_were_not_looked_at(here: Pat
     assert progress.notes == [
         "1 photo in 1 subfolder not looked at: `recursive` looks into subfolders"
     ]
+
+
+def test_photos_beside_their_results_are_counted_without_those(here: Path) -> None:
+    touch(here, "box/a.jpg", "box/1/x.jpg", "box/1/y_color.jpg", "box/1/z.jpg", "box/2/w.jpg")
+    for name in ("1/a.png", "1/x_color.jpg", "1/x.jpg.variants.png", "2/w_color.png"):
+        write_photo(here / "box" / name, np.zeros((4, 4, 3), np.uint8))
+    progress = Recorder()
+    plan(["box"], here / "out", progress=progress)
+    assert progress.notes == [
+        "4 photos in 2 subfolders not looked at: `recursive` looks into subfolders"
+    ]

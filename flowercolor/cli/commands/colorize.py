@@ -157,6 +157,7 @@ def colorize(
     _say_weights(checkpoint, at_start=True)
     from flowercolor.inference.batch import Writing, target_is_free
     from flowercolor.inference.colorizer import Colorizer
+    from flowercolor.inference.photo_search import SHEET
 
     progress = console.progress_of_leader()
     writing = Writing(
@@ -199,7 +200,7 @@ def colorize(
     _say_weights(checkpoint, at_start=False)
     how = _How(colorizer, writing, guide, max_megapixels * 1_000_000)
     if variants is not None:
-        sheet = request.file or jobs[0].target.with_name(f"{jobs[0].source.name}.variants.png")
+        sheet = request.file or jobs[0].target.with_name(f"{jobs[0].source.name}{SHEET}")
         _write_sheet(jobs[0].source, sheet, variants, how, progress)
     elif request.by_stream:
         _color_stream(request, jobs[0].source if jobs else None, how)
@@ -341,7 +342,7 @@ class _Summary:
         elif self._failures and (outcome.status == "done" or not outcome.reason):
             self._others += 1
         if outcome.reason and self._several:
-            self._skipped[outcome.reason].append(outcome.job.source.name)
+            self._skipped[outcome.reason].append(str(outcome.job.source))
         elif outcome.status != "done":
             console.say(f"{outcome.status.capitalize()}: {outcome.message}")
         elif outcome.message:
@@ -354,7 +355,7 @@ class _Summary:
             if reason == "in color":
                 remedy = "--recolor colors them anew"
             elif reason.endswith("now none"):
-                remedy = "colored alone, each is replaced"
+                remedy = "name one alone with --overwrite to replace it"
             first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
         if self._others >= _SCREEN_LINES:

@@ -81,10 +81,12 @@ function readPixels(bitmap) {
 /** Whether nearly all of it is black or white, but for what JPEG makes of 1 bit. */
 function isBlackAndWhite(luma) {
   let between = 0;
+  let white = 0;
   for (let at = 0; at < luma.length; at++) {
-    if (luma[at] > NEARLY_BLACK && luma[at] < 255 - NEARLY_BLACK) between++;
+    if (luma[at] >= 255 - NEARLY_BLACK) white++;
+    else if (luma[at] > NEARLY_BLACK) between++;
   }
-  return between < 0.01 * luma.length;
+  return white > 0 && between < 0.01 * luma.length;
 }
 
 function sample(bitmap) {

@@ -278,11 +278,13 @@ byId("save-all").addEventListener("click", async () => {
       failures.push(`${photo.file.name} ${error.message}`);
     }
   });
-  if (finished) {
+  const anything = finished && packed.length > 0;
+  if (anything) {
     download("flowercolor.zip", zip.blob());
     for (const { photo, edit } of packed) photo.history.markSaved(edit);
   }
-  const saved = finished ? "The photos are saved in flowercolor.zip." : "Stopped; nothing is saved.";
+  const nothing = finished ? "Nothing is saved." : "Stopped; nothing is saved.";
+  const saved = anything ? "The photos are saved in flowercolor.zip." : nothing;
   const leftOut = failures.length ? [`Left out: ${failures.length} of ${ready.length}.`] : [];
   say([saved, ...leftOut, ...failures].join(" "), true);
   updateControls();

@@ -453,7 +453,7 @@ def test_results_of_other_settings_are_counted_in_one_line(weights: Path, here: 
     succeed(*args)
     again = succeed(*args, "--strength", "0.5").stderr
     changed = "2 colored with other settings (strength 1, now 0.5)"
-    assert f"\nSkipped: {changed} (a.png, b.png); --overwrite replaces" in again
+    assert f"\nSkipped: {changed} (box/a.png, box/b.png); --overwrite replaces" in again
 
 
 def test_processes_share_the_photos_of_colorize(
@@ -526,8 +526,8 @@ def test_a_file_is_named_on_one_line_whatever_its_name(weights: Path, here: Path
     assert [json.loads(line)["target"] for line in told][-1] == "out/b\nc.png"
     again = flowercolor(*args).stderr
     assert (
-        "Skipped: 2 there already by name and size (d.png, b\\nc.png); --overwrite replaces the "
-        "results, another -o keeps them\n"
+        "Skipped: 2 there already by name and size (box/d.png, b\\nc.png); "
+        "--overwrite replaces the results, another -o keeps them\n"
     ) in again
 
 
@@ -540,7 +540,7 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     succeed(*alone, "--hint", "1,1=red")
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
-    assert "Skipped: 1 colored with hints, now none (a.png); colored alone, each" in again.stderr
+    assert "Skipped: 1 colored with hints, now none (box/a.png); name one alone" in again.stderr
     assert (here / "out" / "a.png").read_bytes() == by_hand
     assert (here / "out" / "b.png").read_bytes() != plain
     succeed(*args, "--hint", "1,1=blue")
@@ -583,10 +583,10 @@ def test_results_that_would_share_a_name_are_told(weights: Path, here: Path) -> 
 
 def test_a_name_in_two_words_is_told_to_want_quotes(weights: Path, here: Path) -> None:
     gray_photo(here / "Family Photos" / "a.png")
-    result = flowercolor("colorize", "Family", "Photos/a.png", "-o", "out.png")
-    assert_one_line_of_error(
-        result, f"Family, {Path('Photos/a.png')}: there is no such file", "in quotes", code=2
-    )
+    for words in (["Family", "Photos/a.png"], ["Family", "Photos/b.png"]):
+        result = flowercolor("colorize", *words, "-o", "out.png")
+        said = f"Family, {words[1]}: there"
+        assert_one_line_of_error(result, said, "no such file", "in quotes", code=2)
 
 
 def test_scans_in_a_pdf_are_counted(weights: Path, here: Path) -> None:
@@ -637,3 +637,15 @@ def test_a_place_that_takes_no_results_is_told_once(
     result = flowercolor("colorize", "box", "-o", "shut/out")
     assert_one_line_of_error(result, "shut/out: cannot be written: writing there is not allowed")
     assert "cannot be written" not in flowercolor("colorize", "box", "box/a.png").stderr
+
+
+def test_words_that_are_meant_otherwise_are_told_before_any_is_colored(here: Path) -> None:
+    for folder in ("My Box", "box"):
+        gray_photo(here / folder / "a.png")
+    assert_one_line_of_error(
+        flowercolor("colorize", "My", "Box", "-r", "-o", "out"), "in quotes: ", "My Box", code=2
+    )
+    assert_one_line_of_error(
+        flowercolor("colorize", "box/a.png", "b.png"), "to name the result, put -o before", code=2
+    )
+    assert not (here / "box" / "a_color.png").exists()
