@@ -106,9 +106,14 @@ def read_sources(
     """What `read_data` gives of each, fetching the Oxford 102 flowers where `OXFORD` is meant.
 
     Raises:
+        SettingError: One is given twice.
         DataError: The photos cannot be read.
         DownloadError: The flowers cannot be fetched.
     """
+    places = [resolved(source) for source in sources]
+    for source, place in zip(sources, places, strict=True):
+        if places.count(place) > 1:
+            raise SettingError(f"data {source}: is given twice; expected each source once")
     photos = []
     for source in sources:
         path = source

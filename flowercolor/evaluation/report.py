@@ -93,6 +93,7 @@ def write_results(
     recognizer: Recognizer | None = None,
     left_out: Sequence[str] = (),
     kinds: Sequence[str] = (),
+    grouping: str = "kind",
     metrics: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
     one_checkpoint: bool = False,
@@ -124,6 +125,7 @@ def write_results(
             its own.
         left_out: Photos with a twin in the training set: the rest of the set is summed up apart.
         kinds: The kind of each photo of `dataset`, "" for none, to sum up each apart.
+        grouping: What the kinds are, for the tables' titles: "kind", or "source".
         metrics: The rows of `metrics.jsonl` of the run that the first comes from.
         one_checkpoint: Whether they are one at several vividnesses, a curve in `trade.png`.
 
@@ -157,7 +159,7 @@ def write_results(
     if not ranks().leads:
         return []
 
-    judged = _Judged(generators, dataset, rows, kinds, one_checkpoint)
+    judged = _Judged(generators, dataset, rows, kinds, grouping, one_checkpoint)
     tables = _tables(judged, left_out, recognized=recognizer is not None)
     document = {
         **about,
@@ -179,13 +181,14 @@ class _Judged:
 
     Attributes:
         rows: By generator and baseline, then by score, float64 [N].
-        kinds, one_checkpoint: As for `write_results`.
+        kinds, grouping, one_checkpoint: As for `write_results`.
     """
 
     generators: Mapping[str, UNet]
     dataset: FlowerDataset
     rows: Rows
     kinds: Sequence[str]
+    grouping: str
     one_checkpoint: bool
 
     @property
@@ -271,7 +274,7 @@ def _tables(judged: _Judged, left_out: Sequence[str], *, recognized: bool) -> li
     ]
     for name, scores in judged.by_kind.items():
         counted = {f"{kind} ({s.photos:,})": s.figures for kind, s in scores.items()}
-        tables.append(table(f"{name}, by kind", counted, FIGURES, by_kind=True))
+        tables.append(table(f"{name}, by {judged.grouping}", counted, FIGURES, by_kind=True))
     if left_out:
         count = sum(name not in left_out for name in dataset.names)
         tables.append(table(f"{count:,} without a twin", judged.without(left_out)))

@@ -20,7 +20,7 @@ from flowercolor.evaluation.scoring import Recognizer
 from flowercolor.files import resolved
 from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.networks.unet import UNet
-from flowercolor.paths import OXFORD
+from flowercolor.paths import ARCHIVE_NAME, OXFORD
 from flowercolor.progress import Progress
 from flowercolor.runs import BEST, LAST, find_checkpoint, find_sources, name_of
 
@@ -146,14 +146,22 @@ def choose_photos(
         results: Where pictures will be written, which must not come to lie among the photos.
 
     Raises:
-        DataError: The photos are not there, or cannot be read.
+        DataError: The photos are not there, cannot be read, or nothing says where they are.
         DownloadError: They would have to be fetched, and cannot.
         SettingError: `results` is no folder, or lies among the photos.
     """
-    run = next(iter(loaded.values())).candidate.path.parent
+    first = next(iter(loaded.values()))
+    run = first.candidate.path.parent
     notes: list[str] = []
     with in_turn():
-        sources = sources or find_sources(run) or [OXFORD]
+        sources = sources or find_sources(run)
+        learned_from = str(first.info.data.get("name", ""))
+        if not sources and learned_from and Path(ARCHIVE_NAME).stem not in learned_from:
+            raise DataError(
+                f"{first.candidate.path}: learned from {learned_from}, and nothing beside it says "
+                "where that lies; say so by `data`"
+            )
+        sources = sources or [OXFORD]
         if results:
             for source in sources:  # before the photos are read, and a classifier learns
                 check_outside(results, source)

@@ -133,6 +133,13 @@ def _same_photos(saved: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
     return {**saved, "name": ""} == {**older, "name": ""}
 
 
+def _shares_of(data: Mapping[str, Any]) -> str:
+    shares = [source.get("share") for source in data.get("sources", ())]
+    if not any(shares):
+        return ""
+    return f" in shares {', '.join('-' if share is None else f'{share:g}' for share in shares)}"
+
+
 def _content_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """What a header says of its photos but where they are from and what they are called."""
     kept = {k: v for k, v in data.items() if k not in ("name", "fingerprint", "photos_crc32")}
@@ -213,9 +220,14 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
             "resume with the run's own, or start another run"
         )
     if not _same_photos(saved.data, header.data):
+        then, now = (
+            f"{data.get('train_photos')} photos{_shares_of(data)}"
+            for data in (saved.data, header.data)
+        )
+        differ = f": {then} then, {now} now" if then != now else ""
         raise CheckpointError(
-            f"{path}: trained on other photos or classes than those given now; resume with the "
-            "run's own `data`, `labels` and `twins`, or start another run"
+            f"{path}: trained on other photos, shares or classes than those given now{differ}; "
+            "resume with the run's own `data`, `labels` and `twins`, or start another run"
         )
     gan.restore(tensors, path)
     renewed = replace(saved, config=header.config, data=header.data, version=header.version)

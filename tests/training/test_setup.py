@@ -128,7 +128,7 @@ def test_a_supervised_run_goes_on_with_the_same_classes_only(
     labels, config = labeled(tmp_path, sets), changed(epochs=2, lambda_class=0.5)
     go(config, sets, tmp_path / "straight", labels=labels)
     go(config, sets, run, labels=labels, should_stop=after(4))
-    with pytest.raises(CheckpointError, match="other photos or classes"):
+    with pytest.raises(CheckpointError, match="other photos, shares or classes"):
         go(config, sets, run, labels=labeled(tmp_path, sets, shift=1), resume=True)
     go(config, sets, run, labels=labels, resume=True)
     assert_same_run(run, tmp_path / "straight")
@@ -221,7 +221,7 @@ def test_a_run_goes_on_with_the_photos_that_it_has_learned_from(
     go(CONFIG, sets, run, should_stop=after(1))
     others = FlowerDataset(photos, [*range(9), 11]), FlowerDataset(photos, [10, 9])
     for train_set, test_set in ((others[0], sets[1]), (sets[0], others[1])):
-        with pytest.raises(CheckpointError, match="trained on other photos or classes"):
+        with pytest.raises(CheckpointError, match="trained on other photos, shares or classes"):
             go(CONFIG, (train_set, test_set), run, resume=True)
     assert go(CONFIG, sets, run, resume=True).finished
 

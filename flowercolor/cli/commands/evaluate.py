@@ -193,6 +193,7 @@ def evaluate(
             recognizer=setup.train_recognizer(labels, photos, target, progress) if labels else None,
             left_out=left_out,
             kinds=kinds,
+            grouping="kind" if by else "source",
             metrics=metrics,
             notes=photos.notes,
             one_checkpoint=bool(vividness),

@@ -185,7 +185,7 @@ def train(
     """
     console.say_at_start("Loading torch, which takes some seconds.")
     from flowercolor.config import CONTINUING
-    from flowercolor.data.sources import parse_source
+    from flowercolor.data.sources import epoch_length, epoch_pools, parse_source
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, joined
     from flowercolor.training.loop import train as run_training
@@ -216,10 +216,11 @@ def train(
             )
         run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
-            console.say(
-                f"{len(train_set):,} photos to learn from, {len(test_set):,} to test on; "
-                f"run folder {run}"
-            )
+            count = f"{len(train_set):,} photos to learn from"
+            if any(share is not None for share in shares):
+                count += f", {epoch_length(train_set, epoch_pools(train_set, shares)):,} an epoch"
+            use = "to validate on" if plan.config.validation else "to test on"
+            console.say(f"{count}, {len(test_set):,} {use}; run folder {run}")
         with console.stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop:
             result = run_training(
                 plan.config,
@@ -279,7 +280,7 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
         remedy = "train longer, or on more photos"
         if network.encoder == "plain" and not network.hints:
             remedy = "train longer, on more photos, or with --recipe pretrained"
-        if result.steps < 1 / (1 - config.ema):
+        if result.steps < 1 / (1 - config.ema) and result.start_l1 is None:
             span = f"its {result.steps} steps are fewer than --ema {config.ema:g} averages over"
             remedy = f"{span}, and its first weights still count; give more --epochs, or --ema 0"
         then = f"That is worse than gray: {remedy}. See it with:"

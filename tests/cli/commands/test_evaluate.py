@@ -79,6 +79,17 @@ def test_eval_judges_loose_weights_on_data_that_is_named(
     assert (here / "results" / "scores.json").is_file()
 
 
+def test_eval_does_not_take_other_photos_for_those_of_a_copied_checkpoint(
+    trained: Trained, archive: Path, here: Path
+) -> None:
+    (here / "copy.safetensors").write_bytes((trained.run / "best.safetensors").read_bytes())
+    refused = flowercolor("eval", "--checkpoint", "copy.safetensors")
+    assert refused.exit_code == 1
+    said = f"copy.safetensors: learned from {archive.name}, and nothing beside it says where that"
+    assert said in last_line(refused.stderr)
+    succeed("eval", "--checkpoint", "copy.safetensors", "--data", archive)
+
+
 def test_eval_puts_checkpoints_side_by_side(
     trained: Trained, weights: Path, archive: Path, here: Path
 ) -> None:

@@ -263,10 +263,21 @@ def test_a_part_of_the_training_photos_is_tested_on_in_place_of_the_test_photos(
     assert len(held) > 0
     options = ["--validation", "--batch-size", "3", "--epochs", "1", "--out", "run"]
     result = succeed("train", "--data", archive, *tiny(*options))
-    said = f"{len(kept)} photos to learn from, {len(held)} to test on"
+    said = f"{len(kept)} photos to learn from, {len(held)} to validate on"
     assert said in result.stderr
     again = succeed("train", "--resume", "run", "--epochs", "2")
     assert said in again.stderr
+
+
+def test_shares_are_told_and_are_a_part_of_the_run(archive: Path, folder: Path, here: Path) -> None:
+    options = tiny("--batch-size", "3", "--epochs", "2", "--out", "run")
+    both = ["--data", f"{archive}:0.2", "--data", str(folder)]
+    stopped = stopped_at_once("train", *both, *options)
+    assert re.search(r"\d+ photos to learn from, \d+ an epoch, ", stopped.stderr)
+    others = flowercolor("train", "--resume", "run", "--data", archive, "--data", folder)
+    assert re.search(r"in shares 0.2, - then, \d+ photos now; resume", last_line(others.stderr))
+    twice = flowercolor("train", "--data", folder, "--data", folder, *tiny("--out", "other"))
+    assert_one_line_of_error(twice, "is given twice; expected each source once", code=2)
 
 
 def test_twins_of_test_photos_are_left_out_and_stay_out(archive: Path, here: Path) -> None:
@@ -380,8 +391,10 @@ def test_a_result_stands_beside_what_it_began_with(
     ],
 )
 def test_nobody_is_told_to_do_what_was_done(config: TrainConfig, remedy: str) -> None:
-    words = closing(TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.01, 300), config)
-    assert f"worse than gray: {remedy}" in words
+    result = TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.01, 300)
+    assert f"worse than gray: {remedy}" in closing(result, config)
+    begun = replace(result, start_l1=0.06)
+    assert "averages over" not in closing(begun, config), "its first weights were trained"
 
 
 def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) -> None:
