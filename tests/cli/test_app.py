@@ -238,7 +238,8 @@ def test_every_command_refuses_two_values_for_one_as_those_do() -> None:
 @pytest.mark.parametrize("more", [["--data", "a", "--data", "b", "--help"], ["--whole"] * 2])
 def test_what_may_stand_twice_passes(more: list[str]) -> None:
     """The same again, a switch again, and whatever else where help is asked for."""
-    said = flowercolor("eval", "--data", "nowhere", "--data", "nowhere", *more)
+    again = ["--results", "here", "--results", "here"]
+    said = flowercolor("eval", "--data", "nowhere", *again, *more)
     assert "Usage: flowercolor eval" in plain(said.stdout) or said.exit_code == 1
 
 
