@@ -159,13 +159,13 @@ def write_results(
     if not ranks().leads:
         return []
 
-    judged = _Judged(generators, dataset, rows, kinds, grouping, one_checkpoint)
-    tables = _tables(judged, left_out, recognized=recognizer is not None)
+    judged = _Judged(generators, dataset, rows, left_out, kinds, grouping, one_checkpoint)
+    tables = _tables(judged, recognized=recognizer is not None)
     document = {
         **about,
         "files": [name for name in FILES if metrics or name != LOSSES],
         "notes": list(notes),
-        **_figures(judged, left_out),
+        **_figures(judged),
     }
     write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
     write_text(results / TABLES, _markdown(tables, notes))
@@ -181,12 +181,13 @@ class _Judged:
 
     Attributes:
         rows: By generator and baseline, then by score, float64 [N].
-        kinds, grouping, one_checkpoint: As for `write_results`.
+        left_out, kinds, grouping, one_checkpoint: As for `write_results`.
     """
 
     generators: Mapping[str, UNet]
     dataset: FlowerDataset
     rows: Rows
+    left_out: Sequence[str]
     kinds: Sequence[str]
     grouping: str
     one_checkpoint: bool
@@ -219,9 +220,10 @@ class _Judged:
             }
         )
 
-    def without(self, left_out: Sequence[str]) -> Summary:
-        """The summary of the pictures that have no such name."""
-        kept = torch.tensor([name not in left_out for name in self.dataset.names])
+    @cached_property
+    def without_twins(self) -> Summary:
+        """The summary of the pictures that are not left out."""
+        kept = torch.tensor([name not in self.left_out for name in self.dataset.names])
         return summarize(self.rows, kept)
 
     @cached_property
@@ -231,7 +233,7 @@ class _Judged:
         return {name: summarize_kinds(self.rows, name, self.kinds) for name in names}
 
 
-def _figures(judged: _Judged, left_out: Sequence[str]) -> dict[str, Any]:
+def _figures(judged: _Judged) -> dict[str, Any]:
     """The figures of `scores.json`: of all pictures, of each kind, and of each picture."""
     summary, dataset = judged.summary, judged.dataset
     figures = {
@@ -248,9 +250,9 @@ def _figures(judged: _Judged, left_out: Sequence[str]) -> dict[str, Any]:
             for name, scores in judged.by_kind.items()
         },
     }
-    if left_out:
-        without = as_json(judged.without(left_out))
-        figures["without_twins"] = {"left_out": list(left_out), "rows": without}
+    if judged.left_out:
+        without = as_json(judged.without_twins)
+        figures["without_twins"] = {"left_out": list(judged.left_out), "rows": without}
     figures["images"] = [
         {
             "name": name,
@@ -265,7 +267,7 @@ def _figures(judged: _Judged, left_out: Sequence[str]) -> dict[str, Any]:
     return figures
 
 
-def _tables(judged: _Judged, left_out: Sequence[str], *, recognized: bool) -> list[Table]:
+def _tables(judged: _Judged, *, recognized: bool) -> list[Table]:
     """The tables of `scores.md`."""
     summary, differences, dataset = judged.summary, judged.differences, judged.dataset
     tables = [
@@ -275,9 +277,9 @@ def _tables(judged: _Judged, left_out: Sequence[str], *, recognized: bool) -> li
     for name, scores in judged.by_kind.items():
         counted = {f"{kind} ({s.photos:,})": s.figures for kind, s in scores.items()}
         tables.append(table(f"{name}, by {judged.grouping}", counted, FIGURES, by_kind=True))
-    if left_out:
-        count = sum(name not in left_out for name in dataset.names)
-        tables.append(table(f"{count:,} without a twin", judged.without(left_out)))
+    if judged.left_out:
+        count = sum(name not in judged.left_out for name in dataset.names)
+        tables.append(table(f"{count:,} without a twin", judged.without_twins))
     if recognized:
         rows = {
             row: scores | {"difference": differences[row]["recognized"]}
