@@ -28,7 +28,7 @@ class Backend(Protocol):
     """A generator as a callable, safe to call from several threads."""
 
     @property
-    def library(self) -> str:
+    def package(self) -> str:
         """What computes it, such as "onnxruntime"."""
 
     @property

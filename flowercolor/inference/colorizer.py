@@ -157,7 +157,7 @@ class Colorizer:
         return (
             f"<{type(self).__name__} {self.name!r}: {vividness}"
             f"render_size_px={self.render_size_px}, strength={self.strength:g}, "
-            f"backend={self.network.library!r}, device={self.network.device!r}>"
+            f"backend={self.network.package!r}, device={self.network.device!r}>"
         )
 
     @overload

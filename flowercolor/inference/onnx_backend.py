@@ -35,7 +35,7 @@ class OnnxBackend:
         CheckpointError: The weights do not fit the network.
     """
 
-    library = "onnxruntime"
+    package = "onnxruntime"
     device = "cpu"
 
     def __init__(

@@ -31,7 +31,7 @@ class TorchBackend:
         DeviceError: The device is not there.
     """
 
-    library = "torch"
+    package = "torch"
 
     def __init__(
         self,

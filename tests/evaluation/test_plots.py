@@ -33,6 +33,14 @@ def rows(count: int) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What a test draws, in place of files."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    return drawn
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -50,10 +58,8 @@ def test_losses_are_drawn_of_whatever_rows_there_are(
 
 
 def test_the_legend_names_the_curve_and_lies_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, figures: list[Figure]
 ) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     plot_losses([row | {"test_gray_l1": 0.12} for row in rows(3)], tmp_path / "losses.png")
     [figure] = figures
     figure.draw_without_rendering()
@@ -65,10 +71,8 @@ def test_the_legend_names_the_curve_and_lies_beside_it(
 
 
 def test_a_run_without_a_discriminator_has_no_panel_for_it_and_one_epoch_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, figures: list[Figure]
 ) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     row = {"epoch": 1, "loss_g": 1.0, "test_l1": 0.1, "test_gray_l1": 0.12}
     plot_losses([row], tmp_path / "losses.png")
     [figure] = figures
@@ -79,10 +83,8 @@ def test_a_run_without_a_discriminator_has_no_panel_for_it_and_one_epoch_is_seen
 
 
 def test_what_tells_whether_a_run_goes_wrong_is_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, figures: list[Figure]
 ) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     more = {"l1": 0.2, "d_real": 0.7, "d_fake": 0.3, "test_gray_l1": 0.12}
     plot_losses([row | more for row in rows(3)], tmp_path / "losses.png")
     drawn = {
@@ -116,10 +118,8 @@ def test_the_trade_of_error_and_color_is_drawn(tmp_path: Path) -> None:
 
 
 def test_names_that_would_lie_over_each_other_are_a_line_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, figures: list[Figure]
 ) -> None:
-    figures: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     points = {f"scale {at}": (0.05, 60.0 + at) for at in (3, 1, 2)} | {"gray photo": (0.09, 0.0)}
     plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png", joined=True)
     [figure] = figures

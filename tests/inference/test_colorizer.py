@@ -69,7 +69,7 @@ def _colorizer_at(render_size_px: int, _backend: str) -> Colorizer:
 class Fake:
     """A backend but for what it computes."""
 
-    library = "none"
+    package = "none"
     device = "cpu"
 
     def with_hint_features(self, _gray: Array) -> tuple[Array, Array]:
