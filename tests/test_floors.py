@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -28,6 +29,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 FILE_IDS = [path.relative_to(PACKAGE).as_posix() for path in FILES]
 MODULES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES]
+SCRIPTS = sorted((PACKAGE / "page").rglob("*.js"))
 FOLDERS = [path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE]
 
 
@@ -79,8 +81,13 @@ def test_a_folder_is_small_and_imports_nothing_by_itself(folder: Path) -> None:
     assert folder.name == "cli" or not imports(ast.parse((folder / "__init__.py").read_text()))
 
 
+def test_a_folder_of_the_page_is_small() -> None:
+    assert max(Counter(path.parent for path in SCRIPTS).values()) <= 10
+
+
 def test_no_file_is_long() -> None:
-    lines = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    files = FILES + SCRIPTS
+    lines = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {name: count for name, count in lines.items() if count > 450} == {}
 
 

@@ -27,7 +27,9 @@ HEADERS = {
 }
 """With them a browser computes with several threads."""
 
-_ASSETS = ("worker.js", "onnxruntime.mjs", "onnxruntime.wasm.gz", "skeleton.onnx")
+_WORKER = "worker/worker.js"
+_VENDORED = ("vendor/onnxruntime.mjs", "vendor/onnxruntime.wasm.gz")
+_SKELETON = "skeleton.onnx"
 _WEIGHTS = "weights.safetensors"
 _FOLDER_POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
@@ -37,7 +39,7 @@ _NOTICE = (
     "flowercolor, MIT and Apache-2.0 licenses; onnxruntime-web, Copyright (c) Microsoft "
     "Corporation, MIT license"
 )
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w./]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
 
 
@@ -89,13 +91,14 @@ def page_files(
     network = info.config.network
     OnnxBackend(network, weights, threads=1, name=str(checkpoint))  # refuses what does not fit
     static = resources.files("flowercolor.page") / "static"
+    folders = {"": static, "worker/": static / "worker", "vendor/": static / "vendor"}
     files = {
-        item.name: item.read_bytes()
-        for folder in (static, static / "vendor")
+        name + item.name: item.read_bytes()
+        for name, folder in folders.items()
         for item in folder.iterdir()
         if item.is_file()
     }
-    files["skeleton.onnx"] = skeleton(network)
+    files[_SKELETON] = skeleton(network)
     _, ends = read_ends(checkpoint)
     files[_WEIGHTS] = save({key: value for key, value in ends.items() if value.dtype.kind == "f"})
     about = {
@@ -120,11 +123,11 @@ def single_file(files: Mapping[str, bytes]) -> bytes:
     """The page as one file of HTML, from the files of `page_files`."""
     script = _bundled(files, "page.js")
     style = files["page.css"].decode()
-    assets = {**files, "worker.js": _bundled(files, "worker.js").encode()}
+    assets = {**files, _WORKER: _bundled(files, _WORKER).encode()}
     blocks = (
         f'<script type="application/octet-stream" id="asset-{name}">'
         f"{base64.b64encode(assets[name]).decode()}</script>"
-        for name in (*_ASSETS, _WEIGHTS)
+        for name in (_WORKER, *_VENDORED, _SKELETON, _WEIGHTS)
     )
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}' blob: 'wasm-unsafe-eval'; "
@@ -160,12 +163,12 @@ def _bundled(files: Mapping[str, bytes], entry: str) -> str:
     done: dict[str, str] = {}
 
     def add(name: str) -> None:
-        source = files[name].decode()
+        source, folder = files[name].decode(), name[: name.rfind("/") + 1]
         for _, imported in _IMPORT.findall(source):
-            if imported not in done:
-                add(imported)
+            if folder + imported not in done:
+                add(folder + imported)
         source = _IMPORT.sub(
-            lambda found: f"const {{{found[1]}}} = {_variable(found[2])};\n", source
+            lambda found: f"const {{{found[1]}}} = {_variable(folder + found[2])};\n", source
         )
         exported = ", ".join(kind_and_name[1] for kind_and_name in _EXPORT.findall(source))
         body = _EXPORT.sub(r"\1", source)

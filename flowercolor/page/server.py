@@ -187,7 +187,7 @@ def application(
     return Starlette(
         routes=[
             Route(f"/{token}/", page),
-            Route(f"/{token}/{{name}}", page),
+            Route(f"/{token}/{{name:path}}", page),
             Route(f"/{token}/{{method:str}}", post, methods=["POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],

@@ -145,7 +145,8 @@ def test_the_page_is_below_the_token_and_nothing_else_is_anywhere(served: Starle
     assert b'"served": true' in content
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
-    assert ask(served, f"/{TOKEN}/worker.js")[1]["content-type"].startswith("text/javascript")
+    _, headers, _ = ask(served, f"/{TOKEN}/worker/worker.js")
+    assert headers["content-type"].startswith("text/javascript")
     for path in ("/", "/index.html", "/another/", f"/{TOKEN}/../page.js", f"/{TOKEN}/none"):
         assert ask(served, path)[0] == 404, path
     assert ask(served, "/another/colorize", b"")[0] in (404, 405)

@@ -9,14 +9,14 @@ export function asset(name) {
 }
 
 function startWorker() {
-  const { url, base64 } = asset("worker.js");
+  const { url, base64 } = asset("worker/worker.js");
   if (url) return new Worker(url, { type: "module" });
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   // From disk browsers start no worker but one of a blob, and that no module.
   return new Worker(URL.createObjectURL(new Blob([bytes], { type: "text/javascript" })));
 }
 
-/** Calls methods of worker.js; each is done before the next one begins. */
+/** Calls methods of worker/worker.js; each is done before the next one begins. */
 export class Compute {
   #worker = startWorker();
   #waiting = new Map();
@@ -37,8 +37,8 @@ export class Compute {
     this.started = this.call("start", {
       about,
       assets: {
-        ort: asset("onnxruntime.mjs"),
-        wasm: asset("onnxruntime.wasm.gz"),
+        ort: asset("vendor/onnxruntime.mjs"),
+        wasm: asset("vendor/onnxruntime.wasm.gz"),
         skeleton: asset("skeleton.onnx"),
         weights: asset("weights.safetensors"),
       },

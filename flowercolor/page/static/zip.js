@@ -1,7 +1,7 @@
 // Several files as one ZIP, stored and not packed: pictures are packed already. Less than 4 GB and
 // 65,536 files, as the format of 1989 has room for (PKWARE APPNOTE 4.3).
 
-import { crc32 } from "./encoding.js";
+import { crc32 } from "./worker/encoding.js";
 
 const MAX_BYTES = 2 ** 32 - 1;
 const UTF8_NAME = 0x0800;
