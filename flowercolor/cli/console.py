@@ -241,6 +241,20 @@ def say_at_start(message: str) -> None:
         say(message)
 
 
+def say_missing(*checkpoints: Path) -> None:
+    """Say of each that is a run's last weights, not its best, what the run lacks.
+
+    Raises:
+        CheckpointError: One cannot be read.
+    """
+    from flowercolor.checkpoint import missing_in_run
+    from flowercolor.runs import name_of
+
+    for path in checkpoints:
+        if missing := missing_in_run(path):
+            say(f"{name_of(path)}: {missing}.")
+
+
 def check_output(path: Path | None) -> None:
     """Refuse what elsewhere means standard output, and here would be a file of that name.
 

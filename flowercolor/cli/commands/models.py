@@ -117,6 +117,7 @@ def join(
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
     branch = runs.find_checkpoint(hints) if hints else None
     joining.join(*ends, output, vividness=vividness, note=note, hints=branch)
+    console.say_missing(*ends, *filter(None, [branch]))
     console.print_result(str(output))
 
 
@@ -139,7 +140,6 @@ def export(
     torch before it is kept; its metadata say what goes in and out.
     """
     console.check_output(target)
-    from flowercolor.checkpoint import missing_in_run
     from flowercolor.runs import find_checkpoint, name_of
 
     path = find_checkpoint(checkpoint)
@@ -159,6 +159,5 @@ def export(
     files = target.rglob("*") if target.is_dir() else [target]
     size_mb = sum(file.stat().st_size for file in files) / 1e6
     console.say(f"Wrote {written} with the weights of {name_of(path)}, {size_mb:.1f} MB: {use}.")
-    if missing := missing_in_run(path):
-        console.say(f"{name_of(path)}: {missing}.")
+    console.say_missing(path)
     console.print_result(str(target))

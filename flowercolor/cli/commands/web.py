@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from flowercolor.cli.console import Checkpoint, command, print_result, quiet_libraries, say
+from flowercolor.cli.console import (
+    Checkpoint,
+    command,
+    print_result,
+    quiet_libraries,
+    say,
+    say_missing,
+)
 from flowercolor.errors import SettingError
 from flowercolor.installation import install_command
 
@@ -71,4 +78,6 @@ def web(
         if open_browser:
             webbrowser.open(address)
 
-    serve(find_checkpoint(checkpoint), host=host, port=port, on_start=started)
+    path = find_checkpoint(checkpoint)
+    say_missing(path)
+    serve(path, host=host, port=port, on_start=started)

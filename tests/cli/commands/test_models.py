@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,10 +81,16 @@ def test_a_run_without_its_best_is_said_to_be_one_wherever_its_weights_are_taken
             ("colorize", photo, "--checkpoint", run.name, "--overwrite"),
             ("eval", "--checkpoint", run.name),
             ("export", f"{run.name}.html", "--checkpoint", run.name),
+            ("join", run.name, run.name, "-o", f"{run.name}.safetensors"),
             ("train", "--start-from", run.name, "--data", archive, *again),
         ]
         for command in commands:
             assert f": {missing}" in succeed(*command).stderr
+        with socket.socket() as taken:  # so that the page's server ends
+            taken.bind(("127.0.0.1", 0))
+            port = str(taken.getsockname()[1])
+            served = flowercolor("web", "--port", port, "--checkpoint", run.name)
+        assert f": {missing}" in served.stderr
 
 
 def test_a_bad_run_hides_no_other(trained: Trained, weights: Path) -> None:
@@ -134,7 +141,7 @@ def test_export_writes_a_page_as_a_file_or_a_folder(weights: Path, here: Path) -
     for target in ("page.html", "site"):
         done = succeed("export", target, "--checkpoint", weights)
         assert done.stdout == f"{target}\n"
-        files = [here / target, *(here / target).glob("*")]
+        files = [here / target, *(here / target).rglob("*")]
         size_mb = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
         begins = f"Wrote the page with the weights of garden, {size_mb:.1f} MB: "
         assert begins + ("open it in" if "." in target else "put the folder on") in done.stderr
