@@ -124,7 +124,12 @@ class CheckpointInfo:
 
 
 def save_checkpoint(
-    path: str | Path, info: CheckpointInfo, tensors: Mapping[str, "Tensor"], *, half: bool = False
+    path: str | Path,
+    info: CheckpointInfo,
+    tensors: Mapping[str, "Tensor"],
+    *,
+    half: bool = False,
+    overwrite: bool = True,
 ) -> None:
     """Write a checkpoint, whole or not at all, and forced to the disk.
 
@@ -134,7 +139,8 @@ def save_checkpoint(
             sharing, not for resuming.
 
     Raises:
-        StorageError: The disk is full or writing is not allowed; an older file is untouched.
+        StorageError: The disk is full, writing is not allowed, or, without `overwrite`, a file is
+            there; it is untouched.
     """
     from safetensors.torch import save  # noqa: PLC0415
 
@@ -146,7 +152,7 @@ def save_checkpoint(
         for name, tensor in tensors.items()
     }
     content = save(flat, metadata={_HEADER_KEY: info.to_json()})
-    with replacing(Path(path), durable=True) as temporary:
+    with replacing(Path(path), overwrite=overwrite, durable=True) as temporary:
         # Not `save_file`: it hides the OSError of a full disk in an error of its own.
         temporary.write_bytes(content)
 

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import stat
 import time
 import unicodedata
@@ -128,7 +129,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = True, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place once the block ends well.
 
     Whatever happens in the block, `path` holds either its old content or the whole new one.
@@ -136,12 +137,13 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         path: Where the file is to stand; missing parent folders are made. A link stays, and the
             file that it leads to is replaced.
+        overwrite: Whether to replace a file that is there, or came there in the meantime.
         durable: Also force the bytes to the disk before the swap, so that a power cut
             cannot leave an empty file. Costs a flush, some 10 ms and more.
 
     Raises:
-        StorageError: The disk is full, writing is not allowed, or a folder, a device or a pipe
-            is there.
+        StorageError: The disk is full, writing is not allowed, a folder, a device or a pipe is
+            there, or, without `overwrite`, a file.
     """
     target = Path(os.path.realpath(path))
     if is_there(target) and not target.is_file():
@@ -153,7 +155,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         _sweep(target.parent)
         # Not `mkstemp`, whose files only the owner reads: giving them the usual rights means
         # to change the umask for a moment, of all threads.
-        temporary = target.with_name(f".flowercolor-{secrets.token_hex(8)}.tmp")
+        temporary = _temporary_beside(target)
         temporary.touch(exist_ok=False)
     try:
         with storage_errors(path):
@@ -161,12 +163,69 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             if durable:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
+            if not overwrite:
+                _put_where_nothing_is(temporary, target, path)
+                return
             if target.is_file():
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             _replace(temporary, target)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose content becomes that of `folder` once the block ends well.
+
+    Otherwise nothing is left of it.
+
+    Args:
+        folder: Not there, or empty; missing parent folders are made.
+
+    Raises:
+        StorageError: The disk is full, writing is not allowed, or the folder is not empty.
+    """
+    target = resolved(folder)
+    with storage_errors(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        temporary = _temporary_beside(target)
+        temporary.mkdir()
+    try:
+        with storage_errors(folder):
+            yield temporary
+            if is_there(target) and any(target.iterdir()):
+                raise _came_meanwhile(folder)
+            if is_there(target):  # it stays the folder it is: somebody may be in it
+                for item in temporary.iterdir():
+                    item.rename(target / item.name)
+            else:
+                temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_beside(target: Path) -> Path:
+    return target.with_name(f".flowercolor-{secrets.token_hex(8)}.tmp")
+
+
+def _put_where_nothing_is(temporary: Path, target: Path, path: Path) -> None:
+    try:
+        os.link(temporary, target)  # unlike a rename, it writes over nothing
+    except FileExistsError:
+        raise _came_meanwhile(path) from None
+    except OSError:  # FAT and some network drives know no second name of a file
+        if is_there(target):
+            raise _came_meanwhile(path) from None
+        _replace(temporary, target)
+
+
+def _came_meanwhile(path: Path) -> StorageError:
+    return StorageError(
+        f"{path}: is there already, and was not before; expected a name that is free: another "
+        "process writes there, so choose another output"
+    )
 
 
 def _replace(temporary: Path, target: Path) -> None:
@@ -222,11 +281,11 @@ def locked(lock: Path, doing: str) -> Iterator[None]:
 
 @lru_cache(maxsize=1024)
 def _sweep(folder: Path) -> None:
-    """Delete what killed processes left in a folder, once a process: the files of `replacing`."""
+    """Delete what killed processes left in a folder, once a process: temporary files, folders."""
     for leftover in folder.glob(".flowercolor-*.tmp"):
         with suppress(OSError):  # old ones alone: others may be writing there
             if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S:
-                leftover.unlink()
+                shutil.rmtree(leftover) if is_folder(leftover) else leftover.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -238,13 +297,14 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, overwrite: bool = True) -> None:
     """Write `content` to `path`, whole or not at all.
 
     Raises:
-        StorageError: The disk is full or writing is not allowed.
+        StorageError: The disk is full, writing is not allowed, or, without `overwrite`, a file is
+            there.
     """
-    with replacing(path) as temporary:
+    with replacing(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(content)
 
 

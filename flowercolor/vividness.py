@@ -83,7 +83,7 @@ def join(
             )
         tensors |= named(branch, "generator.hints.")
         joined = replace(joined, config=joined.config.changed(hints=True))
-    save_checkpoint(output, joined, tensors, half=True)
+    save_checkpoint(output, joined, tensors, half=True, overwrite=False)
 
 
 def _check_one_parent(safe: "UNet", vivid: "UNet", path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flowercolor.errors import StorageError
 from flowercolor.files import (
     LEFTOVER_AGE_S,
+    filling,
     locked,
     remove_leftovers,
     replacing,
@@ -65,6 +66,46 @@ def test_whatever_goes_wrong_leaves_the_old_file_and_nothing_else(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such rights")
+@pytest.mark.parametrize("second_names", [True, False])
+def test_without_overwrite_no_file_is_replaced_not_even_one_that_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second_names: bool
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not second_names:  # as on FAT
+        monkeypatch.setattr(os, "link", unknown)
+    path = tmp_path / "a.txt"
+    with (
+        pytest.raises(StorageError, match=r"a\.txt: is there already, and was not before"),
+        replacing(path, overwrite=False) as temporary,
+    ):
+        temporary.write_text("ours")
+        path.write_text("another's")
+    assert path.read_text() == "another's"
+    write_bytes(tmp_path / "b.txt", b"ours", overwrite=False)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.txt", "b.txt"]
+    assert (tmp_path / "b.txt").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_is_filled_as_a_whole_or_not_at_all(tmp_path: Path, is_there: bool) -> None:
+    folder = tmp_path / "site"
+    if is_there:
+        folder.mkdir()
+    with pytest.raises(StorageError, match="the disk is full"), filling(folder) as temporary:
+        (temporary / "a.txt").write_text("a")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in tmp_path.rglob("*")] == ["site"] * is_there
+    with filling(folder) as temporary:
+        (temporary / "below").mkdir()
+        (temporary / "below" / "a.txt").write_text("a")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "below", "site"]
+    with pytest.raises(StorageError, match="site: is there already"), filling(folder) as temporary:
+        (temporary / "b.txt").write_text("b")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "below", "site"]
+
+
 def test_a_file_gets_the_rights_that_files_usually_get(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -231,7 +272,11 @@ def test_old_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
     old, new = (tmp_path / f".flowercolor-{name}.tmp" for name in ("old", "new"))
     for file in (old, new, tmp_path / "own.tmp"):
         file.touch()
-    os.utime(old, (time.time() - 2 * LEFTOVER_AGE_S,) * 2)
+    folder = tmp_path / ".flowercolor-folder.tmp"
+    folder.mkdir()
+    (folder / "page.js").touch()
+    for leftover in (old, folder):
+        os.utime(leftover, (time.time() - 2 * LEFTOVER_AGE_S,) * 2)
     write_text(tmp_path / "a.txt", "a")
     assert {file.name for file in tmp_path.iterdir()} == {new.name, "own.tmp", "a.txt"}
 

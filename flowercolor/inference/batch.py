@@ -15,7 +15,7 @@ import numpy as np
 
 from flowercolor.config import QUALITY, Subsampling, check_kinds, in_range, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import is_there, storage_errors
+from flowercolor.files import is_file, is_there, storage_errors
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
@@ -159,6 +159,8 @@ def run(
                 guidance = guide(job.source)
                 software = colorizer.software(guidance)
                 if skipped := _skipped(job, known, writing, software):
+                    if not job.header:  # missing, or no photo: no result makes up for that
+                        read_photo(job.source, max_pixels=max_pixels)
                     outcomes[job] = skipped
                     continue
                 photo = read_photo(job.source, max_pixels=max_pixels)
@@ -379,10 +381,18 @@ def _there_already(job: Job, software: str) -> Outcome:
     if is_original(job.target, result):
         message = f"{there}, and flowercolor did not make it; another `output` keeps both"
         return Outcome(job, "skipped", message)
-    if job.header and job.header.pixels != (result.pixels if result else 0):
+    if not result:
+        is_empty = is_file(job.target) and not job.target.stat().st_size
+        found = "is empty; `overwrite` replaces it" if is_empty else "is no photo; delete it first"
+        return Outcome(job, "skipped", f"{job.target} is there already and {found}")
+    if job.header and job.header.pixels != result.pixels:
         message = f"{there}, of a photo of another size; another `output` keeps both"
         return Outcome(job, "skipped", message)
-    if result and result.made_here and result.software != software:
+    if job.target.suffix.lower() == ".bmp":
+        reason = "there already as BMP, which does not say what made it"
+        message = f"{job.target} is {reason}; delete it first, or choose another `output`"
+        return Outcome(job, "skipped", message, reason=reason)
+    if result.made_here and result.software != software:
         reason = f"colored with other settings ({differences(result.software, software)})"
         message = f"{there}, {reason}; {_REPLACE_OR_KEEP}"
         return Outcome(job, "skipped", message, reason=reason)
@@ -392,11 +402,12 @@ def _there_already(job: Job, software: str) -> Outcome:
 
 def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:
     known = remarks(photo)
-    replaced = probe(job.target) if writing.overwrite else None
+    replaced = check_target(job.target) if is_there(job.target) and writing.overwrite else None
     if replaced and job.header and replaced.pixels != job.header.pixels:
         other = "replaced the result of a photo of another size"
         known = f"{known}; {other}" if known else other
-    write_photo(job.target, rgb, **_options(photo, software, writing))
+    options = _options(photo, software, writing)
+    write_photo(job.target, rgb, overwrite=writing.overwrite, **options)
     if writing.keep_date:
         with storage_errors(job.target):
             dates = job.source.stat()

@@ -68,4 +68,4 @@ def export_onnx(
         "note": info.note,
         "how_to_use": USE,
     }
-    write_bytes(target, onnx_model(network, weights, about))
+    write_bytes(target, onnx_model(network, weights, about), overwrite=False)

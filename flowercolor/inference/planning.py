@@ -172,7 +172,7 @@ def _check_folder_of(output: Path, places: Sequence[_Place], *, in_folder: bool)
     if not places or not (output.suffix.lower() in WRITABLE or is_there(output)):
         return
     missing = [str(place.source) for place in places if not is_there(place.source)]
-    if len(places) > 1 and missing:
+    if len(places) > 1 and missing and not in_folder:
         raise SettingError(
             f"{', '.join(missing)}: there is no such file or folder; expected one photo for "
             f"{output}; put a name with spaces in quotes"

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from flowercolor._version import __version__
 from flowercolor.checkpoint import read_ends, read_weights
 from flowercolor.errors import SettingError
-from flowercolor.files import is_folder, is_there, write_bytes
+from flowercolor.files import filling, is_folder, is_there, write_bytes
 from flowercolor.inference.onnx_backend import OnnxBackend, skeleton
 from flowercolor.runs import name_of
 
@@ -66,13 +66,15 @@ def export_page(checkpoint: Path, target: Path, *, vividness: float | None = Non
         raise SettingError(f"{target}: is there already; expected a name that is free")
     files = page_files(checkpoint, vividness=vividness)
     if ending:
-        write_bytes(target, single_file(files))
+        write_bytes(target, single_file(files), overwrite=False)
         return
     # As Netlify and Cloudflare take them.
     lines = ["/*", *(f"  {name}: {value}" for name, value in HEADERS.items())]
     files["_headers"] = "\n".join([*lines, ""]).encode()
-    for name, content in files.items():
-        write_bytes(target / name, content)
+    with filling(target) as temporary:
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_bytes(content)
 
 
 def page_files(

@@ -32,7 +32,12 @@ def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
 
 
 def write_photo(
-    path: str | Path, rgb: Pixels, *, file_format: str | None = None, **options: Any
+    path: str | Path,
+    rgb: Pixels,
+    *,
+    file_format: str | None = None,
+    overwrite: bool = True,
+    **options: Any,
 ) -> None:
     """Write what `photo_parts` gives, with its options, to `path`, whole or not at all.
 
@@ -41,13 +46,17 @@ def write_photo(
     Raises:
         SettingError: The ending cannot be written.
         ImageError: The format cannot hold the pixels.
-        StorageError: The disk is full or writing is not allowed.
+        StorageError: The disk is full, writing is not allowed, or, without `overwrite`, a file is
+            there.
     """
     path = Path(path)
     try:
         parts = photo_parts(rgb, file_format or output_format(path), **options)
         first = next(parts)
-        with files.replacing(path) as temporary, temporary.open("wb") as file:
+        with (
+            files.replacing(path, overwrite=overwrite) as temporary,
+            temporary.open("wb") as file,
+        ):
             file.write(first)
             file.writelines(parts)
     except ImageError as error:

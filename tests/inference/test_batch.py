@@ -324,6 +324,54 @@ def test_what_is_there_is_skipped_or_replaced(tmp_path: Path, colorizer: Coloriz
     assert pixels(jobs[0].target).shape == (24, 32, 3)
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_what_another_process_wrote_meanwhile_is_kept(
+    tmp_path: Path, colorizer: Colorizer, overwrite: bool
+) -> None:
+    jobs = plan([save(tmp_path / "a.png")], tmp_path / "out")
+
+    def beside(_: Sequence[Array]) -> None:
+        save(jobs[0].target, gray(seed=9))
+
+    writing = Writing(overwrite=overwrite)
+    [outcome] = run(jobs, Hooked(colorizer, at_pass=beside), writing)
+    assert outcome.status == "failed"
+    said = "holds what flowercolor did not make" if overwrite else "is there already, and was not"
+    assert f"{jobs[0].target}: {said}" in outcome.message
+    assert np.array_equal(pixels(jobs[0].target), gray(seed=9))
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no photo"])
+def test_a_result_makes_up_for_no_photo_that_is_missing_or_none(
+    tmp_path: Path, colorizer: Colorizer, content: bytes | None
+) -> None:
+    """A name that was mistyped must not pass for one that is done."""
+    target = tmp_path / "out.png"
+    list(run([Job(save(tmp_path / "a.png"), target)], colorizer))
+    other = tmp_path / "rsoe.png"
+    if content is not None:
+        other.write_bytes(content)
+    [outcome] = run(plan([other], target), colorizer)
+    assert outcome.status == "failed"
+    assert str(other) in outcome.message
+
+
+def test_an_empty_result_and_a_bmp_are_told_with_what_helps(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    source = save(tmp_path / "a.png")
+    empty = plan([source], tmp_path / "empty.png")
+    empty[0].target.touch()
+    bmp = plan([source], tmp_path / "out.bmp")
+    list(run(bmp, colorizer))
+    for jobs, said in ((empty, "is empty; `overwrite` replaces it"), (bmp, "delete it first")):
+        [outcome] = run(jobs, colorizer)
+        assert outcome.status == "skipped"
+        assert said in outcome.message
+    assert statuses(list(run(empty, colorizer, Writing(overwrite=True)))) == ["done"]
+
+
 def test_naming_the_results_too_when_starting_again_changes_nothing(
     here: Path, colorizer: Colorizer
 ) -> None:

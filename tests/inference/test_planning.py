@@ -178,6 +178,13 @@ def test_several_photos_take_a_folder_only(here: Path) -> None:
     ] * 2
 
 
+def test_what_a_folder_holds_is_not_taken_for_a_mistyped_name(here: Path) -> None:
+    save(here / "box" / "a.png")
+    (here / "box" / "b.png").symlink_to("nowhere.png")
+    with pytest.raises(SettingError, match=r"x\.png: is a file or named like one; expected a fol"):
+        plan("box", "x.png")
+
+
 def test_endings_are_kept_where_they_can_be_written(here: Path) -> None:
     touch(here, "a.JPG", "b.heic", "c.gif", "d", "e.tar.tiff")
     assert names(plan(sorted(here.iterdir()), here / "out"), here) == {

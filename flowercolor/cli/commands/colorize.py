@@ -201,7 +201,7 @@ def colorize(
     how = _How(colorizer, writing, guide, max_megapixels * 1_000_000)
     if variants is not None:
         sheet = request.file or jobs[0].target.with_name(f"{jobs[0].source.name}{SHEET}")
-        _write_sheet(jobs[0].source, sheet, variants, how, progress)
+        _write_sheet(jobs[0], sheet, variants, how, progress)
     elif request.by_stream:
         _color_stream(request, jobs[0].source if jobs else None, how)
     else:
@@ -229,7 +229,7 @@ def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
         console.say("Using the bundled weights." if name == "bundled" else of_run)
 
 
-def _write_sheet(source: Path, sheet: Path, variants: int, how: _How, progress: "Progress") -> None:
+def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "Progress") -> None:
     """Write the sheet of a photo in several likely colors."""
     from flowercolor.files import is_there
     from flowercolor.inference import contact_sheet
@@ -238,6 +238,9 @@ def _write_sheet(source: Path, sheet: Path, variants: int, how: _How, progress: 
     from flowercolor.photos.reader import read_photo
     from flowercolor.photos.writer import write_photo
 
+    source = job.source
+    if not job.header:  # missing, or no photo: no sheet that is there makes up for that
+        read_photo(source, max_pixels=how.max_pixels)
     if is_there(sheet) and sheet.samefile(source):
         raise SettingError(f"{sheet}: is the photo itself; choose another output")
     if not target_is_free(sheet, how.writing, progress):
@@ -247,7 +250,13 @@ def _write_sheet(source: Path, sheet: Path, variants: int, how: _How, progress: 
         if remark := remarks(photo):
             console.say(f"{source}: {remark}")
         rgb = contact_sheet.variants(photo.luma, how.colorizer, variants, how.guide(source))
-        write_photo(sheet, rgb, quality=how.writing.quality, subsampling=how.writing.subsampling)
+        write_photo(
+            sheet,
+            rgb,
+            overwrite=how.writing.overwrite,
+            quality=how.writing.quality,
+            subsampling=how.writing.subsampling,
+        )
     console.print_result(str(sheet))
 
 
@@ -268,7 +277,7 @@ def _color_stream(request: Request, source: Path | None, how: _How) -> None:
     if remark := remarks(photo):
         console.say(f"{source or 'The photo'}: {remark}")
     if request.path:
-        write_bytes(request.path, colored)
+        write_bytes(request.path, colored, overwrite=how.writing.overwrite)
         console.print_result(str(request.path))
     else:
         console.write_result(colored)
@@ -356,6 +365,8 @@ class _Summary:
                 remedy = "--recolor colors them anew"
             elif reason.endswith("now none"):
                 remedy = "name one alone with --overwrite to replace it"
+            elif "BMP" in reason:
+                remedy = "delete them first, or choose another -o"
             first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
         if self._others >= _SCREEN_LINES:

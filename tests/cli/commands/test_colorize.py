@@ -323,6 +323,8 @@ def test_a_sheet_of_variants_lies_beside_the_photo(hint_weights: Path, here: Pat
     assert "is there already" in succeed(*args, photo.name).stderr
     assert succeed(*args, photo.name, "-o", "sheet.png").stdout == "sheet.png\n"
     assert (here / "sheet.png").read_bytes() == sheet
+    missing = flowercolor(*args, "c.png", "-o", "sheet.png")
+    assert_one_line_of_error(missing, "c.png", code=1)
     (here / "box").mkdir()
     assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.png.variants.png\n"
     gray_photo(here / "one" / "b.png")
