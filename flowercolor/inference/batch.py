@@ -403,9 +403,12 @@ def _there_already(job: Job, software: str) -> Outcome:
 def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:
     known = remarks(photo)
     replaced = check_target(job.target) if is_there(job.target) and writing.overwrite else None
+    what = ""
     if replaced and job.header and replaced.pixels != job.header.pixels:
-        other = "replaced the result of a photo of another size"
-        known = f"{known}; {other}" if known else other
+        what = "the result of a photo of another size"
+    elif replaced and (lost := lost_by_hand(replaced.software, software)):
+        what = f"what was colored with {' and '.join(lost)}"
+    known = "; ".join(filter(None, (known, what and f"replaced {what}")))
     options = _options(photo, software, writing)
     write_photo(job.target, rgb, overwrite=writing.overwrite, **options)
     if writing.keep_date:

@@ -547,7 +547,7 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     assert (here / "out" / "b.png").read_bytes() != plain
     succeed(*args, "--hint", "1,1=blue")
     assert (here / "out" / "a.png").read_bytes() != by_hand, "other hints are meant"
-    succeed(*alone)
+    assert "a.png: replaced what was colored with hints" in succeed(*alone).stderr
     assert (here / "out" / "a.png").read_bytes() == plain, "and so is one photo's call"
 
 
