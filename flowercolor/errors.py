@@ -38,6 +38,10 @@ class DeviceError(FlowercolorError):
     """The device asked for is missing or has too little memory."""
 
 
+class DevicePackageError(DeviceError, SettingError):
+    """The device asked for is missing, as the package is not installed that computes there."""
+
+
 class StorageError(FlowercolorError):
     """A file cannot be written: the disk is full, or writing there is not allowed."""
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from flowercolor.checkpoint import load_generator, read_weights
 from flowercolor.config import BackendName, Precision, device_kind, one_of
-from flowercolor.errors import DeviceError, SettingError
+from flowercolor.errors import DevicePackageError, SettingError
 from flowercolor.installation import install_command
 from flowercolor.progress import Progress
 
@@ -78,7 +78,8 @@ def load_backend(
         CheckpointError: There is no such checkpoint, it is damaged, or has no vividness scale.
         SettingError: A setting is unknown, out of range, or not for this backend, or the package
             that computes on the CPU is not installed.
-        DeviceError: The device is not there, or torch, which it needs, is not installed.
+        DeviceError: The device is not there.
+        DevicePackageError: Torch, which the device needs, is not installed.
     """
     one_of("backend", backend, BackendName)
     one_of("precision", precision, Precision)
@@ -102,7 +103,7 @@ def load_backend(
             if backend == "torch"
             else "`pip install onnxruntime`, or use the backend torch"
         )
-        raise (DeviceError if of_gpu else SettingError)(
+        raise (DevicePackageError if of_gpu else SettingError)(
             f"{asked}: needs the package {backend}, which is not installed; run {what_helps}"
         )
     if backend == "onnxruntime":
