@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -161,7 +162,9 @@ def _folders(*, is_light: bool) -> Iterator[Finding]:
         ("data", paths.data_dir, "FLOWERCOLOR_DATA_DIR", "`train`"),
     ):
         found, problem = _folder(topic, place, variable, users)
-        yield Finding(topic, found, "" if is_light else problem)
+        if is_light and problem:
+            found, problem = f"{found}; unfit for training, which a light install leaves out", ""
+        yield Finding(topic, found, problem)
 
 
 def _folder(topic: str, place: Callable[[], Path], variable: str, users: str) -> tuple[str, str]:
@@ -181,7 +184,10 @@ def _folder(topic: str, place: Callable[[], Path], variable: str, users: str) ->
         found += f", Oxford 102 {archive}"
     else:
         found += f", {len(list_runs())} runs"
-    if not os.access(there, os.W_OK) or not is_folder(there):
+    try:
+        with tempfile.TemporaryFile(dir=there):  # asked for its rights, Linux says yes of /proc
+            pass
+    except OSError:
         return found, f"{users} can write nothing there: set {variable} to another folder"
     if free_bytes < LEAST_FREE_BYTES:
         return found, f"the disk is nearly full for {users}: free some space, or set {variable}"

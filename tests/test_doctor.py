@@ -77,6 +77,16 @@ def test_what_is_wrong_is_said_with_what_to_do(
     assert found["data"].problem == said
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc")
+def test_where_folders_cannot_be_made_is_said_also_where_the_rights_seem_to_suffice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Root may write there, and yet nobody can; its disk is full, by what it says of it."""
+    monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", "/proc/cache")
+    problem = findings()["cache"].problem
+    assert problem.endswith("can write nothing there: set FLOWERCOLOR_CACHE_DIR to another folder")
+
+
 def no_home(*_: object, **__: object) -> Path:
     raise RuntimeError("could not determine the home directory")
 
@@ -99,7 +109,11 @@ def test_without_torch_no_folder_is_needed(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("FLOWERCOLOR_DATA_DIR", str(tmp_path / "file"))
     monkeypatch.delenv("FLOWERCOLOR_CACHE_DIR")
     monkeypatch.setattr(platformdirs, "user_cache_path", no_home)
-    assert not any(finding.problem for finding in examine())
+    found = {finding.topic: finding for finding in examine()}
+    assert not any(finding.problem for finding in found.values())
+    for folder in ("cache", "data"):
+        said = "unfit for training, which a light install leaves out"
+        assert found[folder].found.endswith(said)
 
 
 def test_both_distributions_in_one_environment_are_a_problem(
