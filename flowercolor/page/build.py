@@ -39,6 +39,9 @@ _NOTICE = (
     "flowercolor, MIT and Apache-2.0 licenses; onnxruntime-web, Copyright (c) Microsoft "
     "Corporation, MIT license"
 )
+_UNSERVED = """<p id="unserved">This page needs a web server: opened from disk it can do nothing.
+  Put its folder on a server, or make the page that is one file: flowercolor export page.html</p>
+"""
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w./]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
 
@@ -68,6 +71,9 @@ def export_page(checkpoint: Path, target: Path, *, vividness: float | None = Non
     if ending:
         write_bytes(target, single_file(files), overwrite=False)
         return
+    # Its script removes it; but from disk, browsers load no modules.
+    html = files["index.html"].decode().replace("<main>\n", f"<main>\n{_UNSERVED}")
+    files["index.html"] = html.encode()
     # As Netlify and Cloudflare take them.
     lines = ["/*", *(f"  {name}: {value}" for name, value in HEADERS.items())]
     files["_headers"] = "\n".join([*lines, ""]).encode()

@@ -499,6 +499,17 @@ def test_leaving_asks_only_where_a_person_would_lose_what_was_chosen(
     assert browser.reload()
 
 
+def test_a_folder_that_is_opened_from_disk_says_that_it_needs_a_server(
+    browser: Browser, tiny_page: Path, tiny: Path, tmp_path: Path
+) -> None:
+    export_page(tiny, tmp_path / "site")
+    browser.open((tmp_path / "site" / "index.html").as_uri())
+    browser.wait("getComputedStyle(document.querySelector('#unserved')).visibility === 'visible'")
+    assert "This page needs a web server" in text(browser, "main")
+    browser.open(tiny_page.as_uri())
+    assert "server" not in text(browser, "main")
+
+
 def test_a_folder_on_a_server_computes_with_threads(
     browser: Browser, tiny: Path, tmp_path: Path
 ) -> None:
@@ -521,6 +532,7 @@ def test_a_folder_on_a_server_computes_with_threads(
         browser.choose(DAHLIA)
         browser.wait(READY, 1)
         assert browser.run("return crossOriginIsolated")
+        assert browser.run("return document.querySelector('#unserved')") is None
         browser.click("#save")
         colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
         saved = browser.saved("dahlia_gray_color.png")

@@ -8,6 +8,7 @@ import { Stage } from "./stage.js";
 import { Zip } from "./zip.js";
 
 const byId = (id) => document.getElementById(id);
+byId("unserved")?.remove(); // modules load
 const about = JSON.parse(byId("about").textContent);
 const compute = new Compute(about);
 const saver = new Saver(compute, about);
