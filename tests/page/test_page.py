@@ -371,7 +371,7 @@ def test_three_photos_with_a_hint_each_are_saved_together(
             colored = rgb(content).astype(int)
             expected = colorizer.render(read_photo(source).luma, guidance=guidance)
             assert np.abs(colored - expected).max() <= 1, source
-    assert "saved in flowercolor.zip" in text(browser, "#status")
+    assert text(browser, "#status") == "Saved in flowercolor.zip: 3 of 3 photos."
 
 
 def test_a_photo_that_is_gone_is_left_out_of_what_is_saved_and_named(
@@ -386,7 +386,8 @@ def test_a_photo_that_is_gone_is_left_out_of_what_is_saved_and_named(
     with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
         assert packed.namelist() == ["here_color.png"]
     said = text(browser, "#status")
-    assert "Left out: 1 of 2. gone.jpg cannot be opened any more." in said, said
+    expected = "Saved in flowercolor.zip: 1 of 2 photos. gone.jpg cannot be opened any more."
+    assert expected in said, said
 
 
 def test_a_hint_is_given_moved_and_removed_by_the_keyboard(

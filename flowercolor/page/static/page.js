@@ -268,7 +268,8 @@ byId("save-all").addEventListener("click", async () => {
   const zip = new Zip();
   const packed = [];
   const failures = [];
-  const ready = photos.filter(({ state }) => state === "ready");
+  const all = [...photos];
+  const ready = all.filter(({ state }) => state === "ready");
   byId("save-all").disabled = true;
   const finished = await progress.forEach("Saving", ready, async (photo) => {
     try {
@@ -279,15 +280,17 @@ byId("save-all").addEventListener("click", async () => {
       failures.push(`${photo.file.name} ${error.message}`);
     }
   });
-  const anything = finished && packed.length > 0;
-  if (anything) {
+  let saved = finished ? "Nothing is saved." : "Stopped; nothing is saved.";
+  if (finished && packed.length) {
     download("flowercolor.zip", zip.blob());
     for (const { photo, edit } of packed) photo.history.markSaved(edit);
+    saved = `Saved in flowercolor.zip: ${packed.length} of ${all.length} photos.`;
+    for (const [state, words] of [["failed", "Not read"], ["stopped", "Stopped"]]) {
+      const count = all.filter((photo) => photo.state === state).length;
+      if (count) saved += ` ${words}: ${count}.`;
+    }
   }
-  const nothing = finished ? "Nothing is saved." : "Stopped; nothing is saved.";
-  const saved = anything ? "The photos are saved in flowercolor.zip." : nothing;
-  const leftOut = failures.length ? [`Left out: ${failures.length} of ${ready.length}.`] : [];
-  say([saved, ...leftOut, ...failures].join(" "), true);
+  say([saved, ...failures].join(" "), true);
   updateControls();
 });
 
