@@ -27,6 +27,9 @@ HEADERS = {
 }
 """With them a browser computes with several threads."""
 
+MAX_MEGAPIXELS = 64
+"""That the page has room for: 48 take 1.1 GB of a browser's memory while one photo is open."""
+
 _WORKER = "worker/worker.js"
 _VENDORED = ("vendor/onnxruntime.mjs", "vendor/onnxruntime.wasm.gz")
 _SKELETON = "skeleton.onnx"
@@ -117,6 +120,7 @@ def page_files(
         "hints": network.hints,
         "vividness": info.vividness if vividness is None else vividness,
         "default_vividness": info.vividness,
+        "max_megapixels": MAX_MEGAPIXELS,
         "served": served,
     }
     # Where it stands, no "</script>" of a name may end it.

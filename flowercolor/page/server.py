@@ -5,6 +5,7 @@ brings its photo and takes the result along: nothing is kept, so visitors cannot
 """
 
 import json
+import re
 import secrets
 import socket
 from collections.abc import Callable
@@ -22,18 +23,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from flowercolor.errors import FlowercolorError, SettingError, one_line
+from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.batch import Writing, convert, several_pictures
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.memory_budget import photo_memory_errors
-from flowercolor.page.build import HEADERS, page_files
+from flowercolor.page.build import HEADERS, MAX_MEGAPIXELS, page_files
 from flowercolor.photos.formats import WRITABLE, with_depth
-from flowercolor.photos.reader import read_photo
+from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo
 
-MAX_MEGAPIXELS = 100
 MAX_BODY_BYTES = 1_000_000_000
 MAX_WAITING = 8
 """Photos of all visitors together that are under way; only one of them is computed at a time."""
@@ -82,7 +82,7 @@ def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
         ImageError: It cannot be read either, or is too large.
         DeviceError: There is too little memory.
     """
-    read = read_photo(photo, max_pixels=max_pixels)
+    read = _read(photo, max_pixels)
     luma = with_depth(read.luma, np.uint8)
     content = encode_photo(np.dstack((luma, luma, luma)), "PNG", alpha=read.alpha)
     facts = {"colored": read.colored, "several": several_pictures(read)}
@@ -105,12 +105,33 @@ def colored(
     """
     if ending and ending not in WRITABLE:
         raise SettingError(f"format {ending!r}: expected one of {', '.join(WRITABLE)}")
-    read = read_photo(photo, max_pixels=max_pixels)
+    read = _read(photo, max_pixels)
     read_format = read.metadata.file_format
     endings = {name: known for known, name in reversed(WRITABLE.items())}
     file_format = WRITABLE[ending] if ending else read_format if read_format in endings else "PNG"
     content = convert(read, colorizer, file_format, Writing(), guidance=guidance)
     return Converted(content, endings[file_format])
+
+
+def _read(photo: bytes, max_pixels: int) -> Photo:
+    """The photo, whose pixels the page counts once, also with 16-bit color or opacity."""
+    try:
+        read = read_photo(photo, max_pixels=2 * max_pixels)
+    except ImageError as error:
+        if "`max_pixels`" not in str(error):
+            raise
+        read = None
+    if read is None or read.luma.size > max_pixels:
+        raise ImageError(
+            f"has more than the {max_pixels / 1e6:.0f} megapixels that the page has room for. "
+            "Reduce it first, or use the command flowercolor colorize."
+        )
+    return read
+
+
+def _plain(error: Exception) -> str:
+    """What an error says, but for parameters, of which the page has none."""
+    return re.sub(r" or `\w+`", "", str(error)).removeprefix("the picture: ")
 
 
 def application(
@@ -179,8 +200,7 @@ def application(
         except RefusedError as error:
             return Response(str(error), error.status, _HEADERS)
         except (FlowercolorError, ValueError) as error:
-            message = str(error).removeprefix("the picture: ")
-            return Response(message, 400, _HEADERS)
+            return Response(_plain(error), 400, _HEADERS)
         finally:
             waiting -= 1
 

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import struct
 import zipfile
+import zlib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +23,7 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.page.build import export_page
+from flowercolor.page.build import MAX_MEGAPIXELS, export_page
 from flowercolor.page.server import serve
 from flowercolor.photos.reader import read_photo
 from flowercolor.provenance import differences as settings_apart
@@ -68,6 +70,33 @@ def slide(browser: Browser, name: str, value: float) -> None:
 
 def text(browser: Browser, selector: str) -> str:
     return str(browser.run("return document.querySelector(args[0]).innerText", selector))
+
+
+def shown_remarks(browser: Browser) -> list[str]:
+    """What is said of each photo."""
+    return list(
+        browser.run(
+            "return [...document.querySelectorAll('#photos button')].map((button) => {"
+            "button.click(); return document.querySelector('#remarks').textContent; })"
+        )
+    )
+
+
+def too_large(path: Path) -> Path:
+    """A PNG that says it has 65 megapixels, and holds none."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 10_000, 6_401, 8, 0, 0, 0, 0)
+    end = struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + end)
+    return path
+
+
+def serving(checkpoint: Path) -> str:
+    """The address of a server that runs until the tests end."""
+    addresses: Queue[str] = Queue()
+    Thread(
+        target=serve, args=(checkpoint,), kwargs={"on_start": addresses.put}, daemon=True
+    ).start()
+    return addresses.get(timeout=30)
 
 
 def rgb(content: bytes) -> NDArray[Any]:
@@ -207,11 +236,8 @@ def test_of_an_animation_it_is_said_that_the_first_frame_is_colored(
         frames[0].save(photos[-2])
         frames[0].save(photos[-1], save_all=True, append_images=frames[1:], loop=0)
     open_with(browser, tiny_page, *photos)
-    remarks = browser.run(
-        "return [...document.querySelectorAll('#photos button')].map((button) => {"
-        "button.click(); return document.querySelector('#remarks').textContent; })"
-    )
-    assert remarks == ["", "It has several frames, of which the first is colored."] * 4
+    said = ["", "It has several frames, of which the first is colored."] * 4
+    assert shown_remarks(browser) == said
 
 
 def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(
@@ -390,6 +416,29 @@ def test_a_photo_that_is_gone_is_left_out_of_what_is_saved_and_named(
     assert expected in said, said
 
 
+@pytest.mark.parametrize("is_served", [False, True], ids=["page", "web"])
+def test_the_page_and_web_refuse_and_count_alike_what_they_do_not_save(
+    browser: Browser, tiny_page: Path, tiny: Path, tmp_path: Path, is_served: bool
+) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    photos = [DAHLIA, tmp_path / "notes.txt", too_large(tmp_path / "large.png")]
+    browser.resize(1280, 800)
+    browser.open(serving(tiny) if is_served else tiny_page.as_uri())
+    browser.requests()
+    browser.choose(*photos)
+    browser.wait(READY, len(photos))
+    asked = [url for url in browser.requests() if url.endswith("/gray")]
+    assert len(asked) == is_served  # for that alone which the browser does not know
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        assert len(packed.namelist()) == 1
+    assert text(browser, "#status") == "Saved in flowercolor.zip: 1 of 3 photos. Not read: 2."
+    assert shown_remarks(browser)[2] == (
+        f"has 65 megapixels, more than the {MAX_MEGAPIXELS} that the page has room for. Reduce it "
+        "first, or use the command flowercolor colorize."
+    )
+
+
 def test_a_hint_is_given_moved_and_removed_by_the_keyboard(
     browser: Browser, tiny_page: Path
 ) -> None:
@@ -552,10 +601,8 @@ def test_the_served_page_reads_and_keeps_what_a_browser_cannot(
 ) -> None:
     source = tmp_path / "scan.tif"
     cv2.imwrite(str(source), soft_picture(90, 120, 1).astype(np.uint16) * 257)
-    addresses: Queue[str] = Queue()
-    Thread(target=serve, args=(tiny,), kwargs={"on_start": addresses.put}, daemon=True).start()
     browser.resize(1280, 800)
-    browser.open(addresses.get(timeout=30))
+    browser.open(serving(tiny))
     album = tmp_path / "album.tif"
     pages = [Image.fromarray(soft_picture(30, 40 + number)) for number in range(2)]
     pages[0].save(album, save_all=True, append_images=pages[1:])

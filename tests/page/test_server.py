@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import anyio
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
@@ -15,12 +17,14 @@ from flowercolor.errors import DeviceError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.backends import load_backend
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.page.build import MAX_MEGAPIXELS
 from flowercolor.page.server import application, colored
 from flowercolor.photos.writer import encode_photo
 from tests.cli.helpers import succeed
 from tests.inference.helpers import gray, save
 
 TOKEN = "a-token"
+ROOM = b"megapixels that the page has room for. Reduce it first, or use the command flowercolor"
 
 
 def ask(
@@ -103,6 +107,20 @@ def test_too_little_memory_for_a_photo_is_told_in_plain_words(tiny: Path) -> Non
         colored(photo, full, "", Guidance(), max_pixels=10**6)
 
 
+def test_no_parameter_is_named_that_the_page_has_not(
+    served: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise MemoryError
+
+    photo = encode_photo(np.dstack([gray()] * 3), "PNG")
+    query = "strength=0.7"
+    assert ask(served, f"/{TOKEN}/colorize", photo, query=query)[0] == 200
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", full)
+    _, _, said = ask(served, f"/{TOKEN}/colorize", photo, query=query)
+    assert said == b"out of memory while coloring; give a smaller photo"
+
+
 def test_a_format_can_be_chosen(served: Starlette) -> None:
     buffer = io.BytesIO()
     Image.fromarray(gray()).save(buffer, "JPEG")
@@ -139,6 +157,20 @@ def test_what_that_png_does_not_show_is_told_beside_it(served: Starlette, tmp_pa
         assert json.loads(headers["photo-facts"]) == facts
 
 
+def test_opacity_and_16_bits_count_no_more_than_in_the_page(tiny: Path, tmp_path: Path) -> None:
+    just = application(tiny, TOKEN, max_pixels=gray().size)
+    clear = encode_photo(np.dstack([gray()] * 3), "PNG", alpha=gray())
+    deep = encode_photo(np.dstack([gray(dtype=np.uint16)] * 3), "PNG")
+    for photo in (clear, deep):
+        assert ask(just, f"/{TOKEN}/gray", photo)[0] == 200
+        assert ask(just, f"/{TOKEN}/colorize", photo)[0] == 200
+
+
+def test_the_document_says_how_much_the_page_has_room_for() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "page.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(\d+) megapixels \|", text)) - {"48"} == {str(MAX_MEGAPIXELS)}
+
+
 def test_the_page_is_below_the_token_and_nothing_else_is_anywhere(served: Starlette) -> None:
     status, headers, content = ask(served, f"/{TOKEN}/")
     assert status == 200
@@ -163,9 +195,11 @@ def test_what_is_no_photo_or_too_large_is_refused_in_plain_words(
     small = application(tiny, TOKEN, max_pixels=24 * 32 - 1, max_body_bytes=100_000)
     path = f"/{TOKEN}/colorize"
     photo = save(tmp_path / "a.png").read_bytes()
+    twice = save(tmp_path / "b.png", np.tile(gray(), (3, 1))).read_bytes()
     for body, query, status, said in (
         (b"no picture", "", 400, b"is no photo"),
-        (photo, "", 400, b"megapixels"),
+        (photo, "", 400, ROOM),
+        (twice, "", 400, ROOM),
         (bytes(100_001), "", 413, b"larger than"),
         (photo, "strength=9", 400, b"strength is 9"),
         (photo, "strength=x", 400, b"could not convert"),

@@ -24,11 +24,11 @@ export class Compute {
   #last = Promise.resolve();
 
   constructor(about) {
-    this.#worker.onmessage = ({ data: { call, result, error } }) => {
+    this.#worker.onmessage = ({ data: { call, result, error, unread } }) => {
       const { resolve, reject } = this.#waiting.get(call);
       this.#waiting.delete(call);
       if (error === undefined) resolve(result);
-      else reject(new Error(error));
+      else reject(Object.assign(new Error(error), { unread }));
     };
     this.#worker.onerror = (event) => {
       for (const { reject } of this.#waiting.values()) reject(new Error(event.message));

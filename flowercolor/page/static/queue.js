@@ -64,7 +64,7 @@ export class Photo {
     try {
       return await this.compute.call("open", { number, file });
     } catch (error) {
-      if (!this.about.served) throw error;
+      if (!this.about.served || !error.unread) throw error;
       const { blob, facts } = await readByServer(file);
       return { ...(await this.compute.call("open", { number, file: blob })), ...facts };
     }

@@ -2,7 +2,6 @@
 
 import { lumaOf } from "./upsampling.js";
 
-const MAX_PIXELS = 64e6; // 48 million take 1.1 GB of memory while one is open
 const STRIP_PIXELS = 1 << 20;
 const SAMPLE_PX = 256;
 const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py
@@ -16,13 +15,20 @@ const UNREADABLE = [
   [/^(8BPS|\0\0\0\x0cJXL |\xff\x0a|\0\0\0\x0cjP  )/, "is of a kind that browsers do not read. Save it as PNG or JPEG first."],
 ];
 
-/** What a person should know of a file that could not be opened. */
-export class PhotoError extends Error {}
+/** What a person should know of a file that could not be opened; `unread` where another program
+ * may know its kind. */
+export class PhotoError extends Error {
+  constructor(message, unread = false) {
+    super(message);
+    this.unread = unread;
+  }
+}
 
-/** The luma, uint8, of a file, upright, with its size and opacity, whether it is in color, whether
- * it is plain black and white, whether it has 16 bits, and of what it has more than one, or "".
+/** The luma, uint8, of a file of so many pixels at most, upright, with its size and opacity, whether
+ * it is in color, why it has no room for any, or "", whether it has 16 bits, and of what it has more
+ * than one, or "".
  * @throws PhotoError */
-export async function decode(file) {
+export async function decode(file, maxPixels) {
   let head;
   try {
     head = new Uint8Array(await file.slice(0, 1 << 18).arrayBuffer());
@@ -32,16 +38,17 @@ export async function decode(file) {
   if (!head.length) throw new PhotoError("is empty.");
   const start = String.fromCharCode(...head.subarray(0, 32));
   const stated = statedSize(head);
-  if (stated && stated.width * stated.height > MAX_PIXELS) throw tooLarge(stated);
+  if (stated) checkSize(stated, maxPixels);
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
     const known = UNREADABLE.find(([pattern]) => pattern.test(start));
-    throw new PhotoError(known?.[1] ?? "is damaged, or is no picture that this browser reads. Expected JPEG, PNG or WebP.");
+    const words = known?.[1] ?? "is damaged, or is no picture that this browser reads. Expected JPEG, PNG or WebP.";
+    throw new PhotoError(words, true);
   }
   try {
-    if (bitmap.width * bitmap.height > MAX_PIXELS) throw tooLarge(bitmap);
+    checkSize(bitmap, maxPixels);
     const several = isAnimated(head) ? "several frames" : "";
     return { ...readPixels(bitmap), deep: stated?.bits === 16, several };
   } finally {
@@ -49,9 +56,10 @@ export async function decode(file) {
   }
 }
 
-function tooLarge({ width, height }) {
-  const megapixels = Math.round((width * height) / 1e6);
-  return new PhotoError(`has ${megapixels} megapixels, more than the ${MAX_PIXELS / 1e6} that a page has room for. Reduce it first, or use the command flowercolor colorize.`);
+function checkSize({ width, height }, maxPixels) {
+  if (width * height <= maxPixels) return;
+  const megapixels = Math.ceil((width * height) / 1e6);
+  throw new PhotoError(`has ${megapixels} megapixels, more than the ${maxPixels / 1e6} that the page has room for. Reduce it first, or use the command flowercolor colorize.`);
 }
 
 /** Strip by strip: nothing but the luma is there at full size beside the browser's own bitmap. */

@@ -1,5 +1,5 @@
 // All that takes long, beside the page: decoding, the network, coloring, encoding. Each message
-// {call, method, parameters} is answered by {call, result} or {call, error}; one at a time.
+// {call, method, parameters} is answered by {call, result} or {call, error, unread}; one at a time.
 
 import { PhotoError, decode } from "./decoding.js";
 import { encode } from "./encoding.js";
@@ -15,6 +15,7 @@ const MAX_THREADS = 4;
 const KEPT = 20; // photos with their features, of some 4 MB each
 
 let network;
+let maxPixels;
 const photos = new Map(); // by number, what coloring again needs: little beside the photo itself
 let recent = []; // those of which the colors and features are at hand, the last used last
 
@@ -32,13 +33,14 @@ const methods = {
       ? Math.min(MAX_THREADS, navigator.hardwareConcurrency)
       : 1;
     network = new Network(ort, about, skeleton, weights);
+    maxPixels = about.max_megapixels * 1e6;
     return {};
   },
 
   /** Read a photo: its size, what to know of it, and its preview in gray. A file that the browser
    * cannot read is an error that says so. */
   async open({ number, file }) {
-    const { size, luma, alpha, ...kind } = await decode(file);
+    const { size, luma, alpha, ...kind } = await decode(file, maxPixels);
     const smallSize = workingSize(size);
     const small = Float32Array.from(shrink(luma, size, smallSize), (level) => level / 255);
     const photo = { small, smallSize, preview: preview(luma, alpha, size), chroma: null };
@@ -96,7 +98,7 @@ const methods = {
   /** The photo in color at its full size, as a file. It is read again: full lumas are not kept. */
   async save({ number, file, edit, format, software }) {
     const photo = await predicted(number, edit);
-    const whole = await decode(file);
+    const whole = await decode(file, maxPixels);
     return encode(whole, colorRows(photo, edit, whole.size), format, software);
   },
 };
@@ -109,7 +111,7 @@ self.onmessage = async ({ data: { call, method, parameters } }) => {
   } catch (error) {
     const plain = error instanceof PhotoError;
     const message = plain ? error.message : `could not be colored (${error?.message ?? error}).`;
-    self.postMessage({ call, error: message });
+    self.postMessage({ call, error: message, unread: error?.unread });
   }
 };
 
