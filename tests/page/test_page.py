@@ -22,6 +22,7 @@ from PIL import Image
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
+from flowercolor.inference.batch import remarks
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import MAX_MEGAPIXELS, export_page
 from flowercolor.page.server import serve
@@ -215,15 +216,26 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
     assert "in color already" in text(browser, "#caption")
 
 
-def test_a_scan_of_black_and_white_alone_is_said_to_leave_no_room_for_color(
+def test_what_leaves_no_room_for_color_is_said_in_the_words_of_the_command(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:
-    scan = tmp_path / "scan.png"
-    Image.open(DAHLIA).convert("1").save(scan)
-    open_with(browser, tiny_page, scan, DAHLIA)
-    assert "It is only black and white" in text(browser, "#caption")
-    browser.click("#photos li:nth-child(2) button")
-    assert "black" not in text(browser, "#caption")
+    dark = soft_picture(40, 50, 1)[..., 0] // 16
+    speck = dark.copy()
+    speck[0, 0] = 99
+    shades = {
+        "scan": np.asarray(Image.open(DAHLIA).convert("1")),
+        "white": np.full_like(dark, 250),
+        "dark": dark,
+        "speck": speck,
+        "gray": dark + 30,
+    }
+    for name, pixels in shades.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    photos = [tmp_path / f"{name}.png" for name in shades]
+    open_with(browser, tiny_page, *photos)
+    expected = [f"It {said}." if (said := remarks(read_photo(path))) else "" for path in photos]
+    assert "nearly black" in expected[2]
+    assert shown_remarks(browser) == expected
 
 
 def test_of_an_animation_it_is_said_that_the_first_frame_is_colored(

@@ -37,16 +37,14 @@ export class Photo {
   async open(onGray) {
     this.state = "working";
     try {
-      const { size, colored, plain, deep, several, preview } = await this.#read();
+      const { size, colored, extreme, deep, several, preview } = await this.#read();
       this.previewSize = { width: preview.width, height: preview.height };
       this.size = size;
       if (colored) {
         this.remarks.push("It is in color already; here it is colored anew from its gray version.");
       }
       if (several) this.remarks.push(`It has ${several}, of which the first is colored.`);
-      if (plain) {
-        this.remarks.push("It is only black and white, which leaves no room for color: scan it as gray.");
-      }
+      if (extreme) this.remarks.push(`It is ${extreme}.`);
       if (deep && !this.about.served) {
         this.remarks.push("It has 16 bits; what the page saves has 8. The command keeps them.");
       }

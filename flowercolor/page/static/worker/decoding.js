@@ -83,18 +83,21 @@ function readPixels(bitmap) {
     }
   }
   const colored = isColored(sample(bitmap));
-  return { size: { width, height }, luma, alpha, colored, plain: isBlackAndWhite(luma) };
+  return { size: { width, height }, luma, alpha, colored, extreme: withoutGrays(luma) };
 }
 
-/** Whether nearly all of it is black or white, but for what JPEG makes of 1 bit. */
-function isBlackAndWhite(luma) {
+/** What to say where nearly all of it is black or white, but for what JPEG makes of 1 bit; or "". */
+function withoutGrays(luma) {
   let between = 0;
   let white = 0;
   for (let at = 0; at < luma.length; at++) {
     if (luma[at] >= 255 - NEARLY_BLACK) white++;
     else if (luma[at] > NEARLY_BLACK) between++;
   }
-  return white > 0 && between < 0.01 * luma.length;
+  if (between >= 0.01 * luma.length) return "";
+  return white + between
+    ? "only black and white, which leaves no room for color; scan it as gray"
+    : "nearly black all over, which leaves no room for color; brighten it first";
 }
 
 function sample(bitmap) {
