@@ -49,9 +49,9 @@ DROP = """
 TAB, ENTER, RIGHT, CONTROL, DELETE = "\ue004", "\ue007", "\ue014", "\ue009", "\ue017"
 
 
-def open_with(browser: Browser, page: Path, *photos: Path) -> None:
+def open_with(browser: Browser, page: Path | str, *photos: Path) -> None:
     browser.resize(1280, 800)
-    browser.open(page.as_uri())
+    browser.open(page if isinstance(page, str) else page.as_uri())
     browser.choose(*photos)
     browser.wait(READY, len(photos))
     assert browser.run("return document.querySelectorAll('#photos .failed').length") == 0, text(
@@ -412,17 +412,18 @@ def test_three_photos_with_a_hint_each_are_saved_together(
     assert text(browser, "#status") == "Saved in flowercolor.zip: 3 of 3 photos."
 
 
+@pytest.mark.parametrize("is_served", [False, True], ids=["page", "web"])
 def test_a_photo_that_is_gone_is_left_out_of_what_is_saved_and_named(
-    browser: Browser, tiny_page: Path, tmp_path: Path
+    browser: Browser, tiny_page: Path, tiny: Path, tmp_path: Path, is_served: bool
 ) -> None:
     photos = [tmp_path / "here.jpg", tmp_path / "gone.jpg"]
     for path in photos:
         path.write_bytes(DAHLIA.read_bytes())
-    open_with(browser, tiny_page, *photos)
+    open_with(browser, serving(tiny) if is_served else tiny_page, *photos)
     photos[1].unlink()
     browser.click("#save-all")
     with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
-        assert packed.namelist() == ["here_color.png"]
+        assert [Path(name).stem for name in packed.namelist()] == ["here_color"]
     said = text(browser, "#status")
     expected = "Saved in flowercolor.zip: 1 of 2 photos. gone.jpg cannot be opened any more."
     assert expected in said, said

@@ -50,6 +50,11 @@ export async function readByServer(file) {
 async function ask(address, file) {
   let response;
   try {
+    await file.slice(0, 1).arrayBuffer(); // else `fetch` fails as where no server is
+  } catch {
+    throw new Error("cannot be opened any more. Was it moved or changed?");
+  }
+  try {
     response = await fetch(new URL(address, document.baseURI), { method: "POST", body: file });
   } catch {
     throw new Error("could not be saved: flowercolor web does not run any more.");
