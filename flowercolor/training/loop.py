@@ -56,7 +56,7 @@ class TrainResult:
     Attributes:
         finished: False where `should_stop` ended it.
         test_l1: The test score after the last of them; None before the first.
-        best_l1: The test score of the best epoch.
+        best_l1: The test score of the best epoch; None where it is lost and none came after it.
         gray_l1: What leaving the photos gray would score; None where stopped before a test.
         steps: How many it has made in all.
         was_finished: It was resumed, and there was nothing left to do.
@@ -164,8 +164,8 @@ def train(
     done = state.epoch * steps + state.step
     log = RunLog(run, progress, done, tensorboard=tensorboard) if leads else None
     saver = Saver(run, header, save_every_s, leads)
-    if resume:
-        saver.recover_best(state, gan.evaluated)
+    if resume and (lost := saver.recover_best(state, gan.evaluated)):
+        progress.note(lost)
     if leads:
         for folder in (run, run / SAMPLES):
             remove_leftovers(folder)

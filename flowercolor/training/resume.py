@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from flowercolor.checkpoint import CheckpointInfo, load_into, named, save_checkpoint
+from flowercolor.checkpoint import CheckpointInfo, load_into, named, read_info, save_checkpoint
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, StorageError, TrainingError
 from flowercolor.files import is_there
@@ -144,6 +144,14 @@ def saying_how_to_go_on(run: Path) -> Iterator[None]:
         raise StorageError(f"{error}, then {way}") from error
 
 
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        read_info(checkpoint)
+    except CheckpointError:
+        return False
+    return True
+
+
 @dataclass
 class Saver:
     """Writes a run's checkpoints, in the leader alone.
@@ -183,17 +191,33 @@ class Saver:
         self._best = None
 
     def save_last(self, state: RunState, tensors: Mapping[str, Tensor]) -> None:
-        """Write all that resuming needs. Last: what is missing after a kill it makes anew."""
+        """Write all that resuming needs. Last: what is missing after a kill it makes anew.
+
+        At the first save `save_best` comes after it, for the reason that stands there.
+        """
         if self.leads:
             save_checkpoint(self.run / LAST, self._header_of(state), tensors)
         self._saved_s = time.monotonic()
-        self.save_best()  # that of the first save
+        self.save_best()
 
-    def recover_best(self, state: RunState, generator: nn.Module) -> None:
-        """Keep the generator of a resumed run that is the best and, killed, was not written."""
-        at_its_end = state.epoch == state.best_epoch > 0 == state.step
-        if at_its_end and not is_there(self.run / BEST):
+    def recover_best(self, state: RunState, generator: nn.Module) -> str:
+        """Have a resumed run come to a best network again, whose own is not there or damaged.
+
+        Returns:
+            What is lost and what is done, in words; "" where nothing is lost.
+        """
+        path = self.run / BEST
+        if not state.best_epoch or _is_whole(path):
+            return ""
+        found = f"{path}: is {'damaged' if is_there(path) else 'missing'}"
+        if state.epoch == state.best_epoch and not state.step:  # as a kill at the first save leaves
             self.keep_best(state, generator)
+            return f"{found}; it is written anew from {LAST}, which is the best epoch"
+        state.best_l1 = state.best_score = None
+        return (
+            f"{found}, and with it epoch {state.best_epoch}, the best so far; the best from here "
+            "on takes its place"
+        )
 
     def _header_of(self, state: RunState) -> CheckpointInfo:
         return replace(self.header, **asdict(state))

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import sys
+from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from flowercolor.checkpoint import load_tensors, read_info, save_checkpoint
 from flowercolor.config import NetworkConfig, Precision
 from flowercolor.errors import StorageError
 from flowercolor.runs import BEST, LAST, read_metrics
+from tests.helpers import Recorder
 from tests.training.helpers import (
     CONFIG,
     STEPS,
@@ -129,6 +131,50 @@ def test_a_graph_that_cannot_be_drawn_costs_nothing_that_was_learned(
     with pytest.raises(StorageError, match=r"losses\.png: cannot be written"):
         go(CONFIG, sets, run, should_stop=after(4))
     (run / "losses.png").rmdir()
+    go(CONFIG, sets, run, resume=True)
+    assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.parametrize("kept_bytes", [None, 5000])
+def test_where_the_best_is_lost_the_best_from_there_on_takes_its_place(
+    sets: Sets,
+    run: Path,
+    scored: Callable[[list[float], list[float]], None],
+    kept_bytes: int | None,
+) -> None:
+    """Deleted, or cut; not one of the later epochs is as good as the lost one was."""
+    scored([0.1, 0.2, 0.4, 0.3], [50.0] * 4)
+    go(changed(epochs=2), sets, run)
+    content = (run / BEST).read_bytes()
+    (run / BEST).unlink()
+    if kept_bytes:
+        (run / BEST).write_bytes(content[:kept_bytes])
+    notes = Recorder()
+    result = go(changed(epochs=2), sets, run, resume=True, progress=notes)
+    assert (result.test_l1, result.best_l1) == (0.2, None)
+    [note] = notes.notes
+    found = "damaged" if kept_bytes else "missing"
+    assert note == (
+        f"{run / BEST}: is {found}, and with it epoch 1, the best so far; the best from here on "
+        "takes its place"
+    )
+    result = go(CONFIG, sets, run, resume=True, progress=Recorder())
+    assert (result.test_l1, result.best_l1) == (0.3, 0.3)
+    assert (read_info(run / BEST).epoch, read_info(run / LAST).best_epoch) == (4, 4)
+
+
+@pytest.mark.parametrize("kept_bytes", [None, 5000])
+def test_a_best_that_is_the_last_epoch_is_written_anew(
+    sets: Sets, run: Path, uninterrupted: Path, kept_bytes: int | None
+) -> None:
+    go(changed(epochs=1), sets, run)
+    content = (run / BEST).read_bytes()
+    (run / BEST).write_bytes(content[:kept_bytes])
+    if kept_bytes is None:
+        (run / BEST).unlink()
+    notes = Recorder()
+    assert go(changed(epochs=1), sets, run, resume=True, progress=notes).best_l1 is not None
+    assert notes.notes[0].endswith(f"; it is written anew from {LAST}, which is the best epoch")
     go(CONFIG, sets, run, resume=True)
     assert_same_run(run, uninterrupted)
 

@@ -19,6 +19,7 @@ from flowercolor.config import (
     TrainConfig,
     settings,
 )
+from flowercolor.runs import BEST, LAST
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -258,13 +259,13 @@ def train(
         raise typer.Exit(stop.exit_code)
     console.say(closing(result, plan.config))
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
-    console.print_result(console.command_line(*colorize, _short(run), "-o", "colored.jpg"))
+    weights = str(run / LAST) if result.best_l1 is None else _short(run)
+    console.print_result(console.command_line(*colorize, weights, "-o", "colored.jpg"))
 
 
 def closing(result: "TrainResult", config: TrainConfig) -> str:
     """What a finished run of these settings came to, and what to do with it."""
     from flowercolor.evaluation.scoring import TEST_HINTS
-    from flowercolor.runs import BEST
 
     network = config.network
     shown = f" with {TEST_HINTS} hints a photo" if network.hints else ""
@@ -276,7 +277,10 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
             more = f"--patience {2 * config.patience}"
         done = f"Nothing was left to do after {epochs}: {more} makes the run longer"
     then = "Use the result with:"
-    if (result.best_l1 or 0) > (result.gray_l1 or 0):
+    l1, best = result.best_l1, f"{_score(result.best_l1)} at its best ({result.run / BEST}), "
+    if l1 is None:
+        l1, best = result.test_l1, ""
+    if (l1 or 0) > (result.gray_l1 or 0):
         remedy = "train longer, or on more photos"
         if network.encoder == "plain" and not network.hints:
             remedy = "train longer, on more photos, or with --recipe pretrained"
@@ -287,12 +291,11 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
     began = ""
     if result.start_l1 is not None:
         began = f", {_score(result.start_l1)} for what it began with"
-        if config.criterion == "l1" and (result.best_l1 or 0) > result.start_l1:
+        if config.criterion == "l1" and (l1 or 0) > result.start_l1:
             then = f"That is worse than what it began with: {_BESIDE_OTHERS}. See it with:"
     return (
-        f"{done}. Test L1{shown} {_score(result.test_l1)} at the end, "
-        f"{_score(result.best_l1)} at its best ({result.run / BEST}), {_score(result.gray_l1)} for "
-        f"leaving the photos gray{began}. {then}"
+        f"{done}. Test L1{shown} {_score(result.test_l1)} at the end, {best}"
+        f"{_score(result.gray_l1)} for leaving the photos gray{began}. {then}"
     )
 
 

@@ -18,13 +18,14 @@ from PIL import Image
 from torch import nn
 
 from flowercolor import paths
-from flowercolor.checkpoint import load_generator, read_info
+from flowercolor.checkpoint import load_generator, load_tensors, read_info, save_checkpoint
 from flowercolor.cli.commands.train import closing
 from flowercolor.config import RECIPES, Criterion, TrainConfig
 from flowercolor.data.dataset import get_data, split_validation
 from flowercolor.data.oxford102 import Archive
 from flowercolor.errors import SettingError
 from flowercolor.networks.efficientnet_lite import lite0_levels, load_pretrained
+from flowercolor.runs import BEST, LAST
 from flowercolor.training.loop import TrainResult
 from tests.cli.helpers import (
     TINY,
@@ -442,6 +443,26 @@ def test_a_finished_run_can_be_made_longer(trained: Trained) -> None:
     assert metrics(trained.run)[:2] == before
     assert [row["epoch"] for row in metrics(trained.run)] == [1, 2, 3]
     assert "3 epochs done" in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"cut"])
+def test_a_best_that_is_not_there_is_not_named_as_the_result(
+    trained: Trained, here: Path, content: bytes | None
+) -> None:
+    best = trained.run / BEST
+    info, tensors = load_tensors(trained.run / LAST)
+    lost = replace(info, best_epoch=1)  # whichever it was
+    save_checkpoint(trained.run / LAST, lost, tensors)
+    best.unlink()
+    if content:
+        best.write_bytes(content)
+    again = succeed("train", "--resume", trained.run.name)
+    found = "damaged" if content else "missing"
+    assert f"{best}: is {found}, and with it epoch 1, the best so far; " in again.stderr
+    assert "best" not in last_line(again.stderr)
+    assert f"{info.test_l1:.4f} at the end, " in last_line(again.stderr)
+    gray_photo(here / "photo.jpg")
+    assert run_printed(again.stdout).stdout == "colored.jpg\n"
 
 
 def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> None:
