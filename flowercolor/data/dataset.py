@@ -1,6 +1,6 @@
 """The training and test set: pairs of gray and true picture, the split, labels, near copies."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
@@ -112,12 +112,11 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
             start = crc32(pixels.tobytes(), start)
         return start
 
-    def gray_photos(self) -> list[str]:
+    def gray_photos(self) -> "FlowerDataset":
         """The photos that have no color: in none of their pixels do the channels differ much."""
         spreads = [np.ptp(pixels, axis=-1).max(axis=(1, 2)) for pixels in self._blocks()]
-        in_order = (spread for block in spreads for spread in block)
-        named = zip(self.names, in_order, strict=True)
-        return [name for name, spread in named if spread < COLORED_SPREAD]
+        in_order = [spread for block in spreads for spread in block]
+        return self.subset([i for i, spread in enumerate(in_order) if spread < COLORED_SPREAD])
 
     def _blocks(self) -> Iterator[npt.NDArray[np.uint8]]:
         for positions in torch.arange(len(self)).split(256):
@@ -159,6 +158,40 @@ def to_pairs(
         rgb = F.grid_sample(rgb.float(), grid, align_corners=False)
         rgb = rgb.round().to(torch.uint8)
     return luma_u8(rgb).float() / 255, rgb.float() / 255
+
+
+def in_words(sources: Iterable[Photos]) -> str:
+    """Where photos are from: "garden.tar and roses"."""
+    return " and ".join(str(photos.source) for photos in sources)
+
+
+def notes_on_gray(dataset: FlowerDataset, use: str, effect: str) -> list[str]:
+    """A line for each source that has photos without color, with the first of them.
+
+    Args:
+        use: What the photos are for: "to learn from".
+        effect: What the lack of color does there: "which teaches to leave photos gray".
+
+    Raises:
+        DataError: None of the photos has any color.
+    """
+    gray = dataset.gray_photos()
+    if len(gray) == len(dataset) > 0:
+        raise DataError(
+            f"{in_words(dataset.sources)}: found no color in any of the photos {use} "
+            f"({len(dataset):,}); expected photos in color"
+        )
+    notes = []
+    for number, photos in enumerate(dataset.sources):
+        count = int((dataset.source_numbers == number).sum())
+        named = zip(gray.names, gray.source_numbers, strict=True)
+        if names := sorted(name for name, source in named if source == number):
+            first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            notes.append(
+                f"{photos.source}: no color in {len(names):,} of the {count:,} photos {use}, "
+                f"{effect}; take out {first}"
+            )
+    return notes
 
 
 def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDataset]:
@@ -226,12 +259,30 @@ def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
         needed = "some of them" if partly else "each"
         raise DataError(
             f"{path}: names no class for {len(missing):,} of the {len(names):,} photos of "
-            f"{photos[0].source}, such as {missing[0]}; expected one for {needed}, by that name, "
+            f"{in_words(photos)}, such as {missing[0]}; expected one for {needed}, by that name, "
             f"folders and all; the table begins with {next(iter(classes), None)}"
         )
     texts = sorted({classes[name] for name in names if classes.get(name)})
     number = {text: place for place, text in enumerate(texts)}
     return torch.tensor([number.get(classes.get(name, ""), -1) for name in names])
+
+
+def check_classes(path: Path, classes: Tensor) -> None:
+    """Make sure that photos to learn from have classes to be told apart.
+
+    Args:
+        path: The table that the classes are from.
+        classes: int64 [N], as `read_labels` gives them.
+
+    Raises:
+        DataError: There are not two of them.
+    """
+    found = len(classes[classes >= 0].unique())
+    if found < 2:
+        raise DataError(
+            f"{path}: names {'one class alone' if found else 'no class'} for the photos to learn "
+            f"from ({len(classes):,}), which teaches nothing; expected two or more"
+        )
 
 
 def read_column(path: Path, column: str) -> dict[str, str]:
@@ -281,7 +332,7 @@ def with_twins(
     names, other_names = set(dataset.names), set(others.names)
     if not any(name in names or name in other_names for pair in pairs for name in pair):
         raise DataError(
-            f"{path}: names none of the photos of {dataset.photos.source}; they are named like "
+            f"{path}: names none of the photos of {in_words(dataset.sources)}; they are named like "
             f"{dataset.photos.names[0]}"
         )
     twins = {name for name, other in pairs if other in other_names}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowercolor.data.dataset import FlowerDataset, plain_name, read_column
+from flowercolor.data.dataset import FlowerDataset, in_words, plain_name, read_column
 from flowercolor.errors import DataError
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
@@ -59,7 +59,7 @@ def read_kinds(path: Path, dataset: FlowerDataset, progress: Progress | None = N
     if lacking == len(kinds):
         raise DataError(
             f"{path}: names no kind for any of the {len(kinds):,} photos of "
-            f"{dataset.photos.source}; expected rows such as {dataset.names[0]},rose, and none "
+            f"{in_words(dataset.sources)}; expected rows such as {dataset.names[0]},rose, and none "
             f"called {ALL}; the table begins with {next(iter(table), None)}"
         )
     if lacking and progress:

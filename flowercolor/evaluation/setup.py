@@ -11,7 +11,14 @@ import torch
 
 from flowercolor.checkpoint import CheckpointInfo, load_generator
 from flowercolor.config import STRIDE
-from flowercolor.data.dataset import FlowerDataset, read_labels, split, split_validation
+from flowercolor.data.dataset import (
+    FlowerDataset,
+    check_classes,
+    notes_on_gray,
+    read_labels,
+    split,
+    split_validation,
+)
 from flowercolor.data.sources import check_outside, merge, read_sources
 from flowercolor.distributed import in_turn
 from flowercolor.errors import DataError, SettingError
@@ -146,7 +153,8 @@ def choose_photos(
         results: Where pictures will be written, which must not come to lie among the photos.
 
     Raises:
-        DataError: The photos are not there, cannot be read, or nothing says where they are.
+        DataError: The photos are not there, cannot be read, have no color, or nothing says where
+            they are.
         DownloadError: They would have to be fetched, and cannot.
         SettingError: `results` is no folder, or lies among the photos.
     """
@@ -179,6 +187,7 @@ def choose_photos(
             if part == "validation":
                 splits = [split_validation(train_set) for train_set, _ in splits]
             train_set, test_set = (merge(sets) for sets in zip(*splits, strict=True))
+    notes += notes_on_gray(test_set, "to judge on", "where any color counts as an error")
     notes += _known_already(loaded, test_set, part)
     return EvaluationPhotos(test_set, train_set, tuple(notes))
 
@@ -223,7 +232,11 @@ def train_recognizer(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Recognizer:
-    """A `classifier.load_classifier` of the training photos, to be asked about those judged on."""
+    """A `classifier.load_classifier` of the training photos, to be asked about those judged on.
+
+    Raises:
+        DataError: The labels leave photos without a class, or have one class alone.
+    """
     from flowercolor.evaluation.classifier import (  # noqa: PLC0415 - torchvision, only here
         load_classifier,
         recognized,
@@ -231,6 +244,7 @@ def train_recognizer(
 
     assert photos.train_set is not None
     classes = read_labels(labels, *photos.test_set.sources)
+    check_classes(labels, classes[photos.train_set.indices])
     with in_turn():
         classifier = load_classifier(photos.train_set, classes, device=device, progress=progress)
     return partial(recognized, classifier, classes[photos.test_set.indices])

@@ -144,7 +144,7 @@ def train(
     # The photos, and whether all goes together.
     data = RunData(train_set, test_set, left_out, shares)
     header, classes, pools = prepare(
-        config, data, run, resume=resume, start_from=start_from, labels=labels
+        config, data, run, resume=resume, start_from=start_from, labels=labels, progress=progress
     )
     groups = score_groups(test_set, by, progress)
     steps = -(-epoch_length(train_set, pools) // config.batch_size)

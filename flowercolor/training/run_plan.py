@@ -11,8 +11,8 @@ from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import TrainConfig, recipe
 from flowercolor.data.dataset import (
+    notes_on_gray,
     read_column,
-    read_labels,
     split,
     split_validation,
     with_twins,
@@ -36,7 +36,13 @@ from flowercolor.runs import (
     read_source,
 )
 from flowercolor.training.resume import RunState
-from flowercolor.training.setup import RunData, check_beginning, check_folder, check_labels
+from flowercolor.training.setup import (
+    RunData,
+    check_beginning,
+    check_folder,
+    check_labels,
+    read_classes,
+)
 
 
 @dataclass(frozen=True)
@@ -188,20 +194,11 @@ def read_run_data(
     if plan.config.validation:
         splits = [split_validation(train_set) for train_set, _ in splits]
     train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
-    gray = train_set.gray_photos()
-    if train_set and len(gray) == len(train_set):
-        raise DataError(
-            f"{train_set.photos.source}: none of the {len(gray):,} photos to learn from has any "
-            "color; expected photos in color, whose colors are to be learned"
-        )
-    if progress and gray:
-        first = ", ".join(sorted(gray)[:3]) + (", …" if len(gray) > 3 else "")
-        progress.note(
-            f"{len(gray):,} of the {len(train_set):,} photos to learn from have no color, and "
-            f"teach to leave photos gray; take them out: {first}"
-        )
+    for note in notes_on_gray(train_set, "to learn from", "which teaches to leave photos gray"):
+        if progress:
+            progress.note(note)
     if plan.labels:  # of other photos, before a run's folder is made
-        read_labels(plan.labels, *train_set.sources, partly=True)
+        read_classes(plan.labels, train_set)
     if plan.by:
         read_kinds(plan.by, test_set)
     shares = [source.share for source in plan.sources] if len(plan.sources) > 1 else []

@@ -19,7 +19,7 @@ from flowercolor.checkpoint import (
     read_info,
 )
 from flowercolor.config import STRIDE, TrainConfig
-from flowercolor.data.dataset import FlowerDataset, read_labels
+from flowercolor.data.dataset import FlowerDataset, check_classes, in_words, read_labels
 from flowercolor.data.sources import (
     Pool,
     check_outside,
@@ -62,6 +62,7 @@ def prepare(
     resume: bool,
     start_from: Path | None,
     labels: Path | None,
+    progress: Progress | None = None,
 ) -> tuple[CheckpointInfo, Tensor | None, list[Pool]]:
     """Check that the settings, photos and folder of a run go together, and read its labels.
 
@@ -82,9 +83,7 @@ def prepare(
         check_beginning(config, start_from)
     elif start_from:
         raise SettingError(f"{run}: a run is resumed or begun from a checkpoint, not both")
-    classes = None
-    if labels:
-        classes = read_labels(labels, *train_set.sources, partly=True)[train_set.indices]
+    classes = read_classes(labels, train_set, progress) if labels else None
     header = CheckpointInfo(
         config,
         data={
@@ -259,6 +258,25 @@ def write_config(
     write_text(run / CONFIG, json.dumps(about, indent=1) + "\n")
 
 
+def read_classes(
+    labels: Path, train_set: FlowerDataset, progress: Progress | None = None
+) -> Tensor:
+    """The class of each photo to learn from, int64 [N], -1 for none.
+
+    Raises:
+        DataError: As `dataset.read_labels` and `dataset.check_classes` say.
+    """
+    classes = read_labels(labels, *train_set.sources, partly=True)[train_set.indices]
+    check_classes(labels, classes)
+    lacking = int((classes < 0).sum())
+    if lacking and progress:
+        progress.note(
+            f"{labels}: names no class for {lacking:,} of the {len(classes):,} photos to learn "
+            "from; they teach none"
+        )
+    return classes
+
+
 def check_labels(config: TrainConfig, labels: Path | None) -> None:
     """Refuse labels without a weight, and a weight without labels, by a `SettingError`."""
     if bool(config.lambda_class) != bool(labels):
@@ -292,8 +310,9 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     """Make sure that a run has the weights that it needs to begin with.
 
     Raises:
-        SettingError: Weights that begin at random would stay so, the encoder's are missing, or
-            hints are to be learned beside what they are not learned with.
+        SettingError: Weights that begin at random would stay so, the encoder's are missing,
+            classes would reach no weight that learns, or hints are to be learned beside what they
+            are not learned with.
         CheckpointError: There is no such checkpoint, or its network is another.
     """
     others = ("lambda_adv", "lambda_color", "lambda_class", "freeze_deep")
@@ -302,6 +321,11 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
             "`hints` trains the branch for hints by L1 alone, and "
             f"{', '.join(f'`{name}`' for name in others)} are not all off; take the recipe hints, "
             "or leave `hints` out"
+        )
+    if config.freeze_deep and config.lambda_class:
+        raise SettingError(
+            "`lambda_class` teaches the way down alone, which `freeze_deep` keeps as it is; leave "
+            "one of them out"
         )
     if start_from:
         network = replace(read_info(start_from).config.network, hints=config.network.hints)
@@ -362,7 +386,7 @@ def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None
     count = len(data.train)
     if not (count and len(data.test)):
         raise DataError(
-            f"{data.train.photos.source}: leaves {count} photos to learn from and "
+            f"{in_words(data.train.sources)}: leaves {count} photos to learn from and "
             f"{len(data.test)} to test on; expected one of each or more"
         )
     for photos in (*data.train.sources, *data.test.sources):

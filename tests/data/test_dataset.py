@@ -14,6 +14,7 @@ from torchvision.transforms.functional import to_tensor
 from flowercolor.data.dataset import (
     FlowerDataset,
     get_data,
+    notes_on_gray,
     read_labels,
     split,
     split_validation,
@@ -22,6 +23,7 @@ from flowercolor.data.dataset import (
 )
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import DataError
+from flowercolor.evaluation.by_kind import read_kinds
 from tests.helpers import Recorder
 from tests.pictures import plainly_decoded
 
@@ -210,8 +212,43 @@ def test_a_list_that_is_none_of_twins_is_refused(
 def test_photos_without_color_are_found(photos: Photos) -> None:
     gray = np.repeat(photos.rgb[:3, ..., :1], 3, axis=-1)
     mixed = dataclasses.replace(photos, rgb=np.concatenate([gray, photos.rgb[3:]]))
-    assert FlowerDataset(mixed, [5, 2, 0, 1]).gray_photos() == [photos.names[n] for n in (2, 0, 1)]
-    assert FlowerDataset(mixed, range(3, 12)).gray_photos() == []
+    found = FlowerDataset(mixed, [5, 2, 0, 1]).gray_photos()
+    assert found.names == [photos.names[n] for n in (2, 0, 1)]
+    assert not FlowerDataset(mixed, range(3, 12)).gray_photos()
+
+
+def test_photos_without_color_are_told_of_each_source(photos: Photos) -> None:
+    gray = np.repeat(photos.rgb[:3, ..., :1], 3, axis=-1)
+    mixed = dataclasses.replace(photos, rgb=np.concatenate([gray, photos.rgb[3:]]))
+    places = Path("a.tar"), Path("b.tar"), Path("c.tar")
+    parts = [
+        dataclasses.replace(part, source=place)
+        for part, place in zip((mixed, photos, mixed), places, strict=True)
+    ]
+    notes = notes_on_gray(FlowerDataset(parts), "to see", "which is sad")
+    names = ", ".join(photos.names[:3])
+    assert notes == [
+        f"{place}: no color in 3 of the 12 photos to see, which is sad; take out {names}"
+        for place in ("a.tar", "c.tar")
+    ]
+    none = FlowerDataset([parts[0], parts[2]], [0, 1, 2, 12])
+    with pytest.raises(DataError, match=r"^a\.tar and c\.tar: found no color .* to see \(4\); exp"):
+        notes_on_gray(none, "to see", "")
+
+
+def test_tables_of_others_are_told_of_all_sources(photos: Photos, tmp_path: Path) -> None:
+    """Which are counted together."""
+    parts = [dataclasses.replace(photos, source=Path(place)) for place in ("a.tar", "b.tar")]
+    dataset = FlowerDataset(parts)
+    (tmp_path / "table").write_text("file,class,kind\nother.jpg,rose,rose\n")
+    (tmp_path / "twins").write_text("other.jpg\tanother.jpg\n")
+    for refused in (
+        lambda: read_labels(tmp_path / "table", *parts),
+        lambda: read_kinds(tmp_path / "table", dataset),
+        lambda: with_twins(tmp_path / "twins", dataset, dataset),
+    ):
+        with pytest.raises(DataError, match=r"photos of a\.tar and b\.tar[,;]"):
+            refused()
 
 
 def test_a_checksum_is_of_the_pictures_and_their_order(photos: Photos) -> None:

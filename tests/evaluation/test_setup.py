@@ -3,11 +3,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flowercolor.checkpoint import CheckpointInfo
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import get_data
-from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.setup import (
     Candidate,
     Loaded,
@@ -15,6 +16,7 @@ from flowercolor.evaluation.setup import (
     choose_candidates,
     choose_photos,
     common_size_px,
+    train_recognizer,
 )
 from flowercolor.networks.unet import UNet
 
@@ -72,6 +74,31 @@ def test_the_photos_are_the_part_that_is_asked_for(archive: Path, tmp_path: Path
     assert len(whole.test_set) == 12
     assert whole.train_set is None
     assert whole.notes[0].startswith("No chroma medians")
+
+
+def test_photos_without_color_are_counted_and_alone_refused(tmp_path: Path) -> None:
+    for number in range(5):
+        Image.new("L", (20, 20), 40 * number).save(tmp_path / f"{number}.jpg")
+    parts: tuple[Part, ...] = ("test", "whole")
+    for part in parts:
+        with pytest.raises(DataError, match=r"found no color in any of the photos to judge on \("):
+            choose_photos(loaded(tmp_path), 16, sources=[tmp_path], part=part)
+    Image.new("RGB", (20, 20), (200, 20, 0)).save(tmp_path / "rose.jpg")
+    notes = choose_photos(loaded(tmp_path), 16, sources=[tmp_path], part="whole").notes
+    assert notes[-1] == (
+        f"{tmp_path}: no color in 5 of the 6 photos to judge on, where any color counts as an "
+        "error; take out 0.jpg, 1.jpg, 2.jpg, …"
+    )
+
+
+def test_a_classifier_of_one_class_is_refused(archive: Path, tmp_path: Path) -> None:
+    """It would recognize whatever it is shown."""
+    photos = choose_photos(loaded(tmp_path), 16, sources=[archive])
+    table = tmp_path / "labels.csv"
+    names = photos.test_set.photos.names
+    table.write_text("\n".join(["file,class", *(f"{name},rose" for name in names)]))
+    with pytest.raises(DataError, match="names one class alone for the photos to learn from"):
+        train_recognizer(table, photos)
 
 
 @pytest.mark.parametrize("part", ["validation", "whole"])

@@ -98,14 +98,14 @@ def test_gray_photos_are_named_and_alone_refused(tmp_path: Path) -> None:
     for number in range(5):
         Image.new("RGB", (20, 20), (40 * number,) * 3).save(tmp_path / f"{number}.png")
     plan = plan_run(sources=[Source(tmp_path)], settings=SETTINGS)
-    with pytest.raises(DataError, match=r"none of the 4 photos to learn from has any color; exp"):
+    with pytest.raises(DataError, match=r"found no color in any .* to learn from \(4\); exp"):
         read_run_data(plan)
     for number in range(5, 10):
         Image.new("RGB", (20, 20), (40, 20 * number, 0)).save(tmp_path / f"{number}.png")
     recorder = Recorder()
     read_run_data(plan, progress=recorder)
     [note] = recorder.notes
-    names = re.fullmatch(r"(?:4|5) of the 9 photos .*; take them out: (.*), …", note)
+    names = re.fullmatch(rf"{tmp_path}: no color in (?:4|5) of the 9 .*; take out (.*), …", note)
     assert names is not None
     first = names[1].split(", ")
     assert first == sorted(first)

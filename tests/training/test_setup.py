@@ -144,6 +144,41 @@ def test_classes_and_their_weight_come_together(
     assert not run.exists()
 
 
+def test_photos_without_a_class_are_counted(sets: Sets, run: Path, tmp_path: Path) -> None:
+    labels = labeled(tmp_path, sets)
+    few = labels.read_text().splitlines()[:6]
+    labels.write_text("\n".join(few))
+    notes = Recorder()
+    go(changed(epochs=1, lambda_class=0.5), sets, run, labels=labels, progress=notes)
+    said = f"{labels}: names no class for 5 of the 10 photos to learn from; they teach none"
+    assert said in notes.notes
+
+
+@pytest.mark.parametrize(("learned_from", "found"), [(10, "one class alone"), (0, "no class")])
+def test_labels_that_tell_nothing_apart_are_refused(
+    sets: Sets, run: Path, tmp_path: Path, learned_from: int, found: str
+) -> None:
+    """As those of one class are, and those of test photos alone."""
+    names = sets[0].names[:learned_from] + sets[1].names[learned_from // 10 :]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,class", *(f"{name},rose" for name in names)]))
+    said = rf"names {found} for the photos to learn from \(10\), which .*; expected two or more"
+    with pytest.raises(DataError, match=said):
+        go(changed(epochs=1, lambda_class=0.5), sets, run, labels=table)
+    assert not run.exists()
+
+
+def test_classes_that_would_teach_nothing_are_refused(
+    sets: Sets, run: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    labels, config = labeled(tmp_path, sets), changed(lambda_class=0.5, freeze_deep=True)
+    with pytest.raises(
+        SettingError, match=r"`lambda_class` .* `freeze_deep` .*; leave one of them"
+    ):
+        go(config, sets, run, labels=labels, start_from=uninterrupted / BEST)
+    assert not run.exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

@@ -178,15 +178,11 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     options += [
         "--start-from",
         "parent",
-        "--freeze-deep",
         "--lambda-color",
         "0.2",
-        "--lambda-class",
-        "0.5",
-        "--labels",
-        str(write_labels(here)),
     ]
-    succeed("train", "--data", archive, *tiny(*options))
+    classes = ["--lambda-class", "0.5", "--labels", str(write_labels(here))]
+    succeed("train", "--data", archive, *tiny(*options, *classes))
     expected = {
         "network": {"base_channels": 2, "output": "chroma", "encoder": "plain", "hints": False},
         "epochs": 1,
@@ -198,7 +194,7 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
         "lambda_adv": 0.0,
         "lambda_color": 0.2,
         "lambda_class": 0.5,
-        "freeze_deep": True,
+        "freeze_deep": False,
         "size_px": 16,
         "flip": True,
         "crop": 0.5,
@@ -212,6 +208,12 @@ def test_settings_reach_the_run(archive: Path, here: Path) -> None:
     }
     assert expected.keys() == asdict(TrainConfig()).keys(), "an option for each setting"
     assert json.loads((here / "run" / "config.json").read_text())["config"] == expected
+    frozen = ["frozen" if word == "run" else word for word in options] + ["--freeze-deep"]
+    refused = flowercolor("train", "--data", archive, *tiny(*frozen, *classes))
+    assert_one_line_of_error(refused, "--lambda-class teaches", "which --freeze-deep", code=2)
+    succeed("train", "--data", archive, *tiny(*frozen))
+    expected |= {"freeze_deep": True, "lambda_class": 0.0}
+    assert json.loads((here / "frozen" / "config.json").read_text())["config"] == expected
 
 
 def test_how_to_compute_reaches_the_networks(
