@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig, in_range
 from flowercolor.errors import CheckpointError, SettingError, one_line
-from flowercolor.files import is_file, replacing
+from flowercolor.files import is_file, parse_json, replacing
 from flowercolor.runs import BEST, LAST, describes_photos, is_number
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
@@ -110,15 +110,16 @@ class CheckpointInfo:
                 the message says how.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
+        except ValueError as error:
+            raise ValueError(f"its header {error}") from error
+        try:
             found = values.pop("format", None)
             if found != _FORMAT:
                 raise ValueError(f"it has format {found}; this version reads format {_FORMAT}")
             config = TrainConfig.from_dict(values.pop("config"))
             values.pop("knows_validation", None)  # older versions wrote it
             return cls(config, **values)
-        except RecursionError:
-            raise ValueError("its header is nested beyond all measure") from None
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"its header is incomplete: {one_line(error)}") from error
 

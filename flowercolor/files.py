@@ -9,6 +9,7 @@ import shutil
 import stat
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -18,6 +19,8 @@ from typing import Any
 from flowercolor.errors import SettingError, StorageError
 
 MAX_TEXT_BYTES = 1 << 28
+MAX_DIGITS = 400
+"""Of a whole number in JSON, more than any float has."""
 
 LEFTOVER_AGE_S = 86_400.0
 """A temporary file that nobody has written to for so long is a killed process's."""
@@ -75,11 +78,42 @@ def read_bounded(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     return path.read_bytes()
 
 
+def parse_json(text: str | bytes) -> Any:
+    """What a text of JSON says.
+
+    Raises:
+        ValueError: It is none, has a name twice in one object, of which `json` keeps the last, has
+            a number of more than `MAX_DIGITS` digits, or is nested too deep; the message says what
+            was found, to stand behind the name of the text.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_named_once, parse_int=_whole_number)
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise ValueError(f"is no JSON at {at} ({error.msg})") from error
+    except RecursionError:
+        raise ValueError("is nested beyond all measure") from None
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        count = Counter(name for name, _ in pairs)
+        raise ValueError(f"has {count.most_common(1)[0][0]!r} twice; name it once, for all of it")
+    return values
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:  # of which Python refuses some thousands
+        raise ValueError(f"has a number of {len(digits):,} digits")
+    return int(digits)
+
+
 def read_json(path: Path) -> Any:
     """What a file of JSON holds; None where it cannot be read, or holds something else."""
     try:
-        return json.loads(read_bounded(path))
-    except (OSError, ValueError, RecursionError):
+        return parse_json(read_bounded(path))
+    except (OSError, ValueError):
         return None
 
 

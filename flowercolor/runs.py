@@ -1,7 +1,6 @@
 """Runs and checkpoints: the names of what a run and `eval` leave, finding it, a run's record."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +12,15 @@ from typing import Any, Literal
 
 from flowercolor import paths
 from flowercolor.errors import CheckpointError, DataError
-from flowercolor.files import is_file, is_folder, is_there, read_bounded, read_json, resolved
+from flowercolor.files import (
+    is_file,
+    is_folder,
+    is_there,
+    parse_json,
+    read_bounded,
+    read_json,
+    resolved,
+)
 from flowercolor.paths import ARCHIVE_NAME
 
 BEST = "best.safetensors"
@@ -181,8 +188,8 @@ def read_metrics(run: str | Path) -> list[dict[str, Any]]:
         lines = read_bounded(path).splitlines()
     rows = []
     for line in lines:
-        with suppress(ValueError, RecursionError):
-            row = json.loads(line)
+        with suppress(ValueError):
+            row = parse_json(line)
             if _is_table(row) and None not in (row.get("epoch"), row.get("step")):
                 rows.append(row)
     return rows

@@ -14,6 +14,8 @@ from flowercolor.files import (
     LEFTOVER_AGE_S,
     filling,
     locked,
+    parse_json,
+    read_json,
     remove_leftovers,
     replacing,
     storage_errors,
@@ -279,6 +281,29 @@ def test_old_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
         os.utime(leftover, (time.time() - 2 * LEFTOVER_AGE_S,) * 2)
     write_text(tmp_path / "a.txt", "a")
     assert {file.name for file in tmp_path.iterdir()} == {new.name, "own.tmp", "a.txt"}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"a": {"b": 1, "c": 2, "b": 3}}', "has 'b' twice; name it once, for all of it"),
+        ("[" * 100_000, "is nested beyond all measure"),
+        ("-" + "1" * 5000, "has a number of 5,001 digits"),
+        ("[1,\n 2 3]", "is no JSON at line 2, column 4 (Expecting ',' delimiter)"),
+    ],
+)
+def test_of_json_it_is_said_what_was_found(tmp_path: Path, text: str, found: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse_json(text)
+    assert str(refused.value) == found
+    (tmp_path / "a.json").write_text(text)
+    assert read_json(tmp_path / "a.json") is None
+
+
+def test_json_says_what_it_says() -> None:
+    assert parse_json(b'{"a": [1, -2, 3.5, null, true, "b"]}') == {
+        "a": [1, -2, 3.5, None, True, "b"]
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """What a person says of a photo's colors, and how it is written."""
 
 import difflib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,8 @@ from PIL import ImageColor
 from flowercolor.color import color_differences, fitting_factor, to_chroma
 from flowercolor.config import in_range
 from flowercolor.csv_tables import parse_table, read_text
-from flowercolor.errors import DataError, SettingError, one_line
+from flowercolor.errors import DataError, SettingError
+from flowercolor.files import parse_json
 
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
 RIGHT_LEAVE = "412,300 or 40%,60%,25"
@@ -24,6 +25,7 @@ MAX_HINTS = 10_000
 MAX_RADIUS_PX = 1_000_000
 _MAX_FILE_BYTES = 10 << 20
 _EXPECTED = "expected a JSON or CSV file of hints"
+_KEYS = ("x", "y", "color")
 
 Color = str | Sequence[int]
 """A CSS name, also as "Light Pink"; `#rrggbb`, also bare; or red, green, blue from 0 to 255."""
@@ -211,13 +213,7 @@ class HintFile:
         rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
         self.by_name: dict[str, list[Hint]] = {}
         for number, (name, row) in enumerate(rows, 1):
-            try:
-                x, y = (_number(str(row[key]).strip()) for key in ("x", "y"))
-                hint = Hint(x, y, str(row["color"]).strip())
-            except (KeyError, TypeError):
-                raise self._error(f"hint {number} lacks x, y or color") from None
-            except SettingError as error:
-                raise DataError(f"{path}: {error}") from error
+            hint = self._hint(f"hint {number}", row)
             self.by_name.setdefault(name.replace("\\", "/"), []).append(hint)
         if not self.by_name:
             raise self._error("has no hints")
@@ -238,25 +234,58 @@ class HintFile:
         """Which of the photos a name of `by_name` means."""
         return [photo for photo in photos if f"/{photo.as_posix()}".endswith(f"/{name}")]
 
-    def _json(self, text: str) -> list[tuple[str, dict[str, Any]]]:
+    def _hint(self, what: str, row: Any) -> Hint:
+        if not isinstance(row, dict):
+            raise self._error(f"{what} is no object")
+        self._check_names(what, row, _KEYS)
+        texts = []
+        for key in _KEYS:
+            if key not in row:
+                raise self._error(f"{what} lacks {key}")
+            if not isinstance(row[key], (str, int, float)):
+                raise self._error(f"{what}: its {key} is neither a text nor a number")
+            texts.append(str(row[key]).strip())
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise self._error(one_line(error)) from error
+            return Hint(_number(texts[0]), _number(texts[1]), texts[2])
+        except SettingError as error:
+            raise DataError(f"{self.path}: {error}") from error
+
+    def _json(self, text: str) -> list[tuple[str, Any]]:
+        try:
+            content = parse_json(text)
+        except ValueError as error:
+            raise self._error(str(error)) from error
         lists = content if isinstance(content, dict) else {"": content}
         if not all(isinstance(rows, list) for rows in lists.values()):
             raise self._error("a name has no list of hints")
         return [(name, row) for name, rows in lists.items() for row in rows]
 
-    def _csv(self, text: str) -> list[tuple[str, dict[str, Any]]]:
+    def _csv(self, text: str) -> list[tuple[str, Any]]:
         table = parse_table(text, self.path, _EXPECTED)
-        if not {"x", "y", "color"} <= set(table.columns):
+        columns = [*filter(None, table.columns)]  # some programs end each line with a separator
+        where = "its first line"
+        self._check_names(where, columns, ("file", *_KEYS))
+        if not set(_KEYS) <= set(columns):
             raise self._error("has no columns x, y and color in its first line")
-        rows: list[dict[str, Any]] = [*table.named()]
-        if table.separator == ";":  # the decimal comma is why
-            for row in rows:
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise self._error(f"{where} has the column {twice[0]} twice")
+        for number, cells in enumerate(table.rows, 1):
+            for column, cell in zip_longest(table.columns, cells, fillvalue=""):
+                if cell and not column:
+                    raise self._error(f"hint {number} has {cell!r}, whose column has no name")
+        rows = []
+        for row in table.named():
+            if table.separator == ";":  # the decimal comma is why
                 row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}
-        return [(row.get("file", ""), row) for row in rows]
+            rows.append((row.get("file", ""), {key: row[key] for key in _KEYS}))
+        return rows
+
+    def _check_names(self, where: str, names: Iterable[str], known: Sequence[str]) -> None:
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name.lower(), known, 1)
+                perhaps = f", perhaps {near[0]}" if near else ""
+                raise self._error(f"{where} has {name!r}, none of {', '.join(known)}{perhaps}")
 
     def _error(self, found: str) -> DataError:
         return DataError(

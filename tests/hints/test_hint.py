@@ -208,6 +208,43 @@ def test_a_file_is_refused_for_what_is_wrong(tmp_path: Path, content: bytes, fou
         HintFile(tmp_path / "a.csv")
 
 
+WRITTEN_TWICE = json.dumps({"a.jpg": [], "b.jpg": []}).replace("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (WRITTEN_TWICE, "has 'a.jpg' twice; name it once, for all of it"),
+        ('[{"x": 1, "x": 2, "y": 3, "color": "red"}]', "has 'x' twice; name it once"),
+        ("[" * 100_000, "is nested beyond all measure"),
+        ('[{"x": %s1, "y": 2, "color": "red"}]' % ("[" * 500), "is no JSON at line 1, column "),
+        ('[{"x": %s}]' % ("9" * 5000), "has a number of 5,000 digits"),
+        ('[\n{"x": 1 "y": 2}]', "is no JSON at line 2, column 9 "),
+        ('[{"x": 1, "y": 2, "colour": "red"}]', "hint 1 has 'colour', none of x, y, color, per"),
+        ('[{"x": 1, "y": 2, "color": "red", "radius": 3}]', "hint 1 has 'radius', none of x, y, c"),
+        ('[{"file": "a.jpg", "x": 1, "y": 2, "color": "red"}]', "hint 1 has 'file', none of x, y"),
+        ('[{"x": 1, "y": 2}]', "hint 1 lacks color"),
+        ('[{"x": 1, "y": 2, "color": [1, 2, 3]}]', "hint 1: its color is neither a text nor a n"),
+        ("x,y,colour\n1,2,red\n", "its first line has 'colour', none of file, x, y, color, per"),
+        ("x\ty\tcolor\tradius\n1\t2\tred\t3\n", "its first line has 'radius', none of file, x,"),
+        ("x,y,color,x\n1,2,red,3\n", "its first line has the column x twice"),
+        ("x,y,color\n1,2,red,\n1,2,red,3\n", "hint 2 has '3', whose column has no name"),
+        ("x,y,color,\n1,2,red,3\n", "hint 1 has '3', whose column has no name"),
+    ],
+)
+def test_nothing_that_a_file_says_is_dropped(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "a").write_text(content)
+    with pytest.raises(DataError) as refused:
+        HintFile(tmp_path / "a")
+    assert f"{tmp_path / 'a'}: {found}" in str(refused.value)
+    assert '; expected JSON such as {"rose.jpg": [' in str(refused.value)
+
+
+def test_an_empty_last_column_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y,color,\n1,2,red,\n")
+    assert HintFile(tmp_path / "a.csv").by_name[""] == [Hint(1, 2, "red")]
+
+
 def test_only_a_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder; expected a JSON or CSV"):
         HintFile(tmp_path)
