@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -89,8 +89,25 @@ class _Application(TyperGroup):
             return super().invoke(ctx)
 
 
+PATHS = frozenset({"FILE", "FOLDER", "PATH", "PHOTO", "PHOTO…", "TABLE", "TARGET"})
+"""How the help shows what is a path."""
+
+
+def _check_names(params: Iterable[Any], given: Mapping[Any, Any], ctx: Any) -> None:
+    for param in params:
+        value = given.get(param.name)
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if param.metavar in PATHS and "" in values:
+            name = param.opts[-1] if isinstance(param, TyperOption) else param.metavar.rstrip("…")
+            meant = "expected a file or a folder (the one you are in is called .)"
+            raise _UsageError(f"{name}: an empty name; {meant}", ctx)
+
+
 class _Command(TyperCommand):
-    """Refuses a second value of an option that takes one, where Typer would drop the first."""
+    """Refuses what Typer lets pass: an empty name, and a second value where one is taken.
+
+    Of the two values it would drop the first, and of the name make the folder that one is in.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -112,6 +129,7 @@ class _Command(TyperCommand):
             param.multiple = True  # which makes the parser keep them all
             param.add_to_parser(parser, ctx)
         found = {} if ctx.resilient_parsing else parser.parse_args(given)[0]
+        _check_names(self.params, found, ctx)
         for param in single:
             values = list(dict.fromkeys(found.get(param.name) or ()))
             if len(values) > 1:

@@ -99,11 +99,6 @@ class Request:
         ending = self._ending
         for clash, message in (
             (
-                "" in self.photos or self.output == "",
-                f"{'-o' if self.output == '' else 'PHOTO'}: an empty name; expected a file or a "
-                "folder (the one you are in is called .)",
-            ),
-            (
                 "-" in self.photos and not self.from_stdin,
                 "- (standard input) goes alone; leave out the other photos",
             ),

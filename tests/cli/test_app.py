@@ -1,5 +1,6 @@
 import contextlib
 import glob
+import inspect
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from flowercolor import paths
 from flowercolor._version import __version__
 from flowercolor.cli import main
-from flowercolor.cli.app import app
+from flowercolor.cli.app import PATHS, app
 from flowercolor.data.oxford102 import Archive
 from tests.cli.helpers import (
     COMMANDS,
@@ -103,8 +104,6 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
         (2, ["colorize", "a.png", "b.png", "-o", "-"], ["standard output", "one photo; 2 "]),
         (2, ["colorize", "a.png", "-"], ["standard input", "alone"]),
         (2, ["colorize", "-", "--variants", "4"], ["--variants", "by its path"]),
-        (2, ["colorize", ""], ["PHOTO: an empty name"]),
-        (2, ["colorize", "a.png", "-o", ""], ["-o: an empty name"]),
         (2, ["colorize", "empty", "-o", "-"], ["empty: no pictures there", "expected .avif"]),
         (2, ["colorize", "a.png", "-o", "b.txt"], ["b.txt: has the ending '.txt'; expected one "]),
         (2, ["colorize", "-", "--json"], ["--json is for photos by their paths"]),
@@ -228,6 +227,37 @@ def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str], said:
     assert result.stdout == ""
     where = ["flowercolor", *args[:1]] if args[0] in COMMANDS else ["flowercolor"]
     assert_one_line_of_error(result, f"Error: {said}", f"; see `{' '.join(where)} --help`", code=2)
+
+
+EMPTY = [
+    (["colorize"], "PHOTO"),
+    (["colorize", "a.png"], "PHOTO"),
+    (["colorize", "a.png", "--hints"], "--hints"),
+    (["colorize", "a.png", "--output"], "-o"),
+    (["export"], "TARGET"),
+    (["join", "a", "b", "-o"], "-o"),
+    (["train", "--out"], "--out"),
+    (["train", "--data", "a", "--data"], "--data"),
+    (["eval", "--results"], "--results"),
+    (["eval", "--by"], "--by"),
+]
+
+
+@pytest.mark.parametrize(("args", "name"), EMPTY)
+def test_an_empty_name_is_no_path(here: Path, args: list[str], name: str) -> None:
+    """Of `Path` it is the folder that one is in."""
+    said = f"Error: {name}: an empty name; expected a file or a folder (the one you are in is ca"
+    assert_one_line_of_error(flowercolor(*args, ""), said, code=2)
+    assert list(here.iterdir()) == []
+
+
+def test_every_path_is_shown_as_one() -> None:
+    """By which `_Command` knows it."""
+    application: Any = get_command(app)
+    for command in application.commands.values():
+        kinds = inspect.signature(command.callback).parameters
+        for param in command.params:
+            assert "Path" not in str(kinds[param.name].annotation) or param.metavar in PATHS
 
 
 def test_every_command_refuses_two_values_for_one_as_those_do() -> None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def evaluate(
     results: Annotated[
         Path,
-        typer.Option(help="Folder to write the pictures, the scores and the graphs into."),
+        typer.Option(
+            help="Folder to write the pictures, the scores and the graphs into.", metavar="FOLDER"
+        ),
     ] = Path("results"),
     checkpoint: Checkpoint = None,
     compare: Annotated[

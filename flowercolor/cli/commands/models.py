@@ -115,7 +115,7 @@ def join(
     from flowercolor import vividness as joining
 
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
-    branch = runs.find_checkpoint(hints) if hints else None
+    branch = runs.find_checkpoint(hints) if hints is not None else None
     joining.join(*ends, output, vividness=vividness, note=note, hints=branch)
     console.say_missing(*ends, *filter(None, [branch]))
     console.print_result(str(output))
