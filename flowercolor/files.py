@@ -4,6 +4,7 @@ import difflib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -39,6 +40,14 @@ def can_be_read(path: Path) -> bool:
     except (OSError, ValueError):  # a name with a zero in it
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def names_stream(path: str | Path) -> bool:
+    """Whether it names a stream of the process, such as /dev/stdin, even if a file is behind it."""
+    return _STREAM.fullmatch(os.path.normpath(Path(path).absolute())) is not None
+
+
+_STREAM = re.compile(r"/dev/(std(in|out|err)|fd/\d+)|/proc/.+/fd/\d+")
 
 
 def what_is_missing(path: str | Path) -> str:

@@ -14,6 +14,7 @@ from flowercolor.files import (
     LEFTOVER_AGE_S,
     filling,
     locked,
+    names_stream,
     parse_json,
     read_json,
     remove_leftovers,
@@ -298,6 +299,14 @@ def test_of_json_it_is_said_what_was_found(tmp_path: Path, text: str, found: str
     assert str(refused.value) == found
     (tmp_path / "a.json").write_text(text)
     assert read_json(tmp_path / "a.json") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_stream_is_known_by_its_name(tmp_path: Path) -> None:
+    for name in ("/dev/stdin", "/dev/../dev/stdout", "/dev/fd/0", "/proc/self/fd/1"):
+        assert names_stream(name)
+    for name in ("/dev/null", "/dev/shm/stdin", "/dev/stdin.png", "stdin", f"{tmp_path}/fd/0"):
+        assert not names_stream(name)
 
 
 def test_json_says_what_it_says() -> None:

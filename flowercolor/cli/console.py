@@ -19,8 +19,15 @@ import typer
 
 from flowercolor.cli import option_names, streams
 from flowercolor.config import DeviceName
-from flowercolor.errors import FlowercolorError, SettingError, StorageError, one_line, printable
-from flowercolor.files import storage_errors
+from flowercolor.errors import (
+    FlowercolorError,
+    ImageError,
+    SettingError,
+    StorageError,
+    one_line,
+    printable,
+)
+from flowercolor.files import names_stream, storage_errors
 from flowercolor.installation import NOT_IN_LIGHT, lacking
 from flowercolor.memory_budget import lack_of
 from flowercolor.progress import Progress, Silent
@@ -259,10 +266,11 @@ def check_output(path: Path | None) -> None:
     """Refuse what elsewhere means standard output, and here would be a file of that name.
 
     Raises:
-        SettingError: It is "-".
+        SettingError: It is "-", or a stream such as /dev/stdout.
     """
-    if str(path) == "-":
-        raise SettingError("-: standard output cannot hold this; name a file or a folder")
+    if path and (str(path) == "-" or names_stream(path)):
+        stream = "standard output" if str(path) == "-" else "a stream"
+        raise SettingError(f"{path}: {stream} cannot hold this; name a file or a folder")
 
 
 def is_stdin(path: Path) -> bool:
@@ -271,6 +279,22 @@ def is_stdin(path: Path) -> bool:
         return os.path.samestat(os.fstat(sys.stdin.fileno()), path.stat())
     except (OSError, ValueError):  # there is no such file, or none behind standard input
         return False
+
+
+def read_input(max_bytes: int) -> bytes:
+    """What comes by standard input, at most so much of it.
+
+    Raises:
+        ImageError: It is closed, or cannot be read.
+    """
+    if getattr(sys.stdin, "name", "") == os.devnull:  # which stands for one that is closed
+        raise ImageError("standard input: is closed; expected a photo; open it, or name a file")
+    try:
+        return sys.stdin.buffer.read(max_bytes)
+    except OSError as error:  # open for writing alone
+        raise ImageError(
+            f"standard input: cannot be read: {error.strerror}; expected a photo; name its file"
+        ) from error
 
 
 def print_result(line: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from flowercolor.cli import console
 from flowercolor.errors import SettingError, StorageError
-from flowercolor.files import is_folder, is_there, may_be_written, what_is_missing
+from flowercolor.files import is_folder, is_there, may_be_written, names_stream, what_is_missing
 
 if TYPE_CHECKING:
     from flowercolor.inference.planning import Job
@@ -127,6 +127,11 @@ class Request:
                 self.by_stream and not self.path and sys.stdout.isatty(),
                 "standard output is this terminal, and a picture is no text; name a file by -o, or "
                 "lead it elsewhere by > or |",
+            ),
+            (
+                self.path and names_stream(self.path),
+                f"-o {self.path}: is a stream; expected a file or a folder, or - for standard "
+                "output",
             ),
             (
                 self.from_stdin and self.path and console.is_stdin(self.path),

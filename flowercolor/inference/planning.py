@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowercolor.errors import SettingError
-from flowercolor.files import alike, is_file, is_folder, is_there, resolved
+from flowercolor.files import alike, is_file, is_folder, is_there, names_stream, resolved
 from flowercolor.inference.photo_search import SUFFIX, Finder, spot
 from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
 from flowercolor.progress import Progress, Silent
@@ -65,7 +65,8 @@ def plan(
     Raises:
         ImageError: A folder cannot be read.
         SettingError: One output file was given for several photos, a folder alone as the output
-            of itself, or an ending is of no format that can be written.
+            of itself, a stream such as /dev/stdin as a photo, or an ending is of no format that
+            can be written.
     """
     progress = progress or Silent()
     inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
@@ -131,6 +132,8 @@ def _places(
     found: dict[Path, _Place] = {}
     left_out: Path | None = None
     for given, fixed in finder.expand(inputs):
+        if names_stream(given):  # beside which there is no place for a result
+            raise SettingError(f"{given}: is a stream; expected a file, or - for standard input")
         if is_folder(given):
             folder = output or _folder_beside(given)
             if resolved(folder) == resolved(given):

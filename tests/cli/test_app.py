@@ -229,6 +229,26 @@ def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str], said:
     assert_one_line_of_error(result, f"Error: {said}", f"; see `{' '.join(where)} --help`", code=2)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["colorize"], "is a stream; expected a file, or - for standard input"),
+        (["colorize", "-", "-o"], "is a stream; expected a file or a folder, or - for standard o"),
+        (["export"], "a stream cannot hold this; name a file or a folder"),
+        (["join", "a", "b", "-o"], "a stream cannot hold this; name a file or a folder"),
+        (["train", "--out"], "a stream cannot hold this; name a file or a folder"),
+        (["eval", "--results"], "a stream cannot hold this; name a file or a folder"),
+    ],
+)
+def test_a_stream_is_refused_by_what_to_do(here: Path, args: list[str], said: str) -> None:
+    """Also where a file is behind it, as of `< photo.jpg`: a result has no place beside it."""
+    with (here / "file").open("w+") as file:
+        stream = f"/dev/fd/{file.fileno()}"
+        assert_one_line_of_error(flowercolor(*args, stream), f"{stream}: {said}", code=2)
+    assert [path.name for path in here.iterdir()] == ["file"]
+
+
 EMPTY = [
     (["colorize"], "PHOTO"),
     (["colorize", "a.png"], "PHOTO"),

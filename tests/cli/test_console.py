@@ -12,7 +12,7 @@ from PIL import Image
 from rich.table import Table
 
 from flowercolor.cli import console
-from flowercolor.errors import StorageError
+from flowercolor.errors import ImageError, StorageError
 from tests.cli.helpers import environment, gray_photo, plain
 from tests.helpers import be_rank
 
@@ -254,3 +254,15 @@ def test_a_picture_for_a_stdout_that_is_closed_is_a_failure(
         with pytest.raises(StorageError, match="standard output: is closed"):
             console.write_result(b"picture")
         console.print_result("a line of a list")
+
+
+def test_a_standard_input_that_cannot_be_read_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that is closed, or open for writing alone."""
+    writing = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    for file, found in ((os.devnull, "is closed"), (writing, "cannot be read: Bad")):
+        with open(file) as stream:  # noqa: PTH123 - a descriptor is one of them
+            monkeypatch.setattr(sys, "stdin", stream)
+            with pytest.raises(ImageError, match=f"^standard input: {found}.*; expected a photo; "):
+                console.read_input(10)

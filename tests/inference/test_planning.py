@@ -305,6 +305,17 @@ def test_an_ending_that_cannot_be_written_is_refused_at_once(here: Path) -> None
     assert plan(["rose.png"], ending="jpg") == plan(["rose.png"], ending=".jpg")
 
 
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no such names")
+@pytest.mark.parametrize("pattern", [False, True])
+def test_no_result_is_put_beside_a_stream(here: Path, *, pattern: bool) -> None:
+    """Not even where a file is behind it."""
+    with save(here / "rose.png").open("rb") as photo:
+        stream = f"/dev/fd/{photo.fileno()}"
+        given = stream.replace("fd/", "[f]d/") if pattern else stream
+        with pytest.raises(SettingError, match=f"^{stream}: is a stream; expected a file, or - "):
+            plan([given])
+
+
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="the system has no such files")
 def test_a_device_is_called_so(here: Path) -> None:
     save(here / "rose.png")

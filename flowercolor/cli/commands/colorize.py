@@ -268,7 +268,7 @@ def _color_stream(request: Request, source: Path | None, how: _How) -> None:
     from flowercolor.photos.reader import read_photo
 
     with photo_memory_errors(source or "the picture"):
-        content = source or sys.stdin.buffer.read(max_file_bytes(how.max_pixels) + 1)
+        content = source or console.read_input(max_file_bytes(how.max_pixels) + 1)
         photo = read_photo(content, max_pixels=how.max_pixels)
         guidance = how.guide(source or Path("-"))
         colored = convert(
