@@ -42,6 +42,15 @@ def can_be_read(path: Path) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
+def why_unreadable(file: Path) -> str:
+    """Why a file cannot be opened, in the system's words; "" where it can be."""
+    try:
+        with file.open("rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
 def names_stream(path: str | Path) -> bool:
     """Whether it names a stream of the process, such as /dev/stdin, even if a file is behind it."""
     return _STREAM.fullmatch(os.path.normpath(Path(path).absolute())) is not None

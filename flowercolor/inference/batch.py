@@ -15,7 +15,7 @@ import numpy as np
 
 from flowercolor.config import QUALITY, Subsampling, check_kinds, in_range, one_of
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import is_file, is_there, storage_errors
+from flowercolor.files import is_file, is_there, storage_errors, why_unreadable
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
@@ -227,13 +227,15 @@ def check_target(target: Path) -> Header | None:
         What its header says; None where it is no photo.
 
     Raises:
-        ImageError: flowercolor did not write it.
+        ImageError: flowercolor did not write it, as far as can be known.
     """
     found, header = "", probe(target)
     if target.suffix.lower() == ".bmp":
         found = "is a BMP, which does not say what made it"
     elif is_original(target, header):
         found = "holds what flowercolor did not make"
+        if why := why_unreadable(target):
+            found = f"cannot be read ({why}), and may be anything"
     if found:
         raise ImageError(f"{target}: {found}; choose another output, or delete it first")
     return header
@@ -379,7 +381,9 @@ def _there_already(job: Job, software: str) -> Outcome:
     result = probe(job.target)
     there = f"{job.target} is there already"
     if is_original(job.target, result):
-        message = f"{there}, and flowercolor did not make it; another `output` keeps both"
+        why = why_unreadable(job.target)
+        found = f"cannot be read ({why})" if why else "flowercolor did not make it"
+        message = f"{there}, and {found}; another `output` keeps both"
         return Outcome(job, "skipped", message)
     if not result:
         is_empty = is_file(job.target) and not job.target.stat().st_size

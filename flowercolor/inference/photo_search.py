@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from flowercolor.errors import ImageError
-from flowercolor.files import is_there, resolved
+from flowercolor.files import is_there, resolved, why_unreadable
 from flowercolor.photos.formats import (
     SIDECARS,
     UNREAD,
@@ -143,7 +143,9 @@ class Finder:
                 photos = [
                     photo
                     for photo in inside.pictures_in(folder, without=folder)
-                    if spot(photo) not in known and is_original(photo, probe(photo))
+                    if spot(photo) not in known
+                    and is_original(photo, probe(photo))
+                    and not why_unreadable(photo)
                 ]
                 if photos:
                     yield (

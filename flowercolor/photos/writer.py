@@ -41,7 +41,8 @@ def write_photo(
 ) -> None:
     """Write what `photo_parts` gives, with its options, to `path`, whole or not at all.
 
-    The ending of `path` says the format unless `file_format` does.
+    The ending of `path` says the format unless `file_format` does. What is there is replaced,
+    whatever made it, but without `overwrite`.
 
     Raises:
         SettingError: The ending cannot be written.

@@ -70,7 +70,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 def no_entry(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """As for one without the right to read it; `chmod` does not keep root out."""
-    scandir, opened = os.scandir, Path.open
+    scandir, opened, open_image = os.scandir, Path.open, Image.open
 
     def guarded(path: Any = ".") -> Any:
         if Path(path) == folder:
@@ -82,7 +82,13 @@ def no_entry(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
         return opened(self, *args, **options)
 
+    def closed_image(path: Any, *args: Any, **options: Any) -> Any:
+        if path == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_image(path, *args, **options)
+
     monkeypatch.setattr(os, "scandir", guarded)
+    monkeypatch.setattr(Image, "open", closed_image)
     monkeypatch.setattr(Path, "open", closed)
 
 

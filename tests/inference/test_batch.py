@@ -413,6 +413,34 @@ def test_a_photo_that_is_called_like_a_result_is_a_photo(here: Path, colorizer: 
     assert (here / "rose_color.png").read_bytes() == before
 
 
+def test_a_result_that_may_not_be_read_is_called_so(
+    here: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is neither replaced nor said to be somebody's."""
+    save(here / "box" / "a.png")
+    [done] = run(plan(["box"], "box/out"), colorizer)
+    result = done.job.target
+    before = result.read_bytes()
+    photo = save(here / "a.png")
+    with monkeypatch.context() as patch:
+        no_entry(patch, result)
+        for overwrite, said in (
+            (False, "is there already, and cannot be read (Permission denied); another `output` k"),
+            (
+                True,
+                "box/out/a.png: cannot be read (Permission denied), and may be anything; choose",
+            ),
+        ):
+            [outcome] = run(plan([photo], result), colorizer, Writing(overwrite=overwrite))
+            assert said in outcome.message.replace("\\", "/")
+        told = Recorder()
+        result.rename(result.with_name("b.png"))
+        no_entry(patch, result.with_name("b.png"))
+        plan(["box"], "box/out", recursive=True, progress=told)
+        assert told.notes == []
+    assert result.with_name("b.png").read_bytes() == before
+
+
 def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     here: Path, colorizer: Colorizer
 ) -> None:

@@ -115,7 +115,11 @@ def colorize(
         ),
     ] = None,
     recolor: Annotated[
-        bool, typer.Option("--recolor", help="Color photos anew that are in color already.")
+        bool,
+        typer.Option(
+            "--recolor",
+            help="Color photos anew that are in color already, as - and --variants always do.",
+        ),
     ] = False,
     keep_date: Annotated[
         bool, typer.Option("--keep-date", help="Give results the dates of their photos' files.")
