@@ -46,15 +46,6 @@ from flowercolor.photos.integrity import (
 )
 from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
 
-_RAW = (
-    "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
-    "developed photo; save it as TIFF or JPEG first"
-)
-_UNUSUAL_TIFF = (
-    "is a damaged TIFF or one of an unusual kind; expected a whole one, gray or RGB of 8 or 16 "
-    "bits; save it as such anew"
-)
-
 # What libtiff may be built with, and OpenCV's is not.
 _NOT_DEEP = ("zstd", "lzma", "webp", "lerc", "jpeg")
 
@@ -173,7 +164,7 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
             image = Image.open(file, formats=readable())
         with image:
             kind = str(image.format)
-            pages = 2 if still or _is_animation(image) else _select_page(image, file)
+            pages = 2 if still or _is_animation(image) else tiff.select_page(image, file)
             _check_supported(image, max_pixels)
             check_whole(image, file)
             return decode(image, file, pages)
@@ -199,7 +190,7 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
 def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
     """What is wrong with a file that Pillow does not know, in words."""
     if known == "TIFF":  # Pillow knows not all that one may hold, and says the same of both
-        return _RAW if any(page.raw for page in tiff.pages(file)) else _UNUSUAL_TIFF
+        return tiff.RAW if any(page.raw for page in tiff.pages(file)) else tiff.UNUSUAL
     if known == "JPEG" and (unusual := unusual_jpeg(file)):
         return unusual
     if known in readable():
@@ -223,23 +214,6 @@ def _is_animation(image: Image.Image) -> bool:
     if image.format == "GIF":  # which says how it goes on, and not that it does
         return "loop" in image.info or image.info.get("duration", 0) > 0
     return image.format in ("PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False)
-
-
-def _select_page(image: Image.Image, file: IO[bytes]) -> int:
-    """Have the image at its first page that is no thumbnail; how many there are of such."""
-    if image.format != "TIFF":
-        return 1
-    file.seek(0)
-    if file.read(10)[8:] == b"CR":
-        raise ImageError(_RAW)
-    pages = tiff.pages(file)
-    whole = [number for number, page in enumerate(pages) if not page.reduced]
-    if any(page.raw for page in pages if page.raw and not (page.reduced and whole)):
-        raise ImageError(_RAW)
-    if whole and whole[0] > 0:
-        with quiet_pillow():
-            image.seek(whole[0])
-    return max(1, len(whole))
 
 
 def _check_supported(image: Image.Image, max_pixels: int) -> None:

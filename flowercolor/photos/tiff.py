@@ -8,6 +8,20 @@ import struct
 from contextlib import suppress
 from typing import IO, NamedTuple
 
+from PIL import Image
+
+from flowercolor.errors import ImageError
+from flowercolor.photos.formats import quiet_pillow
+
+RAW = (
+    "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
+    "developed photo; save it as TIFF or JPEG first"
+)
+UNUSUAL = (
+    "is a damaged TIFF or one of an unusual kind; expected a whole one, gray or RGB of 8 or 16 "
+    "bits; save it as such anew"
+)
+
 MOST_PAGES = 10_000
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS = 254, 255, 262, 330
@@ -82,3 +96,24 @@ def pages(file: IO[bytes]) -> list[Page]:
     except (struct.error, OverflowError, OSError, ValueError):
         pass
     return found
+
+
+def select_page(image: Image.Image, file: IO[bytes]) -> int:
+    """Have the image at its first page that is no thumbnail; how many there are of such.
+
+    Raises:
+        ImageError: It is a camera's raw file.
+    """
+    if image.format != "TIFF":
+        return 1
+    file.seek(0)
+    if file.read(10)[8:] == b"CR":
+        raise ImageError(RAW)
+    listed = pages(file)
+    whole = [number for number, page in enumerate(listed) if not page.reduced]
+    if any(page.raw for page in listed if page.raw and not (page.reduced and whole)):
+        raise ImageError(RAW)
+    if whole and whole[0] > 0:
+        with quiet_pillow():
+            image.seek(whole[0])
+    return max(1, len(whole))
