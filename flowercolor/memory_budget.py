@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOMEM
 
 from flowercolor.config import MAX_MEGAPIXELS
 from flowercolor.errors import DeviceError, FlowercolorError, ImageError
@@ -12,6 +13,7 @@ MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
 LACK = "takes more memory than there is; reduce it first, or close something"
 
 _BYTES_PER_PIXEL = 4
+_WORK_BYTES_PER_PIXEL = 24  # of the greediest decoders and encoders: of WebP 16 and 18
 _METADATA_BYTES = 64 << 20
 
 # What those say that have no class of their own for it: torch on a CPU, onnxruntime.
@@ -62,15 +64,47 @@ def lacks_memory(error: BaseException) -> bool:
         isinstance(error, MemoryError)
         or _is_of_torch(error)
         or getattr(error, "code", None) == _OPENCV_NO_MEMORY
+        or getattr(error, "errno", None) == ENOMEM
         or any(word in str(error) for word in _WORDS)
     )
 
 
 def lack_of(error: BaseException) -> str:
-    """What there is too little of, where an error says that: memory, or threads; else ""."""
+    """What there is too little of, where an error says that: memory, or threads; else "".
+
+    A thread takes memory too, and its error does not say what it was.
+    """
     if lacks_memory(error):
         return "too little memory"
-    return "too few threads" if any(word in str(error) for word in _NO_THREADS) else ""
+    no_threads = any(word in str(error) for word in _NO_THREADS)
+    return "too few threads or too little memory" if no_threads else ""
+
+
+def require_memory(usual_pixels: int) -> None:
+    """Raise `MemoryError` where there is less than decoding or encoding a photo may take.
+
+    Args:
+        usual_pixels: How many it has, of 8 bits without opacity; others count twice.
+    """
+    bytes(_WORK_BYTES_PER_PIXEL * usual_pixels)  # zeros, which take no time before they are used
+
+
+@contextmanager
+def codec_memory_errors(usual_pixels: int) -> Iterator[None]:
+    """Turn what a decoder or encoder raises into `MemoryError`, as for `require_memory`.
+
+    They give a lack of memory many names, or none.
+    """
+    try:
+        yield
+    except FlowercolorError:
+        raise
+    except Exception as error:
+        try:
+            require_memory(usual_pixels)
+        except MemoryError as lack:
+            raise lack from error
+        raise
 
 
 def _is_of_torch(error: BaseException) -> bool:
@@ -89,9 +123,12 @@ def memory_errors(doing: str, smaller: str) -> Iterator[None]:
         raise DeviceError(f"out of {memory} while {doing}; give a smaller {smaller}") from error
 
 
-def photo_lacks_memory(photo: object, error: BaseException) -> str:
-    """What to say of a photo whose reading, coloring or writing took too much memory."""
-    return f"{photo}: {error if isinstance(error, DeviceError) else LACK}"
+def lack_for_photo(photo: object, error: BaseException) -> str:
+    """What to say of a photo whose work took more memory, or threads, than there is; else ""."""
+    if lacks_memory(error):
+        return f"{photo}: {error if isinstance(error, DeviceError) else LACK}"
+    lack = lack_of(error)
+    return lack and f"{photo}: {lack} here; close something, or raise the limits"
 
 
 @contextmanager
@@ -100,6 +137,6 @@ def photo_memory_errors(photo: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not lacks_memory(error):
+        if not (message := lack_for_photo(photo, error)):
             raise
-        raise DeviceError(photo_lacks_memory(photo, error)) from error
+        raise DeviceError(message) from error

@@ -1,8 +1,20 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from flowercolor.errors import DeviceError, ImageError
-from flowercolor.memory_budget import check_pixels, lack_of, memory_errors, photo_memory_errors
+from flowercolor.memory_budget import (
+    LACK,
+    check_pixels,
+    codec_memory_errors,
+    lack_of,
+    memory_errors,
+    photo_memory_errors,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,69 @@ def test_a_photo_that_is_too_large_is_refused_for_its_kind(
 
 def test_what_there_is_too_little_of_is_told_from_other_errors() -> None:
     assert lack_of(MemoryError()) == "too little memory"
-    assert lack_of(RuntimeError("can't start new thread")) == "too few threads"
-    assert lack_of(RuntimeError("env.cc pthread_create failed, error: 11")) == "too few threads"
+    for words in ("can't start new thread", "env.cc pthread_create failed, error: 11"):
+        assert lack_of(RuntimeError(words)) == "too few threads or too little memory"
     assert lack_of(RuntimeError("channels do not match")) == ""
+
+
+def test_a_thread_too_many_is_no_fault_of_the_photo() -> None:
+    with (
+        pytest.raises(DeviceError, match=r"^a\.png: too few threads or too little memory here; "),
+        photo_memory_errors("a.png"),
+    ):
+        raise RuntimeError("can't start new thread")
+
+
+def test_what_a_decoder_says_is_believed_where_there_is_memory_for_the_photo() -> None:
+    with pytest.raises(ValueError, match="odd"), codec_memory_errors(1000):
+        raise ValueError("odd")
+    with pytest.raises(MemoryError), codec_memory_errors(1 << 50):
+        raise ValueError("odd")
+    with pytest.raises(ImageError, match="of ours"), codec_memory_errors(1 << 50):
+        raise ImageError("of ours")
+
+
+_WITHIN_LIMITS = """
+import resource
+import cv2, numpy as np
+from flowercolor.memory_budget import photo_memory_errors
+from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import encode_photo
+
+cv2.setNumThreads(1)
+rgb = np.zeros((1200, 1600, 3), np.uint8)
+deep_tiff = encode_photo(rgb.astype(np.uint16), "TIFF")
+webp = encode_photo(rgb, "WEBP", alpha=rgb[..., 0])
+work = {
+    "TIFF": lambda: read_photo(deep_tiff),
+    "WebP": lambda: read_photo(webp),
+    "to WebP": lambda: encode_photo(rgb, "WEBP"),
+}
+for name, do in work.items():
+    do()
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    for free_mb in range(10, 60, 5):
+        resource.setrlimit(resource.RLIMIT_AS, (used + (free_mb << 20), resource.RLIM_INFINITY))
+        try:
+            with photo_memory_errors("a"):
+                do()
+            message = "done"
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+        print(name, message, sep=": ")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits it so")
+def test_too_little_memory_is_never_laid_to_the_photo(tmp_path: Path) -> None:
+    """Decoders and encoders call it many things, such as WebP's "encoding error 1"."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHIN_LIMITS],
+        cwd=tmp_path, env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"},  # which frees at once
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    said = {tuple(line.split(": ", 1)) for line in done.stdout.splitlines()}
+    assert {name for name, message in said if message == "done"} == {name for name, _ in said}
+    assert {message.partition("a: ")[2] for _, message in said} == {"", LACK}, said

@@ -20,7 +20,7 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
 from flowercolor.inference.upsampling import render
-from flowercolor.memory_budget import MAX_PIXELS, lacks_memory, photo_lacks_memory
+from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
 from flowercolor.photos.formats import WRITABLE, Header, is_original, probe, with_depth
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
@@ -434,8 +434,8 @@ def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:
 
 
 def _failed(job: Job, error: Exception) -> Outcome:
-    if lacks_memory(error):
-        message = photo_lacks_memory(job.source, error)
+    if lack := lack_for_photo(job.source, error):
+        message = lack
     elif isinstance(error, SettingError):  # of a hint, which does not know whose it is
         message = f"{job.source}: {error}"
     elif isinstance(error, FlowercolorError):

@@ -230,6 +230,11 @@ def counts_twice(image: Image.Image) -> bool:
     return bool(deep_rawmode(image)) or image.has_transparency_data
 
 
+def usual_pixels(image: Image.Image) -> int:
+    """How many pixels of 8 bits, without opacity, take as much memory."""
+    return image.width * image.height * (2 if counts_twice(image) else 1)
+
+
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
     """Pillow without its warnings and its size limits, all settings of the whole process.

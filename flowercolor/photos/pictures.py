@@ -12,8 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from flowercolor.errors import ImageError
+from flowercolor.memory_budget import LACK, codec_memory_errors, lacks_memory
 from flowercolor.photos import icc
-from flowercolor.photos.formats import with_depth
+from flowercolor.photos.formats import usual_pixels, with_depth
 from flowercolor.photos.integrity import damage
 from flowercolor.photos.reader import Photo, photo_of, read_photo
 
@@ -151,8 +152,11 @@ def _opened(image: Image.Image) -> Photo:
             f"gray; have its values from 0 to {white}, then use image.convert({mode!r})"
         )
     try:
-        return photo_of(image)
-    except (OSError, ValueError, SyntaxError) as error:  # it reads the file when it has to
+        with codec_memory_errors(usual_pixels(image)):
+            return photo_of(image)
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:  # it reads the file if needed
+        if lacks_memory(error):
+            raise ImageError(LACK) from error
         raise ImageError(f"{damage(error)}; expected a whole picture") from error
 
 

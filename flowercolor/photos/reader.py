@@ -20,7 +20,15 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageErr
 from flowercolor.errors import ImageError, printable
 from flowercolor.files import can_be_read, what_is_missing
 from flowercolor.installation import install_command
-from flowercolor.memory_budget import LACK, MAX_PIXELS, check_file_bytes, check_pixels, lacks_memory
+from flowercolor.memory_budget import (
+    LACK,
+    MAX_PIXELS,
+    check_file_bytes,
+    check_pixels,
+    codec_memory_errors,
+    lacks_memory,
+    require_memory,
+)
 from flowercolor.photos import icc, tiff, webp
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import (
@@ -33,6 +41,7 @@ from flowercolor.photos.formats import (
     quiet_pillow,
     readable,
     tiff_tag,
+    usual_pixels,
     with_depth,
 )
 from flowercolor.photos.icc import Pixels
@@ -160,24 +169,27 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
         still = webp.first_frame(file) if known == "WEBP" else None
         if still:
             file = io.BytesIO(still)
-        with quiet_pillow():
+        pixels = webp.pixels(file) if known == "WEBP" else 0
+        file.seek(0)
+        with quiet_pillow(), codec_memory_errors(pixels):
             image = Image.open(file, formats=readable())
         with image:
             kind = str(image.format)
             pages = 2 if still or _is_animation(image) else tiff.select_page(image, file)
             _check_supported(image, max_pixels)
             check_whole(image, file)
-            return decode(image, file, pages)
+            with codec_memory_errors(usual_pixels(image)):
+                return decode(image, file, pages)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(_unidentified(file, head, known)) from error
     except Exception as error:
         is_jpeg = kind in ("JPEG", "MPO")
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not Pillow's
-            reason = f"cannot be read: {error.strerror}"
-        elif lacks_memory(error):
+        if lacks_memory(error):
             reason = LACK
+        elif isinstance(error, OSError) and error.errno is not None:  # of the disk, not Pillow's
+            reason = f"cannot be read: {error.strerror}"
         elif is_jpeg and (unusual := unusual_jpeg(file)):
             reason = unusual
         elif is_jpeg and (completed := complete_jpeg(file)):
@@ -274,7 +286,10 @@ def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) 
             alpha = np.empty_like(luma) if channels in (2, 4) else None
         if alpha is not None:
             alpha[rows] = block[..., -1]
-        tones = block[..., :3] if channels >= 3 else block.reshape(*block.shape[:2], -1)[..., 0]
+        if channels >= 3:  # OpenCV copies what lies apart, and crashes where memory lacks for it
+            tones = np.ascontiguousarray(block[..., :3])
+        else:
+            tones = block.reshape(*block.shape[:2], -1)[..., 0]
         if curve is not None:
             tones = curve[tones]
         if primaries is not None:
@@ -364,6 +379,8 @@ def _deep_blocks(
     file.seek(0)
     content = bare_png(file) if image.format == "PNG" else file.read()
     bgr = decode_bgr(content, page, cv2.IMREAD_UNCHANGED)  # upright, as Pillow has a TIFF
+    if bgr is None:
+        require_memory(2 * image.width * image.height)  # OpenCV says nothing where that lacked
     if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
         raise ImageError(
             "has 16-bit channels in a layout that is not read; expected RGB or RGBA; save it so "

@@ -1,4 +1,4 @@
-"""The first frame of an animated WebP (RFC 9649) as a still one.
+"""What Pillow does not tell of a WebP (RFC 9649): its size, and a first frame as a still one.
 
 libwebp keeps three whole canvases for an animation, whatever its frames fill of them: 4 GB and
 20 s for a file of 6 KB.
@@ -49,6 +49,21 @@ def first_frame(file: IO[bytes]) -> bytes | None:
     body = b"".join(_packed(kind, chunks[kind]) for kind in (b"VP8X", b"ICCP") if kind in chunks)
     body += frame[16:] + (_packed(b"EXIF", kept[b"EXIF"]) if b"EXIF" in kept else b"")
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def pixels(file: IO[bytes]) -> int:
+    """How many pixels its header states, for Pillow asks for their memory as it opens one."""
+    for kind, length in _chunks(file):
+        head = file.read(min(length, 10)).ljust(10, b"\0")
+        if kind == b"VP8X":
+            return _number(head[4:7]) * _number(head[7:10])
+        if kind == b"VP8L":
+            sides = int.from_bytes(head[1:5], "little")
+            return ((sides & 0x3FFF) + 1) * ((sides >> 14 & 0x3FFF) + 1)
+        if kind == b"VP8 ":
+            width, height = struct.unpack_from("<HH", head, 6)
+            return int((width & 0x3FFF) * (height & 0x3FFF))
+    return 0
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:

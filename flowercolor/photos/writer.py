@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from flowercolor import files
 from flowercolor.config import QUALITY
 from flowercolor.errors import ImageError, SettingError, one_line
+from flowercolor.memory_budget import codec_memory_errors, lack_of
 from flowercolor.photos import icc
 from flowercolor.photos.formats import WRITABLE, output_format, with_depth
 from flowercolor.photos.icc import Pixels
@@ -24,6 +25,7 @@ from flowercolor.photos.metadata import Metadata, output_exif
 from flowercolor.provenance import PROGRAM
 
 _BLOCK_PIXELS = 1 << 20
+_DEPTHS = (np.uint8, np.uint16)
 
 
 def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
@@ -91,17 +93,16 @@ def photo_parts(
         subsampling: "4:4:4", "4:2:2" or "4:2:0", for JPEG and AVIF.
 
     Raises:
-        ImageError: The pixels are of another kind, or the format cannot hold them.
+        ImageError: The pixels are of another kind, none, or the format cannot hold them.
         SettingError: The format is none of these.
     """
     rgb = np.asarray(rgb)
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype not in (np.uint8, np.uint16):
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in _DEPTHS:
         raise ImageError(
-            f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3]"
+            f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3], "
+            "of one pixel at least"
         )
-    if alpha is not None and (
-        alpha.shape != rgb.shape[:2] or alpha.dtype not in (np.uint8, np.uint16)
-    ):
+    if alpha is not None and (alpha.shape != rgb.shape[:2] or alpha.dtype not in _DEPTHS):
         raise ImageError(
             f"the opacity is {alpha.dtype} {list(alpha.shape)} and the picture {list(rgb.shape)}; "
             "expected uint8 or uint16 of the same height and width"
@@ -136,12 +137,13 @@ def photo_parts(
             # Never straight into the file: where the disk is nearly full, Pillow takes a JPEG
             # of which only a part was written for a whole one.
             buffer = io.BytesIO()
-            Image.fromarray(blocks.joined()).save(buffer, file_format, **options)
+            with codec_memory_errors(len(rgb) * rgb.shape[1]):
+                Image.fromarray(blocks.joined()).save(buffer, file_format, **options)
             yield buffer.getbuffer()
     except Exception as error:
         raise ImageError(
             f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
-            f"{file_format}: {one_line(error)}"
+            f"{file_format}: {lack_of(error) or one_line(error)}"
         ) from error
 
 

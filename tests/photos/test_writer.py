@@ -139,6 +139,18 @@ def test_what_was_written_in_part_is_no_photo(tmp_path: Path, ending: str) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".tif", ".webp", ".bmp"])
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_an_empty_picture_is_refused_before_anything_is_written(
+    tmp_path: Path, ending: str, size: tuple[int, int]
+) -> None:
+    with pytest.raises(ImageError, match=r"of one pixel at least$"):
+        write_photo(tmp_path / f"a{ending}", np.zeros((*size, 3), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ImageError, match=r"of one pixel at least$"):
+        encode_photo(np.zeros((*size, 3), np.uint8), ending[1:])
+
+
 @pytest.mark.parametrize("rgb", [noise(4, 4), noise(4, 4, 4), np.zeros((4, 4, 3), np.float32)])
 def test_pixels_of_another_kind_are_refused(rgb: Array) -> None:
     with pytest.raises(ImageError, match=r"a\.png: .*expected uint8 or uint16"):
