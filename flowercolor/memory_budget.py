@@ -12,6 +12,8 @@ MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
 
 LACK = "takes more memory than there is; reduce it first, or close something"
 
+OR_RAISE = ", or raise `max_pixels` where there is memory enough"
+
 _BYTES_PER_PIXEL = 4
 _WORK_BYTES_PER_PIXEL = 24  # of the greediest decoders and encoders: of WebP 16 and 18
 _METADATA_BYTES = 64 << 20
@@ -32,8 +34,7 @@ def check_pixels(pixels: int, max_pixels: int, *, counts_twice: bool) -> None:
     if pixels > most:
         raise ImageError(
             f"has {pixels / 1e6:.0f} megapixels; expected at most {most / 1e6:.0f}"
-            f"{' with 16-bit color or opacity' if counts_twice else ''}; reduce it first, or raise "
-            "`max_pixels` where there is memory enough"
+            f"{' with 16-bit color or opacity' if counts_twice else ''}; reduce it first{OR_RAISE}"
         )
 
 
@@ -47,7 +48,7 @@ def check_file_bytes(size_bytes: int, max_pixels: int) -> None:
     if size_bytes > most:
         raise ImageError(
             f"has more than the {most / 1e6:,.0f} MB that {max_pixels / 1e6:.0f} megapixels take; "
-            "reduce it first, or raise `max_pixels`"
+            f"reduce it first{OR_RAISE}"
         )
 
 

@@ -77,6 +77,8 @@ assert_type(colorize([gray, photo, path]), list[Any])
 colorizer = Colorizer.from_checkpoint()
 assert_type(colorizer(gray, palette="red"), npt.NDArray[np.uint8])
 assert_type(colorizer([photo]), list[Image.Image])
+assert_type(colorizer.render(gray), npt.NDArray[np.uint8])
+photo.save("a.jpg", **{str(key): value for key, value in photo.info.items()})  # as the docs have it
 colorize(5)  # type: ignore[call-overload]
 colorizer(b"")  # type: ignore[call-overload]
 """)

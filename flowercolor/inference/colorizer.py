@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from flowercolor.config import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     import torch
 
 AnyPicture = str | Path | Image.Image | Array | Tensor
+Depth = TypeVar("Depth", bound=np.generic)
 One = TypeVar("One")
 Several = list[One] | tuple[One, ...]
 
@@ -220,7 +222,9 @@ class Colorizer:
             luma, picture_of = luma_of(image, name)
             return picture_of(self.render(luma, guidance=guidance))
 
-    def render(self, luma: Array, *, guidance: Guidance | None = None) -> Array:
+    def render(
+        self, luma: npt.NDArray[Depth], *, guidance: Guidance | None = None
+    ) -> npt.NDArray[Depth]:
         """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
 
         Raises:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import resources
 from typing import Any
 
@@ -57,6 +57,10 @@ class OnnxBackend:
             ) from error
         self._config, self._weights = config, weights
         self._session = self._start(self._model, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the weights; no session can be pickled, so another one is started."""
+        return partial(OnnxBackend, name=self._name), (self._config, self._weights)
 
     def __call__(self, gray: Array) -> Array:
         """The chroma, Cb before Cr."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,11 @@ class TorchBackend:
         # On a GPU, threads would only take memory from each other.
         on_gpu = self._device.type != "cpu"
         self._one_at_a_time: AbstractContextManager[object] = Lock() if on_gpu else nullcontext()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the weights; the lock and `progress` cannot be pickled."""
+        again = partial(TorchBackend, device=self.device, precision=self.precision)
+        return again, (self._generator,)
 
     @property
     def device(self) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from flowercolor.errors import ImageError
-from flowercolor.memory_budget import LACK, codec_memory_errors, lacks_memory
+from flowercolor.memory_budget import LACK, OR_RAISE, codec_memory_errors, lacks_memory
 from flowercolor.photos import icc
 from flowercolor.photos.formats import usual_pixels, with_depth
 from flowercolor.photos.integrity import damage
@@ -58,7 +58,7 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
         ImageError: It is none of those, is empty, or cannot be read.
     """
     if isinstance(picture, (str, Path)):
-        return _of_photo(read_photo(picture))
+        return _of_photo(_read(picture, ", or give `read_photo(path, max_pixels=...).luma`"))
     torch = sys.modules.get("torch")  # whoever has a tensor has imported it
     with _called(name):
         if isinstance(picture, Image.Image):
@@ -113,7 +113,7 @@ def colors_of(picture: Any) -> Array:
         ImageError: It has no colors, is no picture, is empty, or cannot be read.
     """
     if isinstance(picture, (str, Path)):
-        sample, name = read_photo(picture).sample, str(picture)
+        sample, name = _read(picture).sample, str(picture)
     elif isinstance(picture, Image.Image):
         name = "like"
         with _called(name):
@@ -125,6 +125,14 @@ def colors_of(picture: Any) -> Array:
     if sample is None or np.ptp(with_depth(sample, np.uint8), axis=-1).max() <= LEAST_COLOR:
         raise ImageError(f"{name}: has no colors; expected a photo in color to be like")
     return sample
+
+
+def _read(path: str | Path, or_else: str = "") -> Photo:
+    """A photo's file; who gives its path has no `max_pixels` to raise, and may do `or_else`."""
+    try:
+        return read_photo(path)
+    except ImageError as error:
+        raise ImageError(str(error).replace(OR_RAISE, or_else)) from error
 
 
 def _of_photo(photo: Photo) -> tuple[Array, Callable[[Array], Image.Image]]:
@@ -218,9 +226,10 @@ def _pixels_of(tensor: "torch.Tensor") -> Array:
             + _cure(shape, "image.permute(2, 0, 1)", -1)
         )
     if not (is_float or tensor.dtype == torch.uint8):
+        is_bool = tensor.dtype == torch.bool
         raise ImageError(
             f"is a tensor of {tensor.dtype}; expected uint8, or float from 0 to 1, such as "
-            "image.to(torch.uint8) where it is from 0 to 255"
+            + ("image.float()" if is_bool else "image.to(torch.uint8) where it is from 0 to 255")
         )
     values = tensor.detach().cpu()
     if is_float:

@@ -1,4 +1,6 @@
 import os
+import pickle
+import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,6 +152,28 @@ def test_a_color_image_is_colored_from_its_luma() -> None:
     image = photo((33, 50, 3))
     colorizer = make_colorizer()
     assert np.array_equal(colorizer(image), colorizer(gray_of(image)))
+
+
+def test_a_pickled_colorizer_is_the_same(backend: str) -> None:
+    colorizer = make_colorizer(strength=1.2)
+    again = pickle.loads(pickle.dumps(colorizer))
+    assert repr(again) == repr(colorizer)
+    assert again.network.package == backend
+    np.testing.assert_array_equal(again(helpers.gray()), colorizer(helpers.gray()))
+
+
+def test_a_path_of_too_many_pixels_says_what_takes_it(tmp_path: Path) -> None:
+    """Neither the file of a photo nor that of its mask has a parameter `max_pixels` here."""
+    path = helpers.save(tmp_path / "a.bmp")
+    content = path.read_bytes()
+    path.write_bytes(content[:18] + struct.pack("<ii", 1 << 15, 1 << 15) + content[26:])
+    cure = "or give `read_photo(path, max_pixels=...).luma`"
+    for give in ({"image": path}, {"image": helpers.gray(), "mask": path}):
+        with pytest.raises(ImageError) as refused:
+            make_colorizer()(**give)
+        assert str(refused.value).endswith(f"at most 300; reduce it first, {cure}")
+    with pytest.raises(ImageError, match=r"at most 300; reduce it first$"):
+        make_colorizer()(helpers.gray(), like=path)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,8 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
         (Image.new("I", (4, 4)), r"mode I, .*image.convert\('I;16'\)"),
         (Image.new("F", (4, 4)), r"mode F, .*image.convert\('L'\)"),
         (torch.tensor(3), r"is a tensor of shape \(\); expected"),
+        (torch.zeros(4, 4, dtype=torch.bool), r"such as image\.float\(\)$"),
+        (torch.zeros(4, 4, dtype=torch.int16), r"such as image\.to\(torch\.uint8\) where"),
         (np.array(3, np.uint8), r"is an array of shape \(\); expected"),
         ([1], r"is of the type list; .*, or a torch tensor [^;]*3, H, W\]$"),
         (5, "is of the type int; expected"),
