@@ -28,7 +28,7 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.batch import Writing, convert, several_pictures
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.memory_budget import photo_memory_errors
+from flowercolor.memory_budget import OR_RAISE, photo_memory_errors
 from flowercolor.page.build import HEADERS, MAX_MEGAPIXELS, page_files
 from flowercolor.photos.formats import WRITABLE, with_depth
 from flowercolor.photos.reader import Photo, read_photo
@@ -118,7 +118,7 @@ def _read(photo: bytes, max_pixels: int) -> Photo:
     try:
         read = read_photo(photo, max_pixels=2 * max_pixels)
     except ImageError as error:
-        if "`max_pixels`" not in str(error):
+        if OR_RAISE not in str(error):
             raise
         read = None
     if read is None or read.luma.size > max_pixels:
