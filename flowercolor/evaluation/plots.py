@@ -20,6 +20,7 @@ from flowercolor.errors import ImageError
 from flowercolor.files import write_bytes
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _TITLE_PX = 24
@@ -32,6 +33,10 @@ _PANELS = {
     "L1": {"l1": "training", "test_l1": "test"},
 }
 """By title, the curves of a panel and their names."""
+
+_MOST_DOTS = 60
+_BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+"""Where a legend covers no curve."""
 
 _COLORS = ("#e59ab8", "#b5305f")  # the last is that of a curve alone
 
@@ -56,24 +61,29 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for (key, label), color in zip(curves.items(), _COLORS[-len(curves) :], strict=True):
             points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker=".", color=color, label=label)
+            _draw_curve(axes, points, color=color, label=label)
         if "d_real" in curves and axes.lines:
             axes.set_ylim(0, 1)
-            axes.legend()
+            axes.legend(**_BESIDE)
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     for number, (label, points) in enumerate(_beside_test_l1(rows).items()):
         color = f"C{number - 1}" if number else "black"
-        if points:
-            axes.plot(*zip(*points, strict=True), marker=".", lw=0.8, color=color, label=label)
+        _draw_curve(axes, points, lw=0.8, color=color, label=label)
     best = [row["test_l1"] for row in rows if row.get("test_l1") is not None]
     if best:
         axes.axhline(min(best), linestyle=":", color="gray", label=f"best {min(best):.4f}")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # within, it would cover a curve
+        axes.legend(**_BESIDE)
     save_figure(figure, path)
+
+
+def _draw_curve(axes: "Axes", points: Sequence[tuple[float, float]], **style: Any) -> None:
+    """With a dot for each point, but for so many that these would merge into a bar."""
+    if points:
+        dot = "." if len(points) <= _MOST_DOTS else ""
+        axes.plot(*zip(*points, strict=True), marker=dot, **style)
 
 
 def _beside_test_l1(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:

@@ -60,14 +60,27 @@ def test_losses_are_drawn_of_whatever_rows_there_are(
 def test_the_legend_names_the_curve_and_lies_beside_it(
     tmp_path: Path, figures: list[Figure]
 ) -> None:
-    plot_losses([row | {"test_gray_l1": 0.12} for row in rows(3)], tmp_path / "losses.png")
+    more = {"test_gray_l1": 0.12, "d_real": 0.9, "d_fake": 0.9}
+    plot_losses([row | more for row in rows(3)], tmp_path / "losses.png")
     [figure] = figures
     figure.draw_without_rendering()
-    legend = figure.axes[2].get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()][:2] == ["test", "gray photos"]
-    assert legend.get_window_extent().x0 >= figure.axes[2].get_window_extent().x1
-    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    ends = [figure.axes[3].get_window_extent().x0, figure.bbox.x1]
+    named = (["D(real)", "D(fake)"], ["test", "gray photos"])
+    for axes, names, end_px in zip(figure.axes[2:], named, ends, strict=True):
+        legend = axes.get_legend()
+        assert legend is not None
+        assert [text.get_text() for text in legend.get_texts()][:2] == names
+        assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
+        assert legend.get_window_extent().x1 <= end_px
+
+
+@pytest.mark.parametrize(("epochs", "marker"), [(20, "."), (300, "")])
+def test_so_many_dots_that_they_would_merge_are_left_out(
+    tmp_path: Path, figures: list[Figure], epochs: int, marker: str
+) -> None:
+    plot_losses([row | {"test_gray_l1": 0.12} for row in rows(epochs)], tmp_path / "losses.png")
+    curves = [line for axes in figures[0].axes for line in axes.lines]
+    assert {line.get_marker() for line in curves if line.get_linestyle() == "-"} == {marker}
 
 
 def test_a_run_without_a_discriminator_has_no_panel_for_it_and_one_epoch_is_seen(
