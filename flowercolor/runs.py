@@ -91,9 +91,7 @@ def find_run(name: str) -> Path:
         if is_file(folder / LAST):
             return folder
     for folder in filter(is_folder, folders):  # stopped before its first save, or cleared since
-        way = f"begin another with its {BEST} by `start_from`"
-        if not is_file(folder / BEST):
-            way = "nothing was saved there: begin again"
+        way = way_without_last(folder)
         raise CheckpointError(f"{folder}: has no {LAST}, which going on needs; {way}")
     known = ", ".join(run.name for run in runs) or "none"
     place = paths.runs_dir()
@@ -101,6 +99,13 @@ def find_run(name: str) -> Path:
         f"{name or repr(name)}: no run of that name or path; "
         f"runs in {place}: {known}{_alike(name, LAST)}"
     )
+
+
+def way_without_last(run: Path) -> str:
+    """What to do with a run that cannot go on for want of its `last.safetensors`, in words."""
+    if is_file(run / BEST):
+        return f"begin another with its {BEST} by `start_from`"
+    return "nothing else was saved there: begin again"
 
 
 def find_checkpoint(spec: str | Path | None = None) -> Path:

@@ -178,7 +178,9 @@ def test_a_run_without_a_way_to_go_on_says_what_it_lacks(tmp_path: Path) -> None
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / CONFIG).touch()
     lacks = f"run: has no {LAST}, which going on needs; "
-    with pytest.raises(CheckpointError, match=rf"{lacks}nothing was saved there: begin again$"):
+    with pytest.raises(
+        CheckpointError, match=rf"{lacks}nothing else was saved there: begin again$"
+    ):
         find_run(str(tmp_path / "run"))
     run = add_run("run", BEST)
     with pytest.raises(CheckpointError, match=rf"{lacks}begin another with its {BEST} by `start_"):

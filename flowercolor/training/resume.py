@@ -20,7 +20,7 @@ from flowercolor.checkpoint import CheckpointInfo, load_into, named, read_info, 
 from flowercolor.config import TrainConfig
 from flowercolor.errors import CheckpointError, StorageError, TrainingError
 from flowercolor.files import is_there
-from flowercolor.runs import BEST, LAST
+from flowercolor.runs import BEST, LAST, way_without_last
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # as Adam calls them
 
@@ -87,6 +87,15 @@ def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], prefix:
     for parameter, moments in optimizer.state.items():
         for name in _MOMENTS:
             moments[name] = torch.empty_like(parameter).copy_(moments[name])
+
+
+@contextmanager
+def saying_how_without(last: Path) -> Iterator[None]:
+    """Have a `CheckpointError` of a run's `last.safetensors` say what else can be gone on from."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, or {way_without_last(last.parent)}") from error
 
 
 @dataclass

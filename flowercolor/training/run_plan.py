@@ -35,7 +35,7 @@ from flowercolor.runs import (
     list_runs,
     read_source,
 )
-from flowercolor.training.resume import RunState
+from flowercolor.training.resume import RunState, saying_how_without
 from flowercolor.training.setup import (
     RunData,
     check_beginning,
@@ -141,7 +141,8 @@ def _newest_to_go_on(settings: Mapping[str, Any]) -> Path | None:
 def _resumed_plan(
     run: Path, sources: Sequence[Source], labels: Path | None, by: Path | None
 ) -> RunPlan:
-    info = read_info(run / LAST)
+    with saying_how_without(run / LAST):
+        info = read_info(run / LAST)
     sources = sources or _sources_of(run, info)
     if not sources and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
         raise DataError(

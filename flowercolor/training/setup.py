@@ -37,7 +37,7 @@ from flowercolor.progress import Progress
 from flowercolor.runs import BEST, CONFIG, LAST, name_of
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
-from flowercolor.training.resume import RunState
+from flowercolor.training.resume import RunState, saying_how_without
 
 
 class RunData(NamedTuple):
@@ -197,7 +197,8 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
     Raises:
         CheckpointError: There is nothing to go on from, or it is of other settings or photos.
     """
-    saved, tensors = load_tensors(path)
+    with saying_how_without(path):
+        saved, tensors = load_tensors(path)
     if "photos_crc32" not in saved.data:
         raise CheckpointError(
             f"{path}: flowercolor {saved.version} wrote it in a form that this version cannot go "

@@ -17,8 +17,9 @@ import torch
 
 from flowercolor.checkpoint import load_tensors, read_info, save_checkpoint
 from flowercolor.config import NetworkConfig, Precision
-from flowercolor.errors import StorageError
+from flowercolor.errors import CheckpointError, StorageError
 from flowercolor.runs import BEST, LAST, read_metrics
+from flowercolor.training.run_plan import plan_run
 from tests.helpers import Recorder
 from tests.training.helpers import (
     CONFIG,
@@ -319,6 +320,21 @@ def test_going_on_from_weights_alone_is_refused(sets: Sets, run: Path, uninterru
     run.mkdir()
     (run / LAST).write_bytes((uninterrupted / BEST).read_bytes())
     assert_resume_refused(CONFIG, sets, run, "holds weights only; resuming needs the last")
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_where_the_last_is_damaged_the_way_out_is_named(
+    sets: Sets, run: Path, uninterrupted: Path, *, best: bool
+) -> None:
+    run.mkdir()
+    (run / LAST).write_bytes((uninterrupted / LAST).read_bytes()[:5000])
+    way = "nothing else was saved there: begin again"
+    if best:
+        (run / BEST).write_bytes((uninterrupted / BEST).read_bytes())
+        way = f"begin another with its {BEST} by `start_from`"
+    assert_resume_refused(CONFIG, sets, run, f"not a whole safetensors file .* wrote, or {way}$")
+    with pytest.raises(CheckpointError, match=f"wrote, or {way}$"):
+        plan_run(resume=str(run))
 
 
 @pytest.mark.parametrize(
