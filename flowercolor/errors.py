@@ -51,6 +51,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing, in words: "1 photo", "8,189 photos"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def printable(text: str) -> str:
     """The text with control characters, such as those that steer a terminal, as escapes."""
     return "".join(

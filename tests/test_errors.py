@@ -1,9 +1,14 @@
-from flowercolor.errors import one_line, printable
+from flowercolor.errors import counted, one_line, printable
 
 
 def test_an_error_is_one_line() -> None:
     assert one_line(ValueError("two\n  lines")) == "two lines"
     assert one_line(KeyError()) == "KeyError"
+
+
+def test_one_is_not_several() -> None:
+    words = [counted(number, "photo") for number in (0, 1, 2, 8189)]
+    assert words == ["0 photos", "1 photo", "2 photos", "8,189 photos"]
 
 
 def test_what_steers_a_terminal_is_shown_as_escapes() -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, random_split
 from flowercolor.color import luma_u8
 from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.data.photo_cache import Photos, read_data
-from flowercolor.errors import DataError
+from flowercolor.errors import DataError, counted
 from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.progress import Progress
 
@@ -188,8 +188,8 @@ def notes_on_gray(dataset: FlowerDataset, use: str, effect: str) -> list[str]:
         if names := sorted(name for name, source in named if source == number):
             first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
             notes.append(
-                f"{photos.source}: no color in {len(names):,} of the {count:,} photos {use}, "
-                f"{effect}; take out {first}"
+                f"{photos.source}: no color in {len(names):,} of the {counted(count, 'photo')} "
+                f"{use}, {effect}; take out {first}"
             )
     return notes
 
@@ -205,8 +205,9 @@ def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDat
     held = train_set.indices % VALIDATION_EVERY == 0
     if held.all() or not held.any():
         raise DataError(
-            f"{train_set.photos.source}: {len(train_set)} training photos are too few to keep one "
-            f"in {VALIDATION_EVERY} apart for validation; leave `validation` out, or give more"
+            f"{train_set.photos.source}: leaves {counted(len(train_set), 'photo')} to learn "
+            f"from, too few to keep one in {VALIDATION_EVERY} apart for validation; leave "
+            "`validation` out, or give more"
         )
     return train_set.subset((~held).nonzero()[:, 0]), train_set.subset(held.nonzero()[:, 0])
 
@@ -234,7 +235,9 @@ def split(photos: Photos) -> tuple[FlowerDataset, FlowerDataset]:
     count = len(photos.names)
     if count < 2:
         source = photos.source
-        raise DataError(f"{source}: found {count} photo; a training and a test set need 2 or more")
+        raise DataError(
+            f"{source}: found {counted(count, 'photo')}; a training and a test set need 2 or more"
+        )
     n_train = min(max(1, int(TRAIN_SHARE * count)), count - 1)
     rng = torch.Generator().manual_seed(SPLIT_SEED)
     train, test = random_split(range(count), [n_train, count - n_train], generator=rng)  # type: ignore[arg-type, var-annotated]
@@ -258,7 +261,7 @@ def read_labels(path: Path, *photos: Photos, partly: bool = False) -> Tensor:
     if len(missing) == len(names) or (missing and not partly):
         needed = "some of them" if partly else "each"
         raise DataError(
-            f"{path}: names no class for {len(missing):,} of the {len(names):,} photos of "
+            f"{path}: names no class for {len(missing):,} of the {counted(len(names), 'photo')} of "
             f"{in_words(photos)}, such as {missing[0]}; expected one for {needed}, by that name, "
             f"folders and all; the table begins with {next(iter(classes), None)}"
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flowercolor.data.dataset import FlowerDataset, in_words, plain_name, read_column
-from flowercolor.errors import DataError
+from flowercolor.errors import DataError, counted
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.scoring import GRAY, TRUTH, Rows
 from flowercolor.progress import Progress
@@ -58,7 +58,7 @@ def read_kinds(path: Path, dataset: FlowerDataset, progress: Progress | None = N
     lacking = kinds.count("")
     if lacking == len(kinds):
         raise DataError(
-            f"{path}: names no kind for any of the {len(kinds):,} photos of "
+            f"{path}: names no kind for any of the {counted(len(kinds), 'photo')} of "
             f"{in_words(dataset.sources)}; expected rows such as {dataset.names[0]},rose, and none "
             f"called {ALL}; the table begins with {next(iter(table), None)}"
         )

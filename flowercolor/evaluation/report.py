@@ -14,6 +14,7 @@ from torch import Tensor
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.sources import check_outside
 from flowercolor.distributed import check_alike
+from flowercolor.errors import counted
 from flowercolor.evaluation.baselines import baselines
 from flowercolor.evaluation.by_kind import FIGURES, summarize_kinds, worst_first
 from flowercolor.evaluation.intervals import Interval
@@ -271,12 +272,12 @@ def _tables(judged: _Judged, *, recognized: bool) -> list[Table]:
     """The tables of `scores.md`."""
     summary, differences, dataset = judged.summary, judged.differences, judged.dataset
     tables = [
-        table(f"{len(dataset):,} photos at {dataset.photos.rgb.shape[1]} px", summary),
+        table(f"{counted(len(dataset), 'photo')} at {dataset.photos.rgb.shape[1]} px", summary),
         table(f"difference to {judged.first}", differences, sign="+"),
     ]
     for name, scores in judged.by_kind.items():
-        counted = {f"{kind} ({s.photos:,})": s.figures for kind, s in scores.items()}
-        tables.append(table(f"{name}, by {judged.grouping}", counted, FIGURES, by_kind=True))
+        with_counts = {f"{kind} ({s.photos:,})": s.figures for kind, s in scores.items()}
+        tables.append(table(f"{name}, by {judged.grouping}", with_counts, FIGURES, by_kind=True))
     if judged.left_out:
         count = sum(name not in judged.left_out for name in dataset.names)
         tables.append(table(f"{count:,} without a twin", judged.without_twins))

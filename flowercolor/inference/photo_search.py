@@ -7,7 +7,7 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
-from flowercolor.errors import ImageError
+from flowercolor.errors import ImageError, counted
 from flowercolor.files import is_there, resolved, why_unreadable
 from flowercolor.photos.formats import (
     SIDECARS,
@@ -149,7 +149,7 @@ class Finder:
                 ]
                 if photos:
                     yield (
-                        f"The output folder {folder} holds {_count(len(photos), 'photo')} that "
+                        f"The output folder {folder} holds {counted(len(photos), 'photo')} that "
                         "flowercolor did not make, left out"
                     )
 
@@ -167,9 +167,9 @@ class Finder:
             if (place := folder / name) not in taken
         ]
         if left:
-            folders = _count(len({place.parent for place in left}), "subfolder")
+            folders = counted(len({place.parent for place in left}), "subfolder")
             lines.append(
-                f"{_count(len(left), 'photo')} in {folders} not looked at: `recursive` looks into "
+                f"{counted(len(left), 'photo')} in {folders} not looked at: `recursive` looks into "
                 "subfolders"
             )
         for paths, kind in (
@@ -178,7 +178,7 @@ class Finder:
         ):
             if paths:
                 endings = ", ".join(sorted({path.suffix.lower() for path in paths}))
-                lines.append(f"{_count(len(paths), 'file')} {kind}, left out: {endings}")
+                lines.append(f"{counted(len(paths), 'file')} {kind}, left out: {endings}")
         looked_in = {place.parent for place in taken}
         if links := [link for link in self._links if resolved(link) not in looked_in]:
             some = "a link to a folder" if len(links) == 1 else f"{len(links)} links to folders"
@@ -216,10 +216,6 @@ def _without_results(pictures: Sequence[Path]) -> list[Path]:
     return (
         [photo for photo in photos if photo not in results] if len(results) < len(looked_at) else []
     )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _is_hidden(folder: Path) -> bool:

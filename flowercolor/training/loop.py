@@ -25,6 +25,7 @@ from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.sources import epoch_length
 from flowercolor.devices import compute_dtype, pick_device, warn_of_slow
 from flowercolor.distributed import any_rank, check_joined
+from flowercolor.errors import counted
 from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score, score_gray
 from flowercolor.files import remove_leftovers
 from flowercolor.memory_budget import memory_errors
@@ -202,7 +203,7 @@ def train(
             if state.out_of_patience(config):
                 progress.note(
                     f"Stopped after epoch {state.epoch}: none was better than epoch "
-                    f"{state.best_epoch} for {config.patience} epochs"
+                    f"{state.best_epoch} for {counted(config.patience, 'epoch')}"
                 )
                 break
 

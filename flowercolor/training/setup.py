@@ -28,7 +28,7 @@ from flowercolor.data.sources import (
     source_names,
 )
 from flowercolor.distributed import check_alike
-from flowercolor.errors import CheckpointError, DataError, SettingError
+from flowercolor.errors import CheckpointError, DataError, SettingError, counted
 from flowercolor.evaluation.by_kind import read_kinds
 from flowercolor.files import check_folder_name, is_there, resolved, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
@@ -387,7 +387,7 @@ def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None
     count = len(data.train)
     if not (count and len(data.test)):
         raise DataError(
-            f"{in_words(data.train.sources)}: leaves {count} photos to learn from and "
+            f"{in_words(data.train.sources)}: leaves {counted(count, 'photo')} to learn from and "
             f"{len(data.test)} to test on; expected one of each or more"
         )
     for photos in (*data.train.sources, *data.test.sources):
@@ -401,9 +401,9 @@ def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None
         # The lowest level is 1x1 there: one value a channel, of which no variance can be had.
         shared = f" shared by {ranks().size} processes" if ranks().size > 1 else ""
         raise SettingError(
-            f"size_px is {STRIDE}, and {epoch_photos} photos in batches of {config.batch_size}"
-            f"{shared} leave a batch of one, too little for batch norm; choose another size or "
-            "batch size"
+            f"size_px is {STRIDE}, and batches of {config.batch_size} of "
+            f"{counted(epoch_photos, 'photo')}{shared} leave a batch of one, too little for batch "
+            "norm; choose another size or batch size"
         )
 
 

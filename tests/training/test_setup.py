@@ -277,10 +277,15 @@ def test_a_resumed_run_may_test_faster(sets: Sets, tmp_path: Path) -> None:
     assert train(faster, *sets, tmp_path, device="cpu", resume=True).epoch == 2
 
 
-@pytest.mark.parametrize("left", [(10, 0), (0, 2)])
-def test_a_set_without_photos_is_refused(sets: Sets, run: Path, left: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("left", "found"), [((10, 0), "10 photos"), ((1, 0), "1 photo"), ((0, 2), "0 photos")]
+)
+def test_a_set_without_photos_is_refused(
+    sets: Sets, run: Path, left: tuple[int, int], found: str
+) -> None:
     few = sets[0].subset(range(left[0])), sets[1].subset(range(left[1]))
-    with pytest.raises(DataError, match=r"photos to learn from and .* to test on; ") as caught:
+    said = f"leaves {found} to learn from and .* to test on; "
+    with pytest.raises(DataError, match=said) as caught:
         train(CONFIG, *few, run, device="cpu")
     assert "\n" not in str(caught.value)
     assert not run.exists()

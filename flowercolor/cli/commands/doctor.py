@@ -3,6 +3,7 @@
 import typer
 
 from flowercolor.cli.console import EXIT_FAILED, Device, command, print_result
+from flowercolor.errors import counted
 
 
 @command
@@ -19,6 +20,6 @@ def doctor(device: Device = "auto") -> None:
         if finding.problem:
             print_result(f"  problem: {finding.problem}")
             problems += 1
-    print_result(f"{problems or 'no'} problem{'' if problems == 1 else 's'} found")
+    print_result(f"{counted(problems, 'problem') if problems else 'no problems'} found")
     if problems:
         raise typer.Exit(EXIT_FAILED)

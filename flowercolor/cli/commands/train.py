@@ -19,6 +19,7 @@ from flowercolor.config import (
     TrainConfig,
     settings,
 )
+from flowercolor.errors import counted
 from flowercolor.runs import BEST, LAST
 from flowercolor.torchrun import ranks
 
@@ -217,7 +218,7 @@ def train(
             )
         run = plan.run or Path(from_leader(lambda: str(new_run_folder())))
         if place.leads:
-            count = f"{len(train_set):,} photos to learn from"
+            count = f"{counted(len(train_set), 'photo')} to learn from"
             if any(share is not None for share in shares):
                 count += f", {epoch_length(train_set, epoch_pools(train_set, shares)):,} an epoch"
             use = "to validate on" if plan.config.validation else "to test on"
@@ -269,7 +270,7 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
 
     network = config.network
     shown = f" with {TEST_HINTS} hints a photo" if network.hints else ""
-    epochs = f"{result.epoch} {'epoch' if result.epoch == 1 else 'epochs'}"
+    epochs = counted(result.epoch, "epoch")
     done = f"{epochs} done"
     if result.was_finished:
         more = f"--epochs {2 * result.epoch}"
@@ -285,7 +286,8 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
         if network.encoder == "plain" and not network.hints:
             remedy = "train longer, on more photos, or with --recipe pretrained"
         if result.steps < 1 / (1 - config.ema) and result.start_l1 is None:
-            span = f"its {result.steps} steps are fewer than --ema {config.ema:g} averages over"
+            made = counted(result.steps, "step")
+            span = f"it made {made}, fewer than --ema {config.ema:g} averages over"
             remedy = f"{span}, and its first weights still count; give more --epochs, or --ema 0"
         then = f"That is worse than gray: {remedy}. See it with:"
     began = ""

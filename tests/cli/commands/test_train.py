@@ -390,7 +390,10 @@ def test_a_result_stands_beside_what_it_began_with(
         (TrainConfig(), "train longer, on more photos, or with --recipe pretrained. See"),
         (RECIPES["pretrained"], "train longer, or on more photos. See"),
         (RECIPES["hints"], "train longer, or on more photos. See"),
-        (TrainConfig(ema=0.998), "its 300 steps are fewer than --ema 0.998 averages over, and its"),
+        (
+            TrainConfig(ema=0.998),
+            "it made 300 steps, fewer than --ema 0.998 averages over, and its",
+        ),
     ],
 )
 def test_nobody_is_told_to_do_what_was_done(config: TrainConfig, remedy: str) -> None:
