@@ -10,7 +10,7 @@ PROGRAM = f"flowercolor {__version__}"
 """The record of which no more is known."""
 
 _BY_DIGEST = ("hints", "palette", "leave", "mask")
-_BY_HAND = ("hints", "leave")
+_BY_HAND = ("hints", "leave", "mask")
 _UNSAID = {
     "vividness": "by default",
     "strength": "1",
@@ -42,7 +42,7 @@ def is_record(software: str) -> bool:
 
 
 def lost_by_hand(before: str, now: str) -> list[str]:
-    """What a person gave one photo that the second record has none of: hints, places to leave."""
+    """What a person gave one photo and the second record lacks: hints, what is to stay gray."""
     old, new = _settings(before), _settings(now)
     return [name for name in _BY_HAND if old.get(name) and not new.get(name)]
 

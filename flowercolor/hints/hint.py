@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -214,7 +215,7 @@ class HintFile:
         self.by_name: dict[str, list[Hint]] = {}
         for number, (name, row) in enumerate(rows, 1):
             hint = self._hint(f"hint {number}", row)
-            self.by_name.setdefault(name.replace("\\", "/"), []).append(hint)
+            self.by_name.setdefault(_letters(name.replace("\\", "/")), []).append(hint)
         if not self.by_name:
             raise self._error("has no hints")
         if sum(map(len, self.by_name.values())) > MAX_HINTS:
@@ -222,7 +223,7 @@ class HintFile:
 
     def hints_of(self, photo: Path) -> list[Hint]:
         """Those of a photo, by its name or the end of its path, and those of every photo."""
-        path = photo.as_posix()
+        path = _letters(photo.as_posix())
         return [
             hint
             for name, hints in self.by_name.items()
@@ -232,7 +233,7 @@ class HintFile:
 
     def photos_of(self, name: str, photos: Sequence[Path]) -> list[Path]:
         """Which of the photos a name of `by_name` means."""
-        return [photo for photo in photos if f"/{photo.as_posix()}".endswith(f"/{name}")]
+        return [photo for photo in photos if f"/{_letters(photo.as_posix())}".endswith(f"/{name}")]
 
     def _hint(self, what: str, row: Any) -> Hint:
         if not isinstance(row, dict):
@@ -262,6 +263,7 @@ class HintFile:
 
     def _csv(self, text: str) -> list[tuple[str, Any]]:
         table = parse_table(text, self.path, _EXPECTED)
+        table = table._replace(columns=[name.lower() for name in table.columns])
         columns = [*filter(None, table.columns)]  # some programs end each line with a separator
         where = "its first line"
         self._check_names(where, columns, ("file", *_KEYS))
@@ -275,9 +277,12 @@ class HintFile:
                     raise self._error(f"hint {number} has {cell!r}, whose column has no name")
         rows = []
         for row in table.named():
-            if table.separator == ";":  # the decimal comma is why
-                row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}
+            row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}  # a decimal comma
             rows.append((row.get("file", ""), {key: row[key] for key in _KEYS}))
+        names = [name for name, _ in rows]
+        if any(names) and not all(names):
+            number = names.index("") + 1
+            raise self._error(f"hint {number} names no file, and others do; name it in each line")
         return rows
 
     def _check_names(self, where: str, names: Iterable[str], known: Sequence[str]) -> None:
@@ -293,6 +298,11 @@ class HintFile:
             '{"rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}]}, or CSV with the columns '
             "file, x, y, color"
         )
+
+
+def _letters(name: str) -> str:
+    """A name as others write it who code its letters otherwise, as macOS does of umlauts."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _number(text: str) -> float | str:

@@ -92,15 +92,28 @@ def _called(name: str) -> Iterator[None]:
 def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
     """The luma of a picture at 8 bits, uint8 [H, W]; as for `luma_of`, and of booleans too.
 
-    Where no pixel is above 1, as in an array of 0 and 1, 1 counts as white.
+    Where no pixel is above 1, as in an array of 0 and 1, 1 counts as white. Of a Pillow image or a
+    path, what is transparent is black: nothing is painted there.
     """
     torch = sys.modules.get("torch")
     if isinstance(picture, np.ndarray) and picture.dtype == bool:
         picture = picture.astype(np.uint8)
     elif torch is not None and isinstance(picture, torch.Tensor) and picture.dtype == torch.bool:
         picture = picture.to(torch.uint8)
-    luma = luma_of(picture, "mask")[0]
+    if isinstance(picture, (str, Path)):
+        luma = _painted(_read(picture))
+    elif isinstance(picture, Image.Image):
+        with _called("mask"):
+            luma = _painted(_opened(picture))
+    else:
+        luma = luma_of(picture, "mask")[0]
     return with_depth(luma * np.iinfo(luma.dtype).max if luma.max() == 1 else luma, np.uint8)
+
+
+def _painted(photo: Photo) -> Array:
+    if photo.alpha is None:
+        return photo.luma
+    return cv2.multiply(photo.luma, photo.alpha, scale=1 / np.iinfo(photo.luma.dtype).max)
 
 
 def colors_of(picture: Any) -> Array:

@@ -135,6 +135,19 @@ def test_a_mask_of_zeros_and_ones_is_black_and_white(dtype: Any) -> None:
     np.testing.assert_array_equal(mask_of(noise(20, 30)), noise(20, 30))
 
 
+@pytest.mark.parametrize("rubbed_out", [0, 255])
+def test_what_is_transparent_in_a_mask_is_not_painted(tmp_path: Path, rubbed_out: int) -> None:
+    """An eraser leaves white without opacity."""
+    layer = np.full((20, 30, 4), (rubbed_out, rubbed_out, rubbed_out, 0), np.uint8)
+    layer[5:9, 5:9] = 255
+    image = Image.fromarray(layer)
+    image.save(tmp_path / "mask.png")
+    expected = np.zeros((20, 30), np.uint8)
+    expected[5:9, 5:9] = 255
+    for mask in (image, tmp_path / "mask.png"):
+        np.testing.assert_array_equal(mask_of(mask), expected)
+
+
 def test_a_mask_and_a_reference_are_called_so() -> None:
     with pytest.raises(ImageError, match=r"^mask: is empty"):
         mask_of(np.zeros((0, 3), np.uint8))
