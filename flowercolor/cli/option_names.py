@@ -11,6 +11,8 @@ _OTHERWISE = {
     "size_px": "--size",
 }
 
+_OF_DOWNLOAD = ("from_file", "url")  # which other commands call
+
 # Of the command that runs.
 parameters: frozenset[str] = frozenset()
 
@@ -22,6 +24,8 @@ def with_options(message: str) -> str:
         name = named[1] or named[3]
         spelled = _OTHERWISE.get(name, f"--{name.replace('_', '-')}")
         known = name in parameters or spelled.lstrip("-").replace("-", "_") in parameters
+        if not known and name in _OF_DOWNLOAD:
+            return f"`flowercolor download {spelled}`"
         return " ".join(filter(None, (spelled, named[2]))) if known else named[0]
 
     return _NAMED.sub(option, message)

@@ -181,13 +181,15 @@ def _group_metrics(scores: Scores, members: Tensor) -> dict[str, float]:
     }
 
 
-def epoch_line(epoch: int, metrics: Mapping[str, float], hints: int = 0) -> str:
-    """What a person reads of an epoch's test, in which the network was shown so many hints."""
+def epoch_line(
+    epoch: int, metrics: Mapping[str, float], hints: int = 0, *, part: str = "test"
+) -> str:
+    """What a person reads of an epoch's scores on a part; the network was shown so many hints."""
     l1, gray_l1 = metrics["test_l1"], metrics["test_gray_l1"]
     than = "better" if l1 < gray_l1 else "worse"
     shown = f" with {hints} hints a photo" if hints else ""
     return (
-        f"Epoch {epoch}: test L1 {l1:.4f}{shown}, {than} than leaving them gray ({gray_l1:.4f}); "
+        f"Epoch {epoch}: {part} L1 {l1:.4f}{shown}, {than} than leaving them gray ({gray_l1:.4f}); "
         f"{metrics['worse_than_gray']:.0%} of the photos are worse than gray"
     )
 

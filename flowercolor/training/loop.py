@@ -252,7 +252,8 @@ def train(
                 sheet = (samples[0].cpu(), fake.cpu(), samples[1].cpu())
                 log.close_epoch(epoch, done, metrics | grouped_metrics(scores, groups), sheet)
                 hints = TEST_HINTS if config.network.hints else 0
-                progress.note(epoch_line(epoch, metrics, hints))
+                part = "validation" if config.validation else "test"
+                progress.note(epoch_line(epoch, metrics, hints, part=part))
             is_last = epoch == config.epochs or state.out_of_patience(config)
             if is_last or any_rank(saver.is_due):
                 save()

@@ -14,6 +14,7 @@ from flowercolor.cli.console import command, say
         ("Error: epochs is 0; expected 1 or more", "Error: --epochs is 0; expected 1 or more"),
         # What is no parameter of the command, or a name of something else.
         ("give `recolor`", "give `recolor`"),
+        ("or a file with `from_file`", "or a file with `flowercolor download --from-file`"),
         ("run `flowercolor train --data PATH`", "run `flowercolor train --data PATH`"),
         ("epochs are many; device is there", "epochs are many; device is there"),
         ("data: is there; my_size_px is one", "data: is there; my_size_px is one"),

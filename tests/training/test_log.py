@@ -312,6 +312,7 @@ def test_a_test_tells_how_it_compares_with_leaving_the_photos_gray() -> None:
     )
     said = "Epoch 3: test L1 0.2500, worse than leaving them gray (0.2000); 50% of the photos are "
     assert epoch_line(3, metrics) == said + "worse than gray"
+    assert "Epoch 3: validation L1" in epoch_line(3, metrics, part="validation")
     assert epoch_line(3, metrics, hints=5).startswith(
         "Epoch 3: test L1 0.2500 with 5 hints a photo, "
     )

@@ -139,6 +139,9 @@ def evaluate(
         raise SettingError(
             f"{option} needs a training split, --whole has none; leave one of them out"
         )
+    if hints and (twins or labels or by):
+        option = "--twins" if twins else "--labels" if labels else "--by"
+        raise SettingError(f"{option} and --hints do not go together; leave one of them out")
     leads = ranks().leads
     progress = console.progress_of_leader()
     candidates = setup.choose_candidates(checkpoint, compare or (), vividness or ())

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from flowercolor.training.loop import TrainResult
 
 
-def option(panel: str, text: str, metavar: str | None = None, *names: str) -> Any:
+def option(
+    panel: str, text: str, metavar: str | None = None, *names: str, least: int | None = None
+) -> Any:
     """An option of `train` in one of the groups that its help shows."""
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel.capitalize())
+    group = panel.capitalize()
+    return typer.Option(*names, help=text, metavar=metavar, min=least, rich_help_panel=group)
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -110,7 +113,9 @@ def train(
             "PATH",
         ),
     ] = None,
-    max_megapixels: Annotated[int, option("run", "Leave out larger photos.", "N")] = MAX_MEGAPIXELS,
+    max_megapixels: Annotated[
+        int, option("run", "Leave out larger photos.", "N", least=1)
+    ] = MAX_MEGAPIXELS,
     recipe: Annotated[
         str | None,
         option(
@@ -269,6 +274,7 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
     from flowercolor.evaluation.scoring import TEST_HINTS
 
     network = config.network
+    part = "Validation" if config.validation else "Test"
     shown = f" with {TEST_HINTS} hints a photo" if network.hints else ""
     epochs = counted(result.epoch, "epoch")
     done = f"{epochs} done"
@@ -296,13 +302,14 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
         if config.criterion == "l1" and (l1 or 0) > result.start_l1:
             then = f"That is worse than what it began with: {_BESIDE_OTHERS}. See it with:"
     return (
-        f"{done}. Test L1{shown} {_score(result.test_l1)} at the end, {best}"
+        f"{done}. {part} L1{shown} {_score(result.test_l1)} at the end, {best}"
         f"{_score(result.gray_l1)} for leaving the photos gray{began}. {then}"
     )
 
 
 _BESIDE_OTHERS = (
-    "photos of one kind are learned beside many others, by a second --data, and at a low --lr"
+    "give a lower --lr, and more --epochs; photos of one kind are learned beside many others, by a "
+    "second --data"
 )
 
 

@@ -325,6 +325,12 @@ def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
         assert_one_line_of_error(result, f"{option} needs a training split", code=2)
 
 
+@pytest.mark.parametrize("option", ["--labels", "--twins", "--by"])
+def test_what_hints_would_leave_out_does_not_go_with_them(here: Path, option: str) -> None:
+    result = flowercolor("eval", "--hints", option, "table.csv")
+    assert_one_line_of_error(result, f"{option} and --hints do not go together", code=2)
+
+
 def test_eval_goes_along_a_vividness(trained: Trained, here: Path) -> None:
     """From one end to the other: the ends score what the checkpoints themselves do."""
     best, weights = trained.run / "best.safetensors", here / "vivid.safetensors"

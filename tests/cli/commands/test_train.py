@@ -382,6 +382,8 @@ def test_a_result_stands_beside_what_it_began_with(
 ) -> None:
     result = TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.1, start_l1=start_l1)
     assert said in closing(result, TrainConfig(criterion=criterion))
+    judged = closing(result, TrainConfig(criterion=criterion, validation=True))
+    assert "done. Validation L1 0.0500 at the end" in judged
 
 
 @pytest.mark.parametrize(
