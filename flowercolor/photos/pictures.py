@@ -40,6 +40,7 @@ Pixels = TypeVar("Pixels", bound=Array | Tensor)
 LEAST_COLOR = 8
 """Between the channels of a pixel, in levels of 255: what has less is gray, as far as one sees."""
 
+_OR_READ = ", or give `read_photo(path, max_pixels=...).luma`"
 _ARRAY_SHAPES = "gray [H, W] or RGB [H, W, 3]"
 _TENSOR_SHAPES = "[H, W], [1, H, W] or [3, H, W]"
 
@@ -58,7 +59,7 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
         ImageError: It is none of those, is empty, or cannot be read.
     """
     if isinstance(picture, (str, Path)):
-        return _of_photo(_read(picture, ", or give `read_photo(path, max_pixels=...).luma`"))
+        return _of_photo(_read(picture, _OR_READ))
     torch = sys.modules.get("torch")  # whoever has a tensor has imported it
     with _called(name):
         if isinstance(picture, Image.Image):
@@ -101,7 +102,7 @@ def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
     elif torch is not None and isinstance(picture, torch.Tensor) and picture.dtype == torch.bool:
         picture = picture.to(torch.uint8)
     if isinstance(picture, (str, Path)):
-        luma = _painted(_read(picture))
+        luma = _painted(_read(picture, _OR_READ))
     elif isinstance(picture, Image.Image):
         with _called("mask"):
             luma = _painted(_opened(picture))
