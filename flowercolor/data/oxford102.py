@@ -221,7 +221,8 @@ def _members(path: Path, shown: str) -> Iterator[tuple[str, bytes]]:
                 yield member.name.removeprefix("./"), digest
     except tarfile.ReadError as error:
         raise DownloadError(
-            f"{shown}: is not a whole .tgz archive: {error}; damaged or cut short, get it again"
+            f"{shown}: is not a whole .tgz archive: {error}; "
+            "damaged, cut short, or of another kind: get it again"
         ) from error
 
 

@@ -43,7 +43,7 @@ class RunLog:
         self, run: Path, progress: Progress, step: int = 0, *, tensorboard: bool = False
     ) -> None:
         self._run, self._progress = run, progress
-        writer = _summary_writer() if tensorboard else None
+        writer = summary_writer() if tensorboard else None
         self._lock = ExitStack()
         self._lock.enter_context(locked(run / LOCK, "trains here"))
         self.rows = [row for row in read_metrics(run) if row["step"] <= step] if step else []
@@ -194,7 +194,12 @@ def epoch_line(
     )
 
 
-def _summary_writer() -> "type[SummaryWriter]":
+def summary_writer() -> "type[SummaryWriter]":
+    """What writes for TensorBoard.
+
+    Raises:
+        SettingError: It is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
     except ImportError as error:

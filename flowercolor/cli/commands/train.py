@@ -195,10 +195,13 @@ def train(
     from flowercolor.data.sources import epoch_length, epoch_pools, parse_source
     from flowercolor.devices import pick_device
     from flowercolor.distributed import from_leader, joined
+    from flowercolor.training.log import summary_writer
     from flowercolor.training.loop import train as run_training
     from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
 
     console.check_output(out)
+    if tensorboard:  # before the photos are read, which takes long
+        summary_writer()
     place = ranks()
     progress = console.progress_of_leader()
     plan = plan_run(

@@ -303,6 +303,7 @@ def test_train_without_tensorboard_names_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     result = flowercolor("train", "--data", archive, *TINY, "--tensorboard", "--out", "run")
+    assert "photos to learn from" not in result.stderr, "it is told before they are read"
     assert result.exit_code == 2
     assert 'pip install ".[tensorboard]"' in last_line(result.stderr)
     assert not Path("run").exists()
