@@ -84,14 +84,26 @@ class Browser:
             actions += [{"type": "keyUp", "value": value} for value in reversed(chord)]
         self._post("actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
 
-    def point(self, *places: tuple[float, float], button: int = 0) -> None:
+    def point(
+        self, *places: tuple[float, float], button: int = 0, pointer_type: str = "mouse"
+    ) -> None:
         """Press the pointer's button at the first place of the window, let go at the last."""
         moves = [
             {"type": "pointerMove", "x": round(x), "y": round(y), "duration": 0} for x, y in places
         ]
         down, up = ({"type": f"pointer{way}", "button": button} for way in ("Down", "Up"))
-        actions = [moves[0], down, *moves[1:], up]
-        self._post("actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
+        source = {
+            "type": "pointer",
+            "id": pointer_type,
+            "parameters": {"pointerType": pointer_type},
+            "actions": [moves[0], down, *moves[1:], up],
+        }
+        self._post("actions", {"actions": [source]})
+
+    def print(self, width_cm: float, height_cm: float) -> bytes:
+        """The page as a PDF, on paper of this size."""
+        page = {"width": width_cm, "height": height_cm}
+        return base64.b64decode(self._post("print", {"page": page}))
 
     def screenshot(self) -> bytes:
         """The window as a PNG."""

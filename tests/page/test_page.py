@@ -348,6 +348,13 @@ def in_frame(browser: Browser, x: float, y: float) -> tuple[float, float]:
     return left + x * width, top + y * height
 
 
+def in_photo(browser: Browser, x: float, y: float) -> tuple[float, float]:
+    """Which place of the photo is there in the window, in shares of its sides."""
+    left, top = in_frame(browser, 0, 0)
+    right, bottom = in_frame(browser, 1, 1)
+    return (x - left) / (right - left), (y - top) / (bottom - top)
+
+
 def test_a_click_and_a_likely_color_lead_the_picture_as_the_command_does(
     browser: Browser, tiny_page: Path, tiny: Path
 ) -> None:
@@ -378,6 +385,35 @@ def test_a_click_and_a_likely_color_lead_the_picture_as_the_command_does(
         browser.click("#undo")
     assert len(spots(browser)) == 2
     assert browser.console() == []
+
+
+@pytest.mark.parametrize("pointer_type", ["mouse", "touch"])
+def test_a_press_at_the_divider_adds_a_spot_and_a_drag_moves_the_divider(
+    browser: Browser, tiny_page: Path, pointer_type: str
+) -> None:
+    open_with(browser, tiny_page, DAHLIA)
+    point = partial(browser.point, pointer_type=pointer_type)
+    split = "return document.querySelector('#frame').style.getPropertyValue('--split')"
+    browser.run("document.querySelector('#frame').style.removeProperty('--split')")
+    x, y = in_frame(browser, 0.5, 0.3)
+    point((x - 10, y), (x - 9, y + 1))
+    [spot] = spots(browser)
+    assert (spot["x"], spot["y"]) == pytest.approx((0.5, 0.3), abs=0.03)
+    assert browser.run(split) == ""
+    point((x - 10, y), (x - 60, y), (x - 120, y + 60))  # the spot is taken, the divider is not
+    [spot] = spots(browser)
+    assert (spot["x"], spot["y"]) == pytest.approx(in_photo(browser, x - 120, y + 60), abs=0.01)
+    point((x + 10, y), (x + 60, y), in_frame(browser, 0.8, 0.3))
+    assert browser.run(split) == "80%"
+    knob = browser.run(
+        "const {left, top, width, height} = document.querySelector('#divider span')"
+        ".getBoundingClientRect(); return [left + width / 2, top + height / 2]"
+    )
+    point(knob)
+    assert browser.run(split) == "80%"
+    point(knob, (knob[0] - 60, knob[1]), in_frame(browser, 0.4, 0.9))
+    assert browser.run(split) == "40%"
+    assert spots(browser) == [spot]
 
 
 def test_three_photos_with_a_hint_each_are_saved_together(

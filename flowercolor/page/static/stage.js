@@ -4,6 +4,7 @@ import { nameOf } from "./color_names.js";
 
 const byId = (id) => document.getElementById(id);
 const STEP = 0.01; // of the photo's sides, for a spot moved by the keyboard
+const STILL_PX = 4; // a pointer that moves less presses and does not drag
 
 /** Shows pictures; calls back with what a person does to the spots. */
 export class Stage {
@@ -18,22 +19,34 @@ export class Stage {
 
   constructor() {
     this.#split.addEventListener("input", () => this.#showSplit());
-    const divider = byId("divider");
-    divider.addEventListener("pointerdown", (event) => {
-      event.stopPropagation();
-      divider.setPointerCapture(event.pointerId);
-    });
-    divider.addEventListener("pointermove", (event) => {
-      if (!divider.hasPointerCapture(event.pointerId)) return;
-      this.#split.value = 100 * this.#placeOf(event).x;
-      this.#showSplit();
-    });
-    divider.addEventListener("click", (event) => event.stopPropagation());
+    this.#takeDivider(byId("divider"));
     this.#frame.addEventListener("click", (event) => {
       if (this.takesHints && event.target !== this.#split) this.on.add(this.#placeOf(event));
     });
     this.#frame.addEventListener("contextmenu", (event) => {
       if (this.takesHints) event.preventDefault();
+    });
+  }
+
+  /** A drag moves the divider. A press beside its knob is one on the photo: a spot may belong there. */
+  #takeDivider(divider) {
+    let pressed = null;
+    let dragged = false;
+    divider.addEventListener("pointerdown", (event) => {
+      divider.setPointerCapture(event.pointerId);
+      pressed = event;
+      dragged = false;
+    });
+    divider.addEventListener("pointermove", (event) => {
+      if (!divider.hasPointerCapture(event.pointerId)) return;
+      const { clientX, clientY } = pressed;
+      dragged ||= Math.hypot(event.clientX - clientX, event.clientY - clientY) >= STILL_PX;
+      if (!dragged) return;
+      this.#split.value = 100 * this.#placeOf(event).x;
+      this.#showSplit();
+    });
+    divider.addEventListener("click", (event) => {
+      if (dragged || pressed?.target !== divider) event.stopPropagation();
     });
   }
 
