@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -174,10 +175,16 @@ def test_the_bundled_weights_color_a_photo_as_the_command_does(
     assert browser.console() == []
 
 
-@pytest.mark.parametrize("width_px", [1280, 390])
+@pytest.mark.parametrize(
+    ("width_px", "sides_px"),
+    [(1280, (300, 200)), (390, (300, 200)), (1280, (20, 500)), (390, (500, 20))],
+)
 def test_nothing_moves_from_under_the_pointer_when_the_tiles_come(
-    browser: Browser, tiny_page: Path, width_px: int
+    browser: Browser, tiny_page: Path, tmp_path: Path, width_px: int, sides_px: tuple[int, int]
 ) -> None:
+    photo = tmp_path / "photo.png"
+    photo_width_px, photo_height_px = sides_px
+    Image.fromarray(soft_picture(photo_height_px, photo_width_px, 1)[..., 0]).save(photo)
     browser.resize(width_px, 800)
     browser.open(tiny_page.as_uri())
     browser.run(
@@ -186,11 +193,29 @@ def test_nothing_moves_from_under_the_pointer_when_the_tiles_come(
         "Math.round(save.getBoundingClientRect().y + scrollY)); requestAnimationFrame(note); };"
         "note();"
     )
-    browser.choose(DAHLIA)
+    browser.choose(photo)
     browser.wait("document.querySelectorAll('#tiles button').length")
     places = browser.run("await new Promise((end) => setTimeout(end, 100)); return window.places")
     assert len(places) > 10
-    assert max(places) - min(places) <= 4, sorted(set(places))
+    assert max(places) - min(places) <= 1, sorted(set(places))
+    tiles = browser.run("return document.querySelector('#tiles').getBoundingClientRect()")
+    assert 100 < tiles["height"] < 1.6 * tiles["width"]
+
+
+def test_a_photo_of_any_shape_is_printed_whole_on_one_page(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    sides_px = {"upright": (500, 752), "a long name " * 20: (200, 5000)}
+    photos = [tmp_path / f"{name}.png" for name in sides_px]
+    for path, (width_px, height_px) in zip(photos, sides_px.values(), strict=True):
+        Image.fromarray(soft_picture(height_px, width_px, 1)[..., 0]).save(path)
+    open_with(browser, tiny_page, *photos)
+    ratio = "document.querySelector('#before').width / document.querySelector('#before').height"
+    for number, (width_px, height_px) in enumerate(sides_px.values(), 1):
+        browser.click(f"#photos li:nth-child({number}) button")
+        browser.wait(f"Math.abs({ratio} - args[0]) < 0.01", width_px / height_px)
+        for paper_cm in ((21, 29.7), (29.7, 21)):
+            assert len(re.findall(rb"/Type /Page\b", browser.print(*paper_cm))) == 1, number
 
 
 def test_every_kind_of_photo_comes_out_as_from_the_command(
