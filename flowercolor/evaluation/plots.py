@@ -68,6 +68,8 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.set_title(title)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # From where training begins: around a single row matplotlib shows a tenth of an epoch.
+        axes.set_xlim(0, 1.05 * max([1, *(row["epoch"] for row in rows)]))
         axes.grid(alpha=0.3)
     for number, (label, points) in enumerate(_beside_test_l1(rows).items()):
         color = f"C{number - 1}" if number else "black"
@@ -100,6 +102,7 @@ def _beside_test_l1(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[f
 def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> None:
     """Draw how the L1 spreads over the pictures, generated and gray, as PNG."""
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -108,6 +111,7 @@ def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> No
     axes.hist(l1, **shared, color="#b5305f", label=f"generated, mean {np.mean(l1):.4f}")
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("photos")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper right")
     save_figure(figure, path)
 

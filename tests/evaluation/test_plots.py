@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,20 @@ def test_what_tells_whether_a_run_goes_wrong_is_drawn(
     assert drawn["L1"][:3] == ["training", "test", "gray photos"]
 
 
+@pytest.mark.parametrize("epochs", [[1.0], [0.2, 0.5], [0.5, 1.0, 1.5, 2.0], range(1, 301)])
+def test_epochs_are_counted_from_their_beginning_in_whole_ones(
+    tmp_path: Path, figures: list[Figure], epochs: Sequence[float]
+) -> None:
+    plot_losses([{"epoch": at, "loss_g": 1.0} for at in epochs], tmp_path / "losses.png")
+    for axes in figures[0].axes:
+        low, high = axes.get_xlim()
+        assert low == 0
+        assert high >= max([1, *epochs])
+        shown = [at for at in axes.get_xticks() if low <= at <= high]
+        assert len(shown) >= 2
+        assert all(at == round(at) for at in shown)
+
+
 def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
     plot_losses(rows(2), tmp_path / "losses.png")
     before = (tmp_path / "losses.png").read_bytes()
@@ -117,6 +132,11 @@ def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
 def test_scores_are_drawn(tmp_path: Path) -> None:
     plot_scores([0.05, 0.07, 0.2], [0.1, 0.1, 0.3], tmp_path / "a" / "scores.png")
     assert read(tmp_path / "a" / "scores.png").std() > 0
+
+
+def test_photos_are_counted_in_whole_ones(tmp_path: Path, figures: list[Figure]) -> None:
+    plot_scores([0.05, 0.07], [0.1, 0.2], tmp_path / "scores.png")
+    assert all(at == round(at) for at in figures[0].axes[0].get_yticks())
 
 
 def test_the_trade_of_error_and_color_is_drawn(tmp_path: Path) -> None:
