@@ -295,7 +295,8 @@ def read_column(path: Path, column: str) -> dict[str, str]:
         path: A CSV file with a header, whose column `file` or `name` has the photos' names.
 
     Raises:
-        DataError: The file cannot be read, or is no such table.
+        DataError: The file cannot be read, is no such table, has no rows, or has two values for
+            a photo.
     """
     expected = (
         f"expected a CSV table with the columns file and {column} (file may be called name), a "
@@ -306,7 +307,15 @@ def read_column(path: Path, column: str) -> dict[str, str]:
     if not {key, column} <= set(table.columns):
         found = ", ".join(table.columns) or "nothing"
         raise DataError(f"{path}: its first line has {found}; {expected}")
-    return {plain_name(row[key]): row[column] for row in table.named()}
+    if not table.rows:
+        raise DataError(f"{path}: has its first line alone, no photo below it; {expected}")
+    values: dict[str, str] = {}
+    for row in table.named():
+        name, value = plain_name(row[key]), row[column]
+        if name and values.setdefault(name, value) != value:
+            both = " and as ".join(text or "nothing" for text in (values[name], value))
+            raise DataError(f"{path}: names {name} twice, as {both}; expected one {column} a photo")
+    return values
 
 
 def plain_name(name: str) -> str:

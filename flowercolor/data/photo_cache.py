@@ -132,14 +132,9 @@ def read_data(
         progress.note(f"{source}: {reason}; left out")
     if not listing:
         listing = _decode_all(
-            source,
-            pictures,
-            pixels,
-            index,
-            size_px=size_px,
-            max_pixels=max_pixels,
-            progress=progress,
+            source, pictures, pixels, size_px=size_px, max_pixels=max_pixels, progress=progress
         )
+        write_text(index, json.dumps(listing))
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
         source=source,
@@ -280,7 +275,6 @@ def _decode_all(
     source: Path,
     pictures: list[Path] | None,
     pixels: Path,
-    index: Path,
     *,
     size_px: int,
     max_pixels: int,
@@ -332,15 +326,18 @@ def _decode_all(
         while waiting:
             take()
         _note_unread(source, unread, progress)
+        if left_out and not names:
+            count = len(left_out)
+            found = "its one photo was" if count == 1 else f"all {count:,} photos were"
+            such = ":" if count == 1 else ", such as"
+            raise DataError(f"{source}: {found} left out{such} {left_out[0]}")
         if not names:
             raise DataError(
                 f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files "
                 "that are not hidden nor in a hidden folder"
             )
     crc = _crc32_listed(names, sizes_px, crc)
-    listing = {"names": names, "sizes_px": sizes_px, "crc32": crc, "left_out": left_out}
-    write_text(index, json.dumps(listing))
-    return listing
+    return {"names": names, "sizes_px": sizes_px, "crc32": crc, "left_out": left_out}
 
 
 _Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]

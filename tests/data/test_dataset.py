@@ -15,6 +15,7 @@ from flowercolor.data.dataset import (
     FlowerDataset,
     get_data,
     notes_on_gray,
+    read_column,
     read_labels,
     split,
     split_validation,
@@ -249,6 +250,29 @@ def test_tables_of_others_are_told_of_all_sources(photos: Photos, tmp_path: Path
     ):
         with pytest.raises(DataError, match=r"photos of a\.tar and b\.tar[,;]"):
             refused()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "has its first line alone, no photo below it; expected a CSV table"),
+        ("a.jpg,rose\nb.jpg,rose\n./a.jpg,fern\n", "names a.jpg twice, as rose and as fern; "),
+        ("a.jpg,rose\na.jpg\n", "names a.jpg twice, as rose and as nothing; "),
+    ],
+)
+def test_a_table_tells_one_thing_of_a_photo(
+    photos: Photos, tmp_path: Path, rows: str, said: str
+) -> None:
+    path = tmp_path / "table"
+    for column, read in (
+        ("class", lambda: read_labels(path, photos)),
+        ("kind", lambda: read_kinds(path, FlowerDataset(photos))),
+    ):
+        path.write_text(f"file,{column}\n{rows}")
+        with pytest.raises(DataError, match=f"^{path}: {said}"):
+            read()
+    path.write_text("file,class\na.jpg,rose\n,fern\n,rose\na.jpg,rose\n")
+    assert read_column(path, "class") == {"a.jpg": "rose"}
 
 
 def test_a_checksum_is_of_the_pictures_and_their_order(photos: Photos) -> None:

@@ -414,7 +414,10 @@ def test_an_archive_without_photos_is_refused(tmp_path: Path) -> None:
 def test_photos_that_are_all_broken_are_refused(folder: Path) -> None:
     for path in folder.rglob("*.jpg"):
         path.write_bytes(b"")
-    assert_refused(folder, "no photos found; expected .*jpg")
+    assert_refused(folder, r"^\S+: all \d+ photos were left out, such as \S+jpg: .*empty")
+    for path in sorted(folder.rglob("*.jpg"))[1:]:
+        path.unlink()
+    assert_refused(folder, r"^\S+: its one photo was left out: \S+jpg: .*empty")
 
 
 def hang(path: Path) -> None:

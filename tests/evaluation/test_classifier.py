@@ -88,9 +88,12 @@ def test_a_photo_has_the_class_that_stands_beside_its_name(photos: Photos, tmp_p
         (b"photo,class\n", "its first line has photo, class; .*the columns file and class"),
         (
             b"file,class\n",
-            "names no class for 12 of the 12 photos of .*flowers.tgz",
+            "has its first line alone, no photo below it; expected a CSV table",
         ),
-        (b"file,class\n1.jpg,7\n", "no class for 12 of the 12 .* such as jpg/image_00001.jpg"),
+        (
+            b"file,class\n1.jpg,7\n",
+            "no class for 12 of the 12 .* of .*flowers.tgz, such as jpg/image_00001.jpg",
+        ),
         (b"file,class\njpg/image_00001.jpg,7\n", "for 11 of the 12 .*such as jpg/image_00002.jpg"),
         (b"file,class\njpg/image_00001.jpg\njpg/image_00002.jpg,\n", "no class for 12 of the 12"),
     ],
