@@ -1,6 +1,7 @@
 """The networks of a run, built, put on their device and compiled."""
 
 import copy
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -53,6 +54,8 @@ def compile_passes(passes: ForwardPasses) -> ForwardPasses:
     from torch._functorch import config as functorch  # noqa: PLC0415 - of use here alone
     from torch._inductor import list_options  # noqa: PLC0415 - 2 s that only this needs
 
+    # It would warn of CUDA's compiler on a machine without a GPU, where nothing wants that one.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # The norms of two losses' gradients go back through one pass more than once, which a compiled
     # network refuses where it may write over what it kept for the way back.
     functorch.donated_buffer = False

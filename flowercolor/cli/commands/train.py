@@ -19,7 +19,7 @@ from flowercolor.config import (
     TrainConfig,
     settings,
 )
-from flowercolor.errors import counted
+from flowercolor.errors import SettingError, counted
 from flowercolor.runs import BEST, LAST
 from flowercolor.torchrun import ranks
 
@@ -232,24 +232,32 @@ def train(
             use = "to validate on" if plan.config.validation else "to test on"
             console.say(f"{count}, {len(test_set):,} {use}; run folder {run}")
         with console.stop_on_interrupt("Stopping and saving; Ctrl-C again to drop it.") as stop:
-            result = run_training(
-                plan.config,
-                train_set,
-                test_set,
-                run,
-                resume=plan.resume,
-                start_from=plan.start_from,
-                left_out=left_out,
-                labels=plan.labels,
-                shares=shares,
-                by=plan.by,
-                device=device,
-                precision=precision,
-                compiled=compiled,
-                tensorboard=tensorboard,
-                progress=progress,
-                should_stop=stop,
-            )
+            try:
+                result = run_training(
+                    plan.config,
+                    train_set,
+                    test_set,
+                    run,
+                    resume=plan.resume,
+                    start_from=plan.start_from,
+                    left_out=left_out,
+                    labels=plan.labels,
+                    shares=shares,
+                    by=plan.by,
+                    device=device,
+                    precision=precision,
+                    compiled=compiled,
+                    tensorboard=tensorboard,
+                    progress=progress,
+                    should_stop=stop,
+                )
+            except SettingError:
+                # Ctrl-C ends a compiler that runs, which looks as if there were none.
+                if not stop():
+                    raise
+                if place.leads:
+                    console.say("Interrupted before the first step: there was nothing to save.")
+                raise typer.Exit(stop.exit_code) from None
     if not place.leads:
         raise typer.Exit(0 if result.finished else stop.exit_code)
     if not result.finished:

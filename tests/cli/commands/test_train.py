@@ -283,6 +283,28 @@ def test_shares_are_told_and_are_a_part_of_the_run(archive: Path, folder: Path, 
     assert_one_line_of_error(twice, "is given twice; expected each source once", code=2)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_ctrl_c_while_compiling_is_an_interruption(
+    archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The terminal ends the compiler too, for which it looks as if there were none."""
+    from torch._inductor import config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(here / "cache"))  # compiled before: not again
+    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
+    torch.compiler.reset()
+    command = ["train", "--data", str(archive), "--compile", *tiny("--out", "run")]
+    stopped = stopped_at_once(*command)
+    assert stopped.exit_code == 130
+    assert (
+        last_line(stopped.stderr) == "Interrupted before the first step: there was nothing to save."
+    )
+    failed = flowercolor(*command)
+    assert failed.exit_code == 2
+    assert last_line(failed.stderr).startswith("Error: --compile: torch cannot compile")
+
+
 def test_twins_of_test_photos_are_left_out_and_stay_out(archive: Path, here: Path) -> None:
     train_set, test_set = get_data(archive, 16)
     Path("twins.tsv").write_text(f"{test_set.names[0]}\t{train_set.names[3]}\n")
