@@ -94,13 +94,16 @@ def require_memory(usual_pixels: int) -> None:
 def codec_memory_errors(usual_pixels: int) -> Iterator[None]:
     """Turn what a decoder or encoder raises into `MemoryError`, as for `require_memory`.
 
-    They give a lack of memory many names, or none.
+    They give a lack of memory many names, or none. Of more pixels than are read a header alone may
+    be to blame.
     """
     try:
         yield
     except FlowercolorError:
         raise
     except Exception as error:
+        if usual_pixels > MAX_PIXELS:
+            raise
         try:
             require_memory(usual_pixels)
         except MemoryError as lack:

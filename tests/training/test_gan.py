@@ -445,11 +445,13 @@ def test_a_missing_compiler_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     from torch._inductor import config as inductor
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # compiled before: not again
-    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
     torch.compiler.reset()
     config = TrainConfig(NetworkConfig(1), size_px=16, lambda_adv=0, batch_size=4)
     learning = begin(config, compiled=True)
-    with pytest.raises(SettingError, match=r"^`compiled`: torch cannot compile .*\+\+") as caught:
+    with (
+        inductor.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(SettingError, match=r"^`compiled`: torch cannot compile .*\+\+") as caught,
+    ):
         learning.step(batch(0, 4), 1e-3)
     assert "no-such-compiler" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -292,15 +292,15 @@ def test_ctrl_c_while_compiling_is_an_interruption(
     from torch._inductor import config as inductor
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(here / "cache"))  # compiled before: not again
-    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
     torch.compiler.reset()
     command = ["train", "--data", str(archive), "--compile", *tiny("--out", "run")]
-    stopped = stopped_at_once(*command)
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        stopped = stopped_at_once(*command)
+        failed = flowercolor(*command)
     assert stopped.exit_code == 130
     assert (
         last_line(stopped.stderr) == "Interrupted before the first step: there was nothing to save."
     )
-    failed = flowercolor(*command)
     assert failed.exit_code == 2
     assert last_line(failed.stderr).startswith("Error: --compile: torch cannot compile")
 
