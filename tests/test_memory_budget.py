@@ -96,10 +96,9 @@ def test_a_thread_too_many_is_no_fault_of_the_photo() -> None:
 
 
 def test_what_a_decoder_says_is_believed_where_there_is_memory_for_the_photo() -> None:
-    with pytest.raises(ValueError, match="odd"), codec_memory_errors(1000):
-        raise ValueError("odd")
-    with pytest.raises(MemoryError), codec_memory_errors(1 << 50):
-        raise ValueError("odd")
+    for pixels in (1000, 1 << 50):  # the latter by a header alone, for it would not be read
+        with pytest.raises(ValueError, match="odd"), codec_memory_errors(pixels):
+            raise ValueError("odd")
     with pytest.raises(ImageError, match="of ours"), codec_memory_errors(1 << 50):
         raise ImageError("of ours")
 
