@@ -247,13 +247,13 @@ def filling(folder: Path) -> Iterator[Path]:
     try:
         with storage_errors(folder):
             yield temporary
-            if is_there(target) and any(target.iterdir()):
-                raise _came_meanwhile(folder)
-            if is_there(target):  # it stays the folder it is: somebody may be in it
-                for item in temporary.iterdir():
-                    item.rename(target / item.name)
-            else:
+            if not is_there(target):
                 temporary.rename(target)
+                return
+            if any(target.iterdir()):
+                raise _came_meanwhile(folder)
+            for item in temporary.iterdir():  # it stays the folder it is: somebody may be in it
+                item.rename(target / item.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
