@@ -1,5 +1,6 @@
 """Made-up photos of flowers, and for every test a cache and a data directory of its own."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -46,6 +47,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("no CUDA GPU")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of each garbage collection: a thirtieth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

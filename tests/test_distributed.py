@@ -199,6 +199,7 @@ def test_one_process_writes_for_all(of_two: tuple[Path, list[Any]]) -> None:
     assert len(read_metrics(folder / "0")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(
     in_ranks: InRanks, photos: Photos, tmp_path: Path, before: int, after: int
@@ -230,6 +231,7 @@ def stop_and_look(photos: Photos, run: Path) -> bool:
     return (run / LAST).exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_once_its_state_is_written(
     in_ranks: InRanks, photos: Photos, tmp_path: Path
 ) -> None:
@@ -290,6 +292,7 @@ def train_for_long(archive: Path, run: Path) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_where_one_process_is_killed_the_other_ends_in_one_line(

@@ -136,6 +136,7 @@ for name, do in work.items():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits it so")
 def test_too_little_memory_is_never_laid_to_the_photo(tmp_path: Path) -> None:
     """Decoders and encoders call it many things, such as WebP's "encoding error 1"."""

@@ -113,6 +113,7 @@ def test_what_is_no_table_of_all_classes_is_refused(
 # ---- the classifier ----
 
 
+@pytest.mark.slow
 def test_it_knows_true_photos_and_not_gray_ones(
     train_set: FlowerDataset, test_set: FlowerDataset
 ) -> None:

@@ -43,7 +43,7 @@ Written = list[tuple[str, int]]
 SAVEFIG = Figure.savefig  # before any test blanks it
 
 
-@pytest.mark.parametrize("output", ["rgb", "chroma"])
+@pytest.mark.parametrize("output", [pytest.param("rgb", marks=pytest.mark.slow), "chroma"])
 def test_a_batch_is_learned_by_heart(photos: Photos, run: Path, output: Any) -> None:
     class OneBatch(FlowerDataset):
         def pixels(self, positions: Any) -> Tensor:

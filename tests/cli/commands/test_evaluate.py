@@ -406,6 +406,7 @@ def test_eval_tells_what_still_looks_like_its_flower(
     assert last_line(result.stderr).startswith(said)
 
 
+@pytest.mark.slow
 def test_processes_share_the_photos_of_eval(
     trained: Trained, tmp_path: Path, in_ranks: Callable[..., list[Any]]
 ) -> None:

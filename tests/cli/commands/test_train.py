@@ -513,6 +513,7 @@ def test_resuming_without_any_run_says_so() -> None:
     assert_one_line_of_error(flowercolor("train", "--resume", "last"), "no runs there yet")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
 def test_ctrl_c_saves_the_run_and_prints_how_to_go_on(archive: Path, here: Path) -> None:
     """In a process of its own, at a pipe: nothing there but words."""
