@@ -41,7 +41,9 @@ class Browser:
         self.downloads = folder / "downloads"
 
     def open(self, url: str) -> None:
+        """Load a page whole; the driver alone, on a busy machine, returns before that."""
         self._post("url", {"url": url})
+        self.wait("document.readyState === 'complete'")
 
     def reload(self) -> bool:
         """Load the page anew; whether the browser asked before, as it does after a click or key."""
