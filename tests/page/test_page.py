@@ -199,7 +199,7 @@ def test_nothing_moves_from_under_the_pointer_when_the_tiles_come(
     assert len(places) > 10
     assert max(places) - min(places) <= 1, sorted(set(places))
     tiles = browser.run("return document.querySelector('#tiles').getBoundingClientRect()")
-    assert 100 < tiles["height"] < 1.6 * tiles["width"]
+    assert 100 < tiles["height"] < 1.1 * tiles["width"]
 
 
 def test_a_photo_of_any_shape_is_printed_whole_on_one_page(
