@@ -104,7 +104,10 @@ def _of_exif(exif: Image.Exif) -> bytes | None:
     space = camera.get(ExifTags.Base.ColorSpace)
     if space == 1:
         return None
-    index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    try:
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    except KeyError:  # of Pillow before 13, where there is no such directory
+        index = None
     if space == 2 or str(index).startswith("R03"):  # the 2 is in no standard, and of some cameras
         return matrix_profile(_ADOBE, _D65, _ADOBE_GAMMA)
     try:

@@ -199,7 +199,8 @@ def load_plugins() -> None:
     # What the libraries have to say, an error says in one line.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # Before OpenCV 4.13 it stood elsewhere.
+        getattr(cv2.utils, "logging", cv2).setLogLevel(0)  # LOG_LEVEL_SILENT
 
 
 def readable() -> list[str]:
