@@ -7,7 +7,8 @@ no photo is overwritten.
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from flowercolor.errors import SettingError
 from flowercolor.files import alike, is_file, is_folder, is_there, names_stream, resolved
 from flowercolor.inference.photo_search import SUFFIX, Finder, spot
-from flowercolor.photos.formats import WRITABLE, Header, output_format, probe
+from flowercolor.photos.formats import WRITABLE, Header, is_picture, output_format, probe
 from flowercolor.progress import Progress, Silent
 from flowercolor.torchrun import ranks, shard
 
@@ -91,12 +92,10 @@ def plan(
             output_format(output)
             return [Job(places[0].source, output, places[0].header)]
         _check_folder_of(output, places, in_folder=in_folder)
-    jobs, apart = _apart(
-        [place._replace(name=_with_ending(place.name, ending)) for place in places]
-    )
-    if apart:
-        names = ", ".join(job.target.name for job in apart[:3]) + (", …" if len(apart) > 3 else "")
-        progress.note(f"{len(apart)} results would share names, and are called otherwise: {names}")
+    places = [place._replace(name=_with_ending(place.name, ending)) for place in places]
+    jobs = _apart(places, _neighbors(places, ending, finder))
+    for line in _notes_on_names(places, jobs):
+        progress.note(line)
     if not left_out:  # which has been said
         for line in finder.notes_on_outputs({*found, *(spot(job.target) for job in jobs)}):
             progress.note(line)
@@ -199,15 +198,46 @@ def _with_ending(name: Path, ending: str | None) -> Path:
     return name.with_suffix(ending or FALLBACK_ENDING)
 
 
-def _apart(places: list[_Place]) -> tuple[list[Job], list[Job]]:
+def _neighbors(places: Sequence[_Place], ending: str | None, finder: Finder) -> list[_Place]:
+    """The photos beside those named, not named themselves, whose results would have their names.
+
+    So a photo's result is called the same whether it was named or its whole folder.
+    """
+    known = {spot(place.source) for place in places}
+    targets = {_letters(place.folder / place.name) for place in places}
+    by_folder: defaultdict[Path, dict[str, _Place]] = defaultdict(dict)
+    for place in places:
+        by_folder[place.source.parent][alike(Path(place.source.stem))] = place
+    neighbors = []
+    for folder, named in by_folder.items():
+        with suppress(OSError):
+            for path in folder.iterdir():
+                place = named.get(alike(Path(path.stem)))
+                if not place or spot(path) in known or not is_picture(path):
+                    continue
+                added = place.name.stem.removeprefix(place.source.stem)
+                name = place.name.with_name(f"{path.stem}{added}{path.suffix}")
+                target = place.folder / _with_ending(name, ending)
+                if _letters(target) in targets and not finder.is_excluded(path):
+                    header = probe(path)
+                    if not (header and header.made_here):
+                        neighbors.append(
+                            place._replace(source=path, name=target.relative_to(place.folder))
+                        )
+    return neighbors
+
+
+def _apart(places: Sequence[_Place], neighbors: Sequence[_Place]) -> list[Job]:
     """The jobs with targets that differ, by more than the case or the coding of their letters.
 
     Where some would be one file, first the folders that set the inputs apart go into the
     target's path, then the source's own ending into its name, and last a number.
 
-    Returns:
-        All of them, and those whose results got other names so.
+    Args:
+        neighbors: No jobs; their results' names are theirs.
     """
+    count_of_jobs = len(places)
+    places = [*places, *neighbors]
     roots: defaultdict[Path, set[Path]] = defaultdict(set)
     for place in places:
         roots[place.folder].add(place.root)
@@ -228,17 +258,34 @@ def _apart(places: list[_Place]) -> tuple[list[Job], list[Job]]:
         ]
 
     taken: set[str] = set()
-    jobs = []
-    for target, place in zip(targets, places, strict=True):
-        numbered = (target.with_stem(f"{target.stem}-{number}") for number in itertools.count(2))
+    # In an order that does not depend on that of the inputs.
+    for number, target in sorted(enumerate(targets), key=lambda item: places[item[0]].source):
+        numbered = (target.with_stem(f"{target.stem}-{suffix}") for suffix in itertools.count(2))
         free = next(
             path for path in itertools.chain([target], numbered) if _letters(path) not in taken
         )
         taken.add(_letters(free))
-        jobs.append(Job(place.source, free, place.header))
-    return jobs, [
-        job for job, place in zip(jobs, places, strict=True) if job.target.name != place.name.name
+        targets[number] = free
+    return [
+        Job(place.source, target, place.header)
+        for place, target in zip(places, targets[:count_of_jobs], strict=False)
     ]
+
+
+def _notes_on_names(places: Sequence[_Place], jobs: Sequence[Job]) -> Iterator[str]:
+    """What to tell of results that are not called as their photos are, for the sake of others."""
+    apart = {
+        job.target: place.folder / place.name
+        for place, job in zip(places, jobs, strict=True)
+        if job.target.name != place.name.name
+    }
+    if apart:
+        names = ", ".join(target.name for target in [*apart][:3]) + ", …" * (len(apart) > 3)
+        yield f"Called otherwise, as photos of a folder would share a result: {names}"
+    taken = {job.target for job in jobs}
+    stay = sorted({name for name in apart.values() if name not in taken and is_there(name)})
+    if stay:
+        yield f"What lies under a name that they would share stays: {', '.join(map(str, stay[:3]))}"
 
 
 def _below_common(root: Path, roots: set[Path]) -> Path:

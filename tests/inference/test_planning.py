@@ -30,6 +30,26 @@ def test_a_folder_is_written_into_one_beside_it(here: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("output", [None, Path("out")])
+def test_a_photos_result_has_one_name_whether_it_was_named_or_its_folder(
+    here: Path, output: Path | None
+) -> None:
+    """Else what puts one photo right would leave the result that was wrong."""
+    output = output and here / output
+    photos = touch(here, "box/a.heic", "box/a.png", "box/b.JPG", "box/b.jpg", "box/c.png")
+    whole = names(plan([here / "box/*"], output), here)
+    assert len({Path(target).stem for target in whole.values()}) == len(photos)
+    assert names(plan(photos[::-1], output), here) == whole
+    for photo in photos:
+        assert names(plan([photo], output), here).items() <= whole.items()
+    [alone] = plan([here / "box/a.heic"], "out", exclude=["a.png"])
+    assert alone.target == Path("out/a.png"), "its neighbor is left out"
+    made = here / "box/d.png"
+    write_photo(made, np.zeros((9, 9, 3), np.uint8), software=PROGRAM)
+    [alone] = plan(touch(here, "box/d.heic"), "out")
+    assert alone.target == Path("out/d.png"), "its neighbor is a result"
+
+
 def test_recursive_keeps_the_tree(here: Path) -> None:
     touch(here, "box/a.jpg", "box/deep/c.jpg", "box/deep/er/a.jpg")
     assert names(plan([here / "box"], here / "out", recursive=True), here) == {

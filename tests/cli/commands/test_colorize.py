@@ -579,8 +579,12 @@ def test_results_that_would_share_a_name_are_told(weights: Path, here: Path) -> 
     for name in ("a.png", "a.bmp", "b.png"):
         gray_photo(here / "box" / name)
     args = ["colorize", "box", "--format", "png", "--checkpoint", str(weights)]
-    told = "2 results would share names, and are called otherwise: a.bmp.png, a.png.png"
+    told = "would share a result: a.bmp.png, a.png.png\n"
     assert told in succeed(*args).stderr
+    gray_photo(here / "box" / "b.bmp")
+    result = succeed(*args)
+    assert f"would share stays: {Path('box_color/b.png')}\n" in result.stderr
+    assert sorted(result.stdout.split()) == ["box_color/b.bmp.png", "box_color/b.png.png"]
 
 
 def test_a_name_in_two_words_is_told_to_want_quotes(weights: Path, here: Path) -> None:
