@@ -1,13 +1,26 @@
 """The command line: the only part that knows Typer and Rich, thin over the library."""
 
+import signal
 import sys
+from types import FrameType
+
+interrupted = False
+"""Whether Ctrl-C was pressed: a library that is being loaded may turn it into an `ImportError`."""
 
 
 def main() -> None:
     """Run the command line."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         from flowercolor.cli.app import main as run
 
         run()
     except KeyboardInterrupt:  # pressed before there was anybody to hear it
         sys.exit(130)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    global interrupted  # noqa: PLW0603 - a process has one handler
+    interrupted = True
+    raise KeyboardInterrupt

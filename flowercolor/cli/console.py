@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flowercolor import cli
 from flowercolor.cli import option_names, streams
 from flowercolor.config import DeviceName
 from flowercolor.errors import (
@@ -107,10 +108,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             function(*args, **kwargs)
         except (typer.Exit, BrokenPipeError):  # Typer ends quietly where nobody reads any more
             raise
-        except KeyboardInterrupt:
-            say("Interrupted.")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except Exception as error:
+        except (KeyboardInterrupt, Exception) as error:
+            if cli.interrupted or isinstance(error, KeyboardInterrupt):
+                say("Interrupted.")
+                raise typer.Exit(EXIT_INTERRUPTED) from None
             if debug:
                 raise
             missing = error.name if isinstance(error, ImportError) else None

@@ -3,14 +3,17 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from rich.table import Table
 
+from flowercolor import cli
 from flowercolor.cli import console
 from flowercolor.errors import ImageError, StorageError
 from tests.cli.helpers import environment, gray_photo, plain
@@ -34,6 +37,27 @@ def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
     assert capsys.readouterr().err == "Stopping.\n"
+
+
+def test_ctrl_c_is_an_interruption_whatever_a_library_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """onnxruntime that is interrupted while it is loaded raises an `ImportError`."""
+
+    def load() -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("initialization failed")
+
+    monkeypatch.setattr(cli.app, "main", console.command(load))
+    monkeypatch.setattr(cli, "interrupted", False)
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
 
 
 def test_sigterm_stops_as_ctrl_c_does_with_its_exit_code() -> None:
