@@ -170,7 +170,7 @@ def run(
                     continue
                 if guidance:
                     rgb = colorizer.render(photo.luma, guidance=guidance)
-                    outcomes[job] = _finish(job, photo, rgb, software, writing)
+                    outcomes[job] = _finish(job, photo, rgb, software, writing, known)
                     continue
                 small = colorizer.shrink(photo.luma)
                 same_size[small.shape].append((job, photo, small))
@@ -181,7 +181,8 @@ def run(
                     if not stopped():
                         with failing(job):
                             rgb = render(photo.luma, small, chroma, strength=colorizer.strength)
-                            outcomes[job] = _finish(job, photo, rgb, colorizer.software(), writing)
+                            software = colorizer.software()
+                            outcomes[job] = _finish(job, photo, rgb, software, writing, known)
         return [outcomes[job] for job in chunk if job in outcomes]
 
     # A worker takes a few photos all the way: while one reads or writes, another has the
@@ -404,15 +405,18 @@ def _there_already(job: Job, software: str) -> Outcome:
     return Outcome(job, "skipped", f"{job.target} is {reason}; {_REPLACE_OR_KEEP}", reason=reason)
 
 
-def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing) -> Outcome:
-    known = remarks(photo)
-    replaced = check_target(job.target) if is_there(job.target) and writing.overwrite else None
+def _finish(
+    job: Job, photo: Photo, rgb: Array, software: str, writing: Writing, known: _Known
+) -> Outcome:
+    if skipped := _skipped(job, known, writing, software):  # another call was faster
+        return skipped
+    replaced = check_target(job.target) if is_there(job.target) else None
     what = ""
     if replaced and job.header and replaced.pixels != job.header.pixels:
         what = "the result of a photo of another size"
     elif replaced and (lost := lost_by_hand(replaced.software, software)):
         what = f"what was colored with {' and '.join(lost)}"
-    known = "; ".join(filter(None, (known, what and f"replaced {what}")))
+    told = "; ".join(filter(None, (remarks(photo), what and f"replaced {what}")))
     options = _options(photo, software, writing)
     write_photo(job.target, rgb, overwrite=writing.overwrite, **options)
     if writing.keep_date:
@@ -420,7 +424,7 @@ def _finish(job: Job, photo: Photo, rgb: Array, software: str, writing: Writing)
             dates = job.source.stat()
             os.utime(job.target, ns=(dates.st_atime_ns, dates.st_mtime_ns))
     height, width = photo.luma.shape
-    return Outcome(job, "done", known, width, height)
+    return Outcome(job, "done", told, width, height)
 
 
 def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:

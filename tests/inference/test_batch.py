@@ -335,11 +335,31 @@ def test_what_another_process_wrote_meanwhile_is_kept(
 
     writing = Writing(overwrite=overwrite)
     [outcome] = run(jobs, Hooked(colorizer, at_pass=beside), writing)
-    assert outcome.status == "failed"
-    said = "holds what flowercolor did not make" if overwrite else "is there already, and was not"
-    assert f"{jobs[0].target}: {said}" in outcome.message
+    assert outcome.status == ("failed" if overwrite else "skipped")
+    assert f"{jobs[0].target}" in outcome.message
+    assert "flowercolor did not make" in outcome.message
     assert np.array_equal(pixels(jobs[0].target), gray(seed=9))
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_another_call_colored_meanwhile_counts_as_if_it_had_been_there(
+    tmp_path: Path, colorizer: Colorizer, by_hand: bool
+) -> None:
+    """Also where this one overwrites: what hints have put right stays."""
+    jobs = plan([save(tmp_path / f"{name}.png") for name in "ab"], tmp_path / "out")
+    mask = Guidance(mask=np.zeros((2, 2), np.uint8)) if by_hand else Guidance()
+
+    def beside(_: Sequence[Array]) -> None:
+        list(run(jobs, colorizer, Writing(overwrite=by_hand), guide=lambda _: mask))
+
+    first, second = run(
+        jobs, Hooked(colorizer, at_pass=beside), Writing(overwrite=by_hand), workers=1
+    )
+    assert [first.status, second.status] == ["skipped", "skipped"]
+    assert first.reason == (
+        "colored with mask, now none" if by_hand else "there already by name and size"
+    )
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no photo"])
