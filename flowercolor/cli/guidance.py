@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,13 +125,17 @@ def read_guidance(
                 f"--hints {hints}: {name} is {len(found)} of the photos, such as {found[0]} and "
                 f"{found[1]}; expected a name of one: write its folder before it"
             )
+    names = {photo.stem.casefold(): photo.name for photo in photos} if jobs else {}
+    others = []
+    for name in sorted(name for name, found in meant.items() if not found):
+        near = get_close_matches(Path(name).stem.casefold(), names, 1, cutoff=0.8)
+        others.append(f"{name} (perhaps {names[near[0]]})" if near else name)
     if not any(file.hints_of(photo) for photo in photos):
-        named = ", ".join(sorted(filter(None, file.by_name)))
         first = photos[0].name if jobs else "- (standard input)"
         raise SettingError(
-            f"--hints {hints}: has hints for {named or 'no photo'}, and {first} is none of them; "
-            "expected the names of the photos, or no name for all"
+            f"--hints {hints}: has hints for {', '.join(others) or 'no photo'}, and {first} is "
+            "none of them; expected the names of the photos, or no name for all"
         )
-    for name in (name for name, found in meant.items() if not found):
+    for name in others:
         progress.note(f"--hints {hints}: has hints for {name}, which is none of the photos")
     return lambda photo: replace(shared, hints=[*shared.hints, *file.hints_of(photo)])

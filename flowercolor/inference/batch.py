@@ -170,7 +170,7 @@ def run(
                     continue
                 if guidance:
                     rgb = colorizer.render(photo.luma, guidance=guidance)
-                    outcomes[job] = _finish(job, photo, rgb, software, writing, known)
+                    outcomes[job] = _finish(job, photo, rgb, software, writing, known=known)
                     continue
                 small = colorizer.shrink(photo.luma)
                 same_size[small.shape].append((job, photo, small))
@@ -182,7 +182,7 @@ def run(
                         with failing(job):
                             rgb = render(photo.luma, small, chroma, strength=colorizer.strength)
                             software = colorizer.software()
-                            outcomes[job] = _finish(job, photo, rgb, software, writing, known)
+                            outcomes[job] = _finish(job, photo, rgb, software, writing, known=known)
         return [outcomes[job] for job in chunk if job in outcomes]
 
     # A worker takes a few photos all the way: while one reads or writes, another has the
@@ -406,7 +406,7 @@ def _there_already(job: Job, software: str) -> Outcome:
 
 
 def _finish(
-    job: Job, photo: Photo, rgb: Array, software: str, writing: Writing, known: _Known
+    job: Job, photo: Photo, rgb: Array, software: str, writing: Writing, *, known: _Known
 ) -> Outcome:
     if skipped := _skipped(job, known, writing, software):  # another call was faster
         return skipped

@@ -32,8 +32,8 @@ class Finder:
     """Expands patterns and looks into folders, and counts what it leaves out.
 
     Args:
-        exclude: Patterns, such as "*_proof.*" or "private", of names or of paths below the
-            folder or the place that is looked at.
+        exclude: Patterns, such as "*_proof.*" or "private", of names or of paths, below the
+            folder or the place that is looked at, or with it.
     """
 
     def __init__(self, *, recursive: bool = False, exclude: Sequence[str] = ()) -> None:
@@ -74,7 +74,8 @@ class Finder:
         names = (spelled, *spelled.split("/"))
         excluded = False
         for pattern, paths in self._excluded.items():
-            plain = pattern.rstrip("/\\").lower()
+            below = pattern.removeprefix(f"{root.as_posix()}/")  # as the shell completes it
+            plain = below.rstrip("/\\").lower()
             if any(fnmatch(name, plain) for name in names):
                 paths.add(spot(root / path))
                 excluded = True

@@ -205,25 +205,20 @@ def _neighbors(places: Sequence[_Place], ending: str | None, finder: Finder) -> 
     """
     known = {spot(place.source) for place in places}
     targets = {_letters(place.folder / place.name) for place in places}
-    by_folder: defaultdict[Path, dict[str, _Place]] = defaultdict(dict)
-    for place in places:
-        by_folder[place.source.parent][alike(Path(place.source.stem))] = place
+    named = {(place.source.parent, alike(Path(place.source.stem))): place for place in places}
     neighbors = []
-    for folder, named in by_folder.items():
+    for folder in {place.source.parent for place in places}:
         with suppress(OSError):
             for path in folder.iterdir():
-                place = named.get(alike(Path(path.stem)))
-                if not place or spot(path) in known or not is_picture(path):
+                like = named.get((folder, alike(Path(path.stem))))
+                if not like or spot(path) in known or not is_picture(path):
                     continue
-                added = place.name.stem.removeprefix(place.source.stem)
-                name = place.name.with_name(f"{path.stem}{added}{path.suffix}")
-                target = place.folder / _with_ending(name, ending)
-                if _letters(target) in targets and not finder.is_excluded(path):
+                added = like.name.stem.removeprefix(like.source.stem)
+                name = _with_ending(like.name.with_name(path.stem + added + path.suffix), ending)
+                if _letters(like.folder / name) in targets and not finder.is_excluded(path):
                     header = probe(path)
                     if not (header and header.made_here):
-                        neighbors.append(
-                            place._replace(source=path, name=target.relative_to(place.folder))
-                        )
+                        neighbors.append(like._replace(source=path, name=name))
     return neighbors
 
 

@@ -42,7 +42,7 @@ def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]
 def test_ctrl_c_is_an_interruption_whatever_a_library_makes_of_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """onnxruntime that is interrupted while it is loaded raises an `ImportError`."""
+    """An onnxruntime that is interrupted while it is loaded raises an `ImportError`."""
 
     def load() -> None:
         with suppress(KeyboardInterrupt):

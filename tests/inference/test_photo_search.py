@@ -33,6 +33,7 @@ def test_what_a_nas_and_waste_bins_hold_is_no_photo(here: Path) -> None:
         (["PRIVATE"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
         (["private/*", "deep"], ["a.jpg", "a_proof.jpg"]),
         (["deep/b.jpg"], ["a.jpg", "a_proof.jpg", "c.jpg"]),
+        (["box/private/"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
     ],
 )
 def test_patterns_leave_out_files_and_folders(

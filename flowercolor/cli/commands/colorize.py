@@ -86,7 +86,7 @@ def colorize(
         int | None,
         typer.Option(
             help="Write a sheet of one photo in up to this many likely colors of what is least "
-            "certain, each labeled with the option that gives it.",
+            "certain, each labeled with the option to add for it.",
             min=2,
             max=MAX_VARIANTS,
             metavar="N",

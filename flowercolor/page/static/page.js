@@ -46,7 +46,10 @@ let working = false;
 function addFiles(files) {
   if (!files.length) return;
   const last = shown?.history.draft;
+  // Who goes on after a stop may drop all of them again.
+  const stopped = photos.some(({ state }) => state === "stopped");
   for (const file of files) {
+    if (stopped && photos.some((other) => other.state !== "stopped" && isSame(file, other.file))) continue;
     const edit = {
       vividness: last ? last.vividness : about.vividness,
       strength: last ? last.strength : 1,
@@ -67,7 +70,7 @@ function addFiles(files) {
   byId("welcome").hidden = true;
   byId("workplace").hidden = byId("add").hidden = false;
   if (shown) updateControls();
-  else show(queue[0]);
+  else show(photos[0]);
   workThrough();
 }
 

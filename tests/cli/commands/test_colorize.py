@@ -427,6 +427,10 @@ def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here:
     (here / "hints.json").write_text(both.replace("[]", '[{"x": 2, "y": 2, "color": "red"}]'))
     done = succeed("colorize", "a.png", "--hints", "hints.json", "--checkpoint", hint_weights)
     assert "hints.json: has hints for rose.png, which is none of the photos" in done.stderr
+    (here / "near.csv").write_text("file,x,y,color\nA,1,1,red\na.png,1,1,red\n")
+    args = ["colorize", "a.png", "-o", "n.png", "--hints", "near.csv"]
+    done = succeed(*args, "--checkpoint", hint_weights)
+    assert "has hints for A (perhaps a.png), which is none" in done.stderr
     (here / "hints.json").write_text('{"rose.png": [{"x": 1, "y": 1, "color": "red"}]}')
     args = ["colorize", "a.png", "-o", "b.png", "--hints", "hints.json"]
     refused = flowercolor(*args, "--checkpoint", str(hint_weights))
