@@ -25,6 +25,9 @@ from flowercolor.errors import FlowercolorError, StorageError, one_line
 from flowercolor.files import is_file, is_folder, is_there
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.installation import NOT_IN_LIGHT, install_command, installed
+from flowercolor.photos.formats import WRITABLE
+from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import encode_photo
 from flowercolor.runs import bundled_checkpoint, list_runs
 
 OPENCV = ("opencv-python", "opencv-python-headless")  # one of them is enough
@@ -205,7 +208,7 @@ def _weights() -> Iterator[Finding]:
 
 
 def _trial(device: str) -> Finding:
-    """Color a small picture, and check what has to hold of any result."""
+    """Color a small picture, check what has to hold of any result, and write and read it."""
     ramp = np.linspace(20, 235, TRIAL_PX)
     gray = ((ramp + ramp[:, None]) / 2).astype(np.uint8)
     try:
@@ -214,6 +217,8 @@ def _trial(device: str) -> Finding:
         loaded_s = time.perf_counter()
         rgb = colorizer(gray)
         done_s = time.perf_counter()
+        for file_format in dict.fromkeys(WRITABLE.values()):
+            read_photo(encode_photo(rgb, file_format))
     except Exception as error:
         what = "" if isinstance(error, FlowercolorError) else f"{type(error).__name__}: "
         home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` raises where there is none

@@ -126,6 +126,18 @@ def test_both_distributions_in_one_environment_are_a_problem(
     assert "then install one of them" in findings()["flowercolor"].problem
 
 
+def test_files_that_cannot_be_read_here_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as every JPEG, by a Pillow that another program has left."""
+
+    def fail(_: object) -> None:
+        raise KeyError("made up")
+
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", fail)
+    trial = findings()["trial"]
+    assert trial.found == "failed"
+    assert "JPEG" in trial.problem
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_other_work_is_no_problem_and_noted_where_threads_would_wait(
     monkeypatch: pytest.MonkeyPatch, threads: int
