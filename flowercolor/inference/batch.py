@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from flowercolor.config import QUALITY, Subsampling, check_kinds, in_range, one_of
+from flowercolor.config import QUALITY, check_kinds, in_range
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
 from flowercolor.files import is_file, is_there, storage_errors, why_unreadable
 from flowercolor.hints.guidance import Guidance
@@ -24,7 +24,7 @@ from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
 from flowercolor.photos.formats import WRITABLE, Header, is_original, probe, with_depth
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
-from flowercolor.photos.writer import encode_photo, write_photo
+from flowercolor.photos.writer import check_settings, encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
 from flowercolor.provenance import differences, lost_by_hand
 
@@ -92,8 +92,7 @@ class Writing:
 
     def __post_init__(self) -> None:
         check_kinds(self)
-        in_range("quality", self.quality, int, 1, 100)
-        one_of("subsampling", self.subsampling, Subsampling)
+        check_settings(self.quality, self.subsampling)
 
 
 def run(
@@ -132,6 +131,7 @@ def run(
         An outcome for each job; once stopped, for each that was begun.
     """
     writing = writing or Writing()
+    in_range("max_pixels", max_pixels, int, 1)
     known = _Known(
         {_identity(job.source) for job in among or jobs},
         {_identity(job.target) for job in among or jobs} - {None},

@@ -19,13 +19,13 @@ from flowercolor.config import (
     Precision,
     in_range,
 )
-from flowercolor.errors import CheckpointError, ImageError, SettingError
+from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Color, Hint, Leave
 from flowercolor.hints.palette import Palette
 from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
-from flowercolor.inference.upsampling import render, shrink
+from flowercolor.inference.upsampling import check_small, render, shrink
 from flowercolor.memory_budget import memory_errors, photo_memory_errors
 from flowercolor.photos.pictures import (
     Array,
@@ -318,11 +318,7 @@ class Colorizer:
             return []
         shape = np.shape(smalls[0])
         for number, small in enumerate(smalls):
-            if np.shape(small) != shape or len(shape) != 2 or np.asarray(small).dtype.kind != "f":
-                raise ImageError(
-                    f"smalls[{number}]: is {np.asarray(small).dtype} of shape {np.shape(small)}; "
-                    "expected float [h, w] in 0 to 1, of one size, as `shrink` gives it"
-                )
+            check_small(f"smalls[{number}]", small, shape)
         height, width = shape
         padded = np.stack([_pad(np.asarray(small, np.float32)) for small in smalls])
         chroma = self.network(padded[:, None])

@@ -82,4 +82,4 @@ def _sheet(
         left, top = number % columns * tile_width, number // columns * tile_height
         sheet.paste(Image.fromarray(rgb), (left, top))
         ImageDraw.Draw(sheet).text((left + 6, top + height + 2), label, fill="black", font=font)
-    return np.asarray(sheet, np.uint8)
+    return np.array(sheet, np.uint8)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 from flowercolor.config import MAX_STRENGTH, in_range
 from flowercolor.errors import ImageError
-from flowercolor.photos.pictures import luma_of
+from flowercolor.photos.pictures import in_unit, luma_of
 
 Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float32]
@@ -78,7 +78,7 @@ def render(
     """
     luma, _ = luma_of(luma, "luma")
     in_range("strength", strength, float, 0, MAX_STRENGTH)
-    _check("small", small, "float [h, w]", "f", np.shape(small)[:2])
+    check_small("small", small, np.shape(small))
     _check("chroma", chroma, "float [2, h, w], of the size of `small`", "f", (2, *small.shape))
     if colored is not None:
         _check("colored", colored, "uint8 [H, W], of the size of `luma`", "u", luma.shape)
@@ -107,6 +107,19 @@ def render(
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(strip, tops))
     return rgb
+
+
+def check_small(name: str, small: Array, shape: tuple[int, ...]) -> None:
+    """Refuse what is no small luma of that shape, as `shrink` gives it.
+
+    Raises:
+        ImageError: It is another array.
+    """
+    expected = "float [h, w] in 0 to 1, of one size, as `shrink` gives it"
+    _check(name, small, expected, "f", shape if len(shape) == 2 else ())
+    if not in_unit(np.asarray(small)):
+        found = f"{np.min(small):g} to {np.max(small):g}"
+        raise ImageError(f"{name}: has values from {found}; expected {expected}")
 
 
 def _check(name: str, array: Array, expected: str, kind: str, shape: tuple[int, ...]) -> None:

@@ -270,6 +270,12 @@ def _read_or_pass(read: Callable[[int, int], bytes], position: int, length: int)
 _hushing = threading.Lock()
 
 
+def native(pixels: Any) -> Pixels:
+    """The same array in the byte order of this computer: OpenCV takes no other."""
+    array: Pixels = np.asarray(pixels)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def with_depth(pixels: Pixels, depth: Any) -> Pixels:
     """The pixels as uint8 or uint16, whichever `depth` is."""
     if pixels.dtype == depth:

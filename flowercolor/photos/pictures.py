@@ -14,7 +14,7 @@ from PIL import Image
 from flowercolor.errors import ImageError
 from flowercolor.memory_budget import LACK, OR_RAISE, codec_memory_errors, lacks_memory
 from flowercolor.photos import icc
-from flowercolor.photos.formats import usual_pixels, with_depth
+from flowercolor.photos.formats import native, usual_pixels, with_depth
 from flowercolor.photos.integrity import damage
 from flowercolor.photos.reader import Photo, photo_of, read_photo
 
@@ -39,6 +39,9 @@ Pixels = TypeVar("Pixels", bound=Array | Tensor)
 
 LEAST_COLOR = 8
 """Between the channels of a pixel, in levels of 255: what has less is gray, as far as one sees."""
+
+_ROUNDING = 1e-3
+"""How far beyond black and white a float may lie, as resizing leaves some: a quarter of a level."""
 
 _OR_READ = ", or give `read_photo(path, max_pixels=...).luma`"
 _ARRAY_SHAPES = "gray [H, W] or RGB [H, W, 3]"
@@ -88,6 +91,11 @@ def _called(name: str) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
+
+
+def in_unit(values: Array) -> bool:
+    """Whether all values are from 0 to 1, but for rounding; NaN is not."""
+    return bool(values.min() >= -_ROUNDING and values.max() <= 1 + _ROUNDING)
 
 
 def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
@@ -198,7 +206,7 @@ def _gray(image: Array) -> Array:
             f"is an array of shape {shape}; expected {_ARRAY_SHAPES}"
             + _cure(shape, "image.transpose(1, 2, 0)", 0)
         )
-    image = image.astype(image.dtype.newbyteorder("="), copy=False)  # OpenCV takes no other
+    image = native(image)
     luma: Array = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return luma
 
@@ -247,15 +255,16 @@ def _pixels_of(tensor: "torch.Tensor") -> Array:
         )
     values = tensor.detach().cpu()
     if is_float:
-        values = values.double()
-        if not values.isfinite().all():
+        floats = values.double().numpy()
+        if not np.isfinite(floats).all():
             raise ImageError("has values that are NaN or infinite; expected float from 0 to 1")
-        if values.min() < 0 or values.max() > 1:
+        if not in_unit(floats):
             raise ImageError(
-                f"has values from {values.min():g} to {values.max():g}; expected float from 0 to "
-                "1, such as image / 255 where it is from 0 to 255"
+                f"has values from {floats.min():g} to {floats.max():g}; expected float from 0 to "
+                "1, such as image / 255 where it is from 0 to 255, or image.clamp(0, 1) of what a "
+                "resize left beyond"
             )
-        pixels: Array = (values.numpy() * 65535).round().astype(np.uint16)
+        pixels: Array = (floats.clip(0, 1) * 65535).round().astype(np.uint16)
     else:
         pixels = values.numpy()
     if pixels.ndim == 3:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
+from flowercolor.config import in_range
 from flowercolor.errors import ImageError, printable
 from flowercolor.files import can_be_read, what_is_missing
 from flowercolor.installation import install_command
@@ -112,6 +113,7 @@ def read_photo(source: Path | str | bytes | bytearray, *, max_pixels: int = MAX_
     Raises:
         ImageError: There is no such file, it is no photo, it is damaged, it has more than
             `max_pixels`, or its kind of pixels is not supported.
+        SettingError: `max_pixels` is no whole number from 1.
     """
     source = bytes(source) if isinstance(source, (bytearray, memoryview)) else source
     name = "the picture" if isinstance(source, bytes) else str(source) or "''"
@@ -131,8 +133,9 @@ def decode_with(
         decode: What it raises is taken for damage.
 
     Raises:
-        ImageError: As for `read_photo`.
+        ImageError: As for `read_photo`, and so is `SettingError`.
     """
+    max_pixels = in_range("max_pixels", max_pixels, int, 1)
     try:
         if not isinstance(source, (str, Path, bytes)):
             raise ImageError("is no path; expected that of a photo, or its bytes")

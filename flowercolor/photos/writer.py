@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from flowercolor import files
-from flowercolor.config import QUALITY
-from flowercolor.errors import ImageError, SettingError, one_line
+from flowercolor.config import QUALITY, Subsampling, in_range, one_of
+from flowercolor.errors import ImageError, SettingError, StorageError, one_line
 from flowercolor.memory_budget import codec_memory_errors, lack_of
 from flowercolor.photos import icc
-from flowercolor.photos.formats import WRITABLE, output_format, with_depth
+from flowercolor.photos.formats import WRITABLE, native, output_format, with_depth
 from flowercolor.photos.icc import Pixels
 from flowercolor.photos.metadata import Metadata, output_exif
 from flowercolor.provenance import PROGRAM
@@ -47,12 +47,16 @@ def write_photo(
     whatever made it, but without `overwrite`.
 
     Raises:
-        SettingError: The ending cannot be written.
+        SettingError: The ending cannot be written, or an option is out of its range.
         ImageError: The format cannot hold the pixels.
         StorageError: The disk is full, writing is not allowed, or, without `overwrite`, a file is
             there.
     """
     path = Path(path)
+    if not overwrite and files.is_there(path):
+        raise StorageError(
+            f"{path}: is there already; expected a name that is free; `overwrite` replaces it"
+        )
     try:
         parts = photo_parts(rgb, file_format or output_format(path), **options)
         first = next(parts)
@@ -94,9 +98,12 @@ def photo_parts(
 
     Raises:
         ImageError: The pixels are of another kind, none, or the format cannot hold them.
-        SettingError: The format is none of these.
+        SettingError: The format is none of these, or a setting is out of its range.
     """
-    rgb = np.asarray(rgb)
+    check_settings(quality, subsampling)
+    if not isinstance(software, str):
+        raise SettingError(f"software is {software!r}; expected a text")
+    rgb, alpha = native(rgb), None if alpha is None else native(alpha)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in _DEPTHS:
         raise ImageError(
             f"the picture is {rgb.dtype} {list(rgb.shape)}; expected uint8 or uint16 [H, W, 3], "
@@ -107,7 +114,7 @@ def photo_parts(
             f"the opacity is {alpha.dtype} {list(alpha.shape)} and the picture {list(rgb.shape)}; "
             "expected uint8 or uint16 of the same height and width"
         )
-    if (ending := f".{file_format.lower()}") not in WRITABLE:
+    if (ending := f".{file_format}".lower()) not in WRITABLE:
         known = ", ".join(sorted(set(WRITABLE.values())))
         raise SettingError(f"file_format is {file_format!r}; expected one of {known}")
     file_format = WRITABLE[ending]
@@ -123,7 +130,7 @@ def photo_parts(
     if metadata.dpi:
         options["dpi"] = metadata.dpi
     if file_format in ("JPEG", "WEBP", "AVIF"):
-        options["quality"] = quality
+        options["quality"] = int(quality)  # Pillow takes none of NumPy's
     if file_format in ("JPEG", "AVIF"):
         options["subsampling"] = subsampling
     if file_format == "AVIF":
@@ -141,10 +148,21 @@ def photo_parts(
                 Image.fromarray(blocks.joined()).save(buffer, file_format, **options)
             yield buffer.getbuffer()
     except Exception as error:
+        reason = lack_of(error) or f"{one_line(error)}; choose another format"
         raise ImageError(
             f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
-            f"{file_format}: {lack_of(error) or one_line(error)}"
+            f"{file_format}: {reason}"
         ) from error
+
+
+def check_settings(quality: int, subsampling: str) -> None:
+    """Refuse what `photo_parts` does not take, for any format.
+
+    Raises:
+        SettingError: A setting is out of its range.
+    """
+    in_range("quality", quality, int, 1, 100)
+    one_of("subsampling", subsampling, Subsampling)
 
 
 class _Blocks:

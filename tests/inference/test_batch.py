@@ -207,6 +207,8 @@ def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer
         Writing(subsampling="4:1:1")
     with pytest.raises(SettingError, match="overwrite is 5; expected true or false"):
         Writing(overwrite=5)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"^max_pixels is 0; expected 1 or more$"):
+        list(run([], colorizer, max_pixels=0))
 
 
 def test_mixed_sizes_come_out_as_one_at_a_time(tmp_path: Path, colorizer: Colorizer) -> None:

@@ -229,8 +229,8 @@ def test_small_lumas_are_floats_of_one_size_or_none() -> None:
     assert colorizer.chroma([]) == []
     (chroma,) = colorizer.chroma([small.astype(np.float64)])
     assert np.array_equal(chroma, colorizer.chroma([small])[0])
-    for wrong in (photo((32, 32)), small[None], small[1:]):
-        with pytest.raises(ImageError, match=r"^smalls\[1\]: is .*; expected float \[h, w\]"):
+    for wrong in (photo((32, 32)), small[None], small[1:], 128 * small, small - 1, small * np.nan):
+        with pytest.raises(ImageError, match=r"^smalls\[1\]: (is|has) .*; expected float \[h, w\]"):
             colorizer.chroma([small, wrong])
 
 

@@ -34,6 +34,7 @@ def test_the_automatic_picture_comes_first_and_the_others_differ(dtype: type[np.
     deep = luma.astype(dtype) * (257 if dtype == np.uint16 else 1)
     sheet = variants(deep, ours, 3)
     assert sheet.dtype == np.uint8
+    assert sheet.flags.writeable
     assert len(sheet) == 2 * (40 + 28)
     wide = sheet.shape[1] // 2
     tiles = [sheet[top : top + 40, left : left + 60] for top, left in ((0, 0), (0, wide), (68, 0))]

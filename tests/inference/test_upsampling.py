@@ -232,6 +232,7 @@ def test_a_strength_out_of_range_is_refused(strength: float) -> None:
         ("small", np.zeros((2, 3))),  # of another size than the chroma
         ("small", np.zeros((2, 2), np.uint8)),
         ("small", np.zeros((0, 2))),
+        ("small", np.full((2, 2), 128.0)),
         ("chroma", np.zeros((2, 2))),
         ("chroma", np.full((2, 2, 2), np.nan)),
         ("chroma", None),

@@ -66,6 +66,12 @@ def test_a_tensor_comes_back_as_one_of_its_dtype(
         np.testing.assert_allclose(colored[0].double(), tensor.double(), atol=1e-3)
 
 
+def test_what_a_resize_rounds_beyond_black_and_white_is_black_and_white() -> None:
+    ours = torch.tensor([[-1e-7, 0.5, 1 + 2e-7], [-9e-4, 0.5, 1.0009]])
+    luma, _ = luma_of(ours)
+    assert luma.tolist() == [[0, 32768, 65535]] * 2
+
+
 @pytest.mark.parametrize(
     "picture",
     [
@@ -100,6 +106,7 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
         (torch.zeros(2, 3, 4, 5), r"; give .* batch as list\(image\)"),
         (torch.full((4, 5), float("nan")), "has values that are NaN or infinite"),
         (torch.full((4, 5), 255.0), "from 255 to 255; expected float from 0 to 1, .* image / 255"),
+        (torch.tensor([[-0.0011, 1.0011]]), r"from -0\.0011 to 1\.0011; .* image\.clamp\(0, 1\)"),
         (torch.zeros(4, 5).to_sparse(), r"is a sparse tensor; .*image.to_dense\(\)"),
         (torch.zeros(4, 5, device="meta"), "without values; expected"),
         (Image.new("I", (4, 4)), r"mode I, .*image.convert\('I;16'\)"),

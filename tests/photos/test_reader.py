@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from flowercolor.errors import ImageError
+from flowercolor.errors import ImageError, SettingError
 from flowercolor.photos import formats, reader
 from flowercolor.photos.formats import probe
 from flowercolor.photos.metadata import Metadata
@@ -190,6 +190,12 @@ def test_a_photo_is_named_by_a_text_too(tmp_path: Path) -> None:
 def test_what_is_no_path_is_refused(source: Any) -> None:
     with pytest.raises(ImageError, match="is no path; expected that of a photo, or its bytes"):
         read_photo(source)
+
+
+@pytest.mark.parametrize("max_pixels", ["x", 0, None, 1.5, True])
+def test_a_setting_that_is_wrong_is_not_laid_to_the_photo(max_pixels: Any) -> None:
+    with pytest.raises(SettingError, match=f"^max_pixels is {max_pixels!r}; expected "):
+        read_photo(encode_photo(smooth(), "JPEG"), max_pixels=max_pixels)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")

@@ -53,6 +53,13 @@ def test_lossless_formats_keep_depth_and_alpha(
     np.testing.assert_array_equal(read_photo(content).luma, gray_of(rgb))
 
 
+@pytest.mark.parametrize("file_format", [*FORMATS, "BMP"])
+def test_pixels_may_have_any_byte_order(file_format: str) -> None:
+    rgb, alpha = noise(4, 4, 3, dtype=np.uint16), noise(4, 4, dtype=np.uint16)
+    turned = encode_photo(rgb.astype(">u2"), file_format, alpha=alpha.astype(">u2"))
+    assert turned == encode_photo(rgb, file_format, alpha=alpha)
+
+
 def test_alpha_of_another_depth_is_brought_to_that_of_the_picture() -> None:
     rgb, alpha = noise(4, 4, 3, dtype=np.uint16), noise(4, 4)
     np.testing.assert_array_equal(
@@ -111,7 +118,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     path.write_bytes(b"old")
     with pytest.raises(
-        ImageError, match=rf"^{re.escape(str(path))}: a picture of 20000x1 pixels .* WEBP: .+"
+        ImageError,
+        match=rf"^{re.escape(str(path))}: a picture of 20000x1 pixels .* WEBP: .+"
+        r"; choose another format$",
     ):
         write_photo(path, np.zeros((1, 20_000, 3), np.uint8))
     assert path.read_bytes() == b"old"
@@ -165,6 +174,39 @@ def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
             encode_photo(noise(6, 4, 3), "PNG", alpha=alpha)
     with pytest.raises(SettingError, match="file_format is 'GIF'; expected one of AVIF, BMP, JPE"):
         encode_photo(noise(6, 4, 3), "GIF")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"quality": 500}, "quality is 500; expected 1 to 100"),
+        ({"quality": 0}, "quality is 0; expected 1 to 100"),
+        ({"quality": -5}, "quality is -5; expected 1 to 100"),
+        ({"quality": "95"}, "quality is '95'; expected a whole number"),
+        ({"quality": 95.0}, "quality is 95.0; expected a whole number"),
+        ({"subsampling": "4:4:0"}, "subsampling is '4:4:0'; expected one of 4:4:4, "),
+        ({"subsampling": ["4:4:4"]}, "subsampling is .*; expected one of 4:4:4, "),
+        ({"file_format": 5}, "file_format is 5; expected one of AVIF, "),
+        ({"software": 5}, "software is 5; expected a text"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_a_setting_that_is_wrong_is_not_laid_to_the_picture(
+    tmp_path: Path, options: dict[str, Any], said: str, ending: str
+) -> None:
+    with pytest.raises(SettingError, match=f"^{said}"):
+        write_photo(tmp_path / f"a{ending}", smooth(), **options)
+    assert list(tmp_path.iterdir()) == []
+    rgb = smooth()
+    assert encode_photo(rgb, "JPEG", quality=np.int64(95)) == encode_photo(rgb, "JPEG")
+
+
+def test_a_file_that_is_there_is_told_so_without_overwrite(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    write_photo(path, smooth(), overwrite=False)
+    said = "is there already; expected a name that is free; `overwrite` replaces it"
+    with pytest.raises(StorageError, match=f"^{re.escape(str(path))}: {said}$"):
+        write_photo(path, smooth(), overwrite=False)
 
 
 @pytest.mark.parametrize(("file_format", "channels"), [("PNG", 3), ("PNG", 4), ("TIFF", 3)])
