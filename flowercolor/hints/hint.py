@@ -111,7 +111,7 @@ class Leave:
     def __post_init__(self) -> None:
         _check_place(self, f"leave {self}", RIGHT_LEAVE)
         radius = self.radius_px
-        if radius is not None and not (isinstance(radius, Real) and 0 < radius < MAX_RADIUS_PX):
+        if radius is not None and not (_is_number(radius) and 0 < radius < MAX_RADIUS_PX):
             raise SettingError(
                 f"leave {self}: the radius is {radius!r}; expected a number of pixels above 0 and "
                 f"below {MAX_RADIUS_PX:,}, such as {RIGHT_LEAVE}"
@@ -317,13 +317,17 @@ def _written(value: float | str) -> str:
     return f"{value:g}" if isinstance(value, Real) and abs(value) < 1e9 else str(value)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _coordinate(value: float | str, side_px: int, what: str, right: str) -> float:
     """In pixels of a side of that length, within it or not."""
     if isinstance(value, str):
         share = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]*)?)\s*%", value.strip())
         if share and (number := float(share[1])) <= 100:
             return min(number / 100 * side_px, side_px - 0.5)
-    elif isinstance(value, Real) and 0 <= value < 1e9:
+    elif _is_number(value) and 0 <= value < 1e9:
         return float(value)
     raise SettingError(
         f"{what}: {value!r} is no place; expected a number of pixels from 0, or a text of percents "

@@ -86,13 +86,13 @@ def test_a_place_outside_of_the_photo_is_refused_by_one_within_any(x: float, y: 
             place.place(640, 480)
 
 
-@pytest.mark.parametrize("radius", ["5%", 10**9, [5], float("nan")])
+@pytest.mark.parametrize("radius", ["5%", 10**9, [5], True, float("nan")])
 def test_what_is_no_radius_is_refused_by_both_bounds(radius: Any) -> None:
     with pytest.raises(SettingError, match=r"^leave 1,2,.*a number .* above 0 and below 1,000,000"):
         Leave(1, 2, radius)
 
 
-@pytest.mark.parametrize("x", ["5", None, [5], -1, 1e9, 10**400, float("nan")])
+@pytest.mark.parametrize("x", ["5", None, [5], True, -1, 1e9, 10**400, float("nan")])
 def test_what_is_no_place_is_refused_by_what_is(x: Any) -> None:
     with pytest.raises(SettingError, match="is no place; expected a number of pixels from 0, or a"):
         Hint(x, 5, "red")
