@@ -4,19 +4,23 @@ So TIFF, HEIC, 16 bits and metadata are read and kept as by `flowercolor coloriz
 brings its photo and takes the result along: nothing is kept, so visitors cannot mix.
 """
 
+import errno
 import json
 import re
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache, partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import uvicorn
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, current_time, fail_after, to_thread
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -28,17 +32,20 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.batch import Writing, convert, several_pictures
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.memory_budget import OR_RAISE, photo_memory_errors
+from flowercolor.memory_budget import OR_RAISE, max_file_bytes, photo_memory_errors
 from flowercolor.page.build import HEADERS, MAX_MEGAPIXELS, page_files
 from flowercolor.photos.formats import WRITABLE, with_depth
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import encode_photo
 
-MAX_BODY_BYTES = 1_000_000_000
+MAX_BODY_BYTES = max_file_bytes(2 * MAX_MEGAPIXELS * 1_000_000)
 MAX_WAITING = 8
 """Photos of all visitors together that are under way; only one of them is computed at a time."""
+MAX_SILENCE_S = 20.0
 
 LOCAL = "127.0.0.1"
+EVERYWHERE = {"0.0.0.0": LOCAL, "::": "[::1]"}
+"""To listen at all addresses, and what this computer itself then calls the page's."""
 _HEADERS = HEADERS | {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",  # the address holds the token
@@ -134,6 +141,22 @@ def _plain(error: Exception) -> str:
     return re.sub(r" or `\w+`", "", str(error)).removeprefix("the picture: ")
 
 
+def _number(given: QueryParams, name: str) -> float | None:
+    text = given.get(name)
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise SettingError(f"{name} is {text!r}; expected a number") from None
+
+
+def is_local(host: str) -> bool:
+    """Whether what listens there is for this computer alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def application(
     checkpoint: Path,
     token: str,
@@ -142,12 +165,14 @@ def application(
     max_pixels: int = MAX_MEGAPIXELS * 1_000_000,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_waiting: int = MAX_WAITING,
+    max_silence_s: float = MAX_SILENCE_S,
 ) -> Starlette:
     """The ASGI application: the page and two requests below "/<token>/", and nothing else.
 
     Args:
         token: What the address holds, so that nobody finds it who was not given it.
         hosts: By which names it answers; any other is a page that had its own name lead here.
+        max_silence_s: For so long no byte of a photo may come.
 
     Raises:
         CheckpointError: The weights cannot be read.
@@ -155,6 +180,7 @@ def application(
     files = page_files(checkpoint, served=True)
     one_at_a_time = CapacityLimiter(1)  # it has all processors already
     waiting = 0
+    nothing = Response("There is nothing here.", 404, _HEADERS)
 
     @lru_cache(maxsize=4)
     def colorizer(vividness: float | None, strength: float) -> Colorizer:
@@ -163,16 +189,21 @@ def application(
     def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
         if name not in files:
-            return Response("There is nothing here.", 404, _HEADERS)
+            return nothing
         kind = _TYPES.get(Path(name).suffix, _OCTETS)
         return Response(files[name], 200, _HEADERS, media_type=kind)
 
     async def body(request: Request) -> bytes:
+        too_large = RefusedError(413, f"is larger than {max_body_bytes / 1e6:.0f} MB.")
+        if int(request.headers.get("content-length", 0)) > max_body_bytes:
+            raise too_large
         content = bytearray()
-        async for part in request.stream():
-            content += part
-            if len(content) > max_body_bytes:
-                raise RefusedError(413, f"is larger than {max_body_bytes / 1e6:.0f} MB.")
+        with fail_after(max_silence_s) as silence:
+            async for part in request.stream():
+                silence.deadline = current_time() + max_silence_s
+                content += part
+                if len(content) > max_body_bytes:
+                    raise too_large
         return bytes(content)
 
     async def answer(work: Callable[[], Converted]) -> Response:
@@ -182,6 +213,8 @@ def application(
 
     async def post(request: Request) -> Response:
         nonlocal waiting
+        if request.path_params["method"] not in ("gray", "colorize"):
+            return nothing
         waiting += 1
         try:
             if waiting > max_waiting:
@@ -190,15 +223,18 @@ def application(
             if request.path_params["method"] == "gray":
                 return await answer(partial(gray_png, photo, max_pixels=max_pixels))
             given = request.query_params
-            vividness = given.get("vividness")
-            strength = float(given.get("strength", 1))
-            made = colorizer(float(vividness) if vividness else None, strength)
+            strength = _number(given, "strength")
+            strength = 1.0 if strength is None else strength
+            made = colorizer(_number(given, "vividness"), strength)
             ending = given.get("format", "")
             guidance = Guidance([Hint.parse(text) for text in given.getlist("hint")])
             work = partial(colored, photo, made, ending, guidance, max_pixels=max_pixels)
             return await answer(work)
         except RefusedError as error:
             return Response(str(error), error.status, _HEADERS)
+        except TimeoutError:
+            said = f"has stopped coming for {max_silence_s:g} s. Try it again."
+            return Response(said, 408, _HEADERS | {"Connection": "close"})
         except (FlowercolorError, ValueError) as error:
             return Response(_plain(error), 400, _HEADERS)
         finally:
@@ -232,20 +268,28 @@ def serve(
         SettingError: The address cannot be had.
     """
     token = secrets.token_urlsafe(16)
-    hosts = (LOCAL, "localhost") if host == LOCAL else ("*",)
+    named = f"[{host}]" if ":" in host else host
+    # "[" is what older versions of Starlette take for the name in "[::1]:8000"; no other has one.
+    hosts = (named, LOCAL, "localhost", "[") if is_local(host) else ("*",)
     served = application(checkpoint, token, hosts=hosts)
     config = uvicorn.Config(
         served, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
     )
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with ExitStack() as stack:
         try:
-            listening.bind((host, port))
-        except (OSError, OverflowError) as error:
+            # The first is one of IPv4, where there is any.
+            family, *_, place = min(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+            listening = stack.enter_context(socket.socket(family))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((place[0], port, *place[2:]))
+        except (OSError, OverflowError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or one_line(error)
+            of_port = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+            of_port = of_port or isinstance(error, OverflowError)
+            cure = "choose another --port" if of_port else "give --host an address of this computer"
             raise SettingError(
-                f"{host}:{port}: cannot be served from: {reason}; choose another --port"
+                f"{named}:{port}: cannot be served from: {reason}; {cure}"
             ) from error
         listening.listen()
-        on_start(f"http://{host}:{listening.getsockname()[1]}/{token}/")
+        on_start(f"http://{EVERYWHERE.get(host, named)}:{listening.getsockname()[1]}/{token}/")
         uvicorn.Server(config).run(sockets=[listening])

@@ -18,7 +18,7 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.backends import load_backend
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import MAX_MEGAPIXELS
-from flowercolor.page.server import application, colored
+from flowercolor.page.server import MAX_BODY_BYTES, application, colored, is_local
 from flowercolor.photos.writer import encode_photo
 from tests.cli.helpers import succeed
 from tests.inference.helpers import gray, save
@@ -34,9 +34,14 @@ def ask(
     *,
     query: str = "",
     host: str = "127.0.0.1:8000",
+    of_bytes: int | None = None,
 ) -> tuple[int, dict[str, str], bytes]:
-    """The status, headers and content that it answers to a GET, or to a POST of that body."""
-    scope = {
+    """The status, headers and content that it answers to a GET, or to a POST of that body.
+
+    Args:
+        of_bytes: Content-Length; where the body has fewer, no more of it ever comes.
+    """
+    scope: dict[str, Any] = {
         "type": "http",
         "method": "GET" if body is None else "POST",
         "path": path,
@@ -44,10 +49,16 @@ def ask(
         "query_string": query.encode(),
         "headers": [(b"host", host.encode())],
     }
+    if of_bytes is not None:
+        scope["headers"] += [(b"content-length", str(of_bytes).encode())]
     sent: list[dict[str, Any]] = []
+    parts = [body or b""]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body or b"", "more_body": False}
+        if not parts:
+            await anyio.sleep_forever()
+        part = parts.pop()
+        return {"type": "http.request", "body": part, "more_body": len(part) < (of_bytes or 0)}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -133,6 +144,13 @@ def test_a_format_can_be_chosen(served: Starlette) -> None:
     assert b"expected one of .jpg" in content
 
 
+def test_strength_0_is_gray(served: Starlette, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png").read_bytes()
+    _, _, content = ask(served, f"/{TOKEN}/colorize", photo, query="strength=0")
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.ptp(np.asarray(image), axis=-1).max() == 0
+
+
 def test_what_a_browser_cannot_read_becomes_a_png_of_its_luma(
     served: Starlette, tmp_path: Path
 ) -> None:
@@ -202,9 +220,49 @@ def test_what_is_no_photo_or_too_large_is_refused_in_plain_words(
         (twice, "", 400, ROOM),
         (bytes(100_001), "", 413, b"larger than"),
         (photo, "strength=9", 400, b"strength is 9"),
-        (photo, "strength=x", 400, b"could not convert"),
+        (photo, "strength=x", 400, b"strength is 'x'; expected a number"),
+        (photo, "vividness=x", 400, b"vividness is 'x'; expected a number"),
         (photo, "vividness=0.5", 400, b"no vividness scale"),
     ):
         answer = ask(small, path, body, query=query)
         assert (answer[0], said in answer[2]) == (status, True), answer
     assert ask(application(tiny, TOKEN, max_waiting=0), path, photo)[0] == 503
+
+
+def test_a_photo_that_stops_coming_keeps_nobody_waiting(tiny: Path, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png").read_bytes()
+    served = application(tiny, TOKEN, max_waiting=1, max_silence_s=0.05)
+    status, headers, said = ask(served, f"/{TOKEN}/gray", photo[:3], of_bytes=len(photo))
+    assert (status, headers["connection"]) == (408, "close")
+    assert said == b"has stopped coming for 0.05 s. Try it again."
+    assert ask(served, f"/{TOKEN}/gray", photo, of_bytes=len(photo))[0] == 200
+
+
+def test_a_photo_that_says_to_be_too_large_is_not_read(tiny: Path) -> None:
+    served = application(tiny, TOKEN, max_body_bytes=100_000)
+    assert ask(served, f"/{TOKEN}/gray", b"abc", of_bytes=100_001)[0] == 413
+
+
+def test_as_much_is_read_as_the_largest_photo_may_take() -> None:
+    assert 4 * 2 * 64_000_000 < MAX_BODY_BYTES < 600_000_000
+
+
+def test_nothing_answers_but_what_the_page_asks(served: Starlette, tmp_path: Path) -> None:
+    photo = save(tmp_path / "a.png").read_bytes()
+    assert ask(served, f"/{TOKEN}/anything", photo)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("example.com", False),
+    ],
+)
+def test_this_computer_alone_has_several_addresses(host: str, is_ours: bool) -> None:
+    assert is_local(host) == is_ours

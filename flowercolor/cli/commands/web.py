@@ -16,8 +16,6 @@ from flowercolor.cli.console import (
 from flowercolor.errors import SettingError
 from flowercolor.installation import install_command
 
-LOCAL = ("127.0.0.1", "localhost")
-
 
 @command
 @quiet_libraries()
@@ -30,7 +28,7 @@ def web(
             "computer's needs --i-know.",
             metavar="ADDRESS",
         ),
-    ] = LOCAL[0],
+    ] = "127.0.0.1",
     i_know: Annotated[
         bool,
         typer.Option(
@@ -58,13 +56,8 @@ def web(
     Saved photos come from the library, as from `flowercolor colorize`: TIFF, HEIC, 16 bits and
     metadata too. Nothing is kept. Ctrl-C ends it. Needs the extra `web`.
     """
-    if host not in LOCAL and not i_know:
-        raise SettingError(
-            f"--host {host}: lets others in that network use the page, and photos go there "
-            "unencrypted; leave it out, or add --i-know"
-        )
     try:
-        from flowercolor.page.server import serve
+        from flowercolor.page.server import EVERYWHERE, is_local, serve
     except ModuleNotFoundError as error:
         raise SettingError(
             f"the page's server needs the package {error.name}, which is not installed; run "
@@ -72,9 +65,18 @@ def web(
         ) from error
     from flowercolor.runs import find_checkpoint
 
+    if not is_local(host) and not i_know:
+        raise SettingError(
+            f"--host {host}: lets others in that network use the page, and photos go there "
+            "unencrypted; leave it out, or add --i-know"
+        )
+
     def started(address: str) -> None:
         print_result(address)
-        say("The page is there until Ctrl-C.")
+        others = ""
+        if ours := EVERYWHERE.get(host):
+            others = f"; others put this computer's name or address in the place of {ours}"
+        say(f"The page is there until Ctrl-C{others}.")
         if open_browser:
             webbrowser.open(address)
 
