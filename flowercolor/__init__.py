@@ -25,6 +25,26 @@ if TYPE_CHECKING:
     from flowercolor.networks.unet import UNet
     from flowercolor.training.loop import train
 
+    __all__ = [
+        "Colorizer",
+        "Discriminator",
+        "FlowerDataset",
+        "FlowercolorError",
+        "Hint",
+        "Leave",
+        "NetworkConfig",
+        "Scores",
+        "TrainConfig",
+        "UNet",
+        "__version__",
+        "colorize",
+        "download_archive",
+        "get_data",
+        "read_data",
+        "score",
+        "train",
+    ]
+
 _HOMES = {
     "Colorizer": "inference.colorizer",
     "Discriminator": "networks.discriminator",
@@ -44,48 +64,25 @@ _HOMES = {
     "train": "training.loop",
 }
 
-__all__ = [
-    "Colorizer",
-    "Discriminator",
-    "FlowerDataset",
-    "FlowercolorError",
-    "Hint",
-    "Leave",
-    "NetworkConfig",
-    "Scores",
-    "TrainConfig",
-    "UNet",
-    "__version__",
-    "colorize",
-    "download_archive",
-    "get_data",
-    "read_data",
-    "score",
-    "train",
-]
-
-
 if not TYPE_CHECKING:  # a type checker would take any misspelled name for one of them
 
     def __getattr__(name: str) -> object:
+        if name == "__all__":  # what `import *` stops at must not be among them
+            return __dir__()
         if name not in _HOMES:
             raise AttributeError(f"module 'flowercolor' has no attribute {name!r}")
-        try:
-            return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
-        except ModuleNotFoundError as error:
-            from flowercolor.installation import NOT_IN_LIGHT, lacking  # noqa: PLC0415 - seldom needed
+        from flowercolor.installation import needed_for  # noqa: PLC0415 - by no `import flowercolor`
 
-            if error.name not in NOT_IN_LIGHT:
-                raise
-            message = f"flowercolor.{name}: {lacking(error.name)}"
-            raise ModuleNotFoundError(message, name=error.name) from error
+        with needed_for(f"flowercolor.{name}"):
+            return getattr(import_module(f"flowercolor.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     from importlib.util import find_spec  # noqa: PLC0415 - seldom needed
 
     # What looks at all names, such as `help`, stops at one that cannot be had.
+    names = [*_HOMES, "__version__"]
     if find_spec("torch"):
-        return sorted(__all__)
+        return sorted(names)
     of_torch = ("data.", "evaluation.", "networks.", "training.")
-    return sorted(name for name in __all__ if not _HOMES.get(name, "").startswith(of_torch))
+    return sorted(name for name in names if not _HOMES.get(name, "").startswith(of_torch))

@@ -28,6 +28,7 @@ from flowercolor._version import __version__
 from flowercolor.config import TrainConfig, in_range
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, parse_json, replacing
+from flowercolor.installation import needed_for
 from flowercolor.runs import BEST, LAST, describes_photos, is_number
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
@@ -213,7 +214,8 @@ def load_generator(
             are not those of a trained network, or a vividness is given and it has no scale.
         SettingError: The vividness is not within 0 to 1.
     """
-    import torch  # noqa: PLC0415
+    with needed_for("load_generator"):
+        import torch  # noqa: PLC0415
 
     from flowercolor.networks.unet import UNet  # noqa: PLC0415
 

@@ -1,6 +1,8 @@
 """Which packages an install may lack, and how to get them."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 NOT_IN_LIGHT = ("torch", "torchvision", "requests", "urllib3", "matplotlib")
 """What flowercolor-light leaves out."""
@@ -12,6 +14,17 @@ def lacking(package: str) -> str:
         f"this needs the package {package}, which flowercolor-light leaves out; "
         f"run {install_command(full=True)}"
     )
+
+
+@contextmanager
+def needed_for(name: str) -> Iterator[None]:
+    """Have what is imported for `name` say what to install, where flowercolor-light lacks it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in NOT_IN_LIGHT:
+            raise
+        raise ModuleNotFoundError(f"{name}: {lacking(error.name)}", name=error.name) from error
 
 
 def install_command(extra: str = "", *, full: bool = False, path: list[str] | None = None) -> str:

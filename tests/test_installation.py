@@ -10,6 +10,7 @@ import pytest
 from flowercolor.installation import install_command
 
 ROOT = Path(__file__).parents[1]
+LACKING = "this needs the package torch, which flowercolor-light leaves out; run `pip install "
 UNINSTALL = "`pip uninstall flowercolor-light`, then "
 
 
@@ -108,14 +109,23 @@ for name in ("train", "UNet", "get_data"):
     except ImportError as error:
         print(error)
 try:
-    from flowercolor import *
+    from flowercolor import train
 except ImportError as error:
     print(error)
 """).splitlines()
-    said = "this needs the package torch, which flowercolor-light leaves out; run `pip install "
-    assert len(printed) == 4
-    for line, name in zip(printed, ["train", "UNet", "get_data", "Discriminator"], strict=True):
-        assert line.startswith(f"flowercolor.{name}: {said}"), line
+    for line, name in zip(printed, ["train", "UNet", "get_data", "train"], strict=True):
+        assert line.startswith(f"flowercolor.{name}: {LACKING}"), line
+
+
+def test_a_function_that_the_light_distribution_cannot_run_says_what_to_install() -> None:
+    printed = without_torch("""
+from flowercolor.checkpoint import load_generator
+try:
+    load_generator("a.safetensors")
+except ModuleNotFoundError as error:
+    print(error.name, error)
+""")
+    assert printed.startswith(f"torch load_generator: {LACKING}")
 
 
 def test_what_looks_at_all_names_finds_those_that_there_are() -> None:
@@ -123,8 +133,11 @@ def test_what_looks_at_all_names_finds_those_that_there_are() -> None:
 import inspect
 import flowercolor
 print(*[name for name, _ in inspect.getmembers(flowercolor) if name[0] != "_"])
-""")
-    assert printed == "Colorizer FlowercolorError Hint Leave NetworkConfig TrainConfig colorize\n"
+from flowercolor import *
+print(*sorted(name for name in flowercolor.__all__ if name in globals()))
+""").splitlines()
+    assert printed[0] == "Colorizer FlowercolorError Hint Leave NetworkConfig TrainConfig colorize"
+    assert printed[1] == printed[0].replace("colorize", "__version__ colorize")
 
 
 def test_a_wrong_device_is_none_that_torch_would_give() -> None:
