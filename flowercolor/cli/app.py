@@ -151,6 +151,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        console.check_stdout()
         console.print_result(f"flowercolor {__version__}")
         raise typer.Exit
 

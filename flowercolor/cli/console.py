@@ -316,9 +316,18 @@ def write_result(content: bytes) -> None:
     Raises:
         StorageError: What stdout goes to is full, or it is closed.
     """
-    if getattr(sys.stdout, "name", "") == os.devnull:  # which stands for one that is closed
-        raise StorageError("standard output: is closed; open it, or name a file by -o")
+    check_stdout("name a file by -o")
     _write(content)
+
+
+def check_stdout(otherwise: str = "lead it into a file") -> None:
+    """Refuse work whose result would be lost.
+
+    Raises:
+        StorageError: Stdout is closed.
+    """
+    if getattr(sys.stdout, "name", "") == os.devnull:  # which stands for one that is closed
+        raise StorageError(f"standard output: is closed; open it, or {otherwise}")
 
 
 def _write(content: bytes) -> None:

@@ -192,6 +192,23 @@ def test_a_stream_that_is_closed_is_none_that_is_needed(
     assert "unexpected" not in result.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the stream")
+@pytest.mark.parametrize(
+    "words", ["models", "models --json", "doctor", "web --no-open", "--version"]
+)
+def test_what_would_be_lost_with_a_stdout_that_is_closed_fails(words: str) -> None:
+    result = subprocess.run(
+        ["sh", "-c", f'"$1" -m flowercolor {words} >&-', "sh", sys.executable],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr == "Error: standard output: is closed; open it, or lead it into a file\n"
+
+
 def test_a_photo_that_comes_by_standard_input_is_not_written_over(
     weights: Path, here: Path
 ) -> None:

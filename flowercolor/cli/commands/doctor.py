@@ -2,7 +2,7 @@
 
 import typer
 
-from flowercolor.cli.console import EXIT_FAILED, Device, command, print_result
+from flowercolor.cli.console import EXIT_FAILED, Device, check_stdout, command, print_result
 from flowercolor.errors import counted
 
 
@@ -12,6 +12,7 @@ def doctor(device: Device = "auto") -> None:
 
     The lines are what one pastes into a bug report: they hold no path and no name of yours.
     """
+    check_stdout()
     from flowercolor.doctor import examine
 
     problems = 0

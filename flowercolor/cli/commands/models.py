@@ -26,6 +26,7 @@ def models(
     training photos; one marked safe end is that of --vividness 0. Runs elsewhere than in the
     data directory are used by their path and not listed.
     """
+    console.check_stdout()
     from rich.table import Table
     from rich.text import Text
 

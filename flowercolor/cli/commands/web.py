@@ -7,6 +7,7 @@ import typer
 
 from flowercolor.cli.console import (
     Checkpoint,
+    check_stdout,
     command,
     print_result,
     quiet_libraries,
@@ -56,6 +57,8 @@ def web(
     Saved photos come from the library, as from `flowercolor colorize`: TIFF, HEIC, 16 bits and
     metadata too. Nothing is kept. Ctrl-C ends it. Needs the extra `web`.
     """
+    if not open_browser:
+        check_stdout()
     try:
         from flowercolor.page.server import EVERYWHERE, is_local, serve
     except ModuleNotFoundError as error:
