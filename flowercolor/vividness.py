@@ -29,8 +29,8 @@ def join(
 ) -> None:
     """Write two generators as the ends of a vividness scale, in half precision.
 
-    They must have learned from one parent, or nothing useful lies between them. What they share
-    is stored once.
+    They must have begun at the same weights, or nothing useful lies between them, and so must the
+    branch for hints. What they share is stored once.
 
     Args:
         safe: The checkpoint that vividness 0 gives; with a scale already, its default.
@@ -40,7 +40,7 @@ def join(
 
     Raises:
         CheckpointError: One of them cannot be read, or lacks the branch that is asked of it, or
-            their networks are not alike, or have not learned from one parent.
+            their networks are not alike, have not begun at the same weights, or are one.
         SettingError: The vividness is not within 0 to 1, or the file is there already.
         StorageError: The file cannot be written.
     """
@@ -50,16 +50,8 @@ def join(
     if is_there(output):
         raise SettingError(f"{output}: is there already; expected the name of a new file")
     safe_generator, info = load_generator(safe)
-    vivid_generator, vivid_info = load_generator(vivid)
-    networks = [replace(each.config.network, hints=False) for each in (info, vivid_info)]
-    if networks[0] != networks[1]:
-        pairs = zip(*(asdict(network).items() for network in networks), strict=True)
-        others = ", ".join(f"{k} {new}, not {old}" for (k, old), (_, new) in pairs if new != old)
-        raise CheckpointError(
-            f"{vivid}: holds another kind of network than {safe}: {others}; a vividness scale "
-            "needs two of one kind, that learned from one parent"
-        )
-    _check_one_parent(safe_generator, vivid_generator, vivid)
+    vivid_generator = load_generator(vivid)[0]
+    _check_alike(vivid, vivid_generator, safe, safe_generator, "a vividness scale")
     if info.vividness is not None:  # its score is that of its own safe end, and this another
         info = replace(info, test_l1=None, best_l1=None, best_score=None)
     joined = replace(
@@ -74,30 +66,45 @@ def join(
         for name, value in named(vivid_generator, VIVID).items()
         if not (name.startswith(f"{VIVID}hints.") or torch.equal(value, safe_weights[name]))
     }
+    if not differing:
+        raise CheckpointError(
+            f"{vivid}: holds the same weights as {safe}, and nothing lies between; expected "
+            "those of a network that learned on from them"
+        )
     tensors = {**named(safe_generator, "generator."), **differing}
     if hints:
-        branch = load_generator(hints)[0].hints
-        if branch is None:
+        hinted = load_generator(hints)[0]
+        if (branch := hinted.hints) is None:
             raise CheckpointError(
                 f"{hints}: has no branch for hints; expected a run of `train --recipe hints`"
             )
+        _check_alike(hints, hinted, safe, safe_generator, "a branch for hints")
         tensors |= named(branch, "generator.hints.")
         joined = replace(joined, config=joined.config.changed(hints=True))
     save_checkpoint(output, joined, tensors, half=True, overwrite=False)
 
 
-def _check_one_parent(safe: "UNet", vivid: "UNet", path: Path) -> None:
-    """Refuse networks that began at other random weights: those are as good as orthogonal."""
+def _check_alike(path: Path, network: "UNet", safe: Path, safe_network: "UNet", use: str) -> None:
+    """Refuse networks of two kinds, and such as began at other random weights.
+
+    The weights of the latter are as good as orthogonal.
+    """
     import torch  # noqa: PLC0415 - it is loaded by now
 
-    vivid_weights = vivid.state_dict()
-    for name, weight in safe.state_dict().items():
-        shared = name in vivid_weights  # but for a branch for hints
+    kinds = (asdict(replace(each.config, hints=False)) for each in (safe_network, network))
+    pairs = zip(*(kind.items() for kind in kinds), strict=True)
+    if others := ", ".join(f"{k} {new}, not {old}" for (k, old), (_, new) in pairs if new != old):
+        raise CheckpointError(
+            f"{path}: holds another kind of network than {safe}: {others}; {use} needs networks of "
+            "one kind, that began at the same weights"
+        )
+    weights = network.state_dict()
+    for name, weight in safe_network.state_dict().items():
+        shared = name in weights  # but for a branch for hints
         if shared and weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
-            pair = weight.flatten(), vivid_weights[name].flatten()
+            pair = weight.flatten(), weights[name].flatten()
             if torch.cosine_similarity(*pair, dim=0) < MIN_COSINE:
                 raise CheckpointError(
-                    f"{path}: did not learn from the same parent as the other network, and nothing "
-                    "useful lies between two such; train the vivid one begun from the safe "
-                    "one"
+                    f"{path}: began at other weights than {safe}, and {use} needs networks of the "
+                    "same; train it begun from that one (`start_from`)"
                 )

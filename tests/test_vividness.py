@@ -1,8 +1,9 @@
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from flowercolor.checkpoint import CheckpointInfo, load_generator, named, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
@@ -11,15 +12,24 @@ from flowercolor.networks.unet import UNet
 from flowercolor.vividness import join
 
 
+def save_seeded(
+    path: Path, *, seed: int = 0, moved: float = 0.0, base_channels: int = 2, hints: bool = False
+) -> Path:
+    """A checkpoint of random weights, and so much more in each."""
+    torch.manual_seed(seed)
+    config = TrainConfig(NetworkConfig(base_channels, "chroma", hints=hints))
+    tensors = named(UNet(config.network), "generator.")
+    for value in filter(Tensor.is_floating_point, tensors.values()):
+        value.add_(moved)
+    save_checkpoint(path, CheckpointInfo(config), tensors)
+    return path
+
+
 def test_a_joined_file_has_the_branch_for_hints_of_a_third(tmp_path: Path) -> None:
-    network = NetworkConfig(2, "chroma")
-    paths = {}
-    for seed, (name, hints) in enumerate({"safe": False, "vivid": False, "branch": True}.items()):
-        torch.manual_seed(seed if hints else 0)
-        config = TrainConfig(replace(network, hints=hints))
-        paths[name] = tmp_path / f"{name}.safetensors"
-        tensors = named(UNet(config.network), "generator.")
-        save_checkpoint(paths[name], CheckpointInfo(config), tensors)
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("safe", "vivid", "branch")}
+    save_seeded(paths["safe"])
+    save_seeded(paths["vivid"], moved=0.01)
+    save_seeded(paths["branch"], hints=True, moved=0.02)
     both = tmp_path / "both.safetensors"
     join(paths["safe"], paths["vivid"], both, hints=paths["branch"])
     generator, _ = load_generator(both, vividness=1)
@@ -32,3 +42,30 @@ def test_a_joined_file_has_the_branch_for_hints_of_a_third(tmp_path: Path) -> No
         join(paths["safe"], paths["vivid"], tmp_path / "a.safetensors", hints=paths["safe"])
     join(both, paths["vivid"], tmp_path / "kept.safetensors")
     assert load_generator(tmp_path / "kept.safetensors")[0].hints is not None
+
+
+@pytest.mark.parametrize(
+    ("branch", "said"),
+    [
+        ({"base_channels": 3}, "holds another kind of network than .*: base_channels 3, not 2; "),
+        ({"seed": 1}, "began at other weights than .*, and a branch for hints needs"),
+    ],
+)
+def test_a_branch_for_hints_of_another_network_is_refused(
+    branch: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """Nothing could load the first, and the second would read what it has not learned from."""
+    safe, vivid = save_seeded(tmp_path / "safe"), save_seeded(tmp_path / "vivid", moved=0.01)
+    other = save_seeded(tmp_path / "other", hints=True, **branch)
+    with pytest.raises(CheckpointError, match=said) as caught:
+        join(safe, vivid, tmp_path / "both.safetensors", hints=other)
+    assert str(caught.value).startswith(f"{other}: ")
+    assert not (tmp_path / "both.safetensors").exists()
+
+
+def test_the_same_weights_twice_are_no_scale(tmp_path: Path) -> None:
+    safe, copy = save_seeded(tmp_path / "safe"), save_seeded(tmp_path / "copy")
+    for vivid in (safe, copy):
+        with pytest.raises(CheckpointError, match=f"^{vivid}: holds the same weights as {safe}, "):
+            join(safe, vivid, tmp_path / "both.safetensors")
+    assert not (tmp_path / "both.safetensors").exists()

@@ -26,6 +26,15 @@ from tests.cli.helpers import (
 )
 
 
+def moved_on(checkpoint: Path) -> Path:
+    """Beside it, a checkpoint of weights that are a little larger."""
+    info, tensors = load_tensors(checkpoint)
+    moved = {name: value * 1.1 for name, value in tensors.items() if name.startswith("generator.")}
+    path = checkpoint.with_name("moved.safetensors")
+    save_checkpoint(path, info, moved)
+    return path
+
+
 def test_models_lists_what_there_is(trained: Trained, here: Path) -> None:
     shutil.copytree(trained.run, paths.runs_dir() / "x[b]")
     (paths.runs_dir() / "torn").mkdir()
@@ -50,8 +59,8 @@ def test_models_marks_a_joined_file_and_a_validation_score(trained: Trained, wei
     info, tensors = load_tensors(weights)
     config = replace(info.config, validation=True)
     save_checkpoint(weights, replace(info, config=config, best_l1=0.0712), tensors)
-    run = paths.runs_dir() / "both"
-    succeed("join", weights, weights, "-o", run / "best.safetensors", "--note", "Two ends.")
+    run, vivid = paths.runs_dir() / "both", moved_on(weights)
+    succeed("join", weights, vivid, "-o", run / "best.safetensors", "--note", "Two ends.")
     [joined] = [
         one
         for one in map(json.loads, succeed("models", "--json").stdout.splitlines())
@@ -81,7 +90,7 @@ def test_a_run_without_its_best_is_said_to_be_one_wherever_its_weights_are_taken
             ("colorize", photo, "--checkpoint", run.name, "--overwrite"),
             ("eval", "--checkpoint", run.name),
             ("export", f"{run.name}.html", "--checkpoint", run.name),
-            ("join", run.name, run.name, "-o", f"{run.name}.safetensors"),
+            ("join", run.name, moved_on(run / "last.safetensors"), "-o", f"{run.name}.safetensors"),
             ("train", "--start-from", run.name, "--data", archive, *again),
         ]
         for command in commands:
