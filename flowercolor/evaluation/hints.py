@@ -16,9 +16,9 @@ from flowercolor.distributed import all_gather, shard
 from flowercolor.evaluation.intervals import Interval, bootstrap
 from flowercolor.evaluation.metrics import l1_per_image, psnr_per_image
 from flowercolor.evaluation.plots import save_figure
-from flowercolor.evaluation.report import Table, as_json, table
+from flowercolor.evaluation.report import Table, as_json, check_free, table
 from flowercolor.evaluation.scoring import batches, device_of, see, shown
-from flowercolor.files import storage_errors, write_text
+from flowercolor.files import read_json, storage_errors, write_text
 from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
@@ -86,12 +86,28 @@ def hint_curve(
     }
 
 
+def check_hint_results(results: Path) -> None:
+    """Make sure that `write_hint_curves` replaces nothing in a folder but what it wrote.
+
+    Raises:
+        SettingError: Another file is in the way.
+    """
+    files, left = [results / HINTS_JSON, results / HINTS_PNG], read_json(results / HINTS_JSON)
+    ours = isinstance(left, dict) and all(
+        isinstance(curve, dict) and curve.keys() == {HINTS, BY_DISTANCE, ALONG_EDGES}
+        for curve in left.values()
+    )
+    check_free(files, files if ours else ())
+
+
 def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]:
     """Write curves by name as `hints.json` and `hints.png` into a folder; the same as tables.
 
     Raises:
+        SettingError: As `check_hint_results` says.
         StorageError: It cannot be written.
     """
+    check_hint_results(results)
     with storage_errors(results):
         results.mkdir(parents=True, exist_ok=True)
     write_text(results / HINTS_JSON, json.dumps(as_json(curves), indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.sources import check_outside
 from flowercolor.distributed import check_alike
-from flowercolor.errors import counted
+from flowercolor.errors import SettingError, counted
 from flowercolor.evaluation.baselines import baselines
 from flowercolor.evaluation.by_kind import FIGURES, summarize_kinds, worst_first
 from flowercolor.evaluation.intervals import Interval
@@ -33,10 +33,10 @@ from flowercolor.evaluation.scoring import (
     picture_files,
     summarize,
 )
-from flowercolor.files import read_json, storage_errors, write_text
+from flowercolor.files import is_there, read_json, storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
-from flowercolor.runs import KIND_SHEETS, LOSSES, PICTURES, SCORES
+from flowercolor.runs import KIND_SHEETS, LOSSES, PICTURES, SCORES, left_by
 from flowercolor.torchrun import ranks
 
 TABLES = "scores.md"
@@ -112,14 +112,15 @@ def write_results(
         trade.png       the mean L1 of each row against its mean colorfulness
         losses.png      the graphs of the first one's run, where there are `metrics`
 
-    What an earlier evaluation left there is removed first, as its `scores.json` lists it. Beside
-    the generators stand the `baselines`. Within `distributed.joined` the processes share the
-    photos, and all but the leader write nothing but the pictures of theirs.
+    What an earlier evaluation left there is removed first, as its `scores.json` lists it, and what
+    is anybody else's stays, as the graphs of a run in its own folder. Beside the generators stand
+    the `baselines`. Within `distributed.joined` the processes share the photos, and all but the
+    leader write nothing but the pictures of theirs.
 
     Args:
         generators: What to judge, by name, all on one device; the first is the one that the
             others are compared with.
-        results: The folder; made where missing, files of the same names replaced.
+        results: The folder; made where missing.
         about: What stands at the head of `scores.json`: the checkpoint, the data.
         train_set: The photos for the chroma medians; without it there are none.
         recognizer: Says of every picture whether it still shows what it should, in a table of
@@ -134,7 +135,7 @@ def write_results(
         The tables of `scores.md`; none but in the leader.
 
     Raises:
-        SettingError: The folder lies among the photos.
+        SettingError: The folder lies among the photos, or has a file of those names not of ours.
         StorageError: A file cannot be written.
         DataError: This process has other photos than the leader.
     """
@@ -147,7 +148,7 @@ def write_results(
     }
     methods |= baselines(train_set, progress)
     if ranks().leads:
-        _begin(results, dataset.names, _kind_names(kinds))
+        _begin(results, dataset.names, _kind_names(kinds), losses=bool(metrics))
     rows = evaluate(
         methods,
         dataset,
@@ -162,16 +163,17 @@ def write_results(
 
     judged = _Judged(generators, dataset, rows, left_out, kinds, grouping, one_checkpoint)
     tables = _tables(judged, recognized=recognizer is not None)
+    files = _files(results, losses=bool(metrics))
     document = {
         **about,
-        "files": [name for name in FILES if metrics or name != LOSSES],
+        "files": files,
         "notes": list(notes),
         **_figures(judged),
     }
     write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
     write_text(results / TABLES, _markdown(tables, notes))
     _draw(judged, results)
-    if metrics:
+    if LOSSES in files:
         plot_losses(metrics, results / LOSSES)
     return tables
 
@@ -330,21 +332,56 @@ def _kind_sheets(results: Path, kinds: Sequence[str]) -> list[Path]:
     return picture_files(names, results / KIND_SHEETS)
 
 
-def _begin(results: Path, names: list[str], kind_names: list[str]) -> None:
-    """Delete what an earlier evaluation left, and list what the next one is to delete of this."""
-    scores, pictures = results / SCORES, results / PICTURES
+def check_results(results: Path, *, losses: bool, pictures: Sequence[Path] = ()) -> set[Path]:
+    """What an earlier evaluation left in a folder, the only files that the next one replaces.
+
+    Args:
+        losses: Whether that draws the graphs of a run.
+        pictures: What it writes beside the `FILES`.
+
+    Raises:
+        SettingError: Another file is in its way.
+    """
+    scores = results / SCORES
     try:
-        earlier = read_json(scores)  # None where there is none, or it is nothing of ours
-        files = picture_files([image["name"] for image in earlier["images"]], pictures)
-        files += [results / name for name in FILES if name in earlier.get("files", ())]
-        files += _kind_sheets(results, earlier.get("kind_names", ()))
+        listed = read_json(scores)  # None where there is none, or it is nothing of ours
+        earlier = picture_files([image["name"] for image in listed["images"]], results / PICTURES)
+        names = [name for name in _files(results, losses=True) if name in listed.get("files", ())]
+        earlier += [results / name for name in names]
+        earlier += [scores, *_kind_sheets(results, listed.get("kind_names", ()))]
     except (ValueError, LookupError, TypeError, AttributeError):
-        files = []
-    for file in set(files) - set(picture_files(names, pictures)):
+        earlier = []
+    files = [results / name for name in _files(results, losses=losses)]
+    check_free([scores, *files, *pictures], earlier)
+    return set(earlier)
+
+
+def check_free(files: Sequence[Path], earlier: Collection[Path]) -> None:
+    """Refuse, by a `SettingError`, files that are there and that no evaluation left earlier."""
+    for file in files:
+        if is_there(file) and file not in earlier:
+            raise SettingError(
+                f"{file}: is there already, and no `eval` left it; name another folder by "
+                "`results`, or move it away"
+            )
+
+
+def _files(results: Path, *, losses: bool) -> list[str]:
+    """What is written beside scores and pictures; the folder of a run has its own graphs."""
+    losses &= left_by(results) != "a run"
+    return [name for name in FILES if losses or name != LOSSES]
+
+
+def _begin(results: Path, names: list[str], kind_names: list[str], *, losses: bool) -> None:
+    """Delete what an earlier evaluation left, and list what the next one is to delete of this."""
+    pictures = picture_files(names, results / PICTURES)
+    sheets = _kind_sheets(results, kind_names)
+    earlier = check_results(results, losses=losses, pictures=[*pictures, *sheets])
+    for file in earlier - {*pictures, results / SCORES}:
         with storage_errors(file):
             file.unlink(missing_ok=True)
     listed = {"kind_names": kind_names, "images": [{"name": name} for name in names]}
-    write_text(scores, json.dumps({"unfinished": True, **listed}) + "\n")
+    write_text(results / SCORES, json.dumps({"unfinished": True, **listed}) + "\n")
 
 
 def _extremes(l1: Tensor, height: int) -> Tensor:

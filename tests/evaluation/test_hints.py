@@ -1,13 +1,23 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.simulated_hints import SimulatedHints
-from flowercolor.evaluation.hints import ALONG_EDGES, BY_DISTANCE, hint_curve, spread
+from flowercolor.errors import SettingError
+from flowercolor.evaluation.hints import (
+    ALONG_EDGES,
+    BY_DISTANCE,
+    hint_curve,
+    spread,
+    write_hint_curves,
+)
 from flowercolor.evaluation.scoring import generate, see, shown
 from flowercolor.networks.hints import apply_hints
 from flowercolor.networks.unet import UNet
+from tests.helpers import blank_graphs
 
 ONE = SimulatedHints(torch.tensor([[[8, 8]]]), torch.tensor([[[0.1, 0.3]]]))
 
@@ -50,3 +60,21 @@ def test_the_curve_falls_with_hints_that_hold(
     assert curve["hints"][20]["l1"].mean < curve["hints"][0]["l1"].mean
     floors = (curve[name][0]["l1"].mean for name in (BY_DISTANCE, ALONG_EDGES))
     assert len(set(floors)) == 1, "without hints both are the gray photo"
+
+
+def test_curves_replace_earlier_ones_alone(
+    with_hints: UNet, flowers: FlowerDataset, tmp_path: Path
+) -> None:
+    curves = {"mine": hint_curve(with_hints, flowers, counts=(0, 1), batch_size=5)}
+    with blank_graphs():
+        for _ in range(2):
+            write_hint_curves(curves, tmp_path)
+    for name, of_others in (("hints.json", ['{"a.png": [[3, 4]]}', "[]"]), ("hints.png", ["mine"])):
+        for text in of_others:
+            folder = tmp_path / "own"
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+            with pytest.raises(SettingError, match=f"{name}: is there already, and no `eval` left"):
+                write_hint_curves(curves, folder)
+            assert (folder / name).read_text() == text
+        (folder / name).unlink()

@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import cv2
@@ -19,6 +20,8 @@ from flowercolor.evaluation.report import COLUMNS, RECOGNITION, write_results
 from flowercolor.evaluation.scoring import GRAY, TRUTH, picture_files, score
 from flowercolor.networks.unet import UNet
 from tests.helpers import blank_graphs
+
+ROWS = [{"epoch": 1, "step": 3, "loss_g": 2.0, "test_l1": 0.1}]
 
 
 @pytest.fixture
@@ -220,9 +223,8 @@ def test_pictures_of_an_earlier_evaluation_are_removed(
 def test_a_graph_of_another_run_goes_and_nobodys_own(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
-    rows = [{"epoch": 1, "step": 3, "loss_g": 2.0, "test_l1": 0.1}]
     (tmp_path / "own.png").write_text("mine")
-    for metrics in (rows, []):
+    for metrics in (ROWS, []):
         write_results({"mine": generator}, flowers, tmp_path, about={}, metrics=metrics)
         assert (tmp_path / "losses.png").exists() == bool(metrics)
     (tmp_path / "losses.png").write_text("mine")
@@ -255,16 +257,56 @@ def test_results_do_not_lie_among_the_photos(generator: UNet, folder: Path) -> N
     assert not (folder / "results").exists()
 
 
-@pytest.mark.usefixtures("_without_graphs")
 @pytest.mark.parametrize("scores", ["", "[]", '{"images": [{"name": 3}]}', '{"images": [{}]}'])
-def test_scores_that_are_not_ours_remove_nothing(
+def test_scores_that_are_not_ours_stay(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path, scores: str
 ) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "own.png").write_text("mine")
     (tmp_path / "scores.json").write_text(scores)
-    write_results({"mine": generator}, flowers, tmp_path, about={})
-    assert (tmp_path / "pictures" / "own.png").read_text() == "mine"
+    with pytest.raises(
+        SettingError, match=r"scores\.json: is there already, and no `eval` left it"
+    ):
+        write_results({"mine": generator}, flowers, tmp_path, about={})
+    assert [path.name for path in tmp_path.rglob("*")] == ["scores.json"]
+    assert (tmp_path / "scores.json").read_text() == scores
+
+
+@pytest.mark.usefixtures("_without_graphs")
+@pytest.mark.parametrize(
+    "name",
+    ["contact.png", "scores.md", "losses.png", "contact/rose.png", "pictures/jpg/image_00008.png"],
+)
+def test_what_no_evaluation_left_is_not_written_over(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path, name: str
+) -> None:
+    """Also beside what one left."""
+    kinds: dict[str, Any] = {"kinds": ["rose"] * len(flowers), "metrics": ROWS}
+    others = FlowerDataset(flowers.photos, [1, 2])
+    write_results({"mine": generator}, others, tmp_path, about={})
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).unlink(missing_ok=True)
+    listed = json.loads((tmp_path / "scores.json").read_text())
+    listed["files"] = [file for file in listed["files"] if file != name]
+    (tmp_path / "scores.json").write_text(json.dumps(listed))
+    (tmp_path / name).write_text("mine")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(SettingError, match=f"{name}: is there already, and no `eval` left it"):
+        write_results({"mine": generator}, flowers, tmp_path, about={}, **kinds)
+    after = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert after == before
+
+
+@pytest.mark.usefixtures("_without_graphs")
+def test_a_runs_own_graphs_stay(generator: UNet, flowers: FlowerDataset, tmp_path: Path) -> None:
+    """Also where an earlier version took them for its own."""
+    for name in ("config.json", "last.safetensors", "losses.png"):
+        (tmp_path / name).write_text("the run's")
+    for _ in range(2):
+        write_results({"mine": generator}, flowers, tmp_path, about={}, metrics=ROWS)
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        assert "losses.png" not in scores["files"]
+        assert (tmp_path / "losses.png").read_text() == "the run's"
+        scores["files"].append("losses.png")
+        (tmp_path / "scores.json").write_text(json.dumps(scores))
 
 
 def test_a_place_that_takes_no_files_is_reported(flowers: FlowerDataset, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def evaluate(
     from flowercolor.distributed import joined
     from flowercolor.evaluation import setup
     from flowercolor.evaluation.by_kind import read_kinds
-    from flowercolor.evaluation.report import TABLES, write_results
+    from flowercolor.evaluation.hints import check_hint_results
+    from flowercolor.evaluation.report import TABLES, check_results, write_results
     from flowercolor.files import check_folder_name
     from flowercolor.runs import SCORES, read_metrics
 
@@ -154,6 +155,10 @@ def evaluate(
         console.say(f"Judging {file}" + (f": {missing}" if missing else ""))
 
     metrics = read_metrics(files[0].parent)
+    if hints:  # before what takes long
+        check_hint_results(results)
+    else:
+        check_results(results, losses=bool(metrics))
     with joined(target):
         with console.quiet_libraries():
             photos = setup.choose_photos(

@@ -301,6 +301,22 @@ def test_eval_does_not_write_among_the_photos(
     assert not (paths.cache_dir() / "photos").exists(), "nothing was read for it"
 
 
+@pytest.mark.parametrize(("name", "more"), [("losses.png", []), ("hints.png", ["--hints"])])
+def test_eval_writes_over_nobodys_file(
+    trained: Trained, here: Path, name: str, more: list[str]
+) -> None:
+    """And says so before any work."""
+    shutil.rmtree(paths.cache_dir(), ignore_errors=True)
+    (here / name).write_text("mine")
+    refused = flowercolor("eval", *LAST, "--results", ".", *more)
+    said = f"{name}: is there already, and no `eval` left it; name another folder by --results"
+    assert said in last_line(refused.stderr)
+    assert refused.exit_code == 2
+    assert [path.name for path in here.iterdir()] == [name]
+    assert (here / name).read_text() == "mine"
+    assert not (paths.cache_dir() / "photos").exists(), "nothing was read for it"
+
+
 def test_eval_tells_of_other_data(trained: Trained, folder: Path, here: Path) -> None:
     result = succeed("eval", *LAST, "--data", folder)
     assert f"{trained.run.name} learned from other data, flowers.tgz" in result.stderr
