@@ -230,6 +230,11 @@ class TrainConfig:
                 "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"
             )
 
+    @property
+    def test_part(self) -> str:
+        """What a test is taken on, for titles: "test", or "validation"."""
+        return "validation" if self.validation else "test"
+
     def changed(self, **given: Any) -> Self:
         """These settings but for those given by name, the network's among them.
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,6 +141,14 @@ def merge(datasets: Sequence[FlowerDataset]) -> FlowerDataset:
     starts = [sum(len(before.names) for before in photos[:at]) for at in range(len(photos))]
     indices = [dataset.indices + start for dataset, start in zip(datasets, starts, strict=True)]
     return FlowerDataset(photos, torch.cat(indices))
+
+
+def some_of_each(dataset: FlowerDataset, count: int) -> list[int]:
+    """At most so many positions: the first ones of each source, as evenly as there are photos."""
+    numbers = dataset.source_numbers
+    of_each = [(numbers == n).nonzero()[:, 0].tolist() for n in range(len(dataset.sources))]
+    in_turn = [position for turn in zip_longest(*of_each) for position in turn]
+    return sorted([position for position in in_turn if position is not None][:count])
 
 
 def epoch_pools(dataset: FlowerDataset, shares: Sequence[float | None]) -> list[Pool]:

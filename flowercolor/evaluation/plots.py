@@ -41,11 +41,12 @@ _BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
 _COLORS = ("#e59ab8", "#b5305f")  # the last is that of a curve alone
 
 
-def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path, part: str = "test") -> None:
     """Draw the losses, what the discriminator says, and L1 over the epochs, as PNG.
 
     Args:
         rows: The rows of `metrics.jsonl`; a value of None leaves a gap.
+        part: What the run tested on, "test" or "validation".
     """
     # The object interface only: pyplot keeps global state and may want a screen.
     from matplotlib.figure import Figure  # noqa: PLC0415 - 0.4 s that only this needs
@@ -61,7 +62,7 @@ def plot_losses(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for (key, label), color in zip(curves.items(), _COLORS[-len(curves) :], strict=True):
             points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
-            _draw_curve(axes, points, color=color, label=label)
+            _draw_curve(axes, points, color=color, label=part if key == "test_l1" else label)
         if "d_real" in curves and axes.lines:
             axes.set_ylim(0, 1)
             axes.legend(**_BESIDE)
@@ -104,7 +105,7 @@ def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> No
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     shared: dict[str, Any] = {"bins": 40, "range": (0, max(*l1, *gray_l1)), "alpha": 0.6}
     axes.hist(gray_l1, **shared, color="gray", label=f"gray photo, mean {np.mean(gray_l1):.4f}")
@@ -112,7 +113,7 @@ def plot_scores(l1: Sequence[float], gray_l1: Sequence[float], path: Path) -> No
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("photos")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="upper right")
+    axes.legend(**_BESIDE)
     save_figure(figure, path)
 
 

@@ -96,6 +96,7 @@ def write_results(
     kinds: Sequence[str] = (),
     grouping: str = "kind",
     metrics: Sequence[Mapping[str, Any]] = (),
+    metrics_part: str = "test",
     notes: Sequence[str] = (),
     one_checkpoint: bool = False,
     batch_size: int = 1,
@@ -129,6 +130,7 @@ def write_results(
         kinds: The kind of each photo of `dataset`, "" for none, to sum up each apart.
         grouping: What the kinds are, for the tables' titles: "kind", or "source".
         metrics: The rows of `metrics.jsonl` of the run that the first comes from.
+        metrics_part: What that run tested on, "test" or "validation".
         one_checkpoint: Whether they are one at several vividnesses, a curve in `trade.png`.
 
     Returns:
@@ -174,7 +176,7 @@ def write_results(
     write_text(results / TABLES, _markdown(tables, notes))
     _draw(judged, results)
     if LOSSES in files:
-        plot_losses(metrics, results / LOSSES)
+        plot_losses(metrics, results / LOSSES, metrics_part)
     return tables
 
 

@@ -33,6 +33,7 @@ class RunLog:
 
     Args:
         step: After which step of the run it goes on; what was written of later ones is dropped.
+        part: What the run tests on, "test" or "validation".
 
     Raises:
         SettingError: TensorBoard is not installed.
@@ -40,9 +41,15 @@ class RunLog:
     """
 
     def __init__(
-        self, run: Path, progress: Progress, step: int = 0, *, tensorboard: bool = False
+        self,
+        run: Path,
+        progress: Progress,
+        step: int = 0,
+        *,
+        part: str = "test",
+        tensorboard: bool = False,
     ) -> None:
-        self._run, self._progress = run, progress
+        self._run, self._progress, self._part = run, progress, part
         writer = summary_writer() if tensorboard else None
         self._lock = ExitStack()
         self._lock.enter_context(locked(run / LOCK, "trains here"))
@@ -86,7 +93,7 @@ class RunLog:
 
     def draw(self) -> None:
         """Draw the graphs anew, which takes longer than a short epoch."""
-        plot_losses(self.rows, self._run / LOSSES)
+        plot_losses(self.rows, self._run / LOSSES, self._part)
 
     def close(self) -> None:
         """Let go of TensorBoard's file, and of the folder."""

@@ -22,7 +22,7 @@ import torch
 from flowercolor.config import Precision, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
-from flowercolor.data.sources import epoch_length
+from flowercolor.data.sources import epoch_length, some_of_each
 from flowercolor.devices import compute_dtype, pick_device, warn_of_slow
 from flowercolor.distributed import any_rank, check_joined
 from flowercolor.errors import counted
@@ -159,11 +159,13 @@ def train(
     else:
         load_first_weights(gan.generator, start_from)
     train_set, test_set = to_device(target, train_set, test_set)
-    samples = test_set.batch(range(min(SAMPLE_COUNT, len(test_set))))
+    samples = test_set.batch(some_of_each(test_set, SAMPLE_COUNT))
 
     # What the run leaves: the leader alone writes.
     done = state.epoch * steps + state.step
-    log = RunLog(run, progress, done, tensorboard=tensorboard) if leads else None
+    log = None
+    if leads:
+        log = RunLog(run, progress, done, part=config.test_part, tensorboard=tensorboard)
     saver = Saver(run, header, save_every_s, leads)
     if resume and (lost := saver.recover_best(state, gan.evaluated)):
         progress.note(lost)
@@ -252,8 +254,7 @@ def train(
                 sheet = (samples[0].cpu(), fake.cpu(), samples[1].cpu())
                 log.close_epoch(epoch, done, metrics | grouped_metrics(scores, groups), sheet)
                 hints = TEST_HINTS if config.network.hints else 0
-                part = "validation" if config.validation else "test"
-                progress.note(epoch_line(epoch, metrics, hints, part=part))
+                progress.note(epoch_line(epoch, metrics, hints, part=config.test_part))
             is_last = epoch == config.epochs or state.out_of_patience(config)
             if is_last or any_rank(saver.is_due):
                 save()

@@ -15,6 +15,7 @@ from flowercolor.data.sources import (
     epoch_pools,
     merge,
     parse_source,
+    some_of_each,
 )
 from flowercolor.errors import SettingError
 
@@ -63,6 +64,29 @@ def test_a_merged_dataset_is_its_parts_one_after_the_other(photos: Photos) -> No
     assert subset.names == [merged.names[3], merged.names[1]]
     assert torch.equal(subset.pixels([0, 1]), expected[[3, 1]])
     assert merge([first]) is first
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([12], [0, 1, 2, 3]),
+        ([3], [0, 1, 2]),
+        ([9, 3], [0, 1, 9, 10]),
+        ([1, 3], [0, 1, 2, 3]),
+        ([2, 0, 1], [0, 1, 2]),
+        ([2] * 6, [0, 2, 4, 6]),
+    ],
+)
+def test_some_of_each_source_are_its_first(
+    photos: Photos, counts: list[int], expected: list[int]
+) -> None:
+    """Of one alone those that always were, so that its sheets are the same."""
+    ends = [sum(counts[: number + 1]) for number in range(len(counts))]
+    parts = [
+        FlowerDataset(photos, range(end - count, end))
+        for count, end in zip(counts, ends, strict=True)
+    ]
+    assert some_of_each(merge(parts), 4) == expected
 
 
 @pytest.mark.parametrize(

@@ -96,16 +96,17 @@ def test_a_run_without_a_discriminator_has_no_panel_for_it_and_one_epoch_is_seen
     assert all(line.get_marker() == "." for line in drawn)
 
 
+@pytest.mark.parametrize("part", ["test", "validation"])
 def test_what_tells_whether_a_run_goes_wrong_is_drawn(
-    tmp_path: Path, figures: list[Figure]
+    tmp_path: Path, figures: list[Figure], part: str
 ) -> None:
     more = {"l1": 0.2, "d_real": 0.7, "d_fake": 0.3, "test_gray_l1": 0.12}
-    plot_losses([row | more for row in rows(3)], tmp_path / "losses.png")
+    plot_losses([row | more for row in rows(3)], tmp_path / "losses.png", part)
     drawn = {
         axes.get_title(): [line.get_label() for line in axes.lines] for axes in figures[0].axes
     }
     assert drawn["Discriminator output"] == ["D(real)", "D(fake)"]
-    assert drawn["L1"][:3] == ["training", "test", "gray photos"]
+    assert drawn["L1"][:3] == ["training", part, "gray photos"]
 
 
 @pytest.mark.parametrize("epochs", [[1.0], [0.2, 0.5], [0.5, 1.0, 1.5, 2.0], range(1, 301)])
@@ -132,6 +133,16 @@ def test_losses_are_drawn_anew_with_each_row(tmp_path: Path) -> None:
 def test_scores_are_drawn(tmp_path: Path) -> None:
     plot_scores([0.05, 0.07, 0.2], [0.1, 0.1, 0.3], tmp_path / "a" / "scores.png")
     assert read(tmp_path / "a" / "scores.png").std() > 0
+
+
+def test_the_legend_of_scores_covers_no_bar(tmp_path: Path, figures: list[Figure]) -> None:
+    plot_scores([0.05, 0.07], [0.1, 0.2], tmp_path / "scores.png")
+    [figure] = figures
+    figure.draw_without_rendering()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().x0 >= figure.axes[0].get_window_extent().x1
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_photos_are_counted_in_whole_ones(tmp_path: Path, figures: list[Figure]) -> None:

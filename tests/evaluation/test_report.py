@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from flowercolor.config import NetworkConfig
@@ -230,6 +231,16 @@ def test_a_graph_of_another_run_goes_and_nobodys_own(
     (tmp_path / "losses.png").write_text("mine")
     write_results({"mine": generator}, flowers, tmp_path, about={})
     assert {(tmp_path / name).read_text() for name in ("own.png", "losses.png")} == {"mine"}
+
+
+def test_the_graph_of_a_run_on_the_validation_part_says_so(
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    about: dict[str, Any] = {"about": {}, "metrics": ROWS, "metrics_part": "validation"}
+    write_results({"mine": generator}, flowers, tmp_path, **about)
+    assert "validation" in [line.get_label() for line in drawn[-1].axes[-1].lines]
 
 
 @pytest.mark.usefixtures("_without_graphs")

@@ -17,6 +17,7 @@ from flowercolor.checkpoint import load_generator, load_tensors, read_info, save
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos
+from flowercolor.data.sources import merge
 from flowercolor.errors import DeviceError, SettingError, TrainingError
 from flowercolor.evaluation.scoring import score
 from flowercolor.runs import BEST, LAST, read_metrics, read_source
@@ -176,6 +177,30 @@ def test_the_sheets_show_the_test_photos_and_what_became_of_them(
             assert np.allclose(shown[:, 38:54], real[number].permute(1, 2, 0))
             # The generated one is that of the epoch, so it changes.
     assert not np.array_equal(sheets[0][:, 20:36], sheets[-1][:, 20:36])  # type: ignore[index]
+
+
+def test_the_sheets_show_photos_of_each_source(photos: Photos, run: Path) -> None:
+    train_set, test_set = (
+        merge([FlowerDataset(photos, positions) for positions in parts])
+        for parts in ((range(4), range(4, 8)), (range(9), [9, 10, 11]))
+    )
+    go(changed(epochs=1), (train_set, test_set), run)
+    _, real = test_set.batch([0, 1, 2, 3, 4, 9, 10, 11])
+    sheet = cv2.imread(str(run / "samples" / "epoch_0001.png"))
+    assert sheet is not None
+    shown = [sheet[2 + 18 * row : 18 + 18 * row, 38:54, ::-1] / 255 for row in range(8)]
+    assert np.allclose(shown, real.permute(0, 2, 3, 1))
+
+
+def test_the_graphs_of_a_run_on_the_validation_part_say_so(
+    sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    go(changed(epochs=1, validation=True), sets, run)
+    named = [line.get_label() for line in drawn[-1].axes[-1].lines]
+    assert "validation" in named
+    assert "test" not in named
 
 
 def test_the_best_checkpoint_scores_what_the_metrics_say(sets: Sets, uninterrupted: Path) -> None:

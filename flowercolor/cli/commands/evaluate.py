@@ -205,6 +205,7 @@ def evaluate(
             kinds=kinds,
             grouping="kind" if by else "source",
             metrics=metrics,
+            metrics_part=next(iter(loaded.values())).info.config.test_part,
             notes=photos.notes,
             one_checkpoint=bool(vividness),
             batch_size=batch_size,

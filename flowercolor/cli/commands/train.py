@@ -285,7 +285,7 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
     from flowercolor.evaluation.scoring import TEST_HINTS
 
     network = config.network
-    part = "Validation" if config.validation else "Test"
+    part = config.test_part.capitalize()
     shown = f" with {TEST_HINTS} hints a photo" if network.hints else ""
     epochs = counted(result.epoch, "epoch")
     done = f"{epochs} done"
