@@ -1,10 +1,12 @@
 """The members of a tar archive, read in one pass and in bounded memory; nothing is extracted."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,6 +18,8 @@ from flowercolor.errors import one_line
 
 MAX_HEADER_BYTES = 1 << 20
 """Of one member: its name, and what programs note beside it."""
+
+ZIP, PAGE = "a zip archive", "a web page"
 
 _PIECE_BYTES = 1 << 20
 _XZ_MEMORY_BYTES = 1 << 28
@@ -78,6 +82,13 @@ def _skip_to(tar: tarfile.TarFile) -> None:
 def is_packed(head: bytes) -> bool:
     """Whether an archive that begins with these bytes is packed, and so ends with a checksum."""
     return any(head.startswith(magic) for magic, _ in _PACKED)
+
+
+def other_kind(path: Path) -> str:
+    """What a file is that is often given as a tar archive: `ZIP`, `PAGE`; else ""."""
+    with path.open("rb") as file:
+        is_page = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
+    return PAGE if is_page else ZIP if zipfile.is_zipfile(path) else ""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowercolor import paths
-from flowercolor.data.archive import members
+from flowercolor.data.archive import ZIP, members, other_kind
 from flowercolor.data.download import Limits, discard, fetch, without_password
 from flowercolor.errors import DownloadError, SettingError, StorageError
 from flowercolor.files import (
@@ -194,7 +194,7 @@ def _verify(
     names = set()
     same = other = 0
     with progress.task("Checking", len(archive.photos), "photos") as task:
-        for name, digest in _members(path, shown):
+        for name, digest in _members(path, archive, shown):
             if name in archive.photos and name not in names:
                 names.add(name)
                 same += digest == archive.photos[name]
@@ -210,7 +210,7 @@ def _verify(
     )
 
 
-def _members(path: Path, shown: str) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, archive: Archive, shown: str) -> Iterator[tuple[str, bytes]]:
     """Name and SHA-256 of all in a `.tgz` but folders; a link has no content, and no SHA-256."""
     try:
         for member, read in members(path, max_unpacked_bytes=MAX_UNPACKED_BYTES):
@@ -220,6 +220,13 @@ def _members(path: Path, shown: str) -> Iterator[tuple[str, bytes]]:
                 digest = hashlib.sha256(read()).digest() if member.isreg() else b""
                 yield member.name.removeprefix("./"), digest
     except tarfile.ReadError as error:
+        if kind := other_kind(path):
+            way = f"download {archive.url} itself, in a browser if it asks for something"
+            if kind == ZIP:
+                way = "unpack it, and learn from it by `flowercolor train --data FOLDER`"
+            raise DownloadError(
+                f"{shown}: is {kind}; expected the published .tgz: {way}"
+            ) from error
         raise DownloadError(
             f"{shown}: is not a whole .tgz archive: {error}; "
             "damaged, cut short, or of another kind: get it again"

@@ -9,7 +9,6 @@ import math
 import os
 import tarfile
 import threading
-import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -27,7 +26,7 @@ from PIL import Image
 
 from flowercolor import paths
 from flowercolor.config import in_range
-from flowercolor.data.archive import is_packed, members
+from flowercolor.data.archive import ZIP, is_packed, members, other_kind
 from flowercolor.errors import DataError, ImageError
 from flowercolor.files import (
     can_be_read,
@@ -423,10 +422,10 @@ def _contents(
             elif member.isreg() and _is_picture(path, _UNREAD):
                 unread.append(path)
     except tarfile.ReadError as error:
-        if zipfile.is_zipfile(source):
+        if kind := other_kind(source):
+            way = "unpack it and name the folder" if kind == ZIP else "download the file itself"
             raise DataError(
-                f"{source}: is a zip archive; expected a tar archive or a folder of photos: unpack "
-                "it and name the folder"
+                f"{source}: is {kind}; expected a tar archive or a folder of photos: {way}"
             ) from error
         raise DataError(
             f"{source}: not a whole tar archive ({error}); expected a .tgz of photos: copy or "

@@ -10,6 +10,7 @@ import shutil
 import socket
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from email.message import Message
@@ -936,6 +937,22 @@ def test_an_archive_that_would_fill_the_memory_is_refused(
         DownloadError, match=r"is not a whole \.tgz archive: a member has more than"
     ):
         download_archive(path, archive=archive, from_file=tmp_path / "bomb.tgz")
+
+
+def test_what_is_no_archive_at_all_is_told_with_what_helps(
+    archive: Archive, path: Path, tmp_path: Path
+) -> None:
+    """Getting it again would not."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("jpg/image_00001.jpg", b"photo")
+    (tmp_path / "a.tgz").write_bytes(b"\n<!doctype html><p>Please log in")
+    for name, said in (
+        ("a.zip", "is a zip archive; expected the published .tgz: unpack it, and learn from it by"),
+        ("a.tgz", f"is a web page; expected the published .tgz: download {archive.url} itself"),
+    ):
+        with pytest.raises(DownloadError) as error:
+            download_archive(path, archive=archive, from_file=tmp_path / name)
+        assert_one_line(error, str(tmp_path / name), said)
 
 
 def test_a_file_larger_than_any_archive_is_not_read(

@@ -521,6 +521,11 @@ def test_a_zip_is_refused_with_what_helps(tmp_path: Path, pictures: dict[str, by
     assert_refused(path, "is a zip archive; .* unpack it and name the folder")
 
 
+def test_a_page_that_was_saved_as_an_archive_is_refused_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "photos.tgz").write_bytes(b"\xef\xbb\xbf<html>Please log in")
+    assert_refused(tmp_path / "photos.tgz", "is a web page; .* download the file itself")
+
+
 @pytest.mark.parametrize("as_folder", [True, False])
 def test_kinds_that_are_not_read_are_counted(
     tmp_path: Path, pictures: dict[str, bytes], as_folder: bool
