@@ -7,10 +7,12 @@ import hashlib
 import math
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -125,11 +127,14 @@ def _processor() -> Finding:
 
 def _memory() -> str:
     try:
-        page_bytes = os.sysconf("SC_PAGE_SIZE")
-        total, free = (page_bytes * os.sysconf(f"SC_{kind}PHYS_PAGES") for kind in ("", "AV"))
-    except (AttributeError, ValueError, OSError):  # Windows; some systems know the first alone
+        total_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
         return ""
-    return f", {total / 1e9:.1f} GB of memory, {free / 1e9:.1f} free"
+    found, known = f", {total_bytes / 1e9:.1f} GB of memory", ""
+    with suppress(OSError):  # what is free is less: files that were read are kept there meanwhile
+        known = Path("/proc/meminfo").read_text(encoding="ascii")
+    available = re.search(r"^MemAvailable: +(\d+) kB", known, re.MULTILINE)
+    return found + (f", {int(available[1]) * 1024 / 1e9:.1f} available" if available else "")
 
 
 def _gpus() -> Iterator[Finding]:

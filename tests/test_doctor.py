@@ -1,6 +1,7 @@
 import hashlib
 import os
 import platform
+import re
 import sys
 from importlib import resources
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_files_that_cannot_be_read_here_are_a_problem(monkeypatch: pytest.Monkey
     trial = findings()["trial"]
     assert trial.found == "failed"
     assert "JPEG" in trial.problem
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="no /proc")
+def test_memory_that_holds_copies_of_files_counts_as_available() -> None:
+    """Of a machine that has read much, most of what is not free is theirs."""
+    kilobytes = dict(re.findall(r"(\w+): +(\d+) kB", Path("/proc/meminfo").read_text()))
+    told = re.search(r", ([\d.]+) GB of memory, ([\d.]+) available", findings()["CPU"].found)
+    assert told is not None
+    for said, name in zip(told.groups(), ("MemTotal", "MemAvailable"), strict=True):
+        assert float(said) == pytest.approx(int(kilobytes[name]) * 1024 / 1e9, rel=0.1, abs=0.5)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
