@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercolor.errors import DataError, FlowercolorError, ImageError, SettingError
+from flowercolor.errors import DataError, FlowercolorError, ImageError
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
@@ -94,7 +94,7 @@ def read_guidance(
     Raises:
         SettingError: An option does not say what it should.
         ImageError: The reference or the mask cannot be read.
-        DataError: The file of hints cannot be read.
+        DataError: The file of hints cannot be read, or is one of other photos.
     """
     from dataclasses import replace
 
@@ -121,7 +121,7 @@ def read_guidance(
     meant = {name: file.photos_of(name, photos) for name in file.by_name if name}
     for name, found in meant.items():
         if len(found) > 1:
-            raise SettingError(
+            raise DataError(
                 f"--hints {hints}: {name} is {len(found)} of the photos, such as {found[0]} and "
                 f"{found[1]}; expected a name of one: write its folder before it"
             )
@@ -132,7 +132,7 @@ def read_guidance(
         others.append(f"{name} (perhaps {names[near[0]]})" if near else name)
     if not any(file.hints_of(photo) for photo in photos):
         first = photos[0].name if jobs else "- (standard input)"
-        raise SettingError(
+        raise DataError(
             f"--hints {hints}: has hints for {', '.join(others) or 'no photo'}, and {first} is "
             "none of them; expected the names of the photos, or no name for all"
         )

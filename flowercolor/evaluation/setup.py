@@ -21,7 +21,7 @@ from flowercolor.data.dataset import (
 )
 from flowercolor.data.sources import check_outside, merge, read_sources
 from flowercolor.distributed import in_turn
-from flowercolor.errors import DataError, SettingError
+from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
 from flowercolor.files import resolved
@@ -118,7 +118,8 @@ def common_size_px(loaded: Mapping[str, Loaded], size_px: int | None = None) -> 
     """The size to judge at: the one given, else the one that all were trained at.
 
     Raises:
-        SettingError: They were trained at several and none is given, or it is no multiple of 16.
+        CheckpointError: They were trained at several, and none is given.
+        SettingError: It is no multiple of 16.
     """
     if size_px is not None:
         if size_px < STRIDE or size_px % STRIDE:
@@ -127,7 +128,7 @@ def common_size_px(loaded: Mapping[str, Loaded], size_px: int | None = None) -> 
     sizes_px = {name: item.info.config.size_px for name, item in loaded.items()}
     if len(set(sizes_px.values())) > 1:
         found = ", ".join(f"{name} {size} px" for name, size in sizes_px.items())
-        raise SettingError(
+        raise CheckpointError(
             f"trained at different sizes: {found}; judge them at one, such as by `size_px` "
             f"{min(sizes_px.values())}"
         )

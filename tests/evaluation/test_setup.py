@@ -55,7 +55,8 @@ def test_the_size_is_the_one_given_or_that_of_all(tmp_path: Path) -> None:
     assert common_size_px(one) == 16
     assert common_size_px(one, 48) == common_size_px(both, 48) == 48
     with pytest.raises(
-        SettingError, match="mine 16 px, larger 32 px; judge them at one, such as by `size_px` 16"
+        CheckpointError,
+        match="mine 16 px, larger 32 px; judge them at one, such as by `size_px` 16",
     ):
         common_size_px(both)
     for size_px in (0, 8, 24):

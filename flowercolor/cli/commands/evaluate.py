@@ -8,7 +8,7 @@ import typer
 from flowercolor.cli import console
 from flowercolor.cli.console import Checkpoint, Device, MaxMegapixels, command
 from flowercolor.config import MAX_MEGAPIXELS
-from flowercolor.errors import SettingError
+from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def evaluate(
     metrics = read_metrics(files[0].parent)
     if hints:  # before what takes long
         check_hint_results(results)
+        _check_branches(loaded)
     else:
         check_results(results, losses=bool(metrics))
     with joined(target):
@@ -222,6 +223,18 @@ def evaluate(
     console.print_result(str(results / SCORES))
 
 
+def _check_branches(loaded: "Mapping[str, Loaded]") -> None:
+    for name, item in loaded.items():
+        if item.generator.hints is None:
+            path = str(item.candidate.path)
+            train = console.command_line(
+                "flowercolor", "train", "--recipe", "hints", "--start-from", path
+            )
+            raise CheckpointError(
+                f"{name}: has no branch for hints; train one by `{train}`, or leave --hints out"
+            )
+
+
 def _judge_hints(
     loaded: "Mapping[str, Loaded]",
     test_set: "FlowerDataset",
@@ -233,14 +246,6 @@ def _judge_hints(
 
     curves = {}
     for name, item in loaded.items():
-        if item.generator.hints is None:
-            path = str(item.candidate.path)
-            train = console.command_line(
-                "flowercolor", "train", "--recipe", "hints", "--start-from", path
-            )
-            raise SettingError(
-                f"{name}: has no branch for hints; train one by `{train}`, or leave --hints out"
-            )
         for where, clicks, counts in (
             ("anywhere", False, hints.COUNTS),
             ("clicks", True, hints.CLICKS),
