@@ -68,7 +68,7 @@ def join(
     }
     if not differing:
         raise CheckpointError(
-            f"{vivid}: holds the weights that {safe} holds, and nothing lies between; expected "
+            f"{vivid}: holds the same weights as {safe}, and nothing lies between; expected "
             "those of a network that learned on from them"
         )
     tensors = {**named(safe_generator, "generator."), **differing}
