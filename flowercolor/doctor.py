@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from flowercolor import paths
 from flowercolor._version import __version__
@@ -27,7 +28,7 @@ from flowercolor.errors import FlowercolorError, StorageError, one_line
 from flowercolor.files import is_file, is_folder, is_there
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.installation import NOT_IN_LIGHT, install_command, installed
-from flowercolor.photos.formats import WRITABLE
+from flowercolor.photos.formats import WRITABLE, load_plugins
 from flowercolor.photos.reader import read_photo
 from flowercolor.photos.writer import encode_photo
 from flowercolor.runs import bundled_checkpoint, list_runs
@@ -222,7 +223,8 @@ def _trial(device: str) -> Finding:
         loaded_s = time.perf_counter()
         rgb = colorizer(gray)
         done_s = time.perf_counter()
-        for file_format in dict.fromkeys(WRITABLE.values()):
+        load_plugins()
+        for file_format in {*WRITABLE.values()} & {*Image.SAVE}:
             read_photo(encode_photo(rgb, file_format))
     except Exception as error:
         what = "" if isinstance(error, FlowercolorError) else f"{type(error).__name__}: "

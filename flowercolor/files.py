@@ -151,6 +151,18 @@ def may_be_written(folder: Path) -> bool:
     return os.access(next(filter(is_there, places), folder), os.W_OK)
 
 
+Identity = tuple[int, int]
+
+
+def identity(path: Path) -> Identity | None:
+    """What tells that two paths are one file, however they are spelled; None if there is none."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # a name with a zero in it
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def alike(path: PurePath) -> str:
     """What two paths share that are one file on some system, whatever the case of their letters."""
     return unicodedata.normalize("NFC", str(path).casefold())

@@ -100,11 +100,12 @@ def _check_alike(path: Path, network: "UNet", safe: Path, safe_network: "UNet", 
         )
     weights = network.state_dict()
     for name, weight in safe_network.state_dict().items():
-        shared = name in weights  # but for a branch for hints
-        if shared and weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
+        if name.startswith("hints."):  # of which each has its own, or none
+            continue
+        if weight.ndim > 1 and weight.numel() >= MIN_COMPARED:
             pair = weight.flatten(), weights[name].flatten()
             if torch.cosine_similarity(*pair, dim=0) < MIN_COSINE:
                 raise CheckpointError(
                     f"{path}: began at other weights than {safe}, and {use} needs networks of the "
-                    "same; train it begun from that one (`start_from`)"
+                    "same; train it begun from that one, by `train --start-from`"
                 )

@@ -9,10 +9,12 @@ from pathlib import Path
 import platformdirs
 import pytest
 import torch
+from PIL import Image
 
 from flowercolor.config import NetworkConfig
 from flowercolor.doctor import Finding, examine
 from flowercolor.networks.unet import UNet
+from flowercolor.photos.formats import load_plugins
 from tests.helpers import save_network
 
 
@@ -125,6 +127,12 @@ def test_both_distributions_in_one_environment_are_a_problem(
     assert not findings()["flowercolor"].problem
     monkeypatch.syspath_prepend(tmp_path)
     assert "then install one of them" in findings()["flowercolor"].problem
+
+
+def test_a_format_that_pillow_was_built_without_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_plugins()
+    monkeypatch.delitem(Image.SAVE, "AVIF", raising=False)
+    assert findings()["trial"].problem == ""
 
 
 def test_files_that_cannot_be_read_here_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from flowercolor.checkpoint import CheckpointInfo, load_generator, named, save_checkpoint
+from flowercolor.checkpoint import (
+    CheckpointInfo,
+    load_generator,
+    load_tensors,
+    named,
+    save_checkpoint,
+)
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError
 from flowercolor.networks.unet import UNet
@@ -61,6 +67,25 @@ def test_a_branch_for_hints_of_another_network_is_refused(
         join(safe, vivid, tmp_path / "both.safetensors", hints=other)
     assert str(caught.value).startswith(f"{other}: ")
     assert not (tmp_path / "both.safetensors").exists()
+
+
+def test_another_branch_for_hints_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    safe, other = (save_seeded(tmp_path / name, hints=True) for name in ("safe", "other"))
+    vivid, both = save_seeded(tmp_path / "vivid", moved=0.01), tmp_path / "both.safetensors"
+    info, tensors = load_tensors(other)
+    branch = {name for name in tensors if name.startswith("generator.hints.")}
+    save_checkpoint(
+        other,
+        info,
+        {
+            name: torch.randn_like(value) if name in branch else value
+            for name, value in tensors.items()
+        },
+    )
+    join(safe, vivid, both, hints=other)
+    joined, expected = load_tensors(both)[1], load_tensors(other)[1]
+    for name in branch:
+        assert torch.equal(joined[name], expected[name].to(joined[name].dtype))
 
 
 def test_the_same_weights_twice_are_no_scale(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from types import FrameType
 
 interrupted = False
@@ -10,17 +11,24 @@ interrupted = False
 
 def main() -> None:
     """Run the command line."""
+    global interrupted  # noqa: PLW0603 - a process has one handler
+    interrupted = False
+    before = signal.getsignal(signal.SIGINT)
+    hears = threading.current_thread() is threading.main_thread()
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if hears and before is signal.default_int_handler:
             signal.signal(signal.SIGINT, _interrupt)
         from flowercolor.cli.app import main as run
 
         run()
     except KeyboardInterrupt:  # pressed before there was anybody to hear it
         sys.exit(130)
+    finally:
+        if hears and before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    global interrupted  # noqa: PLW0603 - a process has one handler
+    global interrupted  # noqa: PLW0603
     interrupted = True
     raise KeyboardInterrupt

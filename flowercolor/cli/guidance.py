@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,8 +127,8 @@ def read_guidance(
     names = {photo.stem.casefold(): photo.name for photo in photos} if jobs else {}
     others = []
     for name in sorted(name for name, found in meant.items() if not found):
-        near = get_close_matches(Path(name).stem.casefold(), names, 1, cutoff=0.8)
-        others.append(f"{name} (perhaps {names[near[0]]})" if near else name)
+        near = names.get(Path(name).stem.casefold())
+        others.append(f"{name} (perhaps {near})" if near else name)
     if not any(file.hints_of(photo) for photo in photos):
         first = photos[0].name if jobs else "- (standard input)"
         raise DataError(

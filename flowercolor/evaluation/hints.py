@@ -93,9 +93,13 @@ def check_hint_results(results: Path) -> None:
         SettingError: Another file is in the way.
     """
     files, left = [results / HINTS_JSON, results / HINTS_PNG], read_json(results / HINTS_JSON)
-    ours = isinstance(left, dict) and all(
-        isinstance(curve, dict) and curve.keys() == {HINTS, BY_DISTANCE, ALONG_EDGES}
-        for curve in left.values()
+    ours = (
+        left
+        and isinstance(left, dict)
+        and all(
+            isinstance(curve, dict) and curve.keys() == {HINTS, BY_DISTANCE, ALONG_EDGES}
+            for curve in left.values()
+        )
     )
     check_free(files, files if ours else ())
 

@@ -344,24 +344,24 @@ def check_results(results: Path, *, losses: bool, pictures: Sequence[Path] = ())
     Raises:
         SettingError: Another file is in its way.
     """
-    scores = results / SCORES
     try:
-        listed = read_json(scores)  # None where there is none, or it is nothing of ours
-        earlier = picture_files([image["name"] for image in listed["images"]], results / PICTURES)
+        listed = read_json(results / SCORES)  # None where there is none, or it is nothing of ours
+        left = [image["name"] for image in listed["images"] or listed["unfinished"]]
+        earlier = picture_files(left, results / PICTURES)
         names = [name for name in _files(results, losses=True) if name in listed.get("files", ())]
         earlier += [results / name for name in names]
-        earlier += [scores, *_kind_sheets(results, listed.get("kind_names", ()))]
+        earlier += [results / SCORES, *_kind_sheets(results, listed.get("kind_names", ()))]
     except (ValueError, LookupError, TypeError, AttributeError):
         earlier = []
     files = [results / name for name in _files(results, losses=losses)]
-    check_free([scores, *files, *pictures], earlier)
+    check_free([results / SCORES, *files, *pictures], earlier)
     return set(earlier)
 
 
 def check_free(files: Sequence[Path], earlier: Collection[Path]) -> None:
     """Refuse, by a `SettingError`, files that are there and that no evaluation left earlier."""
     for file in files:
-        if is_there(file) and file not in earlier:
+        if (is_there(file) or file.is_symlink()) and file not in earlier:
             raise SettingError(
                 f"{file}: is there already, and no `eval` left it; name another folder by "
                 "`results`, or move it away"

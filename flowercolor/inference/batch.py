@@ -15,7 +15,7 @@ import numpy as np
 
 from flowercolor.config import QUALITY, check_kinds, in_range
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import is_file, is_there, storage_errors, why_unreadable
+from flowercolor.files import Identity, identity, is_file, is_there, storage_errors, why_unreadable
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job
@@ -133,8 +133,8 @@ def run(
     writing = writing or Writing()
     in_range("max_pixels", max_pixels, int, 1)
     known = _Known(
-        {_identity(job.source) for job in among or jobs},
-        {_identity(job.target) for job in among or jobs} - {None},
+        {identity(job.source) for job in among or jobs},
+        {identity(job.target) for job in among or jobs} - {None},
     )
     closed = Event()
 
@@ -334,28 +334,16 @@ def _chunks(
         yield chunk, pixels
 
 
-_Identity = tuple[int, int]
-
-
 class _Known(NamedTuple):
-    """The files of all jobs, as `_identity` tells them: the photos, and the results there are."""
+    """The files of all jobs, as `identity` tells them: the photos, and the results there are."""
 
-    sources: set[_Identity | None]
-    results: set[_Identity | None]
-
-
-def _identity(path: Path) -> _Identity | None:
-    """What tells that two paths are one file, however they are spelled; None if there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+    sources: set[Identity | None]
+    results: set[Identity | None]
 
 
 def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcome | None:
     """What keeps a job from being begun; None where nothing does."""
-    source, target = _identity(job.source), _identity(job.target)
+    source, target = identity(job.source), identity(job.target)
     if target is not None:
         if target == source:
             raise ImageError(

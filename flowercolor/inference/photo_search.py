@@ -74,9 +74,9 @@ class Finder:
         names = (spelled, *spelled.split("/"))
         excluded = False
         for pattern, paths in self._excluded.items():
-            below = pattern.removeprefix(f"{root.as_posix()}/")  # as the shell completes it
-            plain = below.rstrip("/\\").lower()
-            if any(fnmatch(name, plain) for name in names):
+            plain = pattern.rstrip("/\\").removeprefix("./").lower()
+            below = plain.removeprefix(f"{root.as_posix().lower()}/")  # as the shell completes it
+            if any(fnmatch(name, plain) for name in names) or fnmatch(spelled, below):
                 paths.add(spot(root / path))
                 excluded = True
         return excluded

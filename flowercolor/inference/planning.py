@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flowercolor.errors import SettingError
-from flowercolor.files import alike, is_file, is_folder, is_there, names_stream, resolved
+from flowercolor.files import alike, identity, is_file, is_folder, is_there, names_stream, resolved
 from flowercolor.inference.photo_search import SUFFIX, Finder, spot
 from flowercolor.photos.formats import WRITABLE, Header, is_picture, output_format, probe
 from flowercolor.progress import Progress, Silent
@@ -78,6 +78,7 @@ def plan(
     output = None if output is None else Path(output)
     finder = Finder(recursive=recursive, exclude=exclude)
     found, left_out = _places(finder, inputs, output)
+    neighbors = _neighbors([*found.values()], ending, finder)
     for line in finder.notes(found):
         progress.note(line)
     if left_out and not found:
@@ -93,7 +94,7 @@ def plan(
             return [Job(places[0].source, output, places[0].header)]
         _check_folder_of(output, places, in_folder=in_folder)
     places = [place._replace(name=_with_ending(place.name, ending)) for place in places]
-    jobs = _apart(places, _neighbors(places, ending, finder))
+    jobs = _apart(places, neighbors)
     for line in _notes_on_names(places, jobs):
         progress.note(line)
     if not left_out:  # which has been said
@@ -122,6 +123,7 @@ class _Place(NamedTuple):
     root: Path  # that it was found in
     name: Path  # its target's, below the folder
     header: Header | None = None
+    by_itself: bool = False  # not as one of a folder
 
 
 def _places(
@@ -147,7 +149,7 @@ def _places(
             beside = given.with_stem(f"{given.stem}{SUFFIX}")
             root = fixed if output and fixed != given else given.parent
             name = (given if output else beside).relative_to(root)
-            places = [_Place(given, output or root, resolved(root), name)]
+            places = [_Place(given, output or root, resolved(root), name, by_itself=True)]
         else:
             continue
         for place in places:
@@ -201,24 +203,31 @@ def _with_ending(name: Path, ending: str | None) -> Path:
 def _neighbors(places: Sequence[_Place], ending: str | None, finder: Finder) -> list[_Place]:
     """The photos beside those named, not named themselves, whose results would have their names.
 
-    So a photo's result is called the same whether it was named or its whole folder.
+    So a photo's result is called the same whether it was named or its whole folder, of which all
+    are named.
     """
-    known = {spot(place.source) for place in places}
-    targets = {_letters(place.folder / place.name) for place in places}
-    named = {(place.source.parent, alike(Path(place.source.stem))): place for place in places}
+    named = {
+        (place.source.parent, alike(Path(place.source.stem))): place
+        for place in places
+        if place.by_itself
+    }
+    known = {identity(place.source) for place in places} if named else set()
+    targets = {_letters(place.folder / _with_ending(place.name, ending)) for place in places}
     neighbors = []
-    for folder in {place.source.parent for place in places}:
+    for folder in {folder for folder, _ in named}:
         with suppress(OSError):
             for path in folder.iterdir():
                 like = named.get((folder, alike(Path(path.stem))))
-                if not like or spot(path) in known or not is_picture(path):
+                if not like or not is_picture(path) or is_folder(path) or identity(path) in known:
                     continue
                 added = like.name.stem.removeprefix(like.source.stem)
                 name = _with_ending(like.name.with_name(path.stem + added + path.suffix), ending)
-                if _letters(like.folder / name) in targets and not finder.is_excluded(path):
-                    header = probe(path)
-                    if not (header and header.made_here):
-                        neighbors.append(like._replace(source=path, name=name))
+                is_result = _letters(path) in targets  # such as a BMP, which does not say so
+                if is_result or _letters(like.folder / name) not in targets:
+                    continue
+                header = probe(path)
+                if not (header and header.made_here) and not finder.is_excluded(path):
+                    neighbors.append(like._replace(source=path, name=name))
     return neighbors
 
 

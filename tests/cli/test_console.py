@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -50,14 +51,17 @@ def test_ctrl_c_is_an_interruption_whatever_a_library_makes_of_it(
         raise ImportError("initialization failed")
 
     monkeypatch.setattr(cli.app, "main", console.command(load))
-    monkeypatch.setattr(cli, "interrupted", False)
-    try:
-        with pytest.raises(typer.Exit) as ended:
-            cli.main()
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(typer.Exit) as ended:
+        cli.main()
     assert ended.value.exit_code == 130
     assert capsys.readouterr().err == "Interrupted.\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    called: list[bool] = []
+    monkeypatch.setattr(cli.app, "main", lambda: called.append(cli.interrupted))
+    thread = Thread(target=cli.main)  # where no handler can be set
+    thread.start()
+    thread.join()
+    assert called == [False]
 
 
 def test_sigterm_stops_as_ctrl_c_does_with_its_exit_code() -> None:

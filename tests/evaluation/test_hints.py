@@ -69,7 +69,10 @@ def test_curves_replace_earlier_ones_alone(
     with blank_graphs():
         for _ in range(2):
             write_hint_curves(curves, tmp_path)
-    for name, of_others in (("hints.json", ['{"a.png": [[3, 4]]}', "[]"]), ("hints.png", ["mine"])):
+    for name, of_others in (
+        ("hints.json", ['{"a.png": [[3, 4]]}', "[]", "{}"]),
+        ("hints.png", ["mine"]),
+    ):
         for text in of_others:
             folder = tmp_path / "own"
             folder.mkdir(exist_ok=True)

@@ -268,7 +268,16 @@ def test_results_do_not_lie_among_the_photos(generator: UNet, folder: Path) -> N
     assert not (folder / "results").exists()
 
 
-@pytest.mark.parametrize("scores", ["", "[]", '{"images": [{"name": 3}]}', '{"images": [{}]}'])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        "",
+        "[]",
+        '{"images": [{"name": 3}]}',
+        '{"images": [{}]}',
+        '{"images": [], "annotations": [1]}',
+    ],
+)
 def test_scores_that_are_not_ours_stay(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path, scores: str
 ) -> None:

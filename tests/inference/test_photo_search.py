@@ -34,6 +34,8 @@ def test_what_a_nas_and_waste_bins_hold_is_no_photo(here: Path) -> None:
         (["private/*", "deep"], ["a.jpg", "a_proof.jpg"]),
         (["deep/b.jpg"], ["a.jpg", "a_proof.jpg", "c.jpg"]),
         (["box/private/"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
+        (["./box/private"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
+        (["box/b.jpg", "a*"], ["b.jpg", "c.jpg"]),
     ],
 )
 def test_patterns_leave_out_files_and_folders(

@@ -50,6 +50,21 @@ def test_a_photos_result_has_one_name_whether_it_was_named_or_its_folder(
     assert alone.target == Path("out/d.png"), "its neighbor is a result"
 
 
+def test_what_is_no_other_photo_changes_no_name(here: Path) -> None:
+    """The photo itself in other letters, as some disks have it; a folder; a BMP made before."""
+    [rose] = touch(here, "box/rose.jpg")
+    (here / "box/Rose.JPG").hardlink_to(rose)
+    [job] = plan([rose], "out")
+    assert job.target == Path("out/rose.jpg")
+    (here / "box/tulip.png").mkdir()
+    [job] = plan(touch(here, "box/tulip.gif"), "out")
+    assert job.target == Path("out/tulip.png")
+    for _ in range(2):
+        [job] = plan([rose], here / "box", ending="bmp")
+        assert job.target == here / "box/rose.bmp"
+        touch(here, "box/rose.bmp")
+
+
 def test_recursive_keeps_the_tree(here: Path) -> None:
     touch(here, "box/a.jpg", "box/deep/c.jpg", "box/deep/er/a.jpg")
     assert names(plan([here / "box"], here / "out", recursive=True), here) == {

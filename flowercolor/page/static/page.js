@@ -49,13 +49,14 @@ function addFiles(files) {
   // Who goes on after a stop may drop all of them again.
   const stopped = photos.some(({ state }) => state === "stopped");
   for (const file of files) {
-    if (stopped && photos.some((other) => other.state !== "stopped" && isSame(file, other.file))) continue;
     const edit = {
       vividness: last ? last.vividness : about.vividness,
       strength: last ? last.strength : 1,
       hints: [],
     };
-    let photo = photos.find(({ state, file: old }) => state === "stopped" && isSame(file, old));
+    const same = photos.filter((other) => isSame(file, other.file));
+    let photo = same.find(({ state }) => state === "stopped");
+    if (!photo && stopped && same.some(({ state }) => state !== "failed")) continue;
     if (photo) {
       photo.resume(file, edit);
       row.label(photo);
