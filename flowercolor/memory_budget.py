@@ -19,7 +19,10 @@ _WORK_BYTES_PER_PIXEL = 24  # of the greediest decoders and encoders: of WebP 16
 _METADATA_BYTES = 64 << 20
 
 # What those say that have no class of their own for it: torch on a CPU, onnxruntime.
-_WORDS = ("DefaultCPUAllocator: ", "bad allocation", "bad_alloc", "Failed to allocate memory")
+_WORDS = (
+    *("DefaultCPUAllocator: ", "bad allocation", "bad_alloc", "Failed to allocate memory"),
+    "failed to map segment from shared object",  # of a library that is loaded
+)
 _OPENCV_NO_MEMORY = -4
 _NO_THREADS = ("start new thread", "pthread_create")
 

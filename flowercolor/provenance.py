@@ -10,7 +10,9 @@ PROGRAM = f"flowercolor {__version__}"
 """The record of which no more is known."""
 
 _BY_DIGEST = ("hints", "palette", "leave", "mask")
-_BY_HAND = ("hints", "leave", "mask")
+BY_HAND = ("hints", "leave", "mask")
+"""What a person gives one photo, and a call for several does not undo."""
+
 _UNSAID = {
     "vividness": "by default",
     "strength": "1",
@@ -44,7 +46,7 @@ def is_record(software: str) -> bool:
 def lost_by_hand(before: str, now: str) -> list[str]:
     """What a person gave one photo and the second record lacks: hints, what is to stay gray."""
     old, new = _settings(before), _settings(now)
-    return [name for name in _BY_HAND if old.get(name) and not new.get(name)]
+    return [name for name in BY_HAND if old.get(name) and not new.get(name)]
 
 
 def differences(before: str, now: str) -> str:

@@ -358,12 +358,20 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
         lost = lost_by_hand(result.software, software) if result else []
         if lost and len(known.sources) > 1:
             # What somebody has put right by hand is not for a whole folder's call to undo.
+            if _differ_in_size(job, result):
+                by_hand = f"colored with {' and '.join(lost)}, of a photo of another size"
+                message = f"{job.target} was {by_hand}; another `output` keeps both"
+                return Outcome(job, "skipped", message)
             reason = f"colored with {' and '.join(lost)}, now none"
             message = f"{job.target} was {reason}; color it alone to replace it"
             return Outcome(job, "skipped", message, reason=reason)
     if source in known.results and not is_original(job.source, job.header):
         return Outcome(job, "skipped", f"{job.source} is another photo's result already")
     return None
+
+
+def _differ_in_size(job: Job, result: Header | None) -> bool:
+    return bool(job.header and result and job.header.pixels != result.pixels)
 
 
 def _there_already(job: Job, software: str) -> Outcome:
@@ -378,7 +386,7 @@ def _there_already(job: Job, software: str) -> Outcome:
         is_empty = is_file(job.target) and not job.target.stat().st_size
         found = "is empty; `overwrite` replaces it" if is_empty else "is no photo; delete it first"
         return Outcome(job, "skipped", f"{job.target} is there already and {found}")
-    if job.header and job.header.pixels != result.pixels:
+    if _differ_in_size(job, result):
         message = f"{there}, of a photo of another size; another `output` keeps both"
         return Outcome(job, "skipped", message)
     if job.target.suffix.lower() == ".bmp":
@@ -399,11 +407,9 @@ def _finish(
     if skipped := _skipped(job, known, writing, software):  # another call was faster
         return skipped
     replaced = check_target(job.target) if is_there(job.target) else None
-    what = ""
-    if replaced and job.header and replaced.pixels != job.header.pixels:
-        what = "the result of a photo of another size"
-    elif replaced and (lost := lost_by_hand(replaced.software, software)):
-        what = f"what was colored with {' and '.join(lost)}"
+    what = "the result of a photo of another size" if _differ_in_size(job, replaced) else ""
+    if replaced and (lost := lost_by_hand(replaced.software, software)):
+        what = f"{what or 'what was'}{', ' if what else ' '}colored with {' and '.join(lost)}"
     told = "; ".join(filter(None, (remarks(photo), what and f"replaced {what}")))
     options = _options(photo, software, writing)
     write_photo(job.target, rgb, overwrite=writing.overwrite, **options)

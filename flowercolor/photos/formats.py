@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from flowercolor import files
 from flowercolor.errors import SettingError
+from flowercolor.memory_budget import lacks_memory
 from flowercolor.photos.icc import Pixels
 from flowercolor.provenance import is_record
 
@@ -192,8 +193,11 @@ def is_original(path: Path, header: Header | None) -> bool:
 def load_plugins() -> None:
     """Have Pillow know our formats: by itself it knows a few, or loads all of its forty."""
     for plugin in ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP"):
-        with suppress(ImportError):
+        try:
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
+        except ImportError as error:
+            if lacks_memory(error):  # or the format would be missing from here on
+                raise MemoryError from error
     with suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
     # What the libraries have to say, an error says in one line.

@@ -344,6 +344,21 @@ def test_what_another_process_wrote_meanwhile_is_kept(
     assert leftovers(tmp_path) == []
 
 
+def test_what_hints_put_right_of_another_photo_is_told_to_be_of_another(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    """Else the advice for this photo would cost the correction of that one."""
+    target, mask = tmp_path / "out/a.png", Guidance(mask=np.zeros((2, 2), np.uint8))
+    list(run([Job(save(tmp_path / "a.png"), target)], colorizer, guide=lambda _: mask))
+    others = plan([save(tmp_path / f"b/{name}.png", gray(20, 20)) for name in "ab"], target.parent)
+    kept = next(run(others, colorizer, Writing(overwrite=True)))
+    assert (kept.status, kept.reason) == ("skipped", "")
+    assert "colored with mask, of a photo of another size; another `output`" in kept.message
+    [alone] = run(others[:1], colorizer, Writing(overwrite=True))
+    said = "replaced the result of a photo of another size, colored with mask"
+    assert (alone.status, alone.message) == ("done", said)
+
+
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_what_another_call_colored_meanwhile_counts_as_if_it_had_been_there(
     tmp_path: Path, colorizer: Colorizer, by_hand: bool

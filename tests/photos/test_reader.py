@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePl
 
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.photos import formats, reader
-from flowercolor.photos.formats import probe
+from flowercolor.photos.formats import load_plugins, probe
 from flowercolor.photos.metadata import Metadata
 from flowercolor.photos.reader import decode_with, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
@@ -598,3 +598,21 @@ def test_what_a_sensor_saw_is_found_below_the_first_directory() -> None:
 def test_pictures_that_are_not_read_are_called_what_they_are(head: bytes, kind: str) -> None:
     with pytest.raises(ImageError, match=f"is {kind}, which is not read; expected one of JPEG"):
         read_photo(head + bytes(99))
+
+
+def test_too_little_memory_for_a_plugin_costs_no_format_from_then_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that goes on would call every JPEG no photo."""
+    path = tmp_path / "a.jpg"
+    Image.new("L", (9, 9)).save(path)
+
+    def fail(_: str) -> None:
+        raise ImportError("x.so: failed to map segment from shared object")
+
+    load_plugins.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.import_module", fail)
+        with pytest.raises(ImageError, match="takes more memory than there is"):
+            read_photo(path)
+    assert read_photo(path).luma.shape == (9, 9)

@@ -26,6 +26,7 @@ from flowercolor.config import (
     Subsampling,
 )
 from flowercolor.errors import SettingError
+from flowercolor.provenance import BY_HAND
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ def colorize(
     )
     request = Request(photos, output, file_format, sheet=variants is not None)
     request.check(keep_date=keep_date, json_lines=json_lines)
+    if json_lines:
+        console.check_stdout()
     jobs = request.find(exclude or (), progress, recursive=recursive)
     one_result = request.by_stream or request.sheet
     if one_result and not ranks().leads:
@@ -367,7 +370,7 @@ class _Summary:
             remedy = "--overwrite replaces the results, another -o keeps them"
             if reason == "in color":
                 remedy = "--recolor colors them anew"
-            elif reason.endswith("now none"):
+            elif any(f"{name}, now none" in reason for name in BY_HAND):
                 remedy = "name one alone with --overwrite to replace it"
             elif "BMP" in reason:
                 remedy = "delete them first, or choose another -o"

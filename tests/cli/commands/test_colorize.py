@@ -547,6 +547,8 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
     assert "Skipped: 1 colored with hints, now none (box/a.png); name one alone" in again.stderr
+    told = succeed(*[word for word in args if word != "--overwrite"]).stderr
+    assert "(hints, now none) (box/a.png); name one alone with --overwrite" in told
     assert (here / "out" / "a.png").read_bytes() == by_hand
     assert (here / "out" / "b.png").read_bytes() != plain
     succeed(*args, "--hint", "1,1=blue")
