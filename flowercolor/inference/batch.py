@@ -406,7 +406,7 @@ def _finish(
 ) -> Outcome:
     if skipped := _skipped(job, known, writing, software):  # another call was faster
         return skipped
-    replaced = check_target(job.target) if is_there(job.target) else None
+    replaced = probe(job.target)
     what = "the result of a photo of another size" if _differ_in_size(job, replaced) else ""
     if replaced and (lost := lost_by_hand(replaced.software, software)):
         what = f"{what or 'what was'}{', ' if what else ' '}colored with {' and '.join(lost)}"

@@ -211,7 +211,9 @@ def _neighbors(places: Sequence[_Place], ending: str | None, finder: Finder) -> 
         for place in places
         if place.by_itself
     }
-    known = {identity(place.source) for place in places} if named else set()
+    if not named:
+        return []
+    known = {identity(place.source) for place in places}
     targets = {_letters(place.folder / _with_ending(place.name, ending)) for place in places}
     neighbors = []
     for folder in {folder for folder, _ in named}:
@@ -270,10 +272,11 @@ def _apart(places: Sequence[_Place], neighbors: Sequence[_Place]) -> list[Job]:
         )
         taken.add(_letters(free))
         targets[number] = free
-    return [
+    jobs = [
         Job(place.source, target, place.header)
-        for place, target in zip(places, targets[:count_of_jobs], strict=False)
+        for place, target in zip(places, targets, strict=True)
     ]
+    return jobs[:count_of_jobs]
 
 
 def _notes_on_names(places: Sequence[_Place], jobs: Sequence[Job]) -> Iterator[str]:
