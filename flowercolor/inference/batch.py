@@ -15,18 +15,19 @@ import numpy as np
 
 from flowercolor.config import QUALITY, check_kinds, in_range
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
-from flowercolor.files import Identity, identity, is_file, is_there, storage_errors, why_unreadable
+from flowercolor.files import Identity, identity, is_file, storage_errors, why_unreadable
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.inference.planning import Job
+from flowercolor.inference.planning import Job, check_target, colored_by_hand
 from flowercolor.inference.upsampling import render
 from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
-from flowercolor.photos.formats import WRITABLE, Header, is_original, probe, with_depth
+from flowercolor.photos.formats import WRITABLE, with_depth
+from flowercolor.photos.metadata import Header, is_original, probe
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import check_settings, encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
-from flowercolor.provenance import differences, lost_by_hand
+from flowercolor.provenance import differences
 
 CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
@@ -48,7 +49,7 @@ class Outcome:
     Attributes:
         message: Why it was skipped or failed; a remark where it was done; may be empty.
         width_px: 0 where it was not colored, and so is `height_px`.
-        reason: Why it was skipped, where many photos may share that; or "".
+        reason: Why it was skipped, or what its result replaced, where many may share that; or "".
         trace: Where it failed, as a traceback.
     """
 
@@ -221,41 +222,6 @@ def run(
                     yield outcome
 
 
-def check_target(target: Path) -> Header | None:
-    """Make sure that what is to be written over is no photo of its own.
-
-    Returns:
-        What its header says; None where it is no photo.
-
-    Raises:
-        ImageError: flowercolor did not write it, as far as can be known.
-    """
-    found, header = "", probe(target)
-    if target.suffix.lower() == ".bmp":
-        found = "is a BMP, which does not say what made it"
-    elif is_original(target, header):
-        found = "holds what flowercolor did not make"
-        if why := why_unreadable(target):
-            found = f"cannot be read ({why}), and may be anything"
-    if found:
-        raise ImageError(f"{target}: {found}; choose another output, or delete it first")
-    return header
-
-
-def target_is_free(target: Path, writing: Writing, progress: Progress) -> bool:
-    """Whether a result may be written there; a note says so where one is there to be kept.
-
-    Raises:
-        ImageError: What is to be written over is no result.
-    """
-    if is_there(target):
-        if not writing.overwrite:
-            progress.note(f"Skipped: {target} is there already; `overwrite` replaces it")
-            return False
-        check_target(target)
-    return True
-
-
 def remarks(photo: Photo) -> str:
     """What to know of a photo that was colored; mostly nothing."""
     known = ["was in color; colored anew from its luma"] if photo.colored else []
@@ -355,14 +321,14 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
         if target in known.sources:
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         result = check_target(job.target)
-        lost = lost_by_hand(result.software, software) if result else []
-        if lost and len(known.sources) > 1:
+        by_hand = colored_by_hand(result, software)
+        if by_hand and len(known.sources) > 1:
             # What somebody has put right by hand is not for a whole folder's call to undo.
             if _differ_in_size(job, result):
-                by_hand = f"colored with {' and '.join(lost)}, of a photo of another size"
+                by_hand = f"{by_hand}, of a photo of another size"
                 message = f"{job.target} was {by_hand}; another `output` keeps both"
                 return Outcome(job, "skipped", message)
-            reason = f"colored with {' and '.join(lost)}, now none"
+            reason = f"{by_hand}, now none"
             message = f"{job.target} was {reason}; color it alone to replace it"
             return Outcome(job, "skipped", message, reason=reason)
     if source in known.results and not is_original(job.source, job.header):
@@ -371,7 +337,7 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
 
 
 def _differ_in_size(job: Job, result: Header | None) -> bool:
-    return bool(job.header and result and job.header.pixels != result.pixels)
+    return bool(job.header and result and not job.header.has_size_of(result))
 
 
 def _there_already(job: Job, software: str) -> Outcome:
@@ -406,10 +372,14 @@ def _finish(
 ) -> Outcome:
     if skipped := _skipped(job, known, writing, software):  # another call was faster
         return skipped
-    replaced = probe(job.target)
-    what = "the result of a photo of another size" if _differ_in_size(job, replaced) else ""
-    if replaced and (lost := lost_by_hand(replaced.software, software)):
-        what = f"{what or 'what was'}{', ' if what else ' '}colored with {' and '.join(lost)}"
+    before = probe(job.target)
+    what, reason = colored_by_hand(before, software), ""
+    if _differ_in_size(job, before):
+        what = f"the result of a photo of another size{what and ', ' + what}"
+    elif what:
+        what = f"what was {what}"
+    elif before and before.made_here and before.software != software:
+        reason = f"of other settings ({differences(before.software, software)})"
     told = "; ".join(filter(None, (remarks(photo), what and f"replaced {what}")))
     options = _options(photo, software, writing)
     write_photo(job.target, rgb, overwrite=writing.overwrite, **options)
@@ -418,7 +388,7 @@ def _finish(
             dates = job.source.stat()
             os.utime(job.target, ns=(dates.st_atime_ns, dates.st_mtime_ns))
     height, width = photo.luma.shape
-    return Outcome(job, "done", told, width, height)
+    return Outcome(job, "done", told, width, height, reason)
 
 
 def _options(photo: Photo, software: str, writing: Writing) -> dict[str, Any]:

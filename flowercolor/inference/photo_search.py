@@ -9,14 +9,8 @@ from pathlib import Path
 
 from flowercolor.errors import ImageError, counted
 from flowercolor.files import is_there, resolved, why_unreadable
-from flowercolor.photos.formats import (
-    SIDECARS,
-    UNREAD,
-    holds_no_photos,
-    is_original,
-    is_picture,
-    probe,
-)
+from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
+from flowercolor.photos.metadata import is_original, probe
 
 SUFFIX = "_color"
 """What the name of a result beside its photo has after the photo's."""

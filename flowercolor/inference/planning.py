@@ -13,11 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from flowercolor.errors import SettingError
-from flowercolor.files import alike, identity, is_file, is_folder, is_there, names_stream, resolved
+from flowercolor.errors import ImageError, SettingError
+from flowercolor.files import (
+    alike,
+    identity,
+    is_file,
+    is_folder,
+    is_there,
+    names_stream,
+    resolved,
+    why_unreadable,
+)
 from flowercolor.inference.photo_search import SUFFIX, Finder, spot
-from flowercolor.photos.formats import WRITABLE, Header, is_picture, output_format, probe
+from flowercolor.photos.formats import WRITABLE, is_picture, output_format
+from flowercolor.photos.metadata import Header, is_original, probe
 from flowercolor.progress import Progress, Silent
+from flowercolor.provenance import lost_by_hand
 from flowercolor.torchrun import ranks, shard
 
 FALLBACK_ENDING = ".png"
@@ -115,6 +126,47 @@ def shard_of(jobs: list[Job]) -> list[Job]:
     photos = [job for job in jobs if job.source not in results]
     found = [job for job in jobs if job.source in results]
     return [*shard(photos), *(found if ranks().leads else ())]
+
+
+def check_target(target: Path) -> Header | None:
+    """Make sure that what is to be written over is no photo of its own.
+
+    Returns:
+        What its header says; None where it is no photo.
+
+    Raises:
+        ImageError: flowercolor did not write it, as far as can be known.
+    """
+    found, header = "", probe(target)
+    if target.suffix.lower() == ".bmp":
+        found = "is a BMP, which does not say what made it"
+    elif is_original(target, header):
+        found = "holds what flowercolor did not make"
+        if why := why_unreadable(target):
+            found = f"cannot be read ({why}), and may be anything"
+    if found:
+        raise ImageError(f"{target}: {found}; choose another output, or delete it first")
+    return header
+
+
+def colored_by_hand(result: Header | None, now: str = "") -> str:
+    """Such as "colored with hints", of a result with more by hand than this record has; or ""."""
+    lost = lost_by_hand(result.software, now) if result else []
+    return f"colored with {' and '.join(lost)}" if lost else ""
+
+
+def target_is_free(target: Path, progress: Progress, *, overwrite: bool) -> bool:
+    """Whether a result may be written there; a note says so where one is there to be kept.
+
+    Raises:
+        ImageError: What is to be written over is no result.
+    """
+    if is_there(target):
+        if not overwrite:
+            progress.note(f"Skipped: {target} is there already; `overwrite` replaces it")
+            return False
+        check_target(target)
+    return True
 
 
 class _Place(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which formats of photos there are: their endings, their plugins, what their headers say."""
+"""Which formats of photos there are: their endings, their plugins, how they store pixels."""
 
 import importlib
 import logging
@@ -7,20 +7,17 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-from flowercolor import files
 from flowercolor.errors import SettingError
 from flowercolor.memory_budget import lacks_memory
 from flowercolor.photos.icc import Pixels
-from flowercolor.provenance import is_record
 
 # Pillow's names. The rest of what Pillow opens, such as PostScript, runs more code than a
 # photo is worth. HEIF needs the extra `heic`.
@@ -130,63 +127,6 @@ def output_format(path: Path) -> str:
             f"{path}: has the ending {path.suffix!r}; expected one that can be written: "
             f"{', '.join(writable)}"
         ) from None
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the header of a photo's file says.
-
-    Attributes:
-        software: What EXIF, or a PNG's text, says that made it; "" if nothing.
-    """
-
-    width_px: int
-    height_px: int
-    software: str = ""
-    counts_twice: bool = False
-
-    @property
-    def made_here(self) -> bool:
-        """Whether the file says that flowercolor colored it. BMP has no room to say so."""
-        return is_record(self.software)
-
-    @property
-    def pixels(self) -> int:
-        """How many pixels it has."""
-        return self.width_px * self.height_px
-
-    @property
-    def usual_pixels(self) -> int:
-        """How many pixels of 8 bits, without opacity, take as much memory."""
-        return self.pixels * (2 if self.counts_twice else 1)
-
-
-def probe(path: Path) -> Header | None:
-    """The header of a photo's file; None of what is no photo, or is a pipe.
-
-    It opens the file once and decodes no pixels.
-    """
-    if not files.is_file(path):  # a pipe's beginning can be read only once
-        return None
-    try:
-        with quiet_pillow(), Image.open(path, formats=readable()) as image:
-            software = image.info.get("Software")
-            if image.format != "PNG":  # without EXIF, Pillow decodes it all to look for some
-                with suppress(Exception):  # which damaged EXIF raises
-                    software = image.getexif().get(ExifTags.Base.Software)
-            return Header(image.width, image.height, str(software or ""), counts_twice(image))
-    except Exception:  # whatever is wrong with it, `read_photo` says it better
-        return None
-
-
-def is_original(path: Path, header: Header | None) -> bool:
-    """Whether a file holds anything that flowercolor did not write, as far as can be known.
-
-    A picture that cannot be read may be somebody's only one. No BMP counts as original.
-    """
-    if path.suffix.lower() == ".bmp" or not files.is_file(path):
-        return False
-    return path.stat().st_size > 0 and not (header and header.made_here)
 
 
 @cache

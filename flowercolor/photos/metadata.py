@@ -1,12 +1,18 @@
-"""What a photo says beside its pixels: EXIF and dots per inch, read and written."""
+"""What a photo's file says beside its pixels: its header, EXIF and dots per inch."""
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
-from flowercolor.photos.formats import quiet_pillow, tiff_tag
+from flowercolor.files import is_file
+from flowercolor.photos import tiff
+from flowercolor.photos.formats import counts_twice, quiet_pillow, readable, tiff_tag
+from flowercolor.provenance import is_record
 
 _JPEG_EXIF_BYTES = 65_533  # what a JPEG segment can hold
 
@@ -29,6 +35,74 @@ _KEPT_TAGS = frozenset(
         LocalizedCameraModel CameraSerialNumber LensInfo RawDataUniqueID OriginalRawFileName
     """.split()  # noqa: SIM905
 ) | {0x011E, 0x011F}  # XPosition and YPosition, for which Pillow has no names
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a photo's file says.
+
+    Attributes:
+        width_px: Of the upright photo, and so is `height_px`.
+        software: What EXIF, or a PNG's text, says that made it; "" if nothing.
+    """
+
+    width_px: int
+    height_px: int
+    software: str = ""
+    counts_twice: bool = False
+
+    @property
+    def made_here(self) -> bool:
+        """Whether the file says that flowercolor colored it. BMP has no room to say so."""
+        return is_record(self.software)
+
+    @property
+    def usual_pixels(self) -> int:
+        """How many pixels of 8 bits, without opacity, take as much memory."""
+        return self.width_px * self.height_px * (2 if self.counts_twice else 1)
+
+    def has_size_of(self, other: "Header") -> bool:
+        """Whether the two photos have the same sides."""
+        return (self.width_px, self.height_px) == (other.width_px, other.height_px)
+
+
+def probe(path: Path) -> Header | None:
+    """The header of a photo's file; None of what is no photo, or is a pipe.
+
+    It opens the file once and decodes no pixels. Of a TIFF's pages it is that of the one read.
+    """
+    if not is_file(path):  # a pipe's beginning can be read only once
+        return None
+    try:
+        with path.open("rb") as file:
+            with quiet_pillow():
+                image = Image.open(file, formats=readable())
+            tiff.select_page(image, file)
+            tags: Mapping[int, Any] = {}
+            with quiet_pillow(), suppress(Exception):  # which damaged EXIF raises
+                tags = Image.Image.getexif(image)  # a PNG's own decodes it all to look for some
+            made_by = (
+                image.info.get("Software")
+                if image.format == "PNG"
+                else tags.get(ExifTags.Base.Software)
+            )
+            width = tiff_tag(image, TiffImagePlugin.IMAGEWIDTH, image.width)
+            height = tiff_tag(image, TiffImagePlugin.IMAGELENGTH, image.height)
+            if tags.get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
+                width, height = height, width
+            return Header(width, height, str(made_by or ""), counts_twice(image))
+    except Exception:  # whatever is wrong with it, `read_photo` says it better
+        return None
+
+
+def is_original(path: Path, header: Header | None) -> bool:
+    """Whether a file holds anything that flowercolor did not write, as far as can be known.
+
+    A picture that cannot be read may be somebody's only one. No BMP counts as original.
+    """
+    if path.suffix.lower() == ".bmp" or not is_file(path):
+        return False
+    return path.stat().st_size > 0 and not (header and header.made_here)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePl
 
 from flowercolor.errors import ImageError, SettingError
 from flowercolor.photos import formats, reader
-from flowercolor.photos.formats import load_plugins, probe
-from flowercolor.photos.metadata import Metadata
+from flowercolor.photos.formats import load_plugins
+from flowercolor.photos.metadata import Header, Metadata, probe
 from flowercolor.photos.reader import decode_with, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from tests.pictures import (
@@ -501,14 +501,17 @@ def test_few_bytes_that_promise_many_pixels_get_no_memory() -> None:
         read_photo(content[:at] + struct.pack(">HH", 15_000, 15_000) + content[at + 4 :])
 
 
-def test_a_thumbnail_ahead_of_the_photo_is_passed_over() -> None:
+def test_a_thumbnail_ahead_of_the_photo_is_passed_over(tmp_path: Path) -> None:
     pages = [Image.fromarray(noise(*size)) for size in ((8, 12), (64, 96), (8, 12))]
     content = saved(
         pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo={254: 1, 269: "a rose"}
     )
     at = content.index(struct.pack("<HHI", 254, 4, 1), content.index(b"a rose"))
-    photo = read_photo(content[: at + 8] + bytes(4) + content[at + 12 :])
+    path = tmp_path / "a.tif"
+    path.write_bytes(content[: at + 8] + bytes(4) + content[at + 12 :])
+    photo = read_photo(path)
     np.testing.assert_array_equal(photo.luma, np.asarray(pages[1]))
+    assert probe(path) == Header(width_px=96, height_px=64)
     assert photo.pages == 1, "thumbnails do not count"
     np.testing.assert_array_equal(read_photo(content).luma, np.asarray(pages[0]))
 

@@ -160,9 +160,10 @@ def colorize(
     1 if any photo failed. Under torchrun, several processes or machines share the photos.
     """
     _say_weights(checkpoint, at_start=True)
-    from flowercolor.inference.batch import Writing, target_is_free
+    from flowercolor.inference.batch import Writing
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.photo_search import SHEET
+    from flowercolor.inference.planning import target_is_free
 
     progress = console.progress_of_leader()
     writing = Writing(
@@ -176,7 +177,8 @@ def colorize(
     one_result = request.by_stream or request.sheet
     if one_result and not ranks().leads:
         return
-    if request.by_stream and request.path and not target_is_free(request.path, writing, progress):
+    to_file = request.path if request.by_stream else None
+    if to_file and not target_is_free(to_file, progress, overwrite=overwrite):
         return
     formats = request.formats(jobs)
     for option, given, meant in (
@@ -240,8 +242,10 @@ def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "P
     """Write the sheet of a photo in several likely colors."""
     from flowercolor.files import is_there
     from flowercolor.inference import contact_sheet
-    from flowercolor.inference.batch import remarks, target_is_free
+    from flowercolor.inference.batch import remarks
+    from flowercolor.inference.planning import colored_by_hand, target_is_free
     from flowercolor.memory_budget import photo_memory_errors
+    from flowercolor.photos.metadata import probe
     from flowercolor.photos.reader import read_photo
     from flowercolor.photos.writer import write_photo
 
@@ -250,13 +254,15 @@ def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "P
         read_photo(source, max_pixels=how.max_pixels)
     if is_there(sheet) and sheet.samefile(source):
         raise SettingError(f"{sheet}: is the photo itself; choose another output")
-    if not target_is_free(sheet, how.writing, progress):
+    if not target_is_free(sheet, progress, overwrite=how.writing.overwrite):
         return
     with photo_memory_errors(source), progress.task("Coloring"):
         photo = read_photo(source, max_pixels=how.max_pixels)
         if remark := remarks(photo):
             console.say(f"{source}: {remark}")
         rgb = contact_sheet.variants(photo.luma, how.colorizer, variants, how.guide(source))
+        if lost := colored_by_hand(probe(sheet)):
+            console.say(f"{sheet}: replaced what was {lost}")
         write_photo(
             sheet,
             rgb,
@@ -271,7 +277,9 @@ def _color_stream(request: Request, source: Path | None, how: _How) -> None:
     """Color the photo of a path, or without one that of standard input; its result is a stream."""
     from flowercolor.files import write_bytes
     from flowercolor.inference.batch import convert, remarks
+    from flowercolor.inference.planning import colored_by_hand
     from flowercolor.memory_budget import max_file_bytes, photo_memory_errors
+    from flowercolor.photos.metadata import probe
     from flowercolor.photos.reader import read_photo
 
     with photo_memory_errors(source or "the picture"):
@@ -284,6 +292,8 @@ def _color_stream(request: Request, source: Path | None, how: _How) -> None:
     if remark := remarks(photo):
         console.say(f"{source or 'The photo'}: {remark}")
     if request.path:
+        if lost := colored_by_hand(probe(request.path), how.colorizer.software(guidance)):
+            console.say(f"{request.path}: replaced what was {lost}")
         write_bytes(request.path, colored, overwrite=how.writing.overwrite)
         console.print_result(str(request.path))
     else:
@@ -345,6 +355,7 @@ class _Summary:
         self.count: Counter[str] = Counter()
         self._several = several
         self._skipped: defaultdict[str, list[str]] = defaultdict(list)
+        self._replaced: defaultdict[str, list[str]] = defaultdict(list)
         self._failures: list[str] = []
         self._others = 0  # lines since the first failure that tell of none
 
@@ -357,12 +368,15 @@ class _Summary:
                 console.say(line)
         elif self._failures and (outcome.status == "done" or not outcome.reason):
             self._others += 1
-        if outcome.reason and self._several:
+        if outcome.status == "done":
+            if outcome.message:
+                console.say(f"{outcome.job.source}: {outcome.message}")
+            if outcome.reason:
+                self._replaced[outcome.reason].append(str(outcome.job.target))
+        elif outcome.reason and self._several:
             self._skipped[outcome.reason].append(str(outcome.job.source))
-        elif outcome.status != "done":
+        else:
             console.say(f"{outcome.status.capitalize()}: {outcome.message}")
-        elif outcome.message:
-            console.say(f"{outcome.job.source}: {outcome.message}")
 
     def say(self, ending: str) -> None:
         """Say what is left to say of all; `ending`, if any, before their number."""
@@ -374,8 +388,9 @@ class _Summary:
                 remedy = "name one alone with --overwrite to replace it"
             elif "BMP" in reason:
                 remedy = "delete them first, or choose another -o"
-            first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            console.say(f"Skipped: {len(names)} {reason} ({first}); {remedy}")
+            console.say(f"Skipped: {len(names)} {reason} ({_first(names)}); {remedy}")
+        for reason, names in self._replaced.items():
+            console.say(f"Replaced: {len(names)} {reason}: {_first(names)}")
         if self._others >= _SCREEN_LINES:
             console.say(f"{len(self._failures)} of {self.count.total()} photos failed:")
             for failure in self._failures:
@@ -389,3 +404,7 @@ class _Summary:
                 f"{self.count[name]} {name}" for name in ("done", "skipped", "failed")
             )
             console.say(f"{process}{count}.")
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

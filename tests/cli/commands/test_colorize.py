@@ -547,6 +547,7 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
     assert "Skipped: 1 colored with hints, now none (box/a.png); name one alone" in again.stderr
+    assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
     assert "(hints, now none) (box/a.png); name one alone with --overwrite" in told
     assert (here / "out" / "a.png").read_bytes() == by_hand
@@ -555,11 +556,17 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     assert (here / "out" / "a.png").read_bytes() != by_hand, "other hints are meant"
     assert "a.png: replaced what was colored with hints" in succeed(*alone).stderr
     assert (here / "out" / "a.png").read_bytes() == plain, "and so is one photo's call"
+    onto = ["-o", "out/a.png", *args[4:]]
+    for source, *more in (["box/a.png", "--variants", "2"], ["-"]):
+        succeed("colorize", "box/a.png", *onto, "--hint", "1,1=red")
+        told = succeed("colorize", source, *more, *onto, stdin=plain).stderr
+        assert "out/a.png: replaced what was colored with hints" in told
 
 
 def test_a_result_of_another_size_is_not_replaced_in_silence(weights: Path, here: Path) -> None:
     gray_photo(here / "a.png")
-    Image.new("L", (40, 30), 90).save(here / "a.bmp")
+    with Image.open(here / "a.png") as photo:
+        photo.transpose(Image.Transpose.ROTATE_90).save(here / "a.bmp")  # of as many pixels
     args = ["--checkpoint", str(weights), "-o", "out/a.png"]
     succeed("colorize", "a.png", *args)
     kept = succeed("colorize", "a.bmp", *args)
