@@ -490,6 +490,25 @@ def test_a_photo_that_is_gone_is_left_out_of_what_is_saved_and_named(
     assert expected in said, said
 
 
+def test_where_web_has_ended_the_page_saves_what_it_can_and_says_so(
+    browser: Browser, tiny: Path, kinds: dict[str, Path]
+) -> None:
+    open_with(browser, serving(tiny), DAHLIA)
+    browser.run("window.fetch = () => Promise.reject(new TypeError())")
+    browser.click("#save")
+    browser.wait("document.querySelector('#status').textContent.includes('Choose PNG or JPEG')")
+    browser.choose(kinds["lossless.webp"])
+    browser.wait(READY, 2)
+    assert "Choose PNG or JPEG" in text(browser, "#status"), "what matters stays"
+    browser.run("document.querySelector('#format').value = 'png'")
+    browser.click("#save")
+    assert rgb(browser.saved(f"{DAHLIA.stem}_color.png")).ndim == 3
+    assert "by the page alone" in text(browser, "#status")
+    browser.click("#save-all")
+    browser.saved("flowercolor.zip")
+    assert "2 of 2 photos, by the page alone" in text(browser, "#status")
+
+
 @pytest.mark.parametrize("is_served", [False, True], ids=["page", "web"])
 def test_the_page_and_web_refuse_and_count_alike_what_they_do_not_save(
     browser: Browser, tiny_page: Path, tiny: Path, tmp_path: Path, is_served: bool

@@ -14,6 +14,7 @@ const compute = new Compute(about);
 const saver = new Saver(compute, about);
 const progress = new Progress();
 const SAID_MS = 8000;
+const SAVED_ALONE = ", by the page alone, for flowercolor web does not run any more: 8 bits, no EXIF";
 const photos = [];
 let shown = null;
 
@@ -257,10 +258,10 @@ byId("save").addEventListener("click", async () => {
   byId("save").disabled = true;
   say("Saving.");
   try {
-    const { name, blob, edit } = await saver.fileOf(photo, byId("format").value);
+    const { name, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
     download(name, blob);
     photo.history.markSaved(edit);
-    say(`${name} is saved.`, true);
+    say(`${name} is saved${alone ? SAVED_ALONE : ""}.`, true);
   } catch (error) {
     say(`${photo.file.name} ${error.message}`, true);
   } finally {
@@ -272,14 +273,16 @@ byId("save-all").addEventListener("click", async () => {
   const zip = new Zip();
   const packed = [];
   const failures = [];
+  let byPage = "";
   const all = [...photos];
   const ready = all.filter(({ state }) => state === "ready");
   byId("save-all").disabled = true;
   const finished = await progress.forEach("Saving", ready, async (photo) => {
     try {
-      const { name, blob, edit } = await saver.fileOf(photo, byId("format").value);
+      const { name, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
       await zip.add(name, blob);
       packed.push({ photo, edit });
+      if (alone) byPage = SAVED_ALONE;
     } catch (error) {
       failures.push(`${photo.file.name} ${error.message}`);
     }
@@ -288,7 +291,7 @@ byId("save-all").addEventListener("click", async () => {
   if (finished && packed.length) {
     download("flowercolor.zip", zip.blob());
     for (const { photo, edit } of packed) photo.history.markSaved(edit);
-    saved = `Saved in flowercolor.zip: ${packed.length} of ${all.length} photos.`;
+    saved = `Saved in flowercolor.zip: ${packed.length} of ${all.length} photos${byPage}.`;
     for (const [state, words] of [["failed", "Not read"], ["stopped", "Stopped"]]) {
       const count = all.filter((photo) => photo.state === state).length;
       if (count) saved += ` ${words}: ${count}.`;
@@ -310,6 +313,7 @@ let quiet = 0;
 
 function say(message, toAll = false) {
   const status = byId("status");
+  if (!toAll && status.classList.contains("visible")) return; // not in the place of what matters
   clearTimeout(quiet);
   status.textContent = message;
   status.classList.toggle("visible", toAll);

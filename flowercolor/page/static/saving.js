@@ -7,10 +7,21 @@ export class Saver {
     this.about = about;
   }
 
-  /** The photo as {name, blob, edit}; the format "" keeps its own, which only the library can. */
+  /** The photo as {name, blob, edit}; the format "" keeps its own, which only the library can.
+   * `alone` where the page had to do what its server does not any more. */
   async fileOf(photo, format) {
     const edit = photo.history.draft;
-    if (this.about.served) return this.#fileOfServer(photo, edit, format);
+    if (!this.about.served) return this.#fileOfPage(photo, edit, format);
+    try {
+      return await this.#fileOfServer(photo, edit, format);
+    } catch (error) {
+      if (!(error instanceof NoServer)) throw error;
+      if (format) return { ...(await this.#fileOfPage(photo, edit, format)), alone: true };
+      throw new Error(`could not be saved: ${ENDED} Choose PNG or JPEG, which the page saves alone.`);
+    }
+  }
+
+  async #fileOfPage(photo, edit, format) {
     const parameters = { number: photo.number, file: photo.file, edit, format };
     const software = this.#software(edit);
     const blob = await this.compute.call("save", { ...parameters, software });
@@ -43,9 +54,16 @@ export class Saver {
 /** What a browser cannot read as a PNG that it can, and what that does not show, as `decode` has it:
  * {blob, facts}. */
 export async function readByServer(file) {
-  const response = await ask("gray", file);
+  const response = await ask("gray", file).catch((error) => {
+    if (!(error instanceof NoServer)) throw error;
+    throw new Error(`could not be read: ${ENDED} Start it again, and open its page.`);
+  });
   return { blob: await response.blob(), facts: JSON.parse(response.headers.get("Photo-Facts")) };
 }
+
+const ENDED = "flowercolor web does not run any more.";
+
+class NoServer extends Error {}
 
 async function ask(address, file) {
   let response;
@@ -57,7 +75,7 @@ async function ask(address, file) {
   try {
     response = await fetch(new URL(address, document.baseURI), { method: "POST", body: file });
   } catch {
-    throw new Error("could not be saved: flowercolor web does not run any more.");
+    throw new NoServer();
   }
   if (!response.ok) throw new Error(await response.text());
   return response;
