@@ -27,6 +27,9 @@ from flowercolor.provenance import PROGRAM
 _BLOCK_PIXELS = 1 << 20
 _DEPTHS = (np.uint8, np.uint16)
 
+# libjpeg, which takes less than the format, prints to stderr where it is asked for more.
+_MOST_SIDE_PX = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 65_536}
+
 
 def encode_photo(rgb: Pixels, file_format: str, **options: Any) -> bytes:
     """The bytes of a picture file: what `photo_parts` gives, with its options, in one piece."""
@@ -118,6 +121,12 @@ def photo_parts(
         known = ", ".join(sorted(set(WRITABLE.values())))
         raise SettingError(f"file_format is {file_format!r}; expected one of {known}")
     file_format = WRITABLE[ending]
+    side_px = max(rgb.shape[:2])
+    if side_px > (most_px := _MOST_SIDE_PX.get(file_format, side_px)):
+        raise ImageError(
+            f"a picture of {rgb.shape[1]}x{rgb.shape[0]} pixels cannot be written as "
+            f"{file_format}: that holds at most {most_px} on a side; choose another format"
+        )
     metadata = metadata or Metadata()
     deep = rgb.dtype == np.uint16 and file_format in ("PNG", "TIFF")
     blocks = _Blocks(rgb, alpha, deep=deep, on_paper=file_format in ("JPEG", "BMP"))

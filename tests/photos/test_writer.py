@@ -114,6 +114,19 @@ def test_the_format_can_differ_from_the_ending(tmp_path: Path) -> None:
     assert read_photo(tmp_path / "a.jpg").metadata.file_format == "PNG"
 
 
+@pytest.mark.parametrize(
+    ("file_format", "most_px"), [("JPEG", 65_500), ("WEBP", 16_383), ("AVIF", 65_536)]
+)
+def test_what_a_format_does_not_hold_is_said_and_no_library_prints(
+    file_format: str, most_px: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if file_format in FORMATS:
+        assert encode_photo(np.zeros((1, most_px, 3), np.uint8), file_format)
+        with pytest.raises(ImageError, match=f"1x{most_px + 1} .* at most {most_px} on a side"):
+            encode_photo(np.zeros((most_px + 1, 1, 3), np.uint8), file_format)
+        assert capfd.readouterr().err == ""
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     path.write_bytes(b"old")
