@@ -15,11 +15,13 @@ class Table(NamedTuple):
     Attributes:
         columns: The cells of its first line.
         rows: The lines below.
+        lines: The number in the file of the line where each row ends.
         separator: What stands between the cells: a tab, a semicolon or a comma.
     """
 
     columns: list[str]
     rows: list[list[str]]
+    lines: list[int]
     separator: str
 
     def named(self) -> list[dict[str, str]]:
@@ -68,7 +70,8 @@ def parse_table(text: str, path: Path, expected: str) -> Table:
     separator = next((mark for mark in "\t;" if mark in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=separator)
     try:
-        columns, *rows = [[cell.strip() for cell in row] for row in reader if any(row)] or [[]]
+        found = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except csv.Error as error:
         raise DataError(f"{path}: is no table ({one_line(error)}); {expected}") from error
-    return Table(columns, rows, separator)
+    (_, columns), *rows = found or [(1, [])]
+    return Table(columns, [row for _, row in rows], [line for line, _ in rows], separator)

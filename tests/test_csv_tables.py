@@ -25,11 +25,11 @@ def test_a_table_is_read_as_any_program_writes_it(
 
 def test_quoted_cells_may_hold_separators_and_lines() -> None:
     table = parse_table('file,class\n"a, b.jpg","tea\nrose"\n', Path("t"), "")
-    assert table.rows == [["a, b.jpg", "tea\nrose"]]
+    assert (table.rows, table.lines) == ([["a, b.jpg", "tea\nrose"]], [3])
 
 
 def test_nothing_is_an_empty_table() -> None:
-    assert parse_table("", Path("t"), "") == ([], [], ",")
+    assert parse_table("", Path("t"), "") == ([], [], [], ",")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le"])

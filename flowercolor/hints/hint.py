@@ -2,12 +2,9 @@
 
 import difflib
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,17 +13,11 @@ from PIL import ImageColor
 
 from flowercolor.color import color_differences, fitting_factor, to_chroma
 from flowercolor.config import in_range
-from flowercolor.csv_tables import parse_table, read_text
-from flowercolor.errors import DataError, SettingError
-from flowercolor.files import parse_json
+from flowercolor.errors import SettingError
 
 RIGHT_HINT = "412,300=crimson or 40%,60%=#c02040"
 RIGHT_LEAVE = "412,300 or 40%,60%,25"
-MAX_HINTS = 10_000
 MAX_RADIUS_PX = 1_000_000
-_MAX_FILE_BYTES = 10 << 20
-_EXPECTED = "expected a JSON or CSV file of hints"
-_KEYS = ("x", "y", "color")
 
 Color = str | Sequence[int]
 """A CSS name, also as "Light Pink"; `#rrggbb`, also bare; or red, green, blue from 0 to 255."""
@@ -75,7 +66,7 @@ class Hint:
         parts = place.split(",")
         if not separator or len(parts) != 2:
             raise SettingError(f"hint {text}: expected X,Y=COLOR, such as {RIGHT_HINT}")
-        x, y = (_number(part.strip()) for part in parts)
+        x, y = (number_of(part.strip()) for part in parts)
         return cls(x, y, color.strip())
 
     def place(self, width_px: int, height_px: int) -> tuple[float, float]:
@@ -129,7 +120,7 @@ class Leave:
         Raises:
             SettingError: It says no such thing.
         """
-        parts = [_number(part.strip()) for part in str(text).split(",")]
+        parts = [number_of(part.strip()) for part in str(text).split(",")]
         if len(parts) not in (2, 3) or (len(parts) == 3 and isinstance(parts[2], str)):
             raise SettingError(f"leave {text}: expected X,Y or X,Y,RADIUS, such as {RIGHT_LEAVE}")
         return cls(*parts)  # type: ignore[arg-type]
@@ -191,121 +182,7 @@ def chroma_to_color(luma: float, cb: float, cr: float) -> str:
     return "#" + np.clip(np.round(255 * rgb), 0, 255).astype(np.uint8).tobytes().hex()
 
 
-class HintFile:
-    """The hints of many photos, by their names.
-
-    JSON: a list of `{"x": 412, "y": 300, "color": "crimson"}` for all photos, or such lists by the
-    names of files. CSV, with commas, semicolons or tabs: the columns x, y and color, and file where
-    not all are for every photo. A name is that of the file, or its path below any folder.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        by_name: The hints by name; those under "" are for every photo.
-
-    Raises:
-        DataError: It cannot be read, or does not say that.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        text = read_text(path, _EXPECTED, max_bytes=_MAX_FILE_BYTES)
-        rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
-        self.by_name: dict[str, list[Hint]] = {}
-        for number, (name, row) in enumerate(rows, 1):
-            hint = self._hint(f"hint {number}", row)
-            self.by_name.setdefault(_letters(name.replace("\\", "/")), []).append(hint)
-        if not self.by_name:
-            raise self._error("has no hints")
-        if sum(map(len, self.by_name.values())) > MAX_HINTS:
-            raise self._error(f"has more than {MAX_HINTS:,} hints")
-
-    def hints_of(self, photo: Path) -> list[Hint]:
-        """Those of a photo, by its name or the end of its path, and those of every photo."""
-        path = _letters(photo.as_posix())
-        return [
-            hint
-            for name, hints in self.by_name.items()
-            if not name or f"/{path}".endswith(f"/{name}")
-            for hint in hints
-        ]
-
-    def photos_of(self, name: str, photos: Sequence[Path]) -> list[Path]:
-        """Which of the photos a name of `by_name` means."""
-        return [photo for photo in photos if f"/{_letters(photo.as_posix())}".endswith(f"/{name}")]
-
-    def _hint(self, what: str, row: Any) -> Hint:
-        if not isinstance(row, dict):
-            raise self._error(f"{what} is no object")
-        self._check_names(what, row, _KEYS)
-        texts = []
-        for key in _KEYS:
-            if key not in row:
-                raise self._error(f"{what} lacks {key}")
-            if not isinstance(row[key], (str, int, float)):
-                raise self._error(f"{what}: its {key} is neither a text nor a number")
-            texts.append(str(row[key]).strip())
-        try:
-            return Hint(_number(texts[0]), _number(texts[1]), texts[2])
-        except SettingError as error:
-            raise DataError(f"{self.path}: {error}") from error
-
-    def _json(self, text: str) -> list[tuple[str, Any]]:
-        try:
-            content = parse_json(text)
-        except ValueError as error:
-            raise self._error(str(error)) from error
-        lists = content if isinstance(content, dict) else {"": content}
-        if not all(isinstance(rows, list) for rows in lists.values()):
-            raise self._error("a name has no list of hints")
-        return [(name, row) for name, rows in lists.items() for row in rows]
-
-    def _csv(self, text: str) -> list[tuple[str, Any]]:
-        table = parse_table(text, self.path, _EXPECTED)
-        table = table._replace(columns=[name.lower() for name in table.columns])
-        columns = [*filter(None, table.columns)]  # some programs end each line with a separator
-        where = "its first line"
-        self._check_names(where, columns, ("file", *_KEYS))
-        if not set(_KEYS) <= set(columns):
-            raise self._error("has no columns x, y and color in its first line")
-        if twice := [name for name in columns if columns.count(name) > 1]:
-            raise self._error(f"{where} has the column {twice[0]} twice")
-        for number, cells in enumerate(table.rows, 1):
-            for column, cell in zip_longest(table.columns, cells, fillvalue=""):
-                if cell and not column:
-                    raise self._error(f"hint {number} has {cell!r}, whose column has no name")
-        rows = []
-        for row in table.named():
-            row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}  # a decimal comma
-            rows.append((row.get("file", ""), {key: row[key] for key in _KEYS}))
-        names = [name for name, _ in rows]
-        if any(names) and not all(names):
-            number = names.index("") + 1
-            raise self._error(f"hint {number} names no file, and others do; name it in each line")
-        return rows
-
-    def _check_names(self, where: str, names: Iterable[str], known: Sequence[str]) -> None:
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name.lower(), known, 1)
-                perhaps = f", perhaps {near[0]}" if near else ""
-                raise self._error(f"{where} has {name!r}, none of {', '.join(known)}{perhaps}")
-
-    def _error(self, found: str) -> DataError:
-        return DataError(
-            f"{self.path}: {found}; expected JSON such as "
-            '{"rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}]}, or CSV with the columns '
-            "file, x, y, color"
-        )
-
-
-def _letters(name: str) -> str:
-    """A name as others write it who code its letters otherwise, as macOS does of umlauts."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _number(text: str) -> float | str:
+def number_of(text: str) -> float | str:
     """A number, or the text of a share or of whatever else it is."""
     try:
         return float(text)

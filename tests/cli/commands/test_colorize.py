@@ -431,14 +431,19 @@ def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here:
     args = ["colorize", "a.png", "-o", "n.png", "--hints", "near.csv"]
     done = succeed(*args, "--checkpoint", hint_weights)
     assert "has hints for A (perhaps a.png), which is none" in done.stderr
+    gray_photo(here / "rose.png")
+    (here / "near.csv").write_text("file,x,y,color\nRosa.jpg,1,1,red\n")
+    refused = flowercolor("colorize", "a.png", "rose.png", *args[4:], "--checkpoint", hint_weights)
+    said = "Rosa.jpg (perhaps rose.png), and none of the 2 photos is one of them"
+    assert_one_line_of_error(refused, said)
     (here / "hints.json").write_text('{"rose.png": [{"x": 1, "y": 1, "color": "red"}]}')
     args = ["colorize", "a.png", "-o", "b.png", "--hints", "hints.json"]
     refused = flowercolor(*args, "--checkpoint", str(hint_weights))
-    assert_one_line_of_error(refused, "has hints for rose.png", "a.png is none of them")
+    assert_one_line_of_error(refused, "has hints for rose.png", "a.png is not one of them")
     args[1:4] = ["-"]
     content = (here / "a.png").read_bytes()
     refused = flowercolor(*args, "--checkpoint", str(hint_weights), stdin=content)
-    assert_one_line_of_error(refused, "and - (standard input) is none of them")
+    assert_one_line_of_error(refused, "and standard input (-) is not one of them")
     (here / "hints.json").write_text('{"-": [{"x": 1, "y": 1, "color": "red"}]}')
     succeed(*args, "--checkpoint", str(hint_weights), stdin=content)
 

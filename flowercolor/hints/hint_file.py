@@ -1,0 +1,157 @@
+"""Files that say the hints of many photos."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from flowercolor.csv_tables import parse_table, read_text
+from flowercolor.errors import DataError, SettingError
+from flowercolor.files import parse_json, resolved
+from flowercolor.hints.hint import Hint, number_of
+
+MAX_HINTS = 10_000
+_MAX_FILE_BYTES = 10 << 20
+_EXPECTED = "expected a JSON or CSV file of hints"
+_KEYS = ("x", "y", "color")
+
+
+class HintFile:
+    """The hints of many photos, by their names.
+
+    JSON: a list of `{"x": 412, "y": 300, "color": "crimson"}` for all photos, or such lists by the
+    names of files. CSV, with commas, semicolons or tabs: the columns x, y and color, and file where
+    not all are for every photo. A name is that of the file, or its path, from any folder on.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        by_name: The hints by name; those under "" are for every photo.
+
+    Raises:
+        DataError: It cannot be read, or does not say that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = read_text(path, _EXPECTED, max_bytes=_MAX_FILE_BYTES)
+        rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
+        self.by_name: dict[str, list[Hint]] = {}
+        for where, name, row in rows:
+            hint = self._hint(where, row)
+            self.by_name.setdefault(_letters(name.replace("\\", "/")), []).append(hint)
+        if not self.by_name:
+            raise self._error("has no hints")
+        if sum(map(len, self.by_name.values())) > MAX_HINTS:
+            raise self._error(f"has more than {MAX_HINTS:,} hints")
+
+    def by_photo(self, photos: Sequence[Path]) -> dict[Path, list[Hint]]:
+        """The hints of each photo: those of its name, and those of every photo.
+
+        Raises:
+            DataError: A name is that of several photos.
+        """
+        meant = self._meant(photos)
+        for name, found in meant.items():
+            if name and len(found) > 1:
+                raise DataError(
+                    f"{self.path}: {name} is {len(found)} of the photos, such as {found[0]} and "
+                    f"{found[1]}; expected a name of one: write its folder before it"
+                )
+        hints: dict[Path, list[Hint]] = {photo: [] for photo in photos}
+        for name, found in meant.items():
+            for photo in found:
+                hints[photo] += self.by_name[name]
+        return hints
+
+    def names_of_none(self, photos: Sequence[Path]) -> list[str]:
+        """The names that none of the photos has."""
+        return sorted(name for name, found in self._meant(photos).items() if not found)
+
+    def _meant(self, photos: Sequence[Path]) -> dict[str, list[Path]]:
+        """Which photos each name means: that of the whole path, else those whose path ends so."""
+        whole = {_letters(str(resolved(photo))): photo for photo in photos}
+        paths = {photo: f"/{_letters(photo.as_posix())}" for photo in photos}
+        meant = {}
+        for name in self.by_name:
+            end = f"/{name.removeprefix('./')}" if name else ""
+            there = whole.get(_letters(str(resolved(Path(name))))) if name else None
+            by_end = [photo for photo, path in paths.items() if path.endswith(end)]
+            meant[name] = [there] if there else by_end
+        return meant
+
+    def _hint(self, what: str, row: Any) -> Hint:
+        if not isinstance(row, dict):
+            raise self._error(f"{what} is no object")
+        self._check_names(what, row, _KEYS)
+        texts = []
+        for key in _KEYS:
+            if key not in row:
+                raise self._error(f"{what} lacks {key}")
+            if not isinstance(row[key], (str, int, float)):
+                raise self._error(f"{what}: its {key} is neither a text nor a number")
+            texts.append(str(row[key]).strip())
+        try:
+            return Hint(number_of(texts[0]), number_of(texts[1]), texts[2])
+        except SettingError as error:
+            raise DataError(f"{self.path}: {what}: {error}") from error
+
+    def _json(self, text: str) -> list[tuple[str, str, Any]]:
+        """Where each hint stands, in words, the name of its file, and what it says."""
+        try:
+            content = parse_json(text)
+        except ValueError as error:
+            raise self._error(str(error)) from error
+        lists = content if isinstance(content, dict) else {"": content}
+        found = []
+        for name, rows in lists.items():
+            if not isinstance(rows, list):
+                raise self._error(f"{name} has no list of hints")
+            of_name = f" of {name}" if name else ""
+            found += [(f"hint {number}{of_name}", name, row) for number, row in enumerate(rows, 1)]
+        return found
+
+    def _csv(self, text: str) -> list[tuple[str, str, Any]]:
+        table = parse_table(text, self.path, _EXPECTED)
+        table = table._replace(columns=[name.lower() for name in table.columns])
+        columns = [*filter(None, table.columns)]  # some programs end each line with a separator
+        where = "its first line"
+        self._check_names(where, columns, ("file", *_KEYS))
+        if not set(_KEYS) <= set(columns):
+            raise self._error("has no columns x, y and color in its first line")
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise self._error(f"{where} has the column {twice[0]} twice")
+        for line, cells in zip(table.lines, table.rows, strict=True):
+            for column, cell in zip_longest(table.columns, cells, fillvalue=""):
+                if cell and not column:
+                    raise self._error(f"line {line} has {cell!r}, whose column has no name")
+        rows = []
+        for line, row in zip(table.lines, table.named(), strict=True):
+            row |= {axis: row[axis].replace(",", ".") for axis in ("x", "y")}  # a decimal comma
+            rows.append((f"line {line}", row.get("file", ""), {key: row[key] for key in _KEYS}))
+        nameless = [where for where, name, _ in rows if not name]
+        if nameless and len(nameless) < len(rows):
+            raise self._error(f"{nameless[0]} names no file, and others do; name it in each line")
+        return rows
+
+    def _check_names(self, where: str, names: Iterable[str], known: Sequence[str]) -> None:
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name.lower(), known, 1)
+                perhaps = f", perhaps {near[0]}" if near else ""
+                raise self._error(f"{where} has {name!r}, none of {', '.join(known)}{perhaps}")
+
+    def _error(self, found: str) -> DataError:
+        return DataError(
+            f"{self.path}: {found}; expected JSON such as "
+            '{"rose.jpg": [{"x": 412, "y": 300, "color": "crimson"}]}, or CSV with the columns '
+            "file, x, y, color"
+        )
+
+
+def _letters(name: str) -> str:
+    """A name as others write it who code its letters otherwise, as macOS does of umlauts."""
+    return unicodedata.normalize("NFC", name)
