@@ -50,7 +50,10 @@ def _in_plain_words(error: Any) -> str:
         found = reason.errors()[0]
         reason = found.get("ctx", {}).get("error")
     if found is None:
-        return str(error.format_message())
+        said = str(error.format_message())
+        # The shell takes what begins with it for a comment.
+        hint = "; put quotes around what begins with #" if "requires an argument" in said else ""
+        return said.rstrip(".") + hint
     param = error.param
     expected = {"int": ["a whole number"], "flo": ["a number"]}.get(found["type"][:3], [])
     if param.type_descriptor.choices:

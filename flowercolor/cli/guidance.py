@@ -67,6 +67,8 @@ Mask = Annotated[
     ),
 ]
 
+_WHITE = 128  # of 255, from which on a mask leaves more gray than not
+
 
 @contextmanager
 def _named(option: str, kind: type[FlowercolorError]) -> Iterator[None]:
@@ -108,6 +110,10 @@ def read_guidance(
         leading = palette_of(like, palette)
     with _named("--mask", ImageError):
         stays_gray = mask_of(mask) if mask else None
+    if stays_gray is not None and stays_gray.max() < _WHITE:
+        progress.note(f"--mask {mask}: has nothing white, so it leaves nothing gray")
+    elif stays_gray is not None and stays_gray.min() >= _WHITE:
+        progress.note(f"--mask {mask}: is white all over, so all stays gray")
     shared = Guidance(
         [Hint.parse(text) for text in hint or ()],
         leading,

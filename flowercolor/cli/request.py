@@ -186,6 +186,7 @@ class Request:
             recursive=recursive,
             exclude=exclude,
             ending=self._ending,
+            for_sheet=self.sheet,
             progress=progress,
         )
         if not jobs:

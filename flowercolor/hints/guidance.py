@@ -26,7 +26,7 @@ class Guidance:
         mask: uint8 [h, w] of any size, stretched over the photo: white is not colored, black is.
 
     Raises:
-        SettingError: A hint is no `Hint`, or a place to leave no `Leave`.
+        SettingError: A hint is no `Hint`, a place to leave no `Leave`, or a place has two colors.
     """
 
     hints: Sequence[Hint] = ()
@@ -40,6 +40,14 @@ class Guidance:
                 raise SettingError(
                     f"{name} is {given!r}; expected a list of {kind.__name__}, such as "
                     f"[{kind.__name__}(412, 300{', ' + repr('crimson') if kind is Hint else ''})]"
+                )
+
+        at_place: dict[tuple[float | str, float | str], Hint] = {}
+        for hint in self.hints:
+            first = at_place.setdefault((hint.x, hint.y), hint)
+            if first.chroma() != hint.chroma():
+                raise SettingError(
+                    f"hint {hint}: gives its place another color than {first}; expected one of them"
                 )
 
     def __bool__(self) -> bool:

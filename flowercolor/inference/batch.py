@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from flowercolor.config import QUALITY, check_kinds, in_range
-from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
+from flowercolor.errors import FlowercolorError, ImageError, SettingError, StorageError, one_line
 from flowercolor.files import Identity, identity, is_file, storage_errors, why_unreadable
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference.colorizer import Colorizer
@@ -329,7 +329,8 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
                 message = f"{job.target} was {by_hand}; another `output` keeps both"
                 return Outcome(job, "skipped", message)
             reason = f"{by_hand}, now none"
-            message = f"{job.target} was {reason}; color it alone to replace it"
+            message = f"{job.target} was {reason}; color the photo alone, with that as `output`, "
+            message += "to replace it"
             return Outcome(job, "skipped", message, reason=reason)
     if source in known.results and not is_original(job.source, job.header):
         return Outcome(job, "skipped", f"{job.source} is another photo's result already")
@@ -370,7 +371,10 @@ def _there_already(job: Job, software: str) -> Outcome:
 def _finish(
     job: Job, photo: Photo, rgb: Array, software: str, writing: Writing, *, known: _Known
 ) -> Outcome:
-    if skipped := _skipped(job, known, writing, software):  # another call was faster
+    def there_by_now() -> Outcome | None:  # where another process, or call, was faster
+        return _skipped(job, known, writing, software)
+
+    if skipped := there_by_now():
         return skipped
     before = probe(job.target)
     what, reason = colored_by_hand(before, software), ""
@@ -382,7 +386,12 @@ def _finish(
         reason = f"of other settings ({differences(before.software, software)})"
     told = "; ".join(filter(None, (remarks(photo), what and f"replaced {what}")))
     options = _options(photo, software, writing)
-    write_photo(job.target, rgb, overwrite=writing.overwrite, **options)
+    try:
+        write_photo(job.target, rgb, overwrite=writing.overwrite, **options)
+    except StorageError:
+        if writing.overwrite or not (skipped := there_by_now()):
+            raise
+        return skipped
     if writing.keep_date:
         with storage_errors(job.target):
             dates = job.source.stat()

@@ -54,6 +54,7 @@ def plan(
     recursive: bool = False,
     exclude: Sequence[str] = (),
     ending: str | None = None,
+    for_sheet: bool = False,
     progress: Progress | None = None,
 ) -> list[Job]:
     """The photos meant by files, folders and glob patterns, each with its target.
@@ -72,6 +73,7 @@ def plan(
         exclude: Patterns of names, or of paths below the folders, to leave out.
         ending: The ending of all targets, ".png" or "png" for example; None keeps each photo's
             own where it can be written, and takes PNG elsewhere.
+        for_sheet: Only the folders of the targets count, for sheets lie there under other names.
         progress: Told what was left out, a line for each kind.
 
     Raises:
@@ -106,7 +108,7 @@ def plan(
         _check_folder_of(output, places, in_folder=in_folder)
     places = [place._replace(name=_with_ending(place.name, ending)) for place in places]
     jobs = _apart(places, neighbors)
-    for line in _notes_on_names(places, jobs):
+    for line in () if for_sheet else _notes_on_names(places, jobs):
         progress.note(line)
     if not left_out:  # which has been said
         for line in finder.notes_on_outputs({*found, *(spot(job.target) for job in jobs)}):

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image
 
 from flowercolor._version import __version__
 from flowercolor.config import NetworkConfig
-from flowercolor.errors import ImageError, SettingError
+from flowercolor.errors import ImageError, SettingError, StorageError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.inference import batch
 from flowercolor.inference.batch import Outcome, Writing, convert, run
@@ -30,6 +30,7 @@ from flowercolor.inference.planning import Job, plan
 from flowercolor.memory_budget import LACK, memory_errors
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import write_photo
 from tests.helpers import Recorder
 from tests.inference.helpers import (
     TREES,
@@ -377,6 +378,28 @@ def test_what_another_call_colored_meanwhile_counts_as_if_it_had_been_there(
     assert first.reason == (
         "colored with mask, now none" if by_hand else "there already by name and size"
     )
+
+
+def test_what_another_process_colors_at_the_last_moment_counts_as_there_too(
+    tmp_path: Path, colorizer: Colorizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = plan([save(tmp_path / "a.png")], tmp_path / "out")
+
+    def twice(*args: Any, **options: Any) -> None:
+        write_photo(*args, **options)
+        write_photo(*args, **options)
+
+    monkeypatch.setattr(batch, "write_photo", twice)
+    [outcome] = run(jobs, colorizer)
+    assert (outcome.status, outcome.reason) == ("skipped", "there already by name and size")
+    assert read_photo(jobs[0].target).colored is not None
+    monkeypatch.setattr(batch, "write_photo", failing_to_write)
+    [outcome] = run(plan([tmp_path / "a.png"], tmp_path / "full"), colorizer)
+    assert (outcome.status, outcome.message) == ("failed", "the disk is full")
+
+
+def failing_to_write(*_: Any, **__: Any) -> None:
+    raise StorageError("the disk is full")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no photo"])

@@ -354,7 +354,7 @@ class _Summary:
     def __init__(self, *, several: bool) -> None:
         self.count: Counter[str] = Counter()
         self._several = several
-        self._skipped: defaultdict[str, list[str]] = defaultdict(list)
+        self._skipped: defaultdict[str, list[Job]] = defaultdict(list)
         self._replaced: defaultdict[str, list[str]] = defaultdict(list)
         self._failures: list[str] = []
         self._others = 0  # lines since the first failure that tell of none
@@ -374,20 +374,25 @@ class _Summary:
             if outcome.reason:
                 self._replaced[outcome.reason].append(str(outcome.job.target))
         elif outcome.reason and self._several:
-            self._skipped[outcome.reason].append(str(outcome.job.source))
+            self._skipped[outcome.reason].append(outcome.job)
         else:
             console.say(f"{outcome.status.capitalize()}: {outcome.message}")
 
     def say(self, ending: str) -> None:
         """Say what is left to say of all; `ending`, if any, before their number."""
-        for reason, names in self._skipped.items():
+        for reason, jobs in self._skipped.items():
             remedy = "--overwrite replaces the results, another -o keeps them"
             if reason == "in color":
                 remedy = "--recolor colors them anew"
             elif any(f"{name}, now none" in reason for name in BY_HAND):
-                remedy = "name one alone with --overwrite to replace it"
+                source, target = str(jobs[0].source), str(jobs[0].target)
+                command = console.command_line(
+                    "flowercolor", "colorize", source, "-o", target, "--overwrite"
+                )
+                remedy = f"to replace one, name both: {command}"
             elif "BMP" in reason:
                 remedy = "delete them first, or choose another -o"
+            names = [str(job.source) for job in jobs]
             console.say(f"Skipped: {len(names)} {reason} ({_first(names)}); {remedy}")
         for reason, names in self._replaced.items():
             console.say(f"Replaced: {len(names)} {reason}: {_first(names)}")

@@ -329,6 +329,9 @@ def test_a_sheet_of_variants_lies_beside_the_photo(hint_weights: Path, here: Pat
     assert succeed(*args, photo.name, "-o", "box").stdout == "box/a.png.variants.png\n"
     gray_photo(here / "one" / "b.png")
     assert succeed(*args, "one").stdout == "one_color/b.png.variants.png\n"
+    gray_photo(here / "two" / "b.png")
+    gray_photo(here / "two" / "b.jpg")
+    assert "Called otherwise" not in succeed(*args, "two/b.png").stderr
     assert succeed(*args, "one", "-o", "sheet.jpg").stdout == "sheet.jpg\n", "of its one photo"
     assert "cannot be written" in flowercolor(*args, gray_photo(here / f"{'x' * 245}.png")).stderr
     itself = flowercolor(*args, photo.name, "-o", photo.name, "--overwrite")
@@ -385,8 +388,26 @@ def test_what_is_said_of_the_colors_reaches_the_picture(
 
 
 @pytest.mark.parametrize(
+    ("level", "said"),
+    [(0, "has nothing white, so it leaves nothing gray"), (255, "is white all over")],
+)
+def test_a_mask_that_tells_no_places_apart_is_told(
+    weights: Path, here: Path, level: int, said: str
+) -> None:
+    gray_photo(here / "a.png")
+    Image.new("L", (8, 8), level).save("mask.png")
+    told = succeed("colorize", "a.png", "--mask", "mask.png", "--checkpoint", weights).stderr
+    assert f"--mask mask.png: {said}" in told
+
+
+@pytest.mark.parametrize(
     ("options", "words", "code"),
     [
+        (
+            ["--hint", "1,1=red", "--hint", "1,1=blue"],
+            ["another color than 1,1=red; expected on"],
+            2,
+        ),
         (["--hint", "900,10=red"], ["outside the photo of", "such as 40%,60%=#c02040"], 1),
         (["--hint", "1,1=redd"], ["'redd' is no color", "crimson"], 2),
         (["--hint", "1=red"], ["expected X,Y=COLOR", "412,300=crimson"], 2),
@@ -551,10 +572,11 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     succeed(*alone, "--hint", "1,1=red")
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
-    assert "Skipped: 1 colored with hints, now none (box/a.png); name one alone" in again.stderr
+    remedy = "to replace one, name both: flowercolor colorize box/a.png -o out/a.png --overwrite\n"
+    assert f"Skipped: 1 colored with hints, now none (box/a.png); {remedy}" in again.stderr
     assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
-    assert "(hints, now none) (box/a.png); name one alone with --overwrite" in told
+    assert f"(hints, now none) (box/a.png); {remedy}" in told
     assert (here / "out" / "a.png").read_bytes() == by_hand
     assert (here / "out" / "b.png").read_bytes() != plain
     succeed(*args, "--hint", "1,1=blue")
