@@ -602,7 +602,7 @@ def test_coloring_many_photos_can_be_stopped(
     browser.wait("document.querySelector('#photos li:nth-child(9) img')")
     assert browser.run("return document.querySelectorAll('#photos li').length") == 10
     assert "stopped" not in text(browser, "#caption")
-    browser.wait("document.querySelector('#status').textContent === '8.png is colored.'")
+    browser.wait("!document.querySelector('#save-all').disabled")
     assert text(browser, "#photos li:nth-child(8)") == "stopped"
 
 
