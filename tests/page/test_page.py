@@ -60,6 +60,18 @@ def open_with(browser: Browser, page: Path | str, *photos: Path) -> None:
     )
 
 
+def hold(browser: Browser, message: str) -> None:
+    """Keep a message back from the worker, the first of which the expression is true."""
+    browser.run(
+        "window.release = null; const send = Worker.prototype.postMessage;"
+        "Worker.prototype.postMessage = function ({ method, parameters }) {"
+        f"  if (!({message})) return send.apply(this, arguments);"
+        "  Worker.prototype.postMessage = send;"
+        "  window.release = () => send.apply(this, arguments);"
+        "};"
+    )
+
+
 def slide(browser: Browser, name: str, value: float) -> None:
     """Move a slider as the pointer does."""
     browser.run(
@@ -616,6 +628,51 @@ def test_photos_that_wait_are_shown_at_once_and_so_is_what_saves_all(
         "return [row.checkVisibility() && row.innerText, saveAll.checkVisibility()]; })"
     )
     assert tiles == [[False, False], ["waits\nwaits", True]]
+
+
+@pytest.mark.parametrize("is_stopped", [False, True], ids=["going on", "stopped"])
+def test_use_for_all_reaches_photos_that_wait_or_are_being_colored(
+    browser: Browser, tiny_page: Path, kinds: dict[str, Path], is_stopped: bool
+) -> None:
+    photos = [DAHLIA, *(kinds[name] for name in ("gray.jpg", "lossless.webp", "turned.jpg"))]
+    browser.resize(1280, 800)
+    browser.open(tiny_page.as_uri())
+    hold(browser, "method === 'thumbnail' && parameters.number === 2")
+    browser.choose(*photos)
+    browser.wait("!!window.release")
+    if is_stopped:
+        browser.click("#stop")
+    progress = (
+        "return ['#progress-text', '#stop', '#progress'].map((id) => document.querySelector(id))"
+        ".map(({innerText, disabled, hidden}) => [innerText, disabled, hidden])"
+    )
+    before = browser.run(progress)
+    assert before[0][0] == ("Stopping…" if is_stopped else "Coloring 3 of 4")
+    slide(browser, "strength", 0)
+    browser.click("#for-all")
+    browser.wait("document.querySelector('#status').innerText.startsWith('All photos have')")
+    assert browser.run(progress) == before
+    browser.run("window.release()")
+    browser.wait(READY, 4 - is_stopped)
+    browser.wait("!document.querySelector('#save-all').disabled")
+    browser.click("#photos li:nth-child(4) button")
+    assert browser.run("return document.querySelector('#strength').value") == "0"
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        saved = [rgb(packed.read(name)) for name in packed.namelist()]
+    assert [np.ptp(pixels, axis=-1).max() for pixels in saved] == [0] * (4 - is_stopped)
+    for number in range(1, len(saved) + 1):
+        shade = browser.run(
+            "const image = document.querySelector(args[0]); await image.decode();"
+            "const context = new OffscreenCanvas(80, 60).getContext('2d');"
+            "context.drawImage(image, 0, 0, 80, 60);"
+            "const { data } = context.getImageData(0, 0, 80, 60);"
+            "return Math.max(...data.filter((_, k) => k % 4 === 0)"
+            ".map((red, k) => Math.abs(red - data[4 * k + 2])));",
+            f"#photos li:nth-child({number}) img",
+        )
+        assert shade <= 2, number
+    assert not browser.run("return !dispatchEvent(new Event('beforeunload', {cancelable: true}))")
 
 
 def test_leaving_asks_only_where_a_person_would_lose_what_was_chosen(

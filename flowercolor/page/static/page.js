@@ -228,10 +228,12 @@ for (const name of ["vividness", "strength"]) {
 
 byId("for-all").addEventListener("click", async () => {
   const { vividness, strength } = shown.history.draft;
-  const others = photos.filter((photo) => photo !== shown && photo.state === "ready");
+  const others = photos.filter((photo) => photo !== shown && photo.state !== "failed");
   for (const photo of others) photo.history.commit({ vividness, strength });
-  await progress.forEach("Changing", others, (photo) => row.showThumbnail(photo));
   say("All photos have these settings now.", true);
+  // Those still to be colored get their first thumbnail when they are.
+  const ready = others.filter(({ state }) => state === "ready");
+  for (const photo of ready) await row.showThumbnail(photo);
 });
 
 function step(direction) {
@@ -304,7 +306,7 @@ byId("save-all").addEventListener("click", async () => {
 byId("print").addEventListener("click", () => window.print());
 
 window.addEventListener("beforeunload", (event) => {
-  if (photos.some(({ history }) => history.unsaved)) event.preventDefault();
+  if (photos.some(({ state, history }) => state === "ready" && history.unsaved)) event.preventDefault();
 });
 
 // What is said: to readers of the screen always, to all where it matters.
