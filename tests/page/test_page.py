@@ -40,6 +40,7 @@ READY = (
     "document.querySelectorAll('#photos img').length"
     " + document.querySelectorAll('#photos .failed').length >= args[0]"
 )
+COLORED = "document.querySelector('#frame.takes-hints')"
 DROP = """
     const drop = (name) => {
         const dataTransfer = new DataTransfer();
@@ -424,6 +425,29 @@ def test_a_click_and_a_likely_color_lead_the_picture_as_the_command_does(
     assert browser.console() == []
 
 
+@pytest.mark.parametrize("method", ["gray", "render"])
+def test_a_click_before_the_colors_are_shown_adds_no_spot(
+    browser: Browser, tiny_page: Path, kinds: dict[str, Path], method: str
+) -> None:
+    open_with(browser, tiny_page, DAHLIA, kinds["gray.jpg"])
+    hold(browser, f"method === {method!r} && parameters.number === 1")
+    browser.click("#photos li:nth-child(2) button")
+    browser.wait("!!window.release")
+    browser.point(in_frame(browser, 0.3, 0.4))
+    browser.click("#add-spot")
+    assert spots(browser) == []
+    assert browser.run("return document.querySelector('#undo').disabled")
+    browser.run("window.release()")
+    browser.wait(COLORED)
+    browser.point(in_frame(browser, 0.3, 0.4))
+    browser.click("#add-spot")
+    for spot in spots(browser):
+        red, green, blue = bytes.fromhex(spot["color"][1:])
+        assert not red == green == blue
+    browser.click("#undo")
+    assert len(spots(browser)) == 1
+
+
 @pytest.mark.parametrize("pointer_type", ["mouse", "touch"])
 def test_a_press_at_the_divider_adds_a_spot_and_a_drag_moves_the_divider(
     browser: Browser, tiny_page: Path, pointer_type: str
@@ -461,9 +485,7 @@ def test_three_photos_with_a_hint_each_are_saved_together(
     guidances = []
     for number, _ in enumerate(sources, 1):
         browser.click(f"#photos li:nth-child({number}) button")
-        browser.wait(
-            "!document.querySelector('.spot') && !document.querySelector('#save').disabled"
-        )
+        browser.wait(COLORED)
         browser.point(in_frame(browser, 0.1 + 0.25 * number, 0.4))
         browser.run(
             "const field = document.querySelector('#field'); field.value = args[0];"

@@ -34,6 +34,7 @@ export class HintsPanel {
   }
 
   add(place) {
+    if (!this.stage.showsColors) return; // a spot begins with the color shown there
     const color = this.stage.colorAt(place);
     this.editor.commit({ hints: [...this.#hints, { ...place, color }] });
     this.select(this.#hints.length - 1);

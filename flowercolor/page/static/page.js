@@ -136,6 +136,7 @@ async function openPhoto(photo) {
 async function show(photo) {
   shown = photo;
   hintsPanel.leave();
+  stage.showsColors = false;
   row.mark(photo, photos);
   byId("frame").hidden = photo.state !== "ready"; // until its gray is there
   showCaption(photo);
@@ -150,8 +151,7 @@ async function show(photo) {
 function showGray(photo, preview) {
   byId("frame").hidden = false;
   stage.open(photo.previewSize, photo.size.width);
-  stage.showBefore(preview);
-  stage.showAfter(preview);
+  stage.showGray(preview);
   showCaption(photo);
 }
 
@@ -177,7 +177,7 @@ async function refresh() {
       const photo = shown;
       if (photo.state === "failed" || !photo.previewSize) continue;
       const pixels = await photo.render();
-      if (photo === shown) stage.showAfter(pixels);
+      if (photo === shown) stage.showColors(pixels);
     }
     updateControls();
   } catch (error) {

@@ -11,8 +11,9 @@ export class Stage {
   #frame = byId("frame");
   #split = byId("split");
   #spots = byId("spots");
-  #after = null;
+  #colors = null;
   takesHints = false;
+  showsColors = false; // of the photo chosen, not gray or another's
   /** What is called: add(place), select(index), move(index, placeOf), moved() and remove(index). A
    * place is {x, y}, shares of the photo's sides; `placeOf` gives one of another. */
   on = null;
@@ -56,12 +57,14 @@ export class Stage {
     this.#frame.style.setProperty("--widest", `${Math.max(shownWidth, 320) * 2}px`);
   }
 
-  showBefore(pixels) {
-    paint(byId("before"), pixels);
+  showGray(pixels) {
+    this.showsColors = false;
+    for (const id of ["before", "after"]) paint(byId(id), pixels);
   }
 
-  showAfter(pixels) {
-    this.#after = pixels;
+  showColors(pixels) {
+    this.showsColors = true;
+    this.#colors = pixels;
     paint(byId("after"), pixels);
   }
 
@@ -76,7 +79,7 @@ export class Stage {
 
   /** The color shown at a place, as "#rrggbb". */
   colorAt({ x, y }) {
-    const { width, height, data } = this.#after;
+    const { width, height, data } = this.#colors;
     const start = 4 * (Math.floor(y * height) * width + Math.floor(x * width));
     const levels = data.subarray(start, start + 3);
     return `#${[...levels].map((level) => level.toString(16).padStart(2, "0")).join("")}`;
@@ -84,7 +87,7 @@ export class Stage {
 
   /** Show the spots; one of them, or none (-1), is selected. */
   showSpots(hints, selected) {
-    this.#frame.classList.toggle("takes-hints", this.takesHints);
+    this.#frame.classList.toggle("takes-hints", this.takesHints && this.showsColors);
     while (this.#spots.children.length > hints.length) this.#spots.lastChild.remove();
     hints.forEach((hint, index) => {
       const spot = this.#spots.children[index] ?? this.#spots.appendChild(this.#makeSpot());
