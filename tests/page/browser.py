@@ -74,6 +74,14 @@ class Browser:
         """Give files to the page's file input."""
         self._keys("#files", "\n".join(map(str, paths)))
 
+    def drop(self, *paths: Path) -> None:
+        """Drop files and folders onto the page."""
+        data = {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.devtools(
+                "Input.dispatchDragEvent", {"type": kind, "x": 200, "y": 300, "data": data}
+            )
+
     def click(self, selector: str) -> None:
         self._post(f"element/{self._find(selector)}/click", {})
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load, save
 from flowercolor.checkpoint import read_ends
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.page.build import export_page, page_files, single_file
+from flowercolor.photos.formats import SUFFIXES
 from flowercolor.runs import bundled_checkpoint
 
 
@@ -25,6 +26,12 @@ def test_the_bundled_page_is_one_file_of_at_most_40_megabytes() -> None:
     about = json.loads(re.findall(r'id="about">(.*?)</script>', text)[0])
     assert about["name"] == "bundled"
     assert about["vividness"] == 0.5
+
+
+def test_the_page_knows_the_photos_in_a_folder_by_the_endings_of_the_command(tiny: Path) -> None:
+    pattern = re.findall(r"PICTURE = /(.*)/i", page_files(tiny)["dropped.js"].decode())[0]
+    others = {".txt", ".pdf", ".xmp", ".html"}
+    assert {end for end in SUFFIXES | others if re.search(pattern, "a" + end)} == SUFFIXES
 
 
 def test_only_the_generator_goes_into_the_page(tiny: Path) -> None:

@@ -697,6 +697,64 @@ def test_use_for_all_reaches_photos_that_wait_or_are_being_colored(
     assert not browser.run("return !dispatchEvent(new Event('beforeunload', {cancelable: true}))")
 
 
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three photos, one of them in a folder below it, and much else."""
+    folder = tmp_path_factory.mktemp("boxes") / "Omas Kiste"
+    names = "Rose 10.jpg", "Rose 2.JPG", "1962 Garten/Scan.jpg", ".trash/a.jpg", ".hidden.jpg"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(DAHLIA.read_bytes())
+    for number in range(120):  # an entry is read by 100
+        (folder / f"note {number}.txt").write_text("no picture")
+    return folder
+
+
+WITHOUT_HANDLES = "delete DataTransferItem.prototype.getAsFileSystemHandle"  # as Firefox and Safari
+
+
+@pytest.mark.parametrize("where", ["page", "web", "web, without handles"])
+def test_the_photos_in_a_dropped_folder_are_taken_and_the_rest_is_counted(
+    browser: Browser, tiny_page: Path, tiny: Path, box: Path, where: str
+) -> None:
+    (box.parent / "leer").mkdir(exist_ok=True)
+    (box.parent / "Briefe").mkdir(exist_ok=True)
+    (box.parent / "Briefe" / "an Oma.txt").write_text("no picture")
+    browser.resize(1280, 800)
+    browser.open(tiny_page.as_uri() if where == "page" else serving(tiny))
+    if "without handles" in where:
+        browser.run(WITHOUT_HANDLES)
+    browser.drop(box, DAHLIA, box.parent / "leer", box.parent / "Briefe")
+    browser.wait("document.querySelector('#status.visible')")
+    assert text(browser, "#status") == (
+        "Omas Kiste: 120 other files left out. leer holds no photos. "
+        "Briefe holds no photos, but 1 other file."
+    )
+    names = "return [...document.querySelectorAll('#photos button')].map(({title}) => title)"
+    assert browser.run(names) == [DAHLIA.name, "Scan.jpg", "Rose 2.JPG", "Rose 10.jpg"]
+    browser.wait(READY, 4)
+    assert shown_remarks(browser) == [""] * 4
+
+
+def test_of_a_folder_that_the_browser_does_not_open_it_is_said_so(
+    browser: Browser, tiny_page: Path, box: Path
+) -> None:
+    browser.resize(1280, 800)
+    browser.open(tiny_page.as_uri())
+    browser.run(WITHOUT_HANDLES)
+    told = (
+        "Omas Kiste is a folder, which the page cannot open here. Open it, and drop the photos "
+        "in it."
+    )
+    for paths, count in (((box,), 0), ((box, DAHLIA), 1)):
+        browser.drop(*paths)
+        browser.wait("document.querySelector('#status').textContent === args[0]", told)
+        assert browser.run("return document.querySelectorAll('#photos li').length") == count
+        browser.run("document.querySelector('#status').textContent = ''")
+    browser.wait(READY, 1)
+    assert shown_remarks(browser) == [""]
+
+
 def test_leaving_asks_only_where_a_person_would_lose_what_was_chosen(
     browser: Browser, tiny_page: Path
 ) -> None:

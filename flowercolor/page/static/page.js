@@ -1,6 +1,7 @@
 // The page: what a person does, and what is shown then. Long work is the worker's.
 
 import { Compute } from "./compute.js";
+import { contentOf, photosIn } from "./dropped.js";
 import { HintsPanel } from "./hints_panel.js";
 import { Photo, Progress, Row } from "./queue.js";
 import { Saver, download } from "./saving.js";
@@ -337,6 +338,18 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   depth = 0;
   document.body.classList.remove("dropping");
-  addFiles([...event.dataTransfer.files]);
+  take(event.dataTransfer);
 });
-document.addEventListener("paste", (event) => addFiles([...event.clipboardData.files]));
+document.addEventListener("paste", (event) => take(event.clipboardData));
+
+async function take(transfer) {
+  const { files, folders } = contentOf(transfer);
+  const remarks = [];
+  for (const folder of folders) {
+    const { photos: inside, remark } = await photosIn(folder);
+    files.push(...inside);
+    if (remark) remarks.push(remark);
+  }
+  addFiles(files);
+  if (remarks.length) say(remarks.join(" "), true);
+}
