@@ -571,7 +571,11 @@ def test_a_hint_is_given_moved_and_removed_by_the_keyboard(
 ) -> None:
     open_with(browser, tiny_page, DAHLIA)
     browser.run("document.querySelector('#add-spot').focus()")
-    browser.press(ENTER, RIGHT, RIGHT)
+    browser.press(ENTER)
+    browser.run("document.querySelector('#add-spot').focus()")
+    browser.press(ENTER)
+    assert len(spots(browser)) == 1, "a place has one color"
+    browser.press(RIGHT, RIGHT)
     assert spots(browser)[0]["x"] == pytest.approx(0.52)
     browser.press(f"{CONTROL}+z")
     assert spots(browser)[0]["x"] == pytest.approx(0.51)

@@ -35,9 +35,13 @@ export class HintsPanel {
 
   add(place) {
     if (!this.stage.showsColors) return; // a spot begins with the color shown there
-    const color = this.stage.colorAt(place);
-    this.editor.commit({ hints: [...this.#hints, { ...place, color }] });
-    this.select(this.#hints.length - 1);
+    let index = this.#hints.findIndex(({ x, y }) => x === place.x && y === place.y);
+    if (index < 0) {
+      index = this.#hints.length;
+      const color = this.stage.colorAt(place);
+      this.editor.commit({ hints: [...this.#hints, { ...place, color }] });
+    }
+    this.select(index); // one place has one color
   }
 
   select(index) {
