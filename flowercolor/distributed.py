@@ -7,6 +7,7 @@ Where there are no others, each function here leaves things as they are.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,9 @@ from flowercolor.torchrun import ranks
 TIMEOUT = timedelta(minutes=10)
 # Fetching an archive, decoding it and coloring take as long as they take.
 PATIENCE = timedelta(days=1)
+
+# Where in its own source Gloo raised an error.
+_PLACE = re.compile(r"\[[^]]*/[^]]*\] *")
 
 
 @contextmanager
@@ -50,8 +54,9 @@ def joined(device: torch.device) -> Iterator[None]:
         if not _is_of_the_others(error):
             raise
         raise TrainingError(
-            f"{who}: cannot be connected with the others: {one_line(error)}; see that all were "
-            "started, and the network between them (GLOO_SOCKET_IFNAME names its interface)"
+            f"{who}: cannot be connected with the others: {_PLACE.sub('', one_line(error))}; see "
+            "that all were started, and the network between them (GLOO_SOCKET_IFNAME names its "
+            "interface)"
         ) from error
     whole = False
     try:
@@ -62,8 +67,7 @@ def joined(device: torch.device) -> Iterator[None]:
             raise
         raise TrainingError(
             f"{who}: another process has died or left, so this "
-            "one stops too; see what that one says, then start again, `train` with `resume` "
-            f"({one_line(error)})"
+            "one stops too; see what that one says, then start again, `train` with `resume`"
         ) from error
     finally:
         # All take leave of NCCL together, or wait. Who fails alone is missed by the others.

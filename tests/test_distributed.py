@@ -269,6 +269,7 @@ def test_who_cannot_meet_the_others_is_not_told_that_they_died(in_ranks: InRanks
     for rank, said in enumerate(in_ranks(2, unconnected)):
         assert said.startswith(f"rank {rank} of 2: cannot be connected with the others: ")
         assert "nosuch0" in said
+        assert "[" not in said, "where in the library"
 
 
 @pytest.mark.parametrize("of_classes", [False, True])
@@ -278,7 +279,10 @@ def test_a_process_with_other_photos_is_refused_and_the_other_does_not_wait(
     """Or with other classes of the same photos."""
     first, second = in_ranks(2, with_other_photos, photos, tmp_path / "run", of_classes)
     assert second.startswith(f"{DataError.__name__}: {photos.source}: not the photos that rank 0")
-    assert first.startswith("TrainingError: rank 0 of 2: another process has died or left")
+    assert first == (
+        "TrainingError: rank 0 of 2: another process has died or left, so this one stops too; see "
+        "what that one says, then start again, `train` with `resume`"
+    ), "and nothing of what the library says of it"
 
 
 def train_for_long(archive: Path, run: Path) -> tuple[int, str, str]:
