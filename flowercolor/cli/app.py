@@ -22,6 +22,7 @@ from flowercolor.cli.commands.models import export, join, models
 from flowercolor.cli.commands.train import train
 from flowercolor.cli.commands.web import web
 from flowercolor.files import is_there
+from flowercolor.torchrun import ranks
 
 # Of Typer's own copy of click in newer versions, of click itself in older ones.
 _UsageError: Any = typer.BadParameter.__base__
@@ -106,10 +107,14 @@ def _check_names(params: Iterable[Any], given: Mapping[Any, Any], ctx: Any) -> N
             raise _UsageError(f"{name}: an empty name; {meant}", ctx)
 
 
+_SHARED = frozenset({"colorize", "eval", "train"})
+
+
 class _Command(TyperCommand):
     """Refuses what Typer lets pass: an empty name, and a second value where one is taken.
 
     Of the two values it would drop the first, and of the name make the folder that one is in.
+    What several processes do not share, the leader does alone.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -118,6 +123,11 @@ class _Command(TyperCommand):
         except _UsageError as error:
             error.ctx = error.ctx or ctx  # of an option without its value
             raise
+
+    def invoke(self, ctx: Any) -> Any:
+        if ranks().leads or self.name in _SHARED:
+            return super().invoke(ctx)
+        return None
 
     def _parsed(self, ctx: Any, args: list[str]) -> list[str]:
         given = list(args)

@@ -33,6 +33,7 @@ from tests.cli.helpers import (
     plain,
     succeed,
 )
+from tests.helpers import be_rank
 
 
 def test_from_the_archive_to_a_colored_photo(archive: Path, published: Archive, here: Path) -> None:
@@ -403,6 +404,28 @@ def test_every_option_is_explained() -> None:
     for command in (group, *group.commands.values()):
         for parameter in command.params:
             assert parameter.name and parameter.help, f"{command.name}: {parameter.name}"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["models"],
+        ["join", "a", "b", "-o", "c"],
+        ["export", "nowhere/page.html"],
+        ["download", "--from-file", "nowhere"],
+        ["web", "--host", "elsewhere"],
+        ["doctor"],
+    ],
+)
+def test_what_processes_do_not_share_the_leader_does_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]
+) -> None:
+    """The others would write the same file, or listen at the same port."""
+    be_rank(monkeypatch, 1, 2)
+    assert succeed(*args).output == ""
+    if args[0] != "doctor":  # which takes long
+        be_rank(monkeypatch, 0, 2)
+        assert flowercolor(*args).output
 
 
 @pytest.mark.parametrize(
