@@ -76,6 +76,8 @@ def list_runs() -> list[Path]:
 def find_run(name: str) -> Path:
     """The folder of a run, given as a name in the data directory, a path, or "last".
 
+    The path may be that of its best or last weights.
+
     Raises:
         CheckpointError: There is no such run.
     """
@@ -86,18 +88,23 @@ def find_run(name: str) -> Path:
         raise CheckpointError(
             f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
         )
-    folders = [Path(name), paths.runs_dir() / name] if name else []
+    named = [Path(name), paths.runs_dir() / name] if name else []
+    folders = [at.parent if at.name in (BEST, LAST) and is_file(at) else at for at in named]
     for folder in folders:
         if is_file(folder / LAST):
             return folder
     for folder in filter(is_folder, folders):  # stopped before its first save, or cleared since
-        way = way_without_last(folder)
-        raise CheckpointError(f"{folder}: has no {LAST}, which going on needs; {way}")
+        of_a_run = any(is_file(folder / file) for file in (BEST, CONFIG, METRICS))
+        if of_a_run or folder.parent == paths.runs_dir():
+            way = way_without_last(folder)
+            raise CheckpointError(f"{folder}: has no {LAST}, which going on needs; {way}")
+    found = "no run of that name or path"
+    if name and is_there(Path(name)):
+        found = f"is no run's folder; expected one, with its {LAST}"
     known = ", ".join(run.name for run in runs) or "none"
     place = paths.runs_dir()
     raise CheckpointError(
-        f"{name or repr(name)}: no run of that name or path; "
-        f"runs in {place}: {known}{_alike(name, LAST)}"
+        f"{name or repr(name)}: {found}; runs in {place}: {known}{_alike(name, LAST)}"
     )
 
 

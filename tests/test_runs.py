@@ -146,6 +146,8 @@ def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> No
     assert find_run("mine") == run
     assert find_run(str(run)) == run
     assert find_run("last") == run
+    for file in (run / LAST, run / BEST):
+        assert find_run(str(file)) == find_run(f"mine/{file.name}") == run
     add_run("without a way to go on", BEST)
     assert find_run("last") == run
 
@@ -185,6 +187,22 @@ def test_a_run_without_a_way_to_go_on_says_what_it_lacks(tmp_path: Path) -> None
     run = add_run("run", BEST)
     with pytest.raises(CheckpointError, match=rf"{lacks}begin another with its {BEST} by `start_"):
         find_run(run.name)
+    with pytest.raises(CheckpointError, match=rf"{lacks}begin another"):
+        find_run(str(run / BEST))
+
+
+def test_what_is_no_run_is_told_to_be_none_with_the_runs_that_there_are(tmp_path: Path) -> None:
+    add_run("mine", LAST)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "rose.safetensors").touch()
+    for path in (photos, photos / "rose.safetensors"):
+        with pytest.raises(CheckpointError) as caught:
+            find_run(str(path))
+        assert str(caught.value) == (
+            f"{path}: is no run's folder; expected one, with its {LAST}; "
+            f"runs in {paths.runs_dir()}: mine"
+        )
 
 
 def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
