@@ -275,6 +275,13 @@ def find_sources(run: Path) -> list[Path]:
     return found
 
 
+def source_unsaid(run: Path) -> str:
+    """Why nothing says where the photos of a run are, in words before "where that is"."""
+    if is_there(run / CONFIG):
+        return f"its {CONFIG}, which is damaged, does not say"
+    return f"no {CONFIG} there says"
+
+
 def find_labels(run: Path) -> Path | None:
     """The labels that a run learned by; None for none.
 

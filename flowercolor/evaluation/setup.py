@@ -29,7 +29,7 @@ from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.networks.unet import UNet
 from flowercolor.paths import ARCHIVE_NAME, OXFORD
 from flowercolor.progress import Progress
-from flowercolor.runs import BEST, LAST, find_checkpoint, find_sources, name_of
+from flowercolor.runs import BEST, LAST, find_checkpoint, find_sources, name_of, source_unsaid
 
 Part = Literal["test", "validation", "whole"]
 """Of the photos: their test split, what `train --validation` keeps apart of the training split,
@@ -167,8 +167,8 @@ def choose_photos(
         learned_from = str(first.info.data.get("name", ""))
         if not sources and learned_from and Path(ARCHIVE_NAME).stem not in learned_from:
             raise DataError(
-                f"{first.candidate.path}: learned from {learned_from}, and nothing beside it says "
-                "where that lies; say so by `data`"
+                f"{first.candidate.path}: learned from {learned_from}, and {source_unsaid(run)} "
+                "where that is; say so by `data`"
             )
         sources = sources or [OXFORD]
         if results:

@@ -26,7 +26,6 @@ from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.paths import OXFORD
 from flowercolor.progress import Progress
 from flowercolor.runs import (
-    CONFIG,
     LAST,
     find_checkpoint,
     find_labels,
@@ -34,6 +33,7 @@ from flowercolor.runs import (
     find_sources,
     list_runs,
     read_source,
+    source_unsaid,
 )
 from flowercolor.training.resume import RunState, saying_how_without
 from flowercolor.training.setup import (
@@ -146,8 +146,7 @@ def _resumed_plan(
     sources = sources or _sources_of(run, info)
     if not sources and (name := info.data.get("name")) != paths.ARCHIVE_NAME:
         raise DataError(
-            f"{run}: learned from {name}, and no {CONFIG} there says where that is; say so by "
-            "`data`"
+            f"{run}: learned from {name}, and {source_unsaid(run)} where that is; say so by `data`"
         )
     labels = labels or find_labels(run)
     by = by or read_source(run, "by")

@@ -155,5 +155,8 @@ def test_shares_that_do_not_go_together_are_refused_before_anything_is_read(
 def test_what_a_damaged_config_says_of_photos_counts_as_nothing(tmp_path: Path, about: str) -> None:
     save_checkpoint(tmp_path / LAST, CheckpointInfo(TrainConfig(), data={"name": "garden"}), {})
     (tmp_path / CONFIG).write_text(about)
-    with pytest.raises(DataError, match=r"learned from garden, and no .* says where that is"):
+    with pytest.raises(DataError, match=r"learned from garden, and its config.json, which is dam"):
+        plan_run(resume=str(tmp_path))
+    (tmp_path / CONFIG).unlink()
+    with pytest.raises(DataError, match=r"learned from garden, and no config.json there says wher"):
         plan_run(resume=str(tmp_path))

@@ -85,7 +85,7 @@ def test_eval_does_not_take_other_photos_for_those_of_a_copied_checkpoint(
     (here / "copy.safetensors").write_bytes((trained.run / "best.safetensors").read_bytes())
     refused = flowercolor("eval", "--checkpoint", "copy.safetensors")
     assert refused.exit_code == 1
-    said = f"copy.safetensors: learned from {archive.name}, and nothing beside it says where that"
+    said = f"copy.safetensors: learned from {archive.name}, and no config.json there says where"
     assert said in last_line(refused.stderr)
     succeed("eval", "--checkpoint", "copy.safetensors", "--data", archive)
 
