@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from flowercolor.errors import one_line
+from flowercolor.photos.formats import BEGINNINGS, begins_like
 
 MAX_HEADER_BYTES = 1 << 20
 """Of one member: its name, and what programs note beside it."""
 
-ZIP, PAGE = "a zip archive", "a web page"
+ZIP, PAGE, PHOTO = "a zip archive", "a web page", "a single photo"
 
 _PIECE_BYTES = 1 << 20
 _XZ_MEMORY_BYTES = 1 << 28
@@ -85,10 +86,19 @@ def is_packed(head: bytes) -> bool:
 
 
 def other_kind(path: Path) -> str:
-    """What a file is that is often given as a tar archive: `ZIP`, `PAGE`; else ""."""
+    """What a file is that was given as a tar archive: `ZIP`, `PAGE`, `PHOTO`, or "no archive".
+
+    "" for what begins as one, however it goes on, and for what is packed or empty.
+    """
     with path.open("rb") as file:
-        is_page = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
-    return PAGE if is_page else ZIP if zipfile.is_zipfile(path) else ""
+        head = file.read(tarfile.BLOCKSIZE)
+    if zipfile.is_zipfile(path):
+        return ZIP
+    if not head or is_packed(head) or head[257:].startswith(b"ustar"):
+        return ""
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
+        return PAGE
+    return PHOTO if begins_like(head, BEGINNINGS) else "no archive"
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from PIL import Image
 
 from flowercolor import paths
 from flowercolor.config import in_range
-from flowercolor.data.archive import ZIP, is_packed, members, other_kind
+from flowercolor.data.archive import PAGE, PHOTO, ZIP, is_packed, members, other_kind
 from flowercolor.errors import DataError, ImageError
 from flowercolor.files import (
     can_be_read,
@@ -53,6 +53,11 @@ _DECODED = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
 _UNREAD = formats.UNREAD | formats.SUFFIXES - SUFFIXES
 """Endings of pictures that are not read for training."""
 
+_WAYS = {
+    ZIP: ": unpack it and name the folder",
+    PAGE: ": download the file itself",
+    PHOTO: ": name its folder",
+}
 _READER_VERSION = 1
 _CHUNK_BYTES = 1 << 22
 _WAITING_BYTES = 1 << 28  # of files that are read and not decoded yet
@@ -423,10 +428,8 @@ def _contents(
                 unread.append(path)
     except tarfile.ReadError as error:
         if kind := other_kind(source):
-            way = "unpack it and name the folder" if kind == ZIP else "download the file itself"
-            raise DataError(
-                f"{source}: is {kind}; expected a tar archive or a folder of photos: {way}"
-            ) from error
+            said = f"{source}: is {kind}; expected a tar archive or a folder of photos"
+            raise DataError(said + _WAYS.get(kind, "")) from error
         raise DataError(
             f"{source}: not a whole tar archive ({error}); expected a .tgz of photos: copy or "
             "download it again"

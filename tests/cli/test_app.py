@@ -88,7 +88,7 @@ def test_a_name_that_is_too_long_is_told_of(here: Path) -> None:
     ("code", "args", "said"),
     [
         (1, ["train", "--data", "missing.tgz"], ["missing.tgz", "no such file or folder"]),
-        (1, ["train", "--data", "notes.txt"], ["notes.txt", "not a whole tar archive"]),
+        (1, ["train", "--data", "notes.txt"], ["notes.txt", "is no archive; expected a tar"]),
         (2, ["train", "--epochs", "0"], ["Error: --epochs is 0; expected 1 or more"]),
         (2, ["train", "--size", "100"], ["Error: --size is 100; expected a multiple of 16"]),
         (2, ["train", "--crop", "0"], ["crop is 0", "at most 1"]),

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 from flowercolor import paths
 from flowercolor.data import photo_cache as reader
 from flowercolor.data.dataset import get_data
-from flowercolor.data.photo_cache import Photos, read_data
+from flowercolor.data.photo_cache import SUFFIXES, Photos, read_data
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos.icc import matrix_profile, srgb_profile
 from tests.helpers import Recorder
@@ -363,7 +363,8 @@ def test_links_to_folders_are_counted(folder: Path, tmp_path: Path) -> None:
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "flowers.tgz"
     path.write_bytes(content)
-    assert_refused(path, r"not a whole tar archive \(.+\); expected a \.tgz|no photos found")
+    said = r"not a whole tar archive \(.+\); expected a \.tgz|no photos found|is no archive; expect"
+    assert_refused(path, said)
 
 
 def test_an_archive_cut_off_anywhere_is_refused(archive: Path, tmp_path: Path) -> None:
@@ -524,6 +525,25 @@ def test_a_zip_is_refused_with_what_helps(tmp_path: Path, pictures: dict[str, by
 def test_a_page_that_was_saved_as_an_archive_is_refused_with_what_helps(tmp_path: Path) -> None:
     (tmp_path / "photos.tgz").write_bytes(b"\xef\xbb\xbf<html>Please log in")
     assert_refused(tmp_path / "photos.tgz", "is a web page; .* download the file itself")
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_a_photo_is_no_damaged_archive_of_photos(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rose{suffix}"
+    Image.new("RGB", (20, 20), "crimson").save(path)
+    assert_refused(path, "is a single photo; expected a tar .*: name its folder$")
+
+
+def test_what_has_nothing_of_an_archive_is_not_called_damaged(
+    archive: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"file,class\n" + b"a.jpg,rose\n" * 100)
+    assert_refused(path, "is no archive; expected a tar archive or a folder of photos$")
+    damaged = bytearray(gzip.decompress(archive.read_bytes()))
+    damaged[0] ^= 1
+    path.write_bytes(damaged)
+    assert_refused(path, "not a whole tar archive")
 
 
 @pytest.mark.parametrize("as_folder", [True, False])
