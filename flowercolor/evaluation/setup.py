@@ -222,7 +222,7 @@ def _known_already(
             yield f"{name} has learned from the validation part; it may know it by heart."
         elif part == "whole" and known:
             yield f"{name} learned from these very photos; it may know them by heart."
-        elif info.data and part != "whole" and known != judged:
+        elif info.data and known != judged:
             learned = info.data.get("name", "unknown")
             yield f"{name} learned from other data, {learned}; it may have seen some of these."
 

@@ -264,7 +264,9 @@ def test_eval_judges_whole_data(
     medians = ["gray photo", "median chroma", "median chroma by luma", "true photos"]
     none, no_medians = ["gray photo", "true photos"], "No chroma medians: no training split"
     # Other photos: the medians are those of what the run learned from.
-    assert rows("--data", folder, *LAST) == (medians, [])
+    found, [note] = rows("--data", folder, *LAST)
+    assert found == medians
+    assert "learned from other data, flowers.tgz; it may have seen some of these" in note
     # Its own photos, and weights that say nothing of what they learned from.
     found, notes = rows()
     assert found == none
