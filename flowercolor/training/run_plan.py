@@ -1,15 +1,15 @@
 """Which run is meant: its settings, photos, folder and beginning, from what a person says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
-from flowercolor.config import TrainConfig, recipe
+from flowercolor.config import CONTINUING, NetworkConfig, TrainConfig, recipe
 from flowercolor.data.dataset import (
     notes_on_gray,
     read_column,
@@ -32,6 +32,7 @@ from flowercolor.runs import (
     find_run,
     find_sources,
     list_runs,
+    name_of,
     read_source,
     source_unsaid,
 )
@@ -41,6 +42,7 @@ from flowercolor.training.setup import (
     check_beginning,
     check_folder,
     check_labels,
+    differing,
     read_classes,
 )
 
@@ -53,6 +55,7 @@ class RunPlan:
         run: The run's folder; None for a new one.
         sources: The archives and folders of photos; none for the Oxford 102 flowers.
         left_out: Photos to take out of the training set.
+        notes: What a person should know of it.
     """
 
     config: TrainConfig
@@ -63,6 +66,7 @@ class RunPlan:
     labels: Path | None = None
     by: Path | None = None
     left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def plan_run(
@@ -108,10 +112,13 @@ def plan_run(
             check_folder(out, [source.path for source in sources])
         origin = None if start_from is None else find_checkpoint(start_from)
         config = recipe("faithful" if recipe_name is None else recipe_name)
+        notes: list[str] = []
         if origin:
             network = replace(read_info(origin).config.network, hints=config.network.hints)
+            if recipe_name and recipe_name not in CONTINUING:  # those are for any network
+                notes += _note_on_recipe(recipe_name, network, name_of(origin), settings or {})
             config = replace(config, network=network)
-        plan = RunPlan(config, out, False, origin, sources, labels, by)
+        plan = RunPlan(config, out, False, origin, sources, labels, by, notes=notes)
     plan = replace(plan, config=plan.config.changed(**(settings or {})))
     check_labels(plan.config, plan.labels)
     for table, column in ((plan.labels, "class"), (plan.by, "kind")):
@@ -125,6 +132,19 @@ def plan_run(
             f"`epochs` {done + 1} or more to go on, or leave it out"
         )
     return plan
+
+
+def _note_on_recipe(
+    recipe_name: str, network: NetworkConfig, parent: str, given: Mapping[str, Any]
+) -> Iterator[str]:
+    """What of a recipe's network does not count beside the one that the run goes on as."""
+    known = {name: value for name, value in asdict(network).items() if name in given}
+    was, asked = differing(network, replace(recipe(recipe_name).network, **known))
+    if was:
+        yield (
+            f"{parent}: the run goes on as its network, of {was}, where the recipe {recipe_name} "
+            f"has {asked}; without `start_from` it begins anew as that"
+        )
 
 
 def _newest_to_go_on(settings: Mapping[str, Any]) -> Path | None:

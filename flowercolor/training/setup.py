@@ -18,7 +18,7 @@ from flowercolor.checkpoint import (
     missing_in_run,
     read_info,
 )
-from flowercolor.config import STRIDE, TrainConfig
+from flowercolor.config import STRIDE, NetworkConfig, TrainConfig
 from flowercolor.data.dataset import FlowerDataset, check_classes, in_words, read_labels
 from flowercolor.data.sources import (
     Pool,
@@ -331,11 +331,7 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
     if start_from:
         network = replace(read_info(start_from).config.network, hints=config.network.hints)
         if network != config.network:
-            old, new = asdict(network), asdict(config.network)
-            differ = [name for name in old if old[name] != new[name]]
-            was, asked = (
-                ", ".join(_setting(name, values[name]) for name in differ) for values in (old, new)
-            )
+            was, asked = differing(network, config.network)
             raise CheckpointError(
                 f"{start_from}: a network of {was} cannot go on as one of {asked}; expected the "
                 "same, or another `start_from`"
@@ -348,6 +344,14 @@ def check_beginning(config: TrainConfig, start_from: Path | None) -> None:
         )
     elif config.network.encoder != "plain":
         check_pretrained()
+
+
+def differing(network: NetworkConfig, other: NetworkConfig) -> tuple[str, str]:
+    """What of two networks is not the same, as a person gives it; "" where all is."""
+    old, new = asdict(network), asdict(other)
+    names = [name for name in old if old[name] != new[name]]
+    first, second = (", ".join(_setting(n, values[n]) for n in names) for values in (old, new))
+    return first, second
 
 
 def _setting(name: str, value: object) -> str:

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from PIL import Image
 
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, save_checkpoint
-from flowercolor.config import TrainConfig
+from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.data.sources import Source
 from flowercolor.errors import DataError, SettingError
+from flowercolor.networks.unet import UNet
 from flowercolor.runs import CONFIG, LAST, read_metrics
 from flowercolor.training.loop import train
 from flowercolor.training.run_plan import new_run_folder, plan_run, read_run_data
-from tests.helpers import Recorder
+from tests.helpers import Recorder, save_network
 from tests.pictures import tar_of
 from tests.training.helpers import after, assert_same_run
 
@@ -131,6 +133,28 @@ def test_last_is_the_newest_run_that_has_something_left_to_do() -> None:
     assert plan_run(resume="last").run == stopped
     longer = plan_run(resume="last", settings={"epochs": 4})
     assert (longer.run, longer.config.epochs) == (finished, 4)
+
+
+def test_what_of_a_recipe_does_not_count_beside_what_the_run_begins_with_is_told(
+    tmp_path: Path,
+) -> None:
+    network = NetworkConfig(2, "chroma", "efficientnet-lite0")
+    parent = save_network(tmp_path / "rose.safetensors", UNet(network))
+
+    def noted(name: str | None, **settings: object) -> list[str]:
+        plan = plan_run(recipe_name=name, start_from=str(parent), settings=settings)
+        assert replace(plan.config.network, hints=False) == network
+        return list(plan.notes)
+
+    assert noted("faithful") == [
+        "rose: the run goes on as its network, of `base_channels` 2, `output` chroma, `encoder` "
+        "efficientnet-lite0, where the recipe faithful has `base_channels` 64, `output` rgb, "
+        "`encoder` plain; without `start_from` it begins anew as that"
+    ]
+    [note] = noted("pretrained")
+    assert "of `base_channels` 2, where the recipe pretrained has `base_channels` 32; " in note
+    assert noted("pretrained", base_channels=2) == []
+    assert noted(None) == noted("hints") == noted("vivid") == [], "which name no network"
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,8 @@ def train(
             f"WARNING: the recipe {recipe} is a short one to go on with from a trained network; "
             "without --start-from it begins with random weights"
         )
+    for note in plan.notes if place.leads else ():
+        console.say(note)
     with joined(pick_device(device)):
         with console.quiet_libraries():
             train_set, test_set, left_out, shares = read_run_data(

@@ -127,6 +127,9 @@ def test_the_network_is_like_the_one_that_it_starts_from(
     succeed("train", *tiny, "--start-from", weights, "--out", "like")
     network = json.loads((here / "like" / "config.json").read_text())["config"]["network"]
     assert (network["output"], network["base_channels"]) == ("rgb", 2)
+    chroma = [*tiny[:-1], "chroma", "--start-from", "like"]
+    said = "like: the run goes on as its network, of --base-channels 2, --output rgb, where the "
+    assert said in succeed("train", *chroma, "--out", "other").stderr
     elsewhere = [*TINY[2:], "--data", "nowhere"]  # what is not even looked for
     refused = flowercolor("train", *elsewhere, "--start-from", "like", "--base-channels", "3")
     assert_one_line_of_error(refused, "network of --base-channels 2", "one of --base-channels 3;")
