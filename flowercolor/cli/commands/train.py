@@ -276,13 +276,15 @@ def train(
             console.command_line("flowercolor", "train", "--resume", _short(run), *how)
         )
         raise typer.Exit(stop.exit_code)
-    console.say(closing(result, plan.config))
+    console.say(closing(result, plan.config, recipe, len(train_set.sources)))
     colorize = ("flowercolor", "colorize", "photo.jpg", "--checkpoint")
     weights = str(run / LAST) if result.best_l1 is None else _short(run)
     console.print_result(console.command_line(*colorize, weights, "-o", "colored.jpg"))
 
 
-def closing(result: "TrainResult", config: TrainConfig) -> str:
+def closing(
+    result: "TrainResult", config: TrainConfig, recipe: str | None = None, sources: int = 1
+) -> str:
     """What a finished run of these settings came to, and what to do with it."""
     from flowercolor.evaluation.scoring import TEST_HINTS
 
@@ -297,14 +299,16 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
             more = f"--patience {2 * config.patience}"
         done = f"Nothing was left to do after {epochs}: {more} makes the run longer"
     then = "Use the result with:"
+    begun = result.start_l1 is not None
     l1, best = result.best_l1, f"{_score(result.best_l1)} at its best ({result.run / BEST}), "
     if l1 is None:
         l1, best = result.test_l1, ""
     if (l1 or 0) > (result.gray_l1 or 0):
         remedy = "train longer, or on more photos"
-        if network.encoder == "plain" and not network.hints:
-            remedy = "train longer, on more photos, or with --recipe pretrained"
-        if result.steps < 1 / (1 - config.ema) and result.start_l1 is None:
+        if network.encoder == "plain" and not network.hints and (begun or recipe != "pretrained"):
+            anew = "begin anew, without --start-from," if begun else "begin anew"
+            remedy = f"train longer, on more photos, or {anew} with --recipe pretrained"
+        if result.steps < 1 / (1 - config.ema) and not begun:
             made = counted(result.steps, "step")
             span = f"it made {made}, fewer than --ema {config.ema:g} averages over"
             remedy = f"{span}, and its first weights still count; give more --epochs, or --ema 0"
@@ -313,17 +317,14 @@ def closing(result: "TrainResult", config: TrainConfig) -> str:
     if result.start_l1 is not None:
         began = f", {_score(result.start_l1)} for what it began with"
         if config.criterion == "l1" and (l1 or 0) > result.start_l1:
-            then = f"That is worse than what it began with: {_BESIDE_OTHERS}. See it with:"
+            remedy = "give a lower --lr, and more --epochs"
+            if sources == 1:
+                remedy += "; photos of one kind are learned beside many others, by a second --data"
+            then = f"That is worse than what it began with: {remedy}. See it with:"
     return (
         f"{done}. {part} L1{shown} {_score(result.test_l1)} at the end, {best}"
         f"{_score(result.gray_l1)} for leaving the photos gray{began}. {then}"
     )
-
-
-_BESIDE_OTHERS = (
-    "give a lower --lr, and more --epochs; photos of one kind are learned beside many others, by a "
-    "second --data"
-)
 
 
 def _short(run: Path) -> str:

@@ -415,7 +415,10 @@ def test_a_result_stands_beside_what_it_began_with(
 @pytest.mark.parametrize(
     ("config", "remedy"),
     [
-        (TrainConfig(), "train longer, on more photos, or with --recipe pretrained. See"),
+        (
+            TrainConfig(),
+            "train longer, on more photos, or begin anew with --recipe pretrained. See",
+        ),
         (RECIPES["pretrained"], "train longer, or on more photos. See"),
         (RECIPES["hints"], "train longer, or on more photos. See"),
         (
@@ -429,6 +432,24 @@ def test_nobody_is_told_to_do_what_was_done(config: TrainConfig, remedy: str) ->
     assert f"worse than gray: {remedy}" in closing(result, config)
     begun = replace(result, start_l1=0.06)
     assert "averages over" not in closing(begun, config), "its first weights were trained"
+
+
+def test_a_recipe_is_not_advised_to_who_gave_it_or_cannot_have_it() -> None:
+    fresh = TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.01, 300)
+    begun = replace(fresh, start_l1=0.06)
+    given = closing(fresh, TrainConfig(), recipe="pretrained")  # with --encoder plain
+    assert "worse than gray: train longer, or on more photos. See" in given
+    for recipe in ("pretrained", None):
+        words = closing(begun, TrainConfig(), recipe=recipe)
+        assert "or begin anew, without --start-from, with --recipe pretrained. See" in words
+
+
+@pytest.mark.parametrize("sources", [1, 2])
+def test_a_second_source_is_advised_where_there_is_one(sources: int) -> None:
+    worse = TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.1, start_l1=0.04)
+    words = closing(worse, TrainConfig(), sources=sources)
+    assert "it began with: give a lower --lr, and more --epochs" in words
+    assert ("by a second --data" in words) == (sources == 1)
 
 
 def test_random_weights_are_not_frozen_and_nothing_is_read_before(here: Path) -> None:
