@@ -190,6 +190,18 @@ def missing_in_run(path: Path) -> str:
     return f"its {BEST} is missing, and {LAST} is taken"
 
 
+def default_taken(path: Path) -> str:
+    """Where one network of a vividness scale is taken: which, in words; "" of what has none.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    vividness = read_info(path).vividness
+    if vividness is None:
+        return ""
+    return f"is a vividness scale; its default, {vividness:g}, is taken"
+
+
 def load_tensors(path: Path) -> tuple[CheckpointInfo, dict[str, "Tensor"]]:
     """Everything in a checkpoint, on the CPU.
 

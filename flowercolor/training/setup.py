@@ -13,6 +13,7 @@ from torch import Tensor
 from flowercolor._version import __version__
 from flowercolor.checkpoint import (
     CheckpointInfo,
+    default_taken,
     load_generator,
     load_tensors,
     missing_in_run,
@@ -373,6 +374,14 @@ def notes_on_beginning(header: CheckpointInfo, start_from: Path) -> Iterator[str
     parent, config = read_info(start_from), header.config
     if missing := missing_in_run(start_from):
         yield f"{start_from}: {missing}"
+    lost = [f"{taken}, and the scale is not kept"] if (taken := default_taken(start_from)) else []
+    if parent.config.network.hints and not config.network.hints:
+        lost.append(
+            "has a branch for hints, palettes and variants, which is not kept: "
+            "`train --recipe hints --start-from` this run trains one anew"
+        )
+    if lost:
+        yield f"{name_of(start_from)} {'; it '.join(lost)}"
     if (px := parent.config.size_px) != config.size_px:
         yield (
             f"{start_from}: learned at {px} px, and this run learns at {config.size_px} px; give "

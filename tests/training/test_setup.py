@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from flowercolor.checkpoint import load_tensors, read_info, save_checkpoint
+from flowercolor.checkpoint import (
+    CheckpointInfo,
+    load_tensors,
+    named,
+    read_info,
+    save_checkpoint,
+)
 from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset, get_data
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation import plots
+from flowercolor.networks.unet import UNet
 from flowercolor.runs import BEST, LAST
 from flowercolor.training.loop import train
 from tests.helpers import Recorder
@@ -102,6 +109,29 @@ def test_going_on_at_another_size_is_said(
         f"give `size_px` {learned_px} to stay there"
     )
     assert (said in notes.notes) == (size_px != learned_px)
+
+
+@pytest.mark.parametrize("hints", [False, True])
+@pytest.mark.parametrize("vividness", [None, 0.6])
+def test_what_a_run_does_not_keep_of_what_it_begins_with_is_told(
+    sets: Sets, run: Path, tmp_path: Path, vividness: float | None, hints: bool
+) -> None:
+    network = NetworkConfig(2, "chroma", hints=hints)
+    info = CheckpointInfo(changed(network=network), vividness=vividness)
+    both = tmp_path / "both.safetensors"
+    save_checkpoint(both, info, named(UNet(network), "generator."))
+    notes = Recorder()
+    plain = changed(network=NetworkConfig(2, "chroma"), epochs=1)
+    go(plain, sets, run, start_from=both, progress=notes)
+    lost = ["is a vividness scale; its default, 0.6, is taken, and the scale is not kept"]
+    lost *= vividness is not None
+    if hints:
+        lost += [
+            "has a branch for hints, palettes and variants, which is not kept: "
+            "`train --recipe hints --start-from` this run trains one anew"
+        ]
+    told = [note for note in notes.notes if note.startswith("both ")]
+    assert told == ([f"both {'; it '.join(lost)}"] if lost else [])
 
 
 def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:

@@ -86,6 +86,14 @@ def _network(info: "CheckpointInfo") -> str:
     return kind + (", joined" if info.vividness is not None else "")
 
 
+def _say_default(path: Path) -> None:
+    from flowercolor.checkpoint import default_taken
+    from flowercolor.runs import name_of
+
+    if taken := default_taken(path):
+        console.say(f"{name_of(path)} {taken}.")
+
+
 @command
 def join(
     safe: Annotated[
@@ -118,6 +126,8 @@ def join(
     ends = runs.find_checkpoint(safe), runs.find_checkpoint(vivid)
     branch = runs.find_checkpoint(hints) if hints is not None else None
     joining.join(*ends, output, vividness=vividness, note=note, hints=branch)
+    for end in ends:
+        _say_default(end)
     console.say_missing(*ends, *filter(None, [branch]))
     console.print_result(str(output))
 
@@ -149,6 +159,8 @@ def export(
         from flowercolor.inference.export import export_onnx
 
         export_onnx(path, target, vividness=vividness)
+        if vividness is None:
+            _say_default(path)
         written, use = "the network", "its metadata say what goes in and out"
     else:
         from flowercolor.page.build import export_page

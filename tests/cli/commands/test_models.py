@@ -72,6 +72,17 @@ def test_models_marks_a_joined_file_and_a_validation_score(trained: Trained, wei
     assert "2 rgb, joined" in table
 
 
+def test_of_a_joined_file_the_point_that_is_taken_is_told(weights: Path, here: Path) -> None:
+    succeed("join", weights, moved_on(weights), "-o", "both.safetensors", "--vividness", "0.6")
+    said = "both is a vividness scale; its default, 0.6, is taken.\n"
+    assert said in succeed("join", weights, "both.safetensors", "-o", "a.safetensors").stderr
+    assert said in succeed("join", "both.safetensors", weights, "-o", "b.safetensors").stderr
+    export = ("export", "--checkpoint", "both.safetensors")
+    assert said in succeed(*export, "both.onnx").stderr
+    for target, more in (("c.onnx", ("--vividness", "1")), ("page.html", ())):
+        assert "is taken" not in succeed(*export, target, *more).stderr
+
+
 def test_a_run_without_its_best_is_said_to_be_one_wherever_its_weights_are_taken(
     trained: Trained, archive: Path, here: Path
 ) -> None:
