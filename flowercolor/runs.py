@@ -137,8 +137,9 @@ def find_checkpoint(spec: str | Path | None = None) -> Path:
         if is_file(folder / BEST) or is_file(folder / LAST):
             return _of_run(folder)
     known = ", ".join(["bundled", *(run.name for run in list_runs())])
+    found = "holds no checkpoint" if spec and is_folder(Path(spec)) else "no such checkpoint"
     raise CheckpointError(
-        f"{spec or repr(spec)}: no such checkpoint; expected a path or, "
+        f"{spec or repr(spec)}: {found}; expected a path or, "
         f"with the runs in {paths.runs_dir()}, one of: {known}{_alike(spec, BEST)}"
     )
 

@@ -205,6 +205,11 @@ def test_what_is_no_run_is_told_to_be_none_with_the_runs_that_there_are(tmp_path
         )
 
 
+def test_a_folder_without_weights_is_told_to_hold_none(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"{tmp_path.name}: holds no checkpoint; expected a"):
+        find_checkpoint(tmp_path)
+
+
 def test_altered_bundled_weights_are_refused(bundled: Path) -> None:
     bundled.write_bytes(b"other")
     with pytest.raises(CheckpointError, match="the bundled weights have been altered; install"):
