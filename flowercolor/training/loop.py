@@ -152,12 +152,14 @@ def train(
 
     # The networks and their optimizers, from the seed; then where the run begins.
     class_count = 0 if classes is None else int(classes.max()) + 1
-    gan = GAN(config, target, precision, compiled, class_count)
     state = RunState()
-    if resume:
-        header, state = restore_run(gan, run / LAST, header)
-    else:
-        load_first_weights(gan.generator, start_from)
+    # The one place of global random numbers: the caller's are left as they were.
+    with torch.random.fork_rng([target] if target.type == "cuda" else []):
+        gan = GAN(config, target, precision, compiled, class_count)
+        if resume:
+            header, state = restore_run(gan, run / LAST, header)
+        else:
+            load_first_weights(gan.generator, start_from)
     train_set, test_set = to_device(target, train_set, test_set)
     samples = test_set.batch(some_of_each(test_set, SAMPLE_COUNT))
 

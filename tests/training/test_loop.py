@@ -82,7 +82,9 @@ def test_equal_settings_give_equal_bits_and_others_do_not(
     config = changed(epochs=1)
     for number, this in enumerate((config, config, dataclasses.replace(config, **settings))):
         torch.manual_seed(number)  # what the caller drew before must not matter
+        before = torch.get_rng_state()
         go(this, sets, tmp_path / str(number))
+        assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers were used"
     assert_same_run(tmp_path / "0", tmp_path / "1")
     one, other = saved(tmp_path / "0", "generator."), saved(tmp_path / "2", "generator.")
     assert not torch.equal(one["head.weight"], other["head.weight"])
