@@ -4,7 +4,7 @@ They travel inside every checkpoint as JSON, so a file of weights says what it i
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, Self, get_args, get_type_hints
@@ -328,6 +328,11 @@ def in_range(name: str, value: Any, kind: type, low: float, high: float = math.i
         expected = f"{low} or more" if high == math.inf else f"{low} to {high}"
         raise SettingError(f"{name} is {value}; expected {expected}")
     return value
+
+
+def texts(given: str | Collection[str]) -> Collection[str]:
+    """The texts of a list; of a single one, that one, and not its letters."""
+    return [given] if isinstance(given, str) else given
 
 
 def check_kinds(config: Any) -> None:

@@ -59,6 +59,23 @@ def names_stream(path: str | Path) -> bool:
 _STREAM = re.compile(r"/dev/(std(in|out|err)|fd/\d+)|/proc/.+/fd/\d+")
 
 
+def named_path(given: str | Path, what: str) -> Path:
+    """A name as a path; of an empty one `Path` would make the folder that one is in.
+
+    Args:
+        what: The parameter that it was given by.
+
+    Raises:
+        SettingError: It is empty, or no name at all.
+    """
+    if given == "" or not isinstance(given, (str, os.PathLike)):
+        found = "an empty name" if given == "" else repr(given)
+        raise SettingError(
+            f"{what} is {found}; expected a file or a folder (the one you are in is called .)"
+        )
+    return Path(given)
+
+
 def what_is_missing(path: str | Path) -> str:
     """What to say of a path where there is nothing: that, and what may have been meant."""
     name = str(path)

@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset, random_split
 
 from flowercolor.color import luma_u8
+from flowercolor.config import texts
 from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import DataError, counted
@@ -90,8 +91,9 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         indices = self.indices[torch.as_tensor(positions, dtype=torch.long)]
         return FlowerDataset(self.sources, indices, self._rgb[0] if len(self._rgb) == 1 else None)
 
-    def without(self, names: Collection[str]) -> "FlowerDataset":
-        """This set without the photos of these names."""
+    def without(self, names: str | Collection[str]) -> "FlowerDataset":
+        """This set without the photo of this name, or the photos of these."""
+        names = texts(names)
         return self.subset([i for i, name in enumerate(self.names) if name not in names])
 
     def pixels(self, positions: Sequence[int] | Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from flowercolor.files import (
     is_file,
     is_folder,
     is_there,
+    named_path,
     read_json,
     replacing,
     what_is_missing,
@@ -114,11 +115,11 @@ def read_data(
             memory.
 
     Raises:
-        SettingError: `size_px` is less than 1.
+        SettingError: `size_px` is less than 1, or `source` an empty name.
         DataError: `source` is missing, no archive, cut off, without photos, or left by a run.
         StorageError: The cache cannot be written.
     """
-    source, size_px = Path(str(source)), in_range("size_px", size_px, int, 1)
+    source, size_px = named_path(source, "source"), in_range("size_px", size_px, int, 1)
     progress = progress or Silent()
     pictures = None
     if is_folder(source):

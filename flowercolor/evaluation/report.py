@@ -33,7 +33,7 @@ from flowercolor.evaluation.scoring import (
     picture_files,
     summarize,
 )
-from flowercolor.files import is_there, read_json, storage_errors, write_text
+from flowercolor.files import is_there, named_path, read_json, storage_errors, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.runs import KIND_SHEETS, LOSSES, PICTURES, SCORES, left_by
@@ -141,7 +141,7 @@ def write_results(
         StorageError: A file cannot be written.
         DataError: This process has other photos than the leader.
     """
-    results = Path(results)
+    results = named_path(results, "results")
     for photos in dataset.sources:
         check_outside(results, photos.source)
     check_alike(dataset.fingerprint, dataset.photos.source)

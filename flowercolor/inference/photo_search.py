@@ -7,6 +7,7 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
+from flowercolor.config import texts
 from flowercolor.errors import ImageError, counted
 from flowercolor.files import is_there, resolved, why_unreadable
 from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
@@ -30,10 +31,10 @@ class Finder:
             folder or the place that is looked at, or with it.
     """
 
-    def __init__(self, *, recursive: bool = False, exclude: Sequence[str] = ()) -> None:
+    def __init__(self, *, recursive: bool = False, exclude: str | Sequence[str] = ()) -> None:
         self._recursive = recursive
         # Spots, so that what is named twice, as itself and within a folder, counts once.
-        self._excluded: dict[str, set[Path]] = {pattern: set() for pattern in exclude}
+        self._excluded: dict[str, set[Path]] = {pattern: set() for pattern in texts(exclude)}
         self._outputs: dict[Path, Path] = {}  # met below a folder, by their full spellings
         self._unread: set[Path] = set()
         self._sidecars: set[Path] = set()

@@ -20,6 +20,7 @@ from flowercolor.files import (
     is_file,
     is_folder,
     is_there,
+    named_path,
     names_stream,
     resolved,
     why_unreadable,
@@ -46,13 +47,17 @@ class Job:
     target: Path
     header: Header | None = field(default=None, compare=False)
 
+    def __post_init__(self) -> None:
+        for name in ("source", "target"):
+            object.__setattr__(self, name, named_path(getattr(self, name), name))
+
 
 def plan(
     inputs: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     *,
     recursive: bool = False,
-    exclude: Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     ending: str | None = None,
     for_sheet: bool = False,
     progress: Progress | None = None,
@@ -70,7 +75,7 @@ def plan(
         output: The file to write, for one photo; else a folder, which a slash at the end names
             in any case. None writes beside the photo, with "_color" in the name, and for a folder
             into one beside it.
-        exclude: Patterns of names, or of paths below the folders, to leave out.
+        exclude: Patterns of names, or of paths below the folders, to leave out; one, or several.
         ending: The ending of all targets, ".png" or "png" for example; None keeps each photo's
             own where it can be written, and takes PNG elsewhere.
         for_sheet: Only the folders of the targets count, for sheets lie there under other names.
@@ -79,16 +84,18 @@ def plan(
     Raises:
         ImageError: A folder cannot be read.
         SettingError: One output file was given for several photos, a folder alone as the output
-            of itself, a stream such as /dev/stdin as a photo, or an ending is of no format that
-            can be written.
+            of itself, a stream such as /dev/stdin as a photo, or an empty name; or an ending is of
+            no format that can be written.
     """
     progress = progress or Silent()
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    for given in inputs:
+        named_path(given, "inputs")
     if ending is not None:
         ending = f".{ending.removeprefix('.')}"
         output_format(Path(f"*{ending}"))
     can_be_file = not str(output or "").endswith(("/", os.sep))  # `Path` drops that
-    output = None if output is None else Path(output)
+    output = None if output is None else named_path(output, "output")
     finder = Finder(recursive=recursive, exclude=exclude)
     found, left_out = _places(finder, inputs, output)
     neighbors = _neighbors([*found.values()], ending, finder)

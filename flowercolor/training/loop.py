@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from flowercolor.config import Precision, TrainConfig
+from flowercolor.config import Precision, TrainConfig, texts
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.loader import batches, draw_epoch, to_device
 from flowercolor.data.sources import epoch_length, some_of_each
@@ -27,7 +27,7 @@ from flowercolor.devices import compute_dtype, pick_device, warn_of_slow
 from flowercolor.distributed import any_rank, check_joined
 from flowercolor.errors import counted
 from flowercolor.evaluation.scoring import TEST_HINTS, Scores, generate_for_test, score, score_gray
-from flowercolor.files import remove_leftovers
+from flowercolor.files import named_path, remove_leftovers
 from flowercolor.memory_budget import memory_errors
 from flowercolor.progress import Progress, Silent
 from flowercolor.runs import LAST, SAMPLES
@@ -84,7 +84,7 @@ def train(
     *,
     resume: bool = False,
     start_from: str | Path | None = None,
-    left_out: Sequence[str] = (),
+    left_out: str | Sequence[str] = (),
     labels: str | Path | None = None,
     shares: Sequence[float | None] = (),
     by: str | Path | None = None,
@@ -132,7 +132,7 @@ def train(
         StorageError: The run folder cannot be written; the last checkpoint stays whole.
         TrainingError: The losses are no longer finite; the last checkpoint stays whole.
     """
-    run = Path(run)
+    run = named_path(run, "run")
     start_from, labels, by = (Path(path) if path else None for path in (start_from, labels, by))
     leads = ranks().leads
     target = pick_device(device)
@@ -143,7 +143,7 @@ def train(
     check_joined()
 
     # The photos, and whether all goes together.
-    data = RunData(train_set, test_set, left_out, shares)
+    data = RunData(train_set, test_set, [*texts(left_out)], shares)
     header, classes, pools = prepare(
         config, data, run, resume=resume, start_from=start_from, labels=labels, progress=progress
     )

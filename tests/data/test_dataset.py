@@ -144,7 +144,9 @@ def test_the_validation_part_is_a_twentieth_of_the_training_photos() -> None:
 def test_photos_can_be_left_out_by_name(photos: Photos) -> None:
     flowers = FlowerDataset(photos, [3, 1, 2])
     names = flowers.names
-    assert flowers.without([names[1], "unknown"]).names == [names[0], names[2]]
+    for others in ([names[1], "unknown"], names[1]):
+        assert flowers.without(others).names == [names[0], names[2]]
+    assert flowers.without(f"old/{names[1]}").names == names
     assert torch.equal(flowers.without([names[0]]).batch([0])[1], flowers.batch([1])[1])
 
 

@@ -189,11 +189,10 @@ def test_a_photo_that_came_by_half_is_left_out(folder: Path) -> None:
     assert "jpg/image_00003.jpg" not in read_data(folder, SIZE_PX).names
 
 
-def test_a_size_of_nothing_is_refused(folder: Path) -> None:
-    with pytest.raises(
-        DataError, match="None: there is no such file or folder; expected an archive"
-    ):
-        read_data(None)  # type: ignore[arg-type]
+def test_a_source_and_a_size_of_nothing_are_refused(folder: Path) -> None:
+    for source, found in ((None, "None"), ("", "an empty name"), ([folder], "")):
+        with pytest.raises(SettingError, match=f"source is {found}.*; expected a file or a folder"):
+            read_data(source)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="size_px is 0; expected 1 or more"):
         read_data(folder, 0)
 

@@ -36,10 +36,11 @@ def test_what_a_nas_and_waste_bins_hold_is_no_photo(here: Path) -> None:
         (["box/private/"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
         (["./box/private"], ["a.jpg", "a_proof.jpg", "b.jpg"]),
         (["box/b.jpg", "a*"], ["b.jpg", "c.jpg"]),
+        ("*_proof.*", ["a.jpg", "b.jpg", "c.jpg"]),
     ],
 )
 def test_patterns_leave_out_files_and_folders(
-    here: Path, patterns: list[str], left: list[str]
+    here: Path, patterns: str | list[str], left: list[str]
 ) -> None:
     touch(here, "box/a.jpg", "box/a_proof.jpg", "box/deep/b.jpg", "box/private/c.jpg")
     progress = Recorder()

@@ -332,6 +332,27 @@ def test_each_photo_meant_gets_a_target_of_its_own(
             assert not {job.target for job in jobs} & {job.source for job in jobs}
 
 
+def test_what_is_no_name_is_refused(here: Path) -> None:
+    """`Path` makes the current folder of an empty one."""
+    save(here / "rose.png")
+    expected = r"; expected a file or a folder \(the one you are in is called \.\)$"
+    for inputs in ("", [""], ["rose.png", ""]):
+        with pytest.raises(SettingError, match=f"^inputs is an empty name{expected}"):
+            plan(inputs)
+    with pytest.raises(SettingError, match=f"^output is an empty name{expected}"):
+        plan("rose.png", "")
+    with pytest.raises(SettingError, match=f"^inputs is None{expected}"):
+        plan([None])  # type: ignore[list-item]
+    with pytest.raises(SettingError, match=f"^target is an empty name{expected}"):
+        Job(Path("rose.png"), "")  # type: ignore[arg-type]
+    assert [job.source for job in plan(".")] == [Path("rose.png")]
+
+
+def test_a_job_takes_names_as_texts() -> None:
+    job = Job("a.jpg", "b.jpg")  # type: ignore[arg-type]
+    assert job == Job(Path("a.jpg"), Path("b.jpg"))
+
+
 def test_an_ending_that_cannot_be_written_is_refused_at_once(here: Path) -> None:
     save(here / "rose.png")
     for ending in (".xyz", "xyz"):
