@@ -11,7 +11,7 @@ import tarfile
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from PIL import Image
 from flowercolor import paths
 from flowercolor.config import in_range
 from flowercolor.data.archive import PAGE, PHOTO, ZIP, is_packed, members, other_kind
+from flowercolor.data.photo_files import SUFFIXES, UNREAD, is_picture, note_unread, pictures_below
 from flowercolor.errors import DataError, ImageError
 from flowercolor.files import (
     can_be_read,
@@ -40,19 +41,15 @@ from flowercolor.files import (
     write_text,
 )
 from flowercolor.memory_budget import MAX_PIXELS, check_file_bytes
-from flowercolor.photos import formats, icc
+from flowercolor.photos import icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow
 from flowercolor.photos.integrity import has_gray_corner
 from flowercolor.photos.reader import decode_bgr, decode_with, load
 from flowercolor.progress import Progress, Silent
-from flowercolor.runs import check_photos_folder, left_by
+from flowercolor.runs import check_photos_folder
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _DECODED = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
-
-_UNREAD = formats.UNREAD | formats.SUFFIXES - SUFFIXES
-"""Endings of pictures that are not read for training."""
 
 _WAYS = {
     ZIP: ": unpack it and name the folder",
@@ -124,8 +121,8 @@ def read_data(
     pictures = None
     if is_folder(source):
         check_photos_folder(source)
-        pictures, unread = _pictures_below(source, progress)
-        _note_unread(source, unread, progress)
+        pictures, unread = pictures_below(source, progress)
+        note_unread(source, unread, progress)
     fingerprint = _fingerprint(source, pictures)
     name = f"{fingerprint}-{size_px}-v{_READER_VERSION}"
     if max_pixels != MAX_PIXELS:  # then they may be others
@@ -161,58 +158,6 @@ def _read_pixels(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     if rgb.size != math.prod(shape):
         raise DataError(f"{path}: has been cut just now; run the command again")
     return rgb.reshape(shape)
-
-
-def _pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[Path]]:
-    """Its picture files, relative to it and sorted, and those of kinds that are not read."""
-
-    def unreadable(error: OSError) -> None:
-        progress.note(f"{error.filename}: cannot be read: {error.strerror}; left out")
-
-    names: list[Path] = []
-    made: list[str] = []
-    links = 0
-    for parent, folders, files in os.walk(folder, onerror=unreadable):
-        below = Path(parent).relative_to(folder)
-        if origin := left_by(Path(parent)):
-            made.append(f"{below} ({origin})")
-            folders.clear()
-            continue
-        names += [below / name for name in files]
-        links += sum(
-            Path(parent, name).is_symlink() and not _is_passed_over(below / name)
-            for name in folders
-        )
-    if made:
-        some = ", ".join(sorted(made)[:3]) + (", …" if len(made) > 3 else "")
-        progress.note(f"{folder}: the pictures in {some} are no photos; left out")
-    if links:
-        some = "a link to a folder" if links == 1 else f"{links:,} links to folders"
-        progress.note(f"{folder}: has {some}, left out; expected the photos themselves")
-    pictures = sorted(name for name in names if _is_picture(name))
-    return pictures, [name for name in names if _is_picture(name, _UNREAD)]
-
-
-def _note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> None:
-    if unread:
-        kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
-        files = "file of a kind" if len(unread) == 1 else "files of kinds"
-        progress.note(
-            f"{source}: {len(unread):,} {files} not read for training ({kinds}), left out; save "
-            "them as JPEG"
-        )
-
-
-def _is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:
-    """Whether a path within the source has one of the endings, and no part of it is passed over."""
-    return path.suffix.lower() in suffixes and not _is_passed_over(path)
-
-
-def _is_passed_over(path: Path) -> bool:
-    return any(
-        (part.startswith(".") and part != "..") or formats.holds_no_photos(part)
-        for part in path.parts
-    )
 
 
 def _fingerprint(source: Path, pictures: list[Path] | None) -> str:
@@ -330,7 +275,7 @@ def _decode_all(
                 take()
         while waiting:
             take()
-        _note_unread(source, unread, progress)
+        note_unread(source, unread, progress)
         if left_out and not names:
             count = len(left_out)
             found = "its one photo was" if count == 1 else f"all {count:,} photos were"
@@ -423,9 +368,9 @@ def _contents(
     try:
         for member, read in members(source):
             path = Path(member.name)
-            if member.isreg() and _is_picture(path):
+            if member.isreg() and is_picture(path):
                 yield member.name, _content(member.name, member.size, read, max_pixels)
-            elif member.isreg() and _is_picture(path, _UNREAD):
+            elif member.isreg() and is_picture(path, UNREAD):
                 unread.append(path)
     except tarfile.ReadError as error:
         if kind := other_kind(source):

@@ -20,7 +20,8 @@ from PIL import Image, ImageCms
 from flowercolor import paths
 from flowercolor.data import photo_cache as reader
 from flowercolor.data.dataset import get_data
-from flowercolor.data.photo_cache import SUFFIXES, Photos, read_data
+from flowercolor.data.photo_cache import Photos, read_data
+from flowercolor.data.photo_files import SUFFIXES
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos.icc import matrix_profile, srgb_profile
 from tests.helpers import Recorder
