@@ -45,8 +45,10 @@ from flowercolor.photos import icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow
 from flowercolor.photos.integrity import has_gray_corner
+from flowercolor.photos.metadata import software_of
 from flowercolor.photos.reader import decode_bgr, decode_with, load
 from flowercolor.progress import Progress, Silent
+from flowercolor.provenance import is_record
 from flowercolor.runs import check_photos_folder
 
 _DECODED = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
@@ -99,7 +101,7 @@ def read_data(
 
     Passed over in it are hidden files and folders, whose names begin with a dot, and waste bins and
     previews, and what runs and evaluations left. A photo that cannot be read, or asks for too much
-    memory, is left out.
+    memory, is left out, and so is a picture that flowercolor colored.
 
     The first call decodes them with OpenCV into the cache; later ones read that file and take
     a second or less. A cached file that was cut or altered is noticed and made anew.
@@ -137,6 +139,8 @@ def read_data(
             source, pictures, pixels, size_px=size_px, max_pixels=max_pixels, progress=progress
         )
         write_text(index, json.dumps(listing))
+    if count := listing["results"]:
+        progress.note(f"{source}: earlier results among the photos, left out: {count:,}")
     shape = (len(listing["names"]), size_px, size_px, 3)
     return Photos(
         source=source,
@@ -204,6 +208,7 @@ def _cached(pixels: Path, index: Path) -> dict[str, Any] | None:
     with suppress(OSError, KeyError, TypeError, AttributeError):
         names, sizes_px, left_out = listing["names"], listing["sizes_px"], listing.get("left_out")
         is_whole = is_file(pixels) and isinstance(left_out or [], list)  # a pipe would never end
+        is_whole &= isinstance(listing["results"], int)  # version 0.1.0 has them among the photos
         if is_whole and listing["crc32"] == _crc32_listed(names, sizes_px, _crc32(pixels)):
             return dict(listing)
     return None
@@ -233,12 +238,12 @@ def _decode_all(
     names: list[str] = []
     sizes_px: list[tuple[int, int]] = []
     left_out: list[str] = []
-    crc = 0
+    results = crc = 0
     count = None if pictures is None else len(pictures)
     workers = os.cpu_count() or 1
     # OpenCV decodes outside the interpreter's lock, so threads are as good as processes
     # here and need no copies. A short queue keeps the memory small.
-    waiting: deque[tuple[str, int, Future[_Decoded | ImageError]]] = deque()
+    waiting: deque[tuple[str, int, Future[_Decoded | ImageError | None]]] = deque()
     waiting_bytes = 0
     with (
         ThreadPoolExecutor(workers) as pool,
@@ -248,7 +253,7 @@ def _decode_all(
     ):
 
         def take() -> None:
-            nonlocal crc, waiting_bytes
+            nonlocal crc, results, waiting_bytes
             name, size_bytes, future = waiting.popleft()
             decoded = future.result()
             waiting_bytes -= size_bytes
@@ -256,6 +261,9 @@ def _decode_all(
             if isinstance(decoded, ImageError):
                 left_out.append(str(decoded))
                 progress.note(f"{source}: {decoded}; left out")
+                return
+            if decoded is None:
+                results += 1
                 return
             square, size = decoded
             names.append(name)
@@ -276,6 +284,11 @@ def _decode_all(
         while waiting:
             take()
         note_unread(source, unread, progress)
+        if results and not names:
+            raise DataError(
+                f"{source}: holds earlier results alone ({results:,}); expected photos in their "
+                "own colors"
+            )
         if left_out and not names:
             count = len(left_out)
             found = "its one photo was" if count == 1 else f"all {count:,} photos were"
@@ -286,8 +299,13 @@ def _decode_all(
                 f"{source}: no photos found; expected {', '.join(sorted(SUFFIXES))} files "
                 "that are not hidden nor in a hidden folder"
             )
-    crc = _crc32_listed(names, sizes_px, crc)
-    return {"names": names, "sizes_px": sizes_px, "crc32": crc, "left_out": left_out}
+    return {
+        "names": names,
+        "sizes_px": sizes_px,
+        "crc32": _crc32_listed(names, sizes_px, crc),
+        "left_out": left_out,
+        "results": results,
+    }
 
 
 _Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]
@@ -295,8 +313,8 @@ _Decoded = tuple[npt.NDArray[np.uint8], tuple[int, int]]
 
 def _decode(
     content: bytes | ImageError, name: str, size_px: int, max_pixels: int
-) -> _Decoded | ImageError:
-    """RGB uint8 [S, S, 3] and the height and width before; or why there is no photo."""
+) -> _Decoded | ImageError | None:
+    """RGB uint8 [S, S, 3] and the height and width before; None of a result; why there is none."""
     if isinstance(content, ImageError):
         return content
     try:
@@ -306,7 +324,7 @@ def _decode(
         return error
 
 
-def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -> _Decoded:
+def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -> _Decoded | None:
     if image.format not in _DECODED:
         raise ImageError(
             f"is a picture of the kind {image.format}; expected one of "
@@ -317,6 +335,8 @@ def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -
             f"has {max(image.size):,} pixels on a side; expected at most {_MAX_SIDE_PX:,}; "
             "reduce it first"
         )
+    if is_record(software_of(image)):
+        return None
     large = image.width * image.height > _LARGE_PIXELS
     with _one_large if large else nullcontext():
         # OpenCV makes up what a damaged file of these lacks, and mostly says so of the others.

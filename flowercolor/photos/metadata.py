@@ -78,21 +78,28 @@ def probe(path: Path) -> Header | None:
             with quiet_pillow():
                 image = Image.open(file, formats=readable())
             tiff.select_page(image, file)
-            tags: Mapping[int, Any] = {}
-            with quiet_pillow(), suppress(Exception):  # which damaged EXIF raises
-                tags = Image.Image.getexif(image)  # a PNG's own decodes it all to look for some
-            made_by = (
-                image.info.get("Software")
-                if image.format == "PNG"
-                else tags.get(ExifTags.Base.Software)
-            )
+            tags = _exif_of(image)
             width = tiff_tag(image, TiffImagePlugin.IMAGEWIDTH, image.width)
             height = tiff_tag(image, TiffImagePlugin.IMAGELENGTH, image.height)
             if tags.get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
                 width, height = height, width
-            return Header(width, height, str(made_by or ""), counts_twice(image))
+            return Header(width, height, software_of(image), counts_twice(image))
     except Exception:  # whatever is wrong with it, `read_photo` says it better
         return None
+
+
+def software_of(image: Image.Image) -> str:
+    """What the text of an opened PNG, or the EXIF of another image, says that made it; or ""."""
+    if image.format == "PNG":
+        return str(image.info.get("Software") or "")
+    return str(_exif_of(image).get(ExifTags.Base.Software) or "")
+
+
+def _exif_of(image: Image.Image) -> Mapping[int, Any]:
+    """The EXIF of an opened image, which decodes none of its pixels; of a damaged one nothing."""
+    with quiet_pillow(), suppress(Exception):
+        return Image.Image.getexif(image)  # a PNG's own decodes it all to look for some
+    return {}
 
 
 def is_original(path: Path, header: Header | None) -> bool:

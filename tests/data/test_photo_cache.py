@@ -24,6 +24,7 @@ from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.data.photo_files import SUFFIXES
 from flowercolor.errors import DataError, SettingError, StorageError
 from flowercolor.photos.icc import matrix_profile, srgb_profile
+from flowercolor.photos.writer import encode_photo
 from tests.helpers import Recorder
 from tests.pictures import noise, plainly_decoded, saved, smooth, tar_of
 
@@ -74,6 +75,43 @@ def test_pictures_that_runs_and_evaluations_left_are_no_photos(folder: Path) -> 
     (run / "garden").mkdir()
     (run / "garden" / "rose.jpg").write_bytes(photo)
     assert read_data(run / "garden", SIZE_PX).names == ("rose.jpg",)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_earlier_results_among_the_photos_are_left_out_by_what_their_file_says(
+    folder: Path, pictures: dict[str, bytes], tmp_path: Path, ending: str, *, packed: bool
+) -> None:
+    """Such as `colorize box -o garden` puts there, by the names of their photos."""
+    expected = read_data(folder, SIZE_PX)
+    rgb = noise(40, 60, 3)
+    made = {name: encode_photo(rgb, ending) for name in (f"a.{ending}", f"jpg/b.{ending}")}
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    plain = encode_photo(rgb, ending, software="another program")
+    source = tar_of({**made, **pictures}, tmp_path / "both.tar") if packed else folder
+    recorder = Recorder()
+    for _ in ("decoded", "from the cache"):
+        assert_same(read_data(source, SIZE_PX, recorder), expected)
+    assert recorder.notes == 2 * [f"{source}: earlier results among the photos, left out: 2"]
+    only = tar_of(made, tmp_path / "only.tar")
+    with pytest.raises(DataError, match=r"holds earlier results alone \(2\); expected photos in t"):
+        read_data(only, SIZE_PX)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / f"c.{ending}").write_bytes(plain)
+    assert read_data(tmp_path / "one", SIZE_PX, recorder).names == (f"c.{ending}",)
+    assert len(recorder.notes) == 2
+
+
+def test_what_a_version_cached_that_knew_no_results_is_read_anew(archive: Path) -> None:
+    expected = read_data(archive, SIZE_PX)
+    index = cache_files()[0]
+    listing = json.loads(index.read_text())
+    assert listing.pop("results") == 0
+    index.write_text(json.dumps(listing))
+    progress = Recorder()
+    assert_same(read_data(archive, SIZE_PX, progress), expected)
+    assert [task.done for task in progress.tasks] == [12]
 
 
 def test_an_archive_is_read_in_its_order(archive: Path, pictures: dict[str, bytes]) -> None:
