@@ -26,7 +26,7 @@ class Guidance:
         mask: uint8 [h, w] of any size, stretched over the photo: white is not colored, black is.
 
     Raises:
-        SettingError: A hint is no `Hint`, a place to leave no `Leave`, or a place has two colors.
+        SettingError: A part is of another kind, or a place has two colors.
     """
 
     hints: Sequence[Hint] = ()
@@ -38,10 +38,22 @@ class Guidance:
         for name, kind, given in (("hints", Hint, self.hints), ("leave", Leave, self.leave)):
             if not isinstance(given, Sequence) or not all(isinstance(one, kind) for one in given):
                 raise SettingError(
-                    f"{name} is {given!r}; expected a list of {kind.__name__}, such as "
+                    f"{name} is {_shown(given)}; expected a list of {kind.__name__}, such as "
                     f"[{kind.__name__}(412, 300{', ' + repr('crimson') if kind is Hint else ''})]"
                 )
-
+        if self.palette is not None and not isinstance(self.palette, Palette):
+            raise SettingError(
+                f"palette is {_shown(self.palette)}; expected a Palette, such as "
+                "Palette.of_colors(['crimson', 'ivory'])"
+            )
+        mask = self.mask
+        if mask is not None and not (
+            isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2 and mask.size
+        ):
+            raise SettingError(
+                f"mask is {_shown(mask)}; expected a uint8 array [h, w], as `pictures.mask_of` "
+                "makes of a file"
+            )
         at_place: dict[tuple[float | str, float | str], Hint] = {}
         for hint in self.hints:
             first = at_place.setdefault((hint.x, hint.y), hint)
@@ -49,6 +61,15 @@ class Guidance:
                 raise SettingError(
                     f"hint {hint}: gives its place another color than {first}; expected one of them"
                 )
+
+    @staticmethod
+    def of(given: "Guidance | Sequence[Hint] | None") -> "Guidance":
+        """What is given as such, as hints alone, or as nothing.
+
+        Raises:
+            SettingError: It is anything else.
+        """
+        return given if isinstance(given, Guidance) else Guidance(() if given is None else given)
 
     def __bool__(self) -> bool:
         return bool(self.hints or self.leave) or self.palette is not None or self.mask is not None
@@ -121,3 +142,8 @@ class Guidance:
                 center, radius = (round(x * 16), round(y * 16)), round(place.radius_px * 16)
                 cv2.circle(colored, center, radius, 0, -1, cv2.LINE_AA, 4)
         return colored
+
+
+def _shown(given: object) -> str:
+    """A value as Python writes it, an array too on one line."""
+    return " ".join(repr(given).split())

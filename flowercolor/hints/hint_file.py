@@ -9,7 +9,7 @@ from typing import Any
 
 from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.errors import DataError, SettingError
-from flowercolor.files import parse_json, resolved
+from flowercolor.files import named_path, parse_json, resolved
 from flowercolor.hints.hint import Hint, number_of
 
 MAX_HINTS = 10_000
@@ -35,8 +35,8 @@ class HintFile:
         DataError: It cannot be read, or does not say that.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = named_path(path, "path")
         text = read_text(path, _EXPECTED, max_bytes=_MAX_FILE_BYTES)
         rows = self._json(text) if text.lstrip()[:1] in ("[", "{") else self._csv(text)
         self.by_name: dict[str, list[Hint]] = {}
@@ -48,20 +48,25 @@ class HintFile:
         if sum(map(len, self.by_name.values())) > MAX_HINTS:
             raise self._error(f"has more than {MAX_HINTS:,} hints")
 
-    def by_photo(self, photos: Sequence[Path]) -> dict[Path, list[Hint]]:
+    def by_photo(self, photos: str | Path | Sequence[str | Path]) -> dict[Path, list[Hint]]:
         """The hints of each photo: those of its name, and those of every photo.
+
+        Args:
+            photos: All photos that there are; one of them, or several.
 
         Raises:
             DataError: A name is that of several photos.
         """
-        meant = self._meant(photos)
+        given = [photos] if isinstance(photos, (str, Path)) else photos
+        paths = [named_path(photo, "photos") for photo in given]
+        meant = self._meant(paths)
         for name, found in meant.items():
             if name and len(found) > 1:
                 raise DataError(
                     f"{self.path}: {name} is {len(found)} of the photos, such as {found[0]} and "
                     f"{found[1]}; expected a name of one: write its folder before it"
                 )
-        hints: dict[Path, list[Hint]] = {photo: [] for photo in photos}
+        hints: dict[Path, list[Hint]] = {photo: [] for photo in paths}
         for name, found in meant.items():
             for photo in found:
                 hints[photo] += self.by_name[name]

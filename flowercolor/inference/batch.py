@@ -17,6 +17,7 @@ from flowercolor.config import QUALITY, check_kinds, in_range
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, StorageError, one_line
 from flowercolor.files import Identity, identity, is_file, storage_errors, why_unreadable
 from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job, check_target, colored_by_hand
 from flowercolor.inference.upsampling import render
@@ -108,7 +109,7 @@ def run(
     workers: int = WORKERS,
     chunk_pixels: int = CHUNK_PIXELS,
     pixels_in_flight: int = PIXELS_IN_FLIGHT,
-    guide: Callable[[Path], Guidance] = lambda _: Guidance(),
+    guide: Callable[[Path], Guidance | Sequence[Hint] | None] = lambda _: None,
 ) -> Generator[Outcome, None, None]:
     """Color the photos, and tell of each as it is finished, in the order of the jobs.
 
@@ -126,13 +127,15 @@ def run(
         chunk_pixels: Most pixels of those photos together, of which those of 16-bit color or
             with opacity count twice; a larger one goes alone.
         pixels_in_flight: Most pixels, counted so, of all photos begun and not finished.
-        guide: Asked what leads the colors of each photo.
+        guide: Asked what leads the colors of each photo: `Guidance`, hints alone, or nothing.
 
     Yields:
         An outcome for each job; once stopped, for each that was begun.
     """
     writing = writing or Writing()
     in_range("max_pixels", max_pixels, int, 1)
+    if not callable(guide):
+        raise SettingError(f"guide is {guide!r}; expected a function of a photo's path")
     known = _Known(
         {identity(job.source) for job in among or jobs},
         {identity(job.target) for job in among or jobs} - {None},
@@ -157,7 +160,7 @@ def run(
             if stopped():
                 break
             with failing(job):
-                guidance = guide(job.source)
+                guidance = Guidance.of(guide(job.source))
                 software = colorizer.software(guidance)
                 if skipped := _skipped(job, known, writing, software):
                     if not job.header:  # missing, or no photo: no result makes up for that
@@ -258,7 +261,7 @@ def convert(
     file_format: str | None,
     writing: Writing,
     *,
-    guidance: Guidance | None = None,
+    guidance: Guidance | Sequence[Hint] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
     """A photo's file, colored, as the content of another; also one that is in color.
@@ -266,10 +269,11 @@ def convert(
     Args:
         file_format: The format wanted, as for `photo_parts`; None keeps the photo's own where
             it can be written, and takes PNG elsewhere.
+        guidance: What leads the colors: a `flowercolor.hints.guidance.Guidance`, or hints alone.
 
     Raises:
         ImageError: It cannot be read, is no photo, or cannot be written so.
-        SettingError: The format is none that can be written.
+        SettingError: The format is none that can be written, or `guidance` is something else.
         DeviceError: There is too little memory.
     """
     photo = source if isinstance(source, Photo) else read_photo(source, max_pixels=max_pixels)

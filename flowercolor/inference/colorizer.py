@@ -142,7 +142,7 @@ class Colorizer:
         colorizer.vividness = vividness
         return colorizer
 
-    def software(self, guidance: Guidance | None = None) -> str:
+    def software(self, guidance: Guidance | Sequence[Hint] | None = None) -> str:
         """What its pictures say that made them: version, weights, settings that were chosen."""
         return record_of(
             self.name,
@@ -150,7 +150,7 @@ class Colorizer:
                 "vividness": None if self.vividness is None else f"{self.vividness:g}",
                 "strength": f"{self.strength:g}",
                 "render size": str(self.render_size_px),
-                **(guidance.digests if guidance else {}),
+                **Guidance.of(guidance).digests,
             },
         )
 
@@ -223,18 +223,19 @@ class Colorizer:
             return picture_of(self.render(luma, guidance=guidance))
 
     def render(
-        self, luma: npt.NDArray[Depth], *, guidance: Guidance | None = None
+        self, luma: npt.NDArray[Depth], *, guidance: Guidance | Sequence[Hint] | None = None
     ) -> npt.NDArray[Depth]:
-        """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype.
+        """RGB [H, W, 3] of a luma, uint8 or uint16 [H, W], in the same dtype; hints alone will do.
 
         Raises:
             ImageError: It is another array.
-            SettingError: A hint lies outside of the photo.
+            SettingError: A hint lies outside of the photo, or `guidance` is something else.
             CheckpointError: There are hints, and the network has no branch for them.
         """
+        guidance = Guidance.of(guidance)
         luma, _ = luma_of(luma, "luma")
         photo_px = luma.shape[0], luma.shape[1]
-        if guidance and guidance.needs_features:
+        if guidance.needs_features:
             seen = self.see(luma)
             chroma = guidance.chroma(seen, photo_px)
             return render(luma, seen.luma, chroma, colored=guidance.colored(photo_px, seen))

@@ -31,7 +31,10 @@ _LABEL_TEXT_PX = 18
 
 
 def variants(
-    luma: npt.NDArray[Any], colorizer: Colorizer, count: int, guidance: Guidance | None = None
+    luma: npt.NDArray[Any],
+    colorizer: Colorizer,
+    count: int,
+    guidance: Guidance | Sequence[Hint] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The sheet, uint8 RGB [H, W, 3]: the photo as it is colored, and in likely other colors.
 
@@ -45,7 +48,7 @@ def variants(
         CheckpointError: The network has no branch for hints.
     """
     count = in_range("variants", count, int, 2, MAX_VARIANTS)
-    guidance = guidance or Guidance()
+    guidance = Guidance.of(guidance)
     luma, _ = luma_of(luma, "luma")
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))

@@ -48,6 +48,7 @@ def test_a_file_has_the_hints_of_many_photos(tmp_path: Path, name: str, content:
         primrose: [],  # a name is a whole name
     }
     assert file.names_of_none(photos[:1]) == ["1962/lily.jpg"]
+    assert HintFile(str(path)).by_photo(names[0]) == file.by_photo([rose])
     with pytest.raises(DataError, match=r"rose.jpg is 2 of the photos, such as box/rose.jpg and "):
         file.by_photo([rose, Path("box/1962/rose.jpg")])
 

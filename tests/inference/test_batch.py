@@ -23,6 +23,7 @@ from flowercolor._version import __version__
 from flowercolor.config import NetworkConfig
 from flowercolor.errors import ImageError, SettingError, StorageError
 from flowercolor.hints.guidance import Guidance
+from flowercolor.hints.hint import Hint
 from flowercolor.inference import batch
 from flowercolor.inference.batch import Outcome, Writing, convert, run
 from flowercolor.inference.colorizer import Colorizer
@@ -343,6 +344,19 @@ def test_what_another_process_wrote_meanwhile_is_kept(
     assert "flowercolor did not make" in outcome.message
     assert np.array_equal(pixels(jobs[0].target), gray(seed=9))
     assert leftovers(tmp_path) == []
+
+
+def test_a_guide_may_say_hints_alone_or_nothing_and_what_says_else_is_told(
+    tmp_path: Path, colorizer: Colorizer
+) -> None:
+    jobs = plan([save(tmp_path / f"{name}.png") for name in ("a", "b", "c")])
+    said: dict[str, Any] = {"a": [Hint(1, 1, "red")], "b": None, "c": "red"}
+    a, b, c = run(jobs, colorizer, guide=lambda photo: said[photo.stem])
+    assert "the network has no branch for hints" in a.message
+    assert b.status == "done"
+    assert c.message.startswith(f"{jobs[2].source}: hints is 'red'; expected a list of Hint, such")
+    with pytest.raises(SettingError, match=r"^guide is .*; expected a function of a photo's path"):
+        next(run(jobs, colorizer, guide=Guidance()))  # type: ignore[arg-type]
 
 
 def test_what_hints_put_right_of_another_photo_is_told_to_be_of_another(
@@ -845,6 +859,8 @@ def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) 
         convert(None, colorizer, None, Writing())  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="file_format is ''; expected one of "):
         convert(save(tmp_path / "a.png", gray()), colorizer, "", Writing())
+    with pytest.raises(SettingError, match="hints is 'red'; expected a list of Hint"):
+        convert(tmp_path / "a.png", colorizer, None, Writing(), guidance="red")  # type: ignore[arg-type]
     with pytest.raises(ImageError, match="there is no such file or folder"):
         convert(tmp_path / "missing.jpg", colorizer, None, Writing())
 

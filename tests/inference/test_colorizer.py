@@ -25,6 +25,7 @@ from flowercolor.errors import CheckpointError, DeviceError, ImageError, Setting
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint, Leave
 from flowercolor.inference.colorizer import Colorizer, _loaded, colorize
+from flowercolor.inference.contact_sheet import variants
 from flowercolor.inference.torch_backend import TorchBackend
 from flowercolor.inference.upsampling import shrink
 from flowercolor.networks.unet import UNet
@@ -633,6 +634,24 @@ def test_other_hints_make_another_picture_of_the_record() -> None:
 def test_what_is_no_hint_is_refused_by_what_is(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=r"expected a list of (Hint|Leave), such as \["):
         with_hints()(photo((20, 30)), **wrong)
+
+
+def test_hints_alone_are_guidance_and_what_is_none_is_refused() -> None:
+    luma, ours = photo((20, 30)), with_hints()
+    hints = [Hint(1, 1, "red")]
+    assert np.array_equal(ours.render(luma, guidance=hints), ours(luma, hints=hints))
+    assert ours.software(hints) == ours.software(Guidance(hints))
+    assert np.array_equal(variants(luma, ours, 2, hints), variants(luma, ours, 2, Guidance(hints)))
+    wrong: Any
+    for wrong in (hints[0], "red", {"hints": hints}):
+        with pytest.raises(SettingError, match=r"expected a list of Hint, such as \["):
+            ours.render(luma, guidance=wrong)
+    for wrong in ("red", ["red"]):
+        with pytest.raises(SettingError, match=r"expected a Palette, such as Palette\.of_colors"):
+            Guidance(palette=wrong)
+    for wrong in ("mask.png", np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), [[255]]):
+        with pytest.raises(SettingError, match=r"^mask is .*; expected a uint8 array \[h, w\]"):
+            Guidance(mask=wrong)
 
 
 @pytest.mark.parametrize("palette", [5, True, (0.9, 0.1, 0.2), [(0.9, 0.1, 0.2)], b"red", ""])

@@ -109,7 +109,7 @@ def test_a_photo_comes_out_byte_for_byte_as_from_the_command(
 
 def test_too_little_memory_for_a_photo_is_told_in_plain_words(tiny: Path) -> None:
     class Full(Colorizer):
-        def render(self, luma: Any, *, guidance: Guidance | None = None) -> Any:
+        def render(self, luma: Any, *, guidance: Any = None) -> Any:
             raise MemoryError("Unable to allocate 561. MiB")
 
     photo = encode_photo(np.dstack([gray()] * 3), "PNG")
