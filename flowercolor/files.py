@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from flowercolor.errors import SettingError, StorageError
+from flowercolor.paths import way_elsewhere
 
 MAX_TEXT_BYTES = 1 << 28
 MAX_DIGITS = 400
@@ -191,21 +192,22 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        elsewhere = way_elsewhere(path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "the disk is full; free some space or choose another place"
+            advice = f"the disk is full; free some space or {elsewhere}"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            advice = "writing there is not allowed; choose another place"
+            advice = f"writing there is not allowed; {elsewhere}"
         elif error.errno in (errno.EEXIST, errno.ENOTDIR):
-            advice = "there is a file where a folder should be; choose another place"
+            advice = f"there is a file where a folder should be; {elsewhere}"
         elif error.errno == errno.ENAMETOOLONG:
             advice = "its name is too long; choose a shorter one"
         elif error.errno == errno.EFBIG:
             advice = (
-                "it is larger than files may be there; choose another place, or raise the limit "
+                f"it is larger than files may be there; {elsewhere}, or raise the limit "
                 "(`ulimit -f`)"
             )
         else:
-            advice = f"{error.strerror or error}; choose another place"
+            advice = f"{error.strerror or error}; {elsewhere}"
         raise StorageError(f"{path}: cannot be written: {advice}") from error
 
 

@@ -6,6 +6,7 @@ made: the training runs.
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -17,6 +18,8 @@ ARCHIVE_NAME = "102flowers.tgz"
 OXFORD = Path("oxford102")
 """Names the downloaded Oxford 102 flowers among the sources, unless there is such a path."""
 
+_CACHE, _DATA = "FLOWERCOLOR_CACHE_DIR", "FLOWERCOLOR_DATA_DIR"
+
 
 def cache_dir() -> Path:
     """The platform's cache directory, or `FLOWERCOLOR_CACHE_DIR`. Not created here.
@@ -24,7 +27,7 @@ def cache_dir() -> Path:
     Raises:
         StorageError: There is none: the variable is not set, and the user has no home folder.
     """
-    return _place("FLOWERCOLOR_CACHE_DIR", platformdirs.user_cache_path)
+    return _place(_CACHE, platformdirs.user_cache_path)
 
 
 def data_dir() -> Path:
@@ -33,7 +36,7 @@ def data_dir() -> Path:
     Raises:
         StorageError: As for `cache_dir`.
     """
-    return _place("FLOWERCOLOR_DATA_DIR", platformdirs.user_data_path)
+    return _place(_DATA, platformdirs.user_data_path)
 
 
 def _place(variable: str, usual: Callable[..., Path]) -> Path:
@@ -44,6 +47,15 @@ def _place(variable: str, usual: Callable[..., Path]) -> Path:
         raise StorageError(
             f"{variable}: the user has no home folder; set it to a folder"
         ) from error
+
+
+def way_elsewhere(path: Path) -> str:
+    """How to have what cannot be written at this path written elsewhere, in words."""
+    for place, ways in ((cache_dir, _CACHE), (data_dir, f"`out` or {_DATA}")):
+        with suppress(StorageError):
+            if path.is_relative_to(place()):
+                return f"choose another place by {ways}"
+    return "choose another place"
 
 
 def archive_path() -> Path:

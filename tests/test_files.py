@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flowercolor import paths
 from flowercolor.errors import StorageError
 from flowercolor.files import (
     LEFTOVER_AGE_S,
@@ -162,6 +163,17 @@ def test_an_error_of_the_system_says_what_to_do(code: int, advice: str) -> None:
     with pytest.raises(StorageError) as caught, storage_errors(Path("a.txt")):
         raise OSError(code, os.strerror(code))
     assert str(caught.value) == f"a.txt: cannot be written: {advice}"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
+def test_what_has_a_place_of_its_own_says_how_to_move_it(code: int) -> None:
+    for path, way in (
+        (paths.archive_path(), "FLOWERCOLOR_CACHE_DIR"),
+        (paths.runs_dir() / "run", "`out` or FLOWERCOLOR_DATA_DIR"),
+    ):
+        refused = pytest.raises(StorageError, match=f"choose another place by {way}$")
+        with refused, storage_errors(path):
+            raise OSError(code, os.strerror(code))
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(
