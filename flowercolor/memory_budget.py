@@ -35,10 +35,17 @@ def check_pixels(pixels: int, max_pixels: int, *, counts_twice: bool) -> None:
     """
     most = max_pixels / (2 if counts_twice else 1)
     if pixels > most:
+        unit, has, expected = "megapixels", _rounded(pixels / 1e6), _rounded(most / 1e6)
+        if most < 1e6 or has == expected:
+            unit, has, expected = "pixels", _rounded(pixels), _rounded(most)
         raise ImageError(
-            f"has {pixels / 1e6:.0f} megapixels; expected at most {most / 1e6:.0f}"
+            f"has {has} {unit}; expected at most {expected}"
             f"{' with 16-bit color or opacity' if counts_twice else ''}; reduce it first{OR_RAISE}"
         )
+
+
+def _rounded(number: float) -> str:
+    return f"{number:,.1f}".removesuffix(".0")
 
 
 def check_file_bytes(size_bytes: int, max_pixels: int) -> None:
@@ -50,7 +57,7 @@ def check_file_bytes(size_bytes: int, max_pixels: int) -> None:
     most = max_file_bytes(max_pixels)
     if size_bytes > most:
         raise ImageError(
-            f"has more than the {most / 1e6:,.0f} MB that {max_pixels / 1e6:.0f} megapixels take; "
+            f"has more than the {most / 1e6:,.0f} MB that {max_pixels:,} pixels take; "
             f"reduce it first{OR_RAISE}"
         )
 

@@ -71,13 +71,27 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts_twice", "most"), [(False, "50"), (True, "25 with 16-bit color or opacity")]
+    ("pixels", "max_pixels", "counts_twice", "said"),
+    [
+        (138_000_000, 50_000_000, False, "138 megapixels; expected at most 50"),
+        (
+            138_000_000,
+            50_000_000,
+            True,
+            "138 megapixels; expected at most 25 with 16-bit color or ",
+        ),
+        (2_340_000, 1_500_000, False, "2.3 megapixels; expected at most 1.5"),
+        (50_000_001, 50_000_000, False, "50,000,001 pixels; expected at most 50,000,000"),
+        (60_000, 49_999, False, "60,000 pixels; expected at most 49,999"),
+        (60_000, 49_999, True, "60,000 pixels; expected at most 24,999.5 with 16-bit color or "),
+    ],
 )
 def test_a_photo_that_is_too_large_is_refused_for_its_kind(
-    *, counts_twice: bool, most: str
+    *, pixels: int, max_pixels: int, counts_twice: bool, said: str
 ) -> None:
-    with pytest.raises(ImageError, match=f"138 megapixels; expected at most {most}; reduce"):
-        check_pixels(138_000_000, 50_000_000, counts_twice=counts_twice)
+    check_pixels(pixels, pixels * (2 if counts_twice else 1), counts_twice=counts_twice)
+    with pytest.raises(ImageError, match=f"^has {said}.*; reduce it first, or raise `max_pixels`"):
+        check_pixels(pixels, max_pixels, counts_twice=counts_twice)
 
 
 def test_what_there_is_too_little_of_is_told_from_other_errors() -> None:

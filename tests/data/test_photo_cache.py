@@ -655,7 +655,7 @@ def test_a_photo_beyond_the_budget_is_left_out_before_it_is_decoded(
     photos = read_data(source, SIZE_PX, notes, max_pixels=50_000)
     assert photos.names == ("a.jpg",)
     [note] = notes.notes
-    assert "b.png: has 0 megapixels; expected at most 0; reduce" in note
+    assert "b.png: has 60,000 pixels; expected at most 50,000; reduce" in note
     assert read_data(source, SIZE_PX).names == ("a.jpg", "b.png")
 
 
