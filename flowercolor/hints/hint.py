@@ -145,15 +145,16 @@ def rgb_of(color: Color, what: str) -> tuple[int, int, int]:
         SettingError: It is no color.
     """
     nearest: list[str] = []
+    levels: Sequence[int] | str = color
     try:
         if isinstance(color, str):
             name = re.sub(r"[\s_-]", "", color).lower()
             nearest = difflib.get_close_matches(name, ImageColor.colormap, 1)
             bare = re.fullmatch("[0-9a-f]{6}", name)
-            return ImageColor.getrgb(f"#{name}" if bare else name)[:3]
+            levels = ImageColor.getrgb(f"#{name}" if bare else name)  # four of one with opacity
         if isinstance(color, bytes):  # whose items are numbers
             raise TypeError
-        red, green, blue = (in_range("color", value, int, 0, 255) for value in color)
+        red, green, blue = (in_range("color", value, int, 0, 255) for value in levels)
     except (ValueError, TypeError):
         meant = f", perhaps {nearest[0]}" if nearest else ""
         numbers = "" if isinstance(color, str) else ", three whole numbers from 0 to 255"

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ from PIL import Image
 
 from flowercolor.errors import SettingError
 from flowercolor.hints.hint import Hint, Leave, chroma_of, chroma_to_color, rgb_of
+from flowercolor.hints.palette import Palette
 
 
 def test_pixels_and_shares_say_the_same_place() -> None:
@@ -109,6 +111,13 @@ def test_the_nearest_name_is_offered() -> None:
         SettingError, match=r"'light pnik' is no color, perhaps lightpink; expected"
     ):
         rgb_of("light pnik", "a color")
+
+
+@pytest.mark.parametrize("color", ["#ff000080", "#f008", "rgba(255, 0, 0, 128)", "#ff0000ff"])
+def test_a_color_with_opacity_is_none(color: str) -> None:
+    for refuse in (lambda: Hint(1, 2, color), lambda: Palette.of_colors([color])):
+        with pytest.raises(SettingError, match=re.escape(f"{color!r} is no color; expected a CSS")):
+            refuse()
 
 
 NO_LEVELS = [(0.9, 0.1, 0.2), (True, False, True), ("1", "2", "3"), ("a", "b", "c"), b"red"]
