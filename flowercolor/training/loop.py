@@ -133,7 +133,10 @@ def train(
         TrainingError: The losses are no longer finite; the last checkpoint stays whole.
     """
     run = named_path(run, "run")
-    start_from, labels, by = (Path(path) if path else None for path in (start_from, labels, by))
+    start_from, labels, by = (
+        None if path is None else named_path(path, name)
+        for name, path in (("start_from", start_from), ("labels", labels), ("by", by))
+    )
     leads = ranks().leads
     target = pick_device(device)
     compute_dtype(target, precision)  # refuses one that there is not

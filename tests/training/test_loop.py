@@ -410,6 +410,16 @@ def test_losses_that_are_no_numbers_before_the_first_checkpoint_name_none(
     assert not list(run.glob("*.safetensors"))
 
 
+@pytest.mark.parametrize("name", ["run", "start_from", "labels", "by"])
+def test_an_empty_name_is_refused_and_not_left_out(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=f"^{name} is an empty name; expected a file or a fo"):
+        train(CONFIG, *sets, **{"run": "run", name: ""})  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
     sets: Sets, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
