@@ -122,6 +122,12 @@ class _Command(TyperCommand):
             return self._parsed(ctx, [_HOME.sub(_expanded, word) for word in args])
         except _UsageError as error:
             error.ctx = error.ctx or ctx  # of an option without its value
+            for word in args:
+                if word.startswith("-") and is_there(Path(word)):
+                    said = (
+                        f"{word}: is no option; to name the file, put ./ before it, as in ./{word}"
+                    )
+                    raise _UsageError(said, ctx) from None
             raise
 
     def invoke(self, ctx: Any) -> Any:

@@ -14,6 +14,8 @@ from flowercolor.hints.hint import Hint, Leave
 from flowercolor.hints.palette import Palette, with_palette
 from flowercolor.hints.spreading import Array, Seen, likeness, placed, small_point, spread
 
+_HALF = 128
+
 
 @dataclass(frozen=True, eq=False)
 class Guidance:
@@ -120,7 +122,7 @@ class Guidance:
             seen: The photo, for what is to be left by likeness; None where nothing is.
 
         Raises:
-            SettingError: A place lies outside of the photo.
+            SettingError: A place lies outside of the photo, or a hint in what is not colored.
         """
         if self.mask is None and not self.leave:
             return None
@@ -141,6 +143,13 @@ class Guidance:
                 x, y = place.place(width, height)
                 center, radius = (round(x * 16), round(y * 16)), round(place.radius_px * 16)
                 cv2.circle(colored, center, radius, 0, -1, cv2.LINE_AA, 4)
+        for hint in self.hints:
+            x, y = hint.place(width, height)
+            if any(hint.chroma()) and colored[int(y), int(x)] < _HALF:
+                raise SettingError(
+                    f"hint {hint}: lies in what a place to leave, or the mask, keeps gray; leave "
+                    "out one of them"
+                )
         return colored
 
 

@@ -1,5 +1,6 @@
 """Coloring photos of any size: the network gives the chroma, the photo keeps its luma."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -428,7 +429,7 @@ def palette_of(like: Any, palette: str | Sequence[Color] | None) -> Palette | No
     if palette is None:
         palette = ()
     try:
-        colors = palette.split(",") if isinstance(palette, str) else list(palette)
+        colors = re.split("[,;]", palette) if isinstance(palette, str) else list(palette)
     except TypeError:
         raise SettingError(
             f"palette is {palette!r}; expected colors, such as 'crimson,ivory' or a list of such"

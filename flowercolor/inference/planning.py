@@ -229,6 +229,8 @@ def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path
     }
     if photos and len(photos) < len(found):
         progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
+    elif found and not photos:
+        progress.note(f"There are only earlier results, which are taken for photos: {len(found)}")
     return photos or found
 
 

@@ -235,6 +235,13 @@ def test_wrong_usage_is_told_in_one_line_and_exits_with_2(args: list[str], said:
     assert_one_line_of_error(result, f"Error: {said}", f"; see `{' '.join(where)} --help`", code=2)
 
 
+def test_a_file_whose_name_begins_like_an_option_is_told_how_to_name(here: Path) -> None:
+    (here / "-strich.jpg").touch()
+    refused = flowercolor("colorize", "-strich.jpg", "-o", "out")
+    said = "-strich.jpg: is no option; to name the file, put ./ before it, as in ./-strich.jpg"
+    assert_one_line_of_error(refused, said, code=2)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
 @pytest.mark.parametrize(
     ("args", "said"),

@@ -572,6 +572,9 @@ def test_a_result_among_the_photos_of_a_folder_is_no_photo(
 def test_a_result_that_is_named_alone_is_meant(here: Path, colorizer: Colorizer) -> None:
     save(here / "a.png")
     [done] = run(plan(["a.png"], here / "out"), colorizer)
+    progress = Recorder()
+    plan(done.job.target, here / "again", progress=progress)
+    assert progress.notes == ["There are only earlier results, which are taken for photos: 1"]
     for named in (done.job.target, here / "out"):
         assert [job.source for job in plan([named])] == [done.job.target]
 

@@ -504,7 +504,8 @@ def test_three_photos_with_a_hint_each_are_saved_together(
             colored = rgb(content).astype(int)
             expected = colorizer.render(read_photo(source).luma, guidance=guidance)
             assert np.abs(colored - expected).max() <= 1, source
-    assert text(browser, "#status") == "Saved in flowercolor.zip: 3 of 3 photos."
+    said = "Saved in flowercolor.zip: 3 of 3 photos. In color already, and colored anew: 1."
+    assert text(browser, "#status") == said
 
 
 @pytest.mark.parametrize("is_served", [False, True], ids=["page", "web"])
@@ -579,6 +580,12 @@ def test_a_hint_is_given_moved_and_removed_by_the_keyboard(
     assert spots(browser)[0]["x"] == pytest.approx(0.52)
     browser.press(f"{CONTROL}+z")
     assert spots(browser)[0]["x"] == pytest.approx(0.51)
+    browser.press(f"{CONTROL}+z", f"{CONTROL}+z")
+    assert browser.run(
+        "return [...document.querySelectorAll('.spot'), document.activeElement.id]"
+    ) == ["add-spot"]
+    browser.press(f"{CONTROL}+y", f"{CONTROL}+y")
+    browser.run("document.querySelector('.spot').focus()")
     browser.press(DELETE)
     assert spots(browser) == []
     assert browser.run("return document.activeElement.id") == "add-spot"
@@ -735,9 +742,15 @@ def test_the_photos_in_a_dropped_folder_are_taken_and_the_rest_is_counted(
         "Briefe holds no photos, but 1 other file."
     )
     names = "return [...document.querySelectorAll('#photos button')].map(({title}) => title)"
-    assert browser.run(names) == [DAHLIA.name, "Scan.jpg", "Rose 2.JPG", "Rose 10.jpg"]
+    inside = ["1962 Garten/Scan", "Rose 2", "Rose 10"]
+    shown = [f"Omas Kiste/{name}" for name in ("1962 Garten/Scan.jpg", "Rose 2.JPG", "Rose 10.jpg")]
+    assert browser.run(names) == [DAHLIA.name, *shown]
     browser.wait(READY, 4)
     assert shown_remarks(browser) == [""] * 4
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        stems = {name.partition("_color.")[0] for name in packed.namelist()}
+    assert stems == {DAHLIA.stem, *(f"Omas Kiste/{name}" for name in inside)}
 
 
 def test_of_a_folder_that_the_browser_does_not_open_it_is_said_so(

@@ -20,3 +20,13 @@ export function nameOf(color) {
   const dull = range / (1 - Math.abs(2 * light - 1)) < 0.3 ? "dull " : "";
   return dull + tone + (hue === "orange" && light < 0.35 ? "brown" : hue);
 }
+
+/** A name for each color; of several that would share one, the later ones are numbered. */
+export function namesOf(colors) {
+  const count = new Map();
+  return colors.map((color) => {
+    const name = nameOf(color);
+    count.set(name, (count.get(name) ?? 0) + 1);
+    return count.get(name) > 1 ? `${name} ${count.get(name)}` : name;
+  });
+}

@@ -2,7 +2,8 @@
 
 const PICTURE = /\.(jpe?g|jpe|jfif|png|tiff?|webp|bmp|avif|gif|hei[cf])$/i; // as in photos/formats.py
 
-/** What a DataTransfer holds, as {files, folders}, while its event is handled: later it is empty. */
+/** What a DataTransfer holds, as {files, folders}, while its event is handled: later it is empty. A
+ * file is {file, folder}, the latter as a path, or "". */
 export function contentOf({ items }) {
   const files = [];
   const folders = [];
@@ -10,7 +11,7 @@ export function contentOf({ items }) {
     if (item.kind !== "file") continue;
     const entry = item.webkitGetAsEntry();
     if (!entry?.isDirectory) {
-      files.push(item.getAsFile());
+      files.push({ file: item.getAsFile(), folder: "" });
       continue;
     }
     // On a page from disk, Chromium reads the handle alone; other browsers have none.
@@ -25,11 +26,11 @@ export function contentOf({ items }) {
 export async function photosIn({ name, entry, handle }) {
   const found = { photos: [], others: 0, closed: [] };
   const opened = await handle;
-  await collect(opened ? ofHandle(opened) : ofEntry(entry), found);
+  await collect(opened ? ofHandle(opened) : ofEntry(entry), name, found);
   return { photos: found.photos, remark: remarkOn(name, found) };
 }
 
-async function collect(folder, found) {
+async function collect(folder, path, found) {
   let inside;
   try {
     inside = await folder.inside();
@@ -41,12 +42,15 @@ async function collect(folder, found) {
   for (const item of inside) {
     if (item.name.startsWith(".")) continue; // hidden
     if (item.isFolder) {
-      await collect(item, found);
+      await collect(item, `${path}/${item.name}`, found);
       continue;
     }
     const file = await item.file().catch(() => null); // gone meanwhile, or not to be read
-    if (file && (file.type.startsWith("image/") || PICTURE.test(file.name))) found.photos.push(file);
-    else found.others++;
+    if (file && (file.type.startsWith("image/") || PICTURE.test(file.name))) {
+      found.photos.push({ file, folder: path });
+    } else {
+      found.others++;
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // What a person says of a photo's colors: spots on the photo, the color of the one selected, and
 // tiles with other likely colors of the part that is least certain.
 
-import { nameOf } from "./color_names.js";
+import { namesOf } from "./color_names.js";
 
 const byId = (id) => document.getElementById(id);
 const TILES = 4;
@@ -123,13 +123,14 @@ export class HintsPanel {
     const colors = await this.compute.call("suggest", { number, edit, place, count: SUGGESTED });
     const still = photo === this.editor.shown() && index === this.#selected;
     if (!still || this.#hints[index]?.x !== place.x || this.#hints[index]?.y !== place.y) return;
+    const names = namesOf(colors);
     byId("likely").replaceChildren(
-      ...colors.map((color) => {
+      ...colors.map((color, k) => {
         const button = document.createElement("button");
         button.type = "button";
         button.dataset.color = color;
-        button.title = nameOf(color);
-        button.setAttribute("aria-label", nameOf(color));
+        button.title = names[k];
+        button.setAttribute("aria-label", names[k]);
         button.setAttribute("aria-pressed", color === this.#hints[index].color);
         button.style.setProperty("--color", color);
         button.addEventListener("click", () => this.#color(color, true));
@@ -170,13 +171,13 @@ export class HintsPanel {
     this.#base = { edit };
     this.#tiles = tiles;
     byId("variants").hidden = tiles.length < 2;
+    const names = ["as it is", ...namesOf(tiles.slice(1).map(({ hint }) => hint.color))];
     byId("tiles").replaceChildren(
-      ...tiles.map(({ hint, pixels }, k) => {
+      ...tiles.map(({ pixels }, k) => {
         const button = document.createElement("button");
         button.type = "button";
-        const name = hint ? nameOf(hint.color) : "as it is";
-        button.title = name;
-        button.setAttribute("aria-label", name);
+        button.title = names[k];
+        button.setAttribute("aria-label", names[k]);
         const canvas = document.createElement("canvas");
         canvas.width = pixels.width;
         canvas.height = pixels.height;

@@ -3,7 +3,7 @@
 import { Compute } from "./compute.js";
 import { contentOf, photosIn } from "./dropped.js";
 import { HintsPanel } from "./hints_panel.js";
-import { Photo, Progress, Row } from "./queue.js";
+import { Photo, Progress, Row, inFolder } from "./queue.js";
 import { Saver, download } from "./saving.js";
 import { Stage } from "./stage.js";
 import { Zip } from "./zip.js";
@@ -50,13 +50,13 @@ function addFiles(files) {
   const last = shown?.history.draft;
   // Who goes on after a stop may drop all of them again.
   const stopped = photos.some(({ state }) => state === "stopped");
-  for (const file of files) {
+  for (const { file, folder } of files) {
     const edit = {
       vividness: last ? last.vividness : about.vividness,
       strength: last ? last.strength : 1,
       hints: [],
     };
-    const same = photos.filter((other) => isSame(file, other.file));
+    const same = photos.filter((other) => folder === other.folder && isSame(file, other.file));
     let photo = same.find(({ state }) => state === "stopped");
     if (!photo && stopped && same.some(({ state }) => state !== "failed")) continue;
     if (photo) {
@@ -64,7 +64,7 @@ function addFiles(files) {
       row.label(photo);
       showCaption(shown);
     } else {
-      photo = new Photo(photos.length, file, edit, compute, about);
+      photo = new Photo(photos.length, file, folder, edit, compute, about);
       photos.push(photo);
       row.add(photo);
     }
@@ -124,12 +124,12 @@ async function openPhoto(photo) {
   row.label(photo);
   if (photo === shown) await show(photo);
   if (photo.state === "failed") {
-    say(`${photo.file.name} ${photo.message}`);
+    say(`${photo.name} ${photo.message}`);
     return;
   }
   await row.showThumbnail(photo);
   row.label(photo);
-  say(`${photo.file.name} is colored.`);
+  say(`${photo.name} is colored.`);
 }
 
 // Showing one
@@ -157,7 +157,7 @@ function showGray(photo, preview) {
 }
 
 function showCaption(photo) {
-  byId("name").textContent = photo.file.name;
+  byId("name").textContent = photo.name;
   byId("size").textContent = photo.size ? `${photo.size.width} × ${photo.size.height}` : "";
   byId("caption").classList.toggle("failed", photo.message !== "");
   byId("remarks").textContent = photo.message || photo.remarks.join(" ");
@@ -266,7 +266,7 @@ byId("save").addEventListener("click", async () => {
     photo.history.markSaved(edit);
     say(`${name} is saved${alone ? SAVED_ALONE : ""}.`, true);
   } catch (error) {
-    say(`${photo.file.name} ${error.message}`, true);
+    say(`${photo.name} ${error.message}`, true);
   } finally {
     updateControls();
   }
@@ -283,11 +283,11 @@ byId("save-all").addEventListener("click", async () => {
   const finished = await progress.forEach("Saving", ready, async (photo) => {
     try {
       const { name, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
-      await zip.add(name, blob);
+      await zip.add(inFolder(photo.folder, name), blob);
       packed.push({ photo, edit });
       if (alone) byPage = SAVED_ALONE;
     } catch (error) {
-      failures.push(`${photo.file.name} ${error.message}`);
+      failures.push(`${photo.name} ${error.message}`);
     }
   });
   let saved = finished ? "Nothing is saved." : "Stopped; nothing is saved.";
@@ -295,6 +295,8 @@ byId("save-all").addEventListener("click", async () => {
     download("flowercolor.zip", zip.blob());
     for (const { photo, edit } of packed) photo.history.markSaved(edit);
     saved = `Saved in flowercolor.zip: ${packed.length} of ${all.length} photos${byPage}.`;
+    const recolored = packed.filter(({ photo }) => photo.colored).length;
+    if (recolored) saved += ` In color already, and colored anew: ${recolored}.`;
     for (const [state, words] of [["failed", "Not read"], ["stopped", "Stopped"]]) {
       const count = all.filter((photo) => photo.state === state).length;
       if (count) saved += ` ${words}: ${count}.`;
@@ -327,7 +329,7 @@ function say(message, toAll = false) {
 
 for (const id of ["choose", "add"]) byId(id).addEventListener("click", () => byId("files").click());
 byId("files").addEventListener("change", ({ target }) => {
-  addFiles([...target.files]);
+  addFiles([...target.files].map((file) => ({ file, folder: "" })));
   target.value = "";
 });
 let depth = 0;

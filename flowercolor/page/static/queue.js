@@ -11,15 +11,22 @@ export class Photo {
   state = "waiting";
   message = "";
   remarks = [];
+  colored = false; // it came in color
   size = null;
   previewSize = null;
 
-  constructor(number, file, edit, compute, about) {
+  /** @param folder The path of the folder that was dropped and of those in it; or "". */
+  constructor(number, file, folder, edit, compute, about) {
     this.number = number;
     this.file = file;
+    this.folder = folder;
     this.history = new History(edit);
     this.compute = compute;
     this.about = about;
+  }
+
+  get name() {
+    return inFolder(this.folder, this.file.name);
   }
 
   /** Leave it as it is while it waits. */
@@ -40,6 +47,7 @@ export class Photo {
       const { size, colored, extreme, deep, several, preview } = await this.#read();
       this.previewSize = { width: preview.width, height: preview.height };
       this.size = size;
+      this.colored = colored;
       if (colored) {
         this.remarks.push("It is in color already; here it is colored anew from its gray version.");
       }
@@ -78,6 +86,11 @@ export class Photo {
   }
 }
 
+/** The path of a file in a folder, or its name where there is none. */
+export function inFolder(folder, name) {
+  return folder ? `${folder}/${name}` : name;
+}
+
 /** The row of small pictures. */
 export class Row {
   #list = byId("photos");
@@ -100,10 +113,10 @@ export class Row {
 
   /** Say how far a photo is. */
   label(photo) {
-    const { button, file, state, message } = photo;
+    const { button, name, state, message, remarks } = photo;
     const words = { waiting: "waits", working: "is being colored" }[state] ?? message;
-    button.setAttribute("aria-label", `${file.name} ${words}`.trim());
-    button.title = file.name;
+    button.setAttribute("aria-label", `${name} ${words}`.trim());
+    button.title = [name, ...remarks].join("\n");
     button.classList.toggle("failed", state === "failed");
     if (!button.querySelector("img")) {
       const shown = { waiting: "waits", working: "…", failed: "not read", stopped: "stopped" };

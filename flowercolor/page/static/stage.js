@@ -88,7 +88,9 @@ export class Stage {
   /** Show the spots; one of them, or none (-1), is selected. */
   showSpots(hints, selected) {
     this.#frame.classList.toggle("takes-hints", this.takesHints && this.showsColors);
+    const hadFocus = this.#spots.contains(document.activeElement);
     while (this.#spots.children.length > hints.length) this.#spots.lastChild.remove();
+    if (hadFocus && !this.#spots.contains(document.activeElement)) byId("add-spot").focus();
     hints.forEach((hint, index) => {
       const spot = this.#spots.children[index] ?? this.#spots.appendChild(this.#makeSpot());
       spot.style.left = `${100 * hint.x}%`;
