@@ -23,6 +23,7 @@ from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.upsampling import render
 from flowercolor.photos.formats import with_depth
 from flowercolor.photos.pictures import luma_of
+from flowercolor.progress import Progress
 
 TILE_PX = 480
 
@@ -35,12 +36,15 @@ def variants(
     colorizer: Colorizer,
     count: int,
     guidance: Guidance | Sequence[Hint] | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The sheet, uint8 RGB [H, W, 3]: the photo as it is colored, and in likely other colors.
 
     Args:
         luma: uint8 or uint16 [H, W].
         count: How many tiles, 2 to 12; there are fewer where fewer colors are likely.
+        progress: Told where there are fewer.
 
     Raises:
         ImageError: `luma` is another array.
@@ -68,6 +72,8 @@ def variants(
     proposals = propose(led, count - 1, settled=settled)
     shown = [(tile(), "automatic, as without --variants")]
     shown += [(tile(hint), f"--hint {hint}") for hint in proposals.hints]
+    if progress and len(shown) < count:
+        progress.note(f"Variants: {len(shown)} of {count}, for no other color is likely there")
     return _sheet(shown, math.ceil(math.sqrt(len(shown))))
 
 

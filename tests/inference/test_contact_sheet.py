@@ -10,6 +10,7 @@ from flowercolor.hints.hint import Hint
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.contact_sheet import variants
 from flowercolor.networks.unet import UNet
+from tests.helpers import Recorder
 from tests.inference.helpers import as_backend, gray
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -55,8 +56,10 @@ def test_what_is_said_of_the_photo_holds_in_every_tile() -> None:
     assert np.array_equal(sheet[:40, :60], ours.render(luma, guidance=guidance))
 
 
-def test_large_photos_are_shown_reduced() -> None:
-    sheet = variants(np.zeros((2000, 1000), np.uint8), colorizer(), 2)
+def test_large_photos_are_shown_reduced_and_of_black_there_is_one_variant() -> None:
+    progress = Recorder()
+    sheet = variants(np.zeros((2000, 1000), np.uint8), colorizer(), 2, progress=progress)
+    assert progress.notes == ["Variants: 1 of 2, for no other color is likely there"]
     assert sheet.shape[0] == 480 + 28
     assert sheet.shape[1] % 240 == 0 or sheet.shape[1] > 240
 

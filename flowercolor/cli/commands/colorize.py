@@ -260,7 +260,9 @@ def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "P
         photo = read_photo(source, max_pixels=how.max_pixels)
         if remark := remarks(photo):
             console.say(f"{source}: {remark}")
-        rgb = contact_sheet.variants(photo.luma, how.colorizer, variants, how.guide(source))
+        rgb = contact_sheet.variants(
+            photo.luma, how.colorizer, variants, how.guide(source), progress=progress
+        )
         if lost := colored_by_hand(probe(sheet)):
             console.say(f"{sheet}: replaced what was {lost}")
         write_photo(
@@ -356,14 +358,15 @@ class _Summary:
         self._several = several
         self._skipped: defaultdict[str, list[Job]] = defaultdict(list)
         self._replaced: defaultdict[str, list[str]] = defaultdict(list)
-        self._failures: list[str] = []
+        self._failures: dict[str, None] = {}  # each once, for one of the weights fails every photo
         self._others = 0  # lines since the first failure that tell of none
 
     def add(self, outcome: "Outcome") -> None:
         """Count one, and say what there is to say of it now."""
         self.count[outcome.status] += 1
+        known = outcome.message in self._failures
         if outcome.status == "failed":
-            self._failures.append(outcome.message)
+            self._failures[outcome.message] = None
             for line in outcome.trace.splitlines() if console.debug else ():
                 console.say(line)
         elif self._failures and (outcome.status == "done" or not outcome.reason):
@@ -375,7 +378,7 @@ class _Summary:
                 self._replaced[outcome.reason].append(str(outcome.job.target))
         elif outcome.reason and self._several:
             self._skipped[outcome.reason].append(outcome.job)
-        else:
+        elif not known:
             console.say(f"{outcome.status.capitalize()}: {outcome.message}")
 
     def say(self, ending: str) -> None:
@@ -397,7 +400,7 @@ class _Summary:
         for reason, names in self._replaced.items():
             console.say(f"Replaced: {len(names)} {reason}: {_first(names)}")
         if self._others >= _SCREEN_LINES:
-            console.say(f"{len(self._failures)} of {self.count.total()} photos failed:")
+            console.say(f"{self.count['failed']} of {self.count.total()} photos failed:")
             for failure in self._failures:
                 console.say(f"Failed: {failure}")
         if ending:

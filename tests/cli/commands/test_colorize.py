@@ -605,6 +605,16 @@ def test_a_result_of_another_size_is_not_replaced_in_silence(weights: Path, here
     assert "replaced" not in succeed("colorize", "a.bmp", *args, "--overwrite").stderr
 
 
+def test_what_fails_every_photo_alike_is_told_once(weights: Path, here: Path) -> None:
+    for name in "ab":
+        gray_photo(here / "box" / f"{name}.png")
+    args = ["colorize", "box", "--hint", "1,1=red", "--checkpoint", str(weights)]
+    refused = flowercolor(*args)
+    assert refused.stderr.count("has no branch for hints") == 1
+    assert "0 done, 0 skipped, 2 failed." in refused.stderr
+    assert refused.exit_code == 1
+
+
 def test_hints_by_a_name_of_several_photos_are_refused(hint_weights: Path, here: Path) -> None:
     for folder in ("1962", "1971"):
         gray_photo(here / "box" / folder / "a.png")
