@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from flowercolor._version import __version__
 from flowercolor.config import TrainConfig, in_range
 from flowercolor.errors import CheckpointError, SettingError, one_line
-from flowercolor.files import is_file, parse_json, replacing
+from flowercolor.files import is_file, is_folder, parse_json, replacing
 from flowercolor.installation import needed_for
 from flowercolor.runs import BEST, LAST, describes_photos, is_number
 
@@ -350,8 +350,11 @@ def _read(
 ) -> tuple[CheckpointInfo, dict[str, Any]]:
     path = str(path)
     if not is_file(path):
+        found = (
+            "is a folder; `runs.find_checkpoint` finds a run's weights" if is_folder(path) else ""
+        )
         raise CheckpointError(
-            f"{path or repr(path)}: no such file; expected a checkpoint (.safetensors)"
+            f"{path or repr(path)}: {found or 'no such file'}; expected a checkpoint (.safetensors)"
         )
     try:
         with safe_open(path, framework=framework) as file:

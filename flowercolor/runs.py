@@ -194,7 +194,12 @@ def read_metrics(run: str | Path) -> list[dict[str, Any]]:
     """The rows of a run's `metrics.jsonl`; none where there is no such file.
 
     Damaged lines are left out: nothing that is learned depends on them.
+
+    Raises:
+        CheckpointError: There is no such folder.
     """
+    if not is_folder(run):
+        raise CheckpointError(f"{run}: is no folder; expected that of a run")
     path = Path(run) / METRICS
     lines: list[bytes] = []
     with suppress(OSError):

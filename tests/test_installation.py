@@ -71,6 +71,7 @@ photo, path = Image.new("L", (4, 4)), Path("a.png")
 for one in (photo, path, "a.png"):
     assert_type(colorize(one), Image.Image)
 assert_type(colorize(gray), npt.NDArray[np.uint8])
+height, width, channels = colorize(np.zeros((4, 6), np.uint8)).shape
 assert_type(colorize([gray, gray]), list[npt.NDArray[np.uint8]])
 assert_type(colorize((photo, photo)), list[Image.Image])
 assert_type(colorize(["a.png"]), list[Image.Image])

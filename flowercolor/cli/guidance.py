@@ -98,13 +98,11 @@ def read_guidance(
         DataError: The file of hints cannot be read, or is one of other photos.
     """
     from dataclasses import replace
-    from difflib import get_close_matches
 
     from flowercolor.hints.guidance import Guidance
     from flowercolor.hints.hint import Hint, Leave
     from flowercolor.hints.hint_file import HintFile
-    from flowercolor.inference.colorizer import palette_of
-    from flowercolor.photos.pictures import mask_of
+    from flowercolor.photos.pictures import mask_of, palette_of
 
     with _named("--like", ImageError):
         leading = palette_of(like, palette)
@@ -123,22 +121,5 @@ def read_guidance(
     if not hints:
         return lambda _: shared
     with _named("--hints", DataError):
-        file = HintFile(hints)
-    photos = [job.source for job in jobs] or [Path("-")]
-    with _named("--hints", DataError):
-        by_photo = file.by_photo(photos)
-    names = {photo.stem.casefold(): photo.name for photo in photos} if jobs else {}
-    others = []
-    for name in file.names_of_none(photos):
-        near = get_close_matches(Path(name).stem.casefold(), names, 1)
-        others.append(f"{name} (perhaps {names[near[0]]})" if near else name)
-    if not any(by_photo.values()):
-        one = f"{photos[0] if jobs else 'standard input (-)'} is not"
-        found = one if len(photos) == 1 else f"none of the {len(photos)} photos is"
-        raise DataError(
-            f"--hints {hints}: has hints for {', '.join(others) or 'no photo'}, and {found} one of "
-            "them; expected the names of the photos, or no name for all"
-        )
-    for name in others:
-        progress.note(f"--hints {hints}: has hints for {name}, which is none of the photos")
+        by_photo = HintFile(hints).by_photo([job.source for job in jobs] or "-", progress)
     return lambda photo: replace(shared, hints=[*shared.hints, *by_photo[photo]])

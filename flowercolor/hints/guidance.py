@@ -25,7 +25,8 @@ class Guidance:
         hints: Colors of places.
         palette: Colors that lead all that no hint reaches.
         leave: Places that are not colored.
-        mask: uint8 [h, w] of any size, stretched over the photo: white is not colored, black is.
+        mask: uint8 [h, w] of any size, stretched over the photo: white is not colored, black is. Of
+            0 and 1 alone, 1 is white.
 
     Raises:
         SettingError: A part is of another kind, or a place has two colors.
@@ -45,17 +46,19 @@ class Guidance:
                 )
         if self.palette is not None and not isinstance(self.palette, Palette):
             raise SettingError(
-                f"palette is {_shown(self.palette)}; expected a Palette, such as "
-                "Palette.of_colors(['crimson', 'ivory'])"
+                f"palette is {_shown(self.palette)}; expected what "
+                "`flowercolor.photos.pictures.palette_of(None, 'crimson,ivory')` gives"
             )
         mask = self.mask
         if mask is not None and not (
             isinstance(mask, np.ndarray) and mask.dtype == np.uint8 and mask.ndim == 2 and mask.size
         ):
             raise SettingError(
-                f"mask is {_shown(mask)}; expected a uint8 array [h, w], as `pictures.mask_of` "
-                "makes of a file"
+                f"mask is {_shown(mask)}; expected a uint8 array [h, w], as "
+                "`flowercolor.photos.pictures.mask_of` makes of a file"
             )
+        if mask is not None and mask.max() == 1:
+            object.__setattr__(self, "mask", 255 * mask)
         at_place: dict[tuple[float | str, float | str], Hint] = {}
         for hint in self.hints:
             first = at_place.setdefault((hint.x, hint.y), hint)

@@ -11,6 +11,7 @@ from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.errors import DataError, SettingError
 from flowercolor.files import named_path, parse_json, resolved
 from flowercolor.hints.hint import Hint, number_of
+from flowercolor.progress import Progress, Silent
 
 MAX_HINTS = 10_000
 _MAX_FILE_BYTES = 10 << 20
@@ -48,33 +49,44 @@ class HintFile:
         if sum(map(len, self.by_name.values())) > MAX_HINTS:
             raise self._error(f"has more than {MAX_HINTS:,} hints")
 
-    def by_photo(self, photos: str | Path | Sequence[str | Path]) -> dict[Path, list[Hint]]:
+    def by_photo(
+        self, photos: str | Path | Sequence[str | Path], progress: Progress | None = None
+    ) -> dict[Path, list[Hint]]:
         """The hints of each photo: those of its name, and those of every photo.
 
         Args:
             photos: All photos that there are; one of them, or several.
+            progress: Told of the names that are none of theirs.
 
         Raises:
-            DataError: A name is that of several photos.
+            DataError: A name is that of several photos, or there are hints for none of them.
         """
         given = [photos] if isinstance(photos, (str, Path)) else photos
         paths = [named_path(photo, "photos") for photo in given]
         meant = self._meant(paths)
+        hints: dict[Path, list[Hint]] = {photo: [] for photo in paths}
+        strangers = []
         for name, found in meant.items():
             if name and len(found) > 1:
                 raise DataError(
                     f"{self.path}: {name} is {len(found)} of the photos, such as {found[0]} and "
                     f"{found[1]}; expected a name of one: write its folder before it"
                 )
-        hints: dict[Path, list[Hint]] = {photo: [] for photo in paths}
-        for name, found in meant.items():
+            if not found:
+                strangers.append(f"{name}{_perhaps(name, paths)}")
             for photo in found:
                 hints[photo] += self.by_name[name]
+        if paths and not any(hints.values()):
+            none = f"none of the {len(paths)} photos is" if len(paths) > 1 else f"{paths[0]} is not"
+            raise DataError(
+                f"{self.path}: has hints for {', '.join(strangers)}, and {none} one of them; "
+                "expected the names of the photos, or no name for all"
+            )
+        for stranger in strangers:
+            (progress or Silent()).note(
+                f"{self.path}: has hints for {stranger}, which is none of the photos"
+            )
         return hints
-
-    def names_of_none(self, photos: Sequence[Path]) -> list[str]:
-        """The names that none of the photos has."""
-        return sorted(name for name, found in self._meant(photos).items() if not found)
 
     def _meant(self, photos: Sequence[Path]) -> dict[str, list[Path]]:
         """Which photos each name means: that of the whole path, else those whose path ends so."""
@@ -160,3 +172,10 @@ class HintFile:
 def _letters(name: str) -> str:
     """A name as others write it who code its letters otherwise, as macOS does of umlauts."""
     return unicodedata.normalize("NFC", name)
+
+
+def _perhaps(name: str, photos: Sequence[Path]) -> str:
+    """Which photo may be meant, as " (perhaps rose.jpg)"; "" where none is called alike."""
+    names = {photo.stem.casefold(): photo.name for photo in photos}
+    near = difflib.get_close_matches(Path(name).stem.casefold(), names, 1)
+    return f" (perhaps {names[near[0]]})" if near else ""

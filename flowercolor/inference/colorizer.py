@@ -1,6 +1,5 @@
 """Coloring photos of any size: the network gives the chroma, the photo keeps its luma."""
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +22,6 @@ from flowercolor.config import (
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Color, Hint, Leave
-from flowercolor.hints.palette import Palette
 from flowercolor.hints.spreading import Seen
 from flowercolor.inference.backends import Backend, load_backend
 from flowercolor.inference.upsampling import check_small, render, shrink
@@ -31,11 +29,11 @@ from flowercolor.memory_budget import memory_errors, photo_memory_errors
 from flowercolor.photos.pictures import (
     Array,
     ImageOrPath,
-    Pixels,
     Tensor,
-    colors_of,
+    TensorLike,
     luma_of,
     mask_of,
+    palette_of,
 )
 from flowercolor.progress import Progress
 from flowercolor.provenance import record_of
@@ -168,8 +166,13 @@ class Colorizer:
         self, image: str | Path | Image.Image, **guidance: Unpack[GuidanceKeywords]
     ) -> Image.Image: ...
 
+    @overload  # the shape that comes out is another
+    def __call__(
+        self, image: npt.NDArray[Depth], **guidance: Unpack[GuidanceKeywords]
+    ) -> npt.NDArray[Depth]: ...
+
     @overload
-    def __call__(self, image: Pixels, **guidance: Unpack[GuidanceKeywords]) -> Pixels: ...
+    def __call__(self, image: TensorLike, **guidance: Unpack[GuidanceKeywords]) -> TensorLike: ...
 
     @overload
     def __call__(
@@ -178,8 +181,13 @@ class Colorizer:
 
     @overload
     def __call__(
-        self, image: Several[Pixels], **guidance: Unpack[GuidanceKeywords]
-    ) -> list[Pixels]: ...
+        self, image: Several[npt.NDArray[Depth]], **guidance: Unpack[GuidanceKeywords]
+    ) -> list[npt.NDArray[Depth]]: ...
+
+    @overload
+    def __call__(
+        self, image: Several[TensorLike], **guidance: Unpack[GuidanceKeywords]
+    ) -> list[TensorLike]: ...
 
     @overload
     def __call__(
@@ -341,8 +349,14 @@ def colorize(
 ) -> Image.Image: ...
 
 
+@overload  # the shape that comes out is another
+def colorize(
+    image: npt.NDArray[Depth], **settings: Unpack[ColorizeKeywords]
+) -> npt.NDArray[Depth]: ...
+
+
 @overload
-def colorize(image: Pixels, **settings: Unpack[ColorizeKeywords]) -> Pixels: ...
+def colorize(image: TensorLike, **settings: Unpack[ColorizeKeywords]) -> TensorLike: ...
 
 
 @overload
@@ -352,7 +366,15 @@ def colorize(
 
 
 @overload
-def colorize(image: Several[Pixels], **settings: Unpack[ColorizeKeywords]) -> list[Pixels]: ...
+def colorize(
+    image: Several[npt.NDArray[Depth]], **settings: Unpack[ColorizeKeywords]
+) -> list[npt.NDArray[Depth]]: ...
+
+
+@overload
+def colorize(
+    image: Several[TensorLike], **settings: Unpack[ColorizeKeywords]
+) -> list[TensorLike]: ...
 
 
 @overload
@@ -417,28 +439,6 @@ def colorize(
 @lru_cache(maxsize=2)
 def _loaded(path: Path, _mtime_ns: int, **settings: Any) -> Colorizer:
     return Colorizer.from_checkpoint(path, **settings)
-
-
-def palette_of(like: Any, palette: str | Sequence[Color] | None) -> Palette | None:
-    """What leads the colors, of `like` and `palette` as `Colorizer.__call__` takes them.
-
-    Raises:
-        SettingError: Both are given, or a color is none.
-        ImageError: `like` has no colors, or cannot be read.
-    """
-    if palette is None:
-        palette = ()
-    try:
-        colors = re.split("[,;]", palette) if isinstance(palette, str) else list(palette)
-    except TypeError:
-        raise SettingError(
-            f"palette is {palette!r}; expected colors, such as 'crimson,ivory' or a list of such"
-        ) from None
-    if like is not None and colors:
-        raise SettingError("`like` and `palette` are both given; leave one of them out")
-    if like is not None:
-        return Palette.of_pixels(colors_of(like))
-    return Palette.of_colors(colors) if colors else None
 
 
 def _pad(small: Array) -> Array:

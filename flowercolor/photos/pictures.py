@@ -1,7 +1,8 @@
 """The kinds of pictures that Python programs have: their luma, and the way back."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -11,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from flowercolor.errors import ImageError
+from flowercolor.errors import ImageError, SettingError
+from flowercolor.hints.hint import Color
+from flowercolor.hints.palette import Palette
 from flowercolor.memory_budget import LACK, OR_RAISE, codec_memory_errors, lacks_memory
 from flowercolor.photos import icc
 from flowercolor.photos.formats import native, usual_pixels, with_depth
@@ -34,7 +37,7 @@ class Tensor(Protocol):
 ImageOrPath = TypeVar("ImageOrPath", bound=str | Path | Image.Image)
 """What is given back as a Pillow image."""
 
-Pixels = TypeVar("Pixels", bound=Array | Tensor)
+TensorLike = TypeVar("TensorLike", bound=Tensor)
 """What is given back as the kind that it came as."""
 
 LEAST_COLOR = 8
@@ -117,6 +120,28 @@ def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
     else:
         luma = luma_of(picture, "mask")[0]
     return with_depth(luma * np.iinfo(luma.dtype).max if luma.max() == 1 else luma, np.uint8)
+
+
+def palette_of(like: Any, palette: str | Sequence[Color] | None) -> Palette | None:
+    """What leads the colors, of `like` and `palette` as `Colorizer.__call__` takes them.
+
+    Raises:
+        SettingError: Both are given, or a color is none.
+        ImageError: `like` has no colors, or cannot be read.
+    """
+    if palette is None:
+        palette = ()
+    try:
+        colors = re.split("[,;]", palette) if isinstance(palette, str) else list(palette)
+    except TypeError:
+        raise SettingError(
+            f"palette is {palette!r}; expected colors, such as 'crimson,ivory' or a list of such"
+        ) from None
+    if like is not None and colors:
+        raise SettingError("`like` and `palette` are both given; leave one of them out")
+    if like is not None:
+        return Palette.of_pixels(colors_of(like))
+    return Palette.of_colors(colors) if colors else None
 
 
 def _painted(photo: Photo) -> Array:

@@ -6,6 +6,7 @@ import pytest
 from flowercolor.errors import DataError
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.hint_file import HintFile
+from tests.helpers import Recorder
 
 CSV = "file,x,y,color\nrose.jpg,412,300,crimson\n1962/lily.jpg,40%,60%,ivory\n"
 JSON = json.dumps(
@@ -47,7 +48,12 @@ def test_a_file_has_the_hints_of_many_photos(tmp_path: Path, name: str, content:
         other: [],
         primrose: [],  # a name is a whole name
     }
-    assert file.names_of_none(photos[:1]) == ["1962/lily.jpg"]
+    progress = Recorder()
+    file.by_photo([rose, Path("lilly.jpg")], progress)
+    told = f"{path}: has hints for 1962/lily.jpg (perhaps lilly.jpg), which is none of the photos"
+    assert progress.notes == [told]
+    with pytest.raises(DataError, match=r"a.*: has hints for .*, and b.jpg is not one of them; ex"):
+        file.by_photo("b.jpg")
     assert HintFile(str(path)).by_photo(names[0]) == file.by_photo([rose])
     with pytest.raises(DataError, match=r"rose.jpg is 2 of the photos, such as box/rose.jpg and "):
         file.by_photo([rose, Path("box/1962/rose.jpg")])

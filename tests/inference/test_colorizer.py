@@ -647,7 +647,7 @@ def test_hints_alone_are_guidance_and_what_is_none_is_refused() -> None:
         with pytest.raises(SettingError, match=r"expected a list of Hint, such as \["):
             ours.render(luma, guidance=wrong)
     for wrong in ("red", ["red"]):
-        with pytest.raises(SettingError, match=r"expected a Palette, such as Palette\.of_colors"):
+        with pytest.raises(SettingError, match=r"expected what `flowercolor\.photos\."):
             Guidance(palette=wrong)
     for wrong in ("mask.png", np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), [[255]]):
         with pytest.raises(SettingError, match=r"^mask is .*; expected a uint8 array \[h, w\]"):
@@ -669,3 +669,5 @@ def test_a_palette_in_one_text_and_a_mask_of_booleans_are_taken() -> None:
     mask = np.zeros((60, 80), bool)
     mask[:, :40] = True
     assert np.array_equal(ours(luma, mask=mask), ours(luma, mask=mask * np.uint8(255)))
+    led = ours.render(luma, guidance=Guidance(mask=mask.astype(np.uint8)))
+    assert np.array_equal(led, ours(luma, mask=mask))

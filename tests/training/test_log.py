@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from flowercolor.errors import SettingError, StorageError
+from flowercolor.errors import CheckpointError, SettingError, StorageError
 from flowercolor.evaluation.scoring import Scores
 from flowercolor.progress import Silent
 from flowercolor.runs import LOSSES, METRICS, SAMPLES, read_metrics
@@ -132,7 +132,9 @@ def test_a_warning_is_given_when_it_begins_and_not_at_every_row(tmp_path: Path) 
 
 
 def test_a_run_without_files_has_no_rows(tmp_path: Path) -> None:
-    assert read_metrics(tmp_path / "none") == []
+    assert read_metrics(tmp_path) == []
+    with pytest.raises(CheckpointError, match=r"none: is no folder; expected that of a run"):
+        read_metrics(tmp_path / "none")
 
 
 def test_damaged_rows_are_left_out(tmp_path: Path) -> None:

@@ -466,7 +466,7 @@ def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here:
     args[1:4] = ["-"]
     content = (here / "a.png").read_bytes()
     refused = flowercolor(*args, "--checkpoint", str(hint_weights), stdin=content)
-    assert_one_line_of_error(refused, "and standard input (-) is not one of them")
+    assert_one_line_of_error(refused, "and - is not one of them")
     (here / "hints.json").write_text('{"-": [{"x": 1, "y": 1, "color": "red"}]}')
     succeed(*args, "--checkpoint", str(hint_weights), stdin=content)
 
