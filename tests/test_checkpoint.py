@@ -285,6 +285,7 @@ def test_two_kinds_of_network_make_no_scale(ends: tuple[Path, Path], tmp_path: P
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert_refused(tmp_path / "none.safetensors", "no such file; expected a checkpoint")
+    assert_refused(tmp_path, "is a folder; `runs.find_checkpoint` finds a run's weights; expected")
 
 
 @pytest.mark.parametrize("keep", [0, 4, 8, 100, -1])
