@@ -221,8 +221,25 @@ def get_data(
     *,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple[FlowerDataset, FlowerDataset]:
-    """The training and the test set of an archive or folder: `split` of what `read_data` reads."""
-    return split(read_data(source, size_px, progress, max_pixels=max_pixels))
+    """The training and the test set of an archive or folder: `split` of what `read_data` reads.
+
+    Raises:
+        DataError: As those two say, or none of the photos to learn from has any color.
+    """
+    train_set, test_set = split(read_data(source, size_px, progress, max_pixels=max_pixels))
+    check_color(train_set, progress)
+    return train_set, test_set
+
+
+def check_color(train_set: FlowerDataset, progress: Progress | None) -> None:
+    """Tell `progress` which photos to learn from have no color.
+
+    Raises:
+        DataError: None has any.
+    """
+    for note in notes_on_gray(train_set, "to learn from", "which teaches to leave photos gray"):
+        if progress:
+            progress.note(note)
 
 
 def split(photos: Photos) -> tuple[FlowerDataset, FlowerDataset]:

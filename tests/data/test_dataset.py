@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.transforms.functional import to_tensor
@@ -237,6 +238,19 @@ def test_photos_without_color_are_told_of_each_source(photos: Photos) -> None:
     none = FlowerDataset([parts[0], parts[2]], [0, 1, 2, 12])
     with pytest.raises(DataError, match=r"^a\.tar and c\.tar: found no color .* to see \(4\); exp"):
         notes_on_gray(none, "to see", "")
+
+
+def test_gray_photos_are_told_to_who_reads_them_to_learn_from(tmp_path: Path) -> None:
+    for number in range(5):
+        Image.new("L", (20, 20), 40 * number).save(tmp_path / f"{number}.png")
+    with pytest.raises(DataError, match=r"found no color in any of the photos to learn from \(4\)"):
+        get_data(tmp_path, SIZE_PX)
+    for number in range(5, 20):
+        Image.new("RGB", (20, 20), (40, 12 * number, 0)).save(tmp_path / f"{number}.png")
+    progress = Recorder()
+    get_data(tmp_path, SIZE_PX, progress)
+    [note] = [note for note in progress.notes if "no color in" in note]
+    assert "to learn from, which teaches to leave photos gray" in note
 
 
 def test_tables_of_others_are_told_of_all_sources(photos: Photos, tmp_path: Path) -> None:
