@@ -1,7 +1,7 @@
 """Photos of several sources: which, with which share, split each by its own and merged."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.dataset import FlowerDataset, split, split_validation
 from flowercolor.data.oxford102 import download_archive
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError
@@ -141,6 +141,26 @@ def merge(datasets: Sequence[FlowerDataset]) -> FlowerDataset:
     starts = [sum(len(before.names) for before in photos[:at]) for at in range(len(photos))]
     indices = [dataset.indices + start for dataset, start in zip(datasets, starts, strict=True)]
     return FlowerDataset(photos, torch.cat(indices))
+
+
+def split_sources(
+    photos: Sequence[Photos], left_out: Collection[str] = (), *, validation: bool = False
+) -> tuple[FlowerDataset, FlowerDataset]:
+    """The training and the test set of a run: each source split by its own, and merged.
+
+    Args:
+        left_out: Photos to take out of the training set.
+        validation: Take `split_validation` of the training set in place of the test set.
+
+    Raises:
+        DataError: There are too few photos.
+    """
+    splits = [split(part) for part in photos]
+    splits = [(train_set.without(left_out), test_set) for train_set, test_set in splits]
+    if validation:
+        splits = [split_validation(train_set) for train_set, _ in splits]
+    train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
+    return train_set, test_set
 
 
 def some_of_each(dataset: FlowerDataset, count: int) -> list[int]:

@@ -10,14 +10,8 @@ from typing import Any
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import CONTINUING, NetworkConfig, TrainConfig, recipe
-from flowercolor.data.dataset import (
-    notes_on_gray,
-    read_column,
-    split,
-    split_validation,
-    with_twins,
-)
-from flowercolor.data.sources import Source, check_shares, merge, read_sources
+from flowercolor.data.dataset import notes_on_gray, read_column, with_twins
+from flowercolor.data.sources import Source, check_shares, read_sources, split_sources
 from flowercolor.distributed import in_turn
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
@@ -205,15 +199,8 @@ def read_run_data(
     places = [source.path for source in plan.sources] or [OXFORD]
     with in_turn():
         photos = read_sources(places, plan.config.size_px, progress, max_pixels=max_pixels)
-    splits = [split(part) for part in photos]
-    left_out = plan.left_out
-    if twins:
-        train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
-        left_out = with_twins(twins, train_set, test_set, progress)
-    splits = [(train_set.without(left_out), test_set) for train_set, test_set in splits]
-    if plan.config.validation:
-        splits = [split_validation(train_set) for train_set, _ in splits]
-    train_set, test_set = (merge(parts) for parts in zip(*splits, strict=True))
+    left_out = with_twins(twins, *split_sources(photos), progress) if twins else plan.left_out
+    train_set, test_set = split_sources(photos, left_out, validation=plan.config.validation)
     for note in notes_on_gray(train_set, "to learn from", "which teaches to leave photos gray"):
         if progress:
             progress.note(note)
