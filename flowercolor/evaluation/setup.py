@@ -11,15 +11,9 @@ import torch
 
 from flowercolor.checkpoint import CheckpointInfo, load_generator
 from flowercolor.config import STRIDE
-from flowercolor.data.dataset import (
-    FlowerDataset,
-    check_classes,
-    notes_on_gray,
-    read_labels,
-    split,
-    split_validation,
-)
-from flowercolor.data.sources import check_outside, merge, read_sources
+from flowercolor.data.dataset import FlowerDataset, check_classes, notes_on_gray, read_labels
+from flowercolor.data.photo_cache import Photos
+from flowercolor.data.sources import check_outside, read_sources, split_sources
 from flowercolor.distributed import in_turn
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation.baselines import ROWS
@@ -184,10 +178,7 @@ def choose_photos(
                     "No chroma medians: no training split is known apart from these photos."
                 )
         else:
-            splits = [split(part_of) for part_of in photos]
-            if part == "validation":
-                splits = [split_validation(train_set) for train_set, _ in splits]
-            train_set, test_set = (merge(sets) for sets in zip(*splits, strict=True))
+            train_set, test_set = split_sources(photos, validation=part == "validation")
     notes += notes_on_gray(test_set, "to judge on", "where any color counts as an error")
     notes += _known_already(loaded, test_set, part)
     return EvaluationPhotos(test_set, train_set, tuple(notes))
@@ -197,16 +188,31 @@ def _other_training_set(
     loaded: Mapping[str, Loaded], run: Path, test_set: FlowerDataset, progress: Progress | None
 ) -> FlowerDataset | None:
     """What the first candidate learned from, if that is still there and not what is judged on."""
-    fingerprint = next(iter(loaded.values())).info.data.get("fingerprint")
+    info = next(iter(loaded.values())).info
     with suppress(DataError):  # what is left of it is no data any more
         learned_from = find_sources(run)
-        if fingerprint == test_set.fingerprint or not learned_from or OXFORD in learned_from:
+        if not learned_from or OXFORD in learned_from or _learned_from(info, test_set.sources):
             return None
         photos = read_sources(learned_from, test_set.photos.rgb.shape[1], progress)
-        train_set = merge([split(source)[0] for source in photos])
-        if train_set.fingerprint == fingerprint:  # else others have come, or gone
-            return train_set
+        if _learned_from(info, photos):  # else others have come, or gone
+            return split_sources(photos)[0]
     return None
+
+
+def _learned_from(info: CheckpointInfo, photos: Sequence[Photos]) -> bool:
+    """Whether a network learned from these photos, wherever they lay, and whatever their times.
+
+    Of files with other times only those at its own size tell.
+    """
+    data, config = info.data, info.config
+    if data.get("fingerprint") == FlowerDataset(photos).fingerprint:
+        return True
+    if "content_crc32" in data and photos[0].rgb.shape[1] == config.size_px:
+        with suppress(DataError):  # too few to be those
+            left_out = data.get("left_out", ())
+            train_set, test_set = split_sources(photos, left_out, validation=config.validation)
+            return bool(test_set.crc32(train_set.crc32()) == data["content_crc32"])
+    return False
 
 
 def _known_already(
@@ -218,6 +224,8 @@ def _known_already(
         info = item.info
         sources = (source.get("fingerprint") for source in info.data.get("sources", ()))
         known = judged & {info.data.get("fingerprint"), *sources}
+        if known != judged and _learned_from(info, judged_on.sources):
+            known = judged
         if part == "validation" and known and not info.config.validation:
             yield f"{name} has learned from the validation part; it may know it by heart."
         elif part == "whole" and known:

@@ -261,17 +261,21 @@ def test_eval_judges_whole_data(
         assert document["photos"] == 12
         return list(document["rows"])[1:], document["notes"]
 
+    shutil.copytree(folder, here / "others")
+    first, second = sorted((here / "others" / "jpg").iterdir())[:2]
+    shutil.copy(first, second)
     medians = ["gray photo", "median chroma", "median chroma by luma", "true photos"]
     none, no_medians = ["gray photo", "true photos"], "No chroma medians: no training split"
     # Other photos: the medians are those of what the run learned from.
-    found, [note] = rows("--data", folder, *LAST)
+    found, [note] = rows("--data", "others", *LAST)
     assert found == medians
     assert "learned from other data, flowers.tgz; it may have seen some of these" in note
     # Its own photos, and weights that say nothing of what they learned from.
-    found, notes = rows()
-    assert found == none
-    assert notes[0].startswith(no_medians)
-    assert "learned from these very photos" in notes[1]
+    for where in ((), ("--data", folder, *LAST)):
+        found, notes = rows(*where)
+        assert found == none
+        assert notes[0].startswith(no_medians)
+        assert "learned from these very photos" in notes[1]
     found, [note] = rows("--data", folder, "--checkpoint", weights)
     assert found == none
     assert note.startswith(no_medians)
@@ -283,6 +287,7 @@ def test_eval_of_whole_data_does_without_a_split_that_is_no_more(
     """Or that is another by now."""
     gone = here / "gone"
     shutil.copytree(folder, gone)
+    max((folder / "jpg").iterdir()).unlink()
     succeed("train", "--data", gone, "--epochs", "1", "--out", "run", *TINY)
     args = ("eval", "--whole", "--checkpoint", "run", "--data", folder / "jpg")
     assert "No chroma medians" not in succeed(*args).stderr
@@ -321,9 +326,41 @@ def test_eval_writes_over_nobodys_file(
 
 
 def test_eval_tells_of_other_data(trained: Trained, folder: Path, here: Path) -> None:
+    min((folder / "jpg").iterdir()).unlink()
     result = succeed("eval", *LAST, "--data", folder)
     assert f"{trained.run.name} learned from other data, flowers.tgz" in result.stderr
     assert "it may have seen some of these" in (here / "results" / "scores.md").read_text()
+
+
+@pytest.mark.parametrize("more", [[], ["--validation"]])
+def test_photos_that_were_moved_or_copied_are_a_runs_own(
+    folder: Path, here: Path, more: list[str]
+) -> None:
+    """By their files they are others, which a run that went on with them has learned from."""
+    succeed(
+        "train",
+        "--data",
+        folder,
+        "--out",
+        "run",
+        "--epochs",
+        "1",
+        *tiny("--batch-size", "7", *more),
+    )
+    copy = shutil.copytree(folder, here / "copy", copy_function=shutil.copy)
+    by_heart = "" if more else "run has learned from the validation part"
+    cases = {"": "", "--validation": by_heart, "--whole": "run learned from these very photos"}
+    for option, said in cases.items():
+        options = [option] if option else []
+        notes = succeed("eval", "--checkpoint", "run", "--data", copy, *options).stderr
+        assert said in notes
+        assert ("by heart" in notes) == bool(said)
+        assert "other data" not in notes
+    shutil.rmtree(folder)
+    succeed("train", "--resume", "run", "--data", copy, "--epochs", "2")
+    for name in ("best", "last"):
+        notes = succeed("eval", "--checkpoint", f"run/{name}.safetensors").stderr
+        assert "other data" not in notes
 
 
 def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
