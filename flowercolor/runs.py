@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowercolor import paths
-from flowercolor.errors import CheckpointError, DataError
+from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.files import (
     is_file,
     is_folder,
@@ -76,10 +76,11 @@ def list_runs() -> list[Path]:
 def find_run(name: str) -> Path:
     """The folder of a run, given as a name in the data directory, a path, or "last".
 
-    The path may be that of its best or last weights.
+    The path may be that of its last weights.
 
     Raises:
         CheckpointError: There is no such run.
+        SettingError: The path is that of its best weights, which it does not go on from.
     """
     runs = [run for run in list_runs() if is_file(run / LAST)]
     if name == "last":
@@ -90,8 +91,13 @@ def find_run(name: str) -> Path:
         )
     named = [Path(name), paths.runs_dir() / name] if name else []
     folders = [at.parent if at.name in (BEST, LAST) and is_file(at) else at for at in named]
-    for folder in folders:
+    for at, folder in zip(named, folders, strict=True):
         if is_file(folder / LAST):
+            if at != folder and at.name == BEST:
+                raise SettingError(
+                    f"{at}: `resume` goes on from the last; give {folder}, or, to begin at the "
+                    f"best, `start_from` {at}"
+                )
             return folder
     for folder in filter(is_folder, folders):  # stopped before its first save, or cleared since
         of_a_run = any(is_file(folder / file) for file in (BEST, CONFIG, METRICS))

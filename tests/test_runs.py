@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flowercolor import paths
-from flowercolor.errors import CheckpointError, DataError
+from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.files import write_text
 from flowercolor.paths import OXFORD, archive_path
 from flowercolor.runs import (
@@ -146,8 +146,15 @@ def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> No
     assert find_run("mine") == run
     assert find_run(str(run)) == run
     assert find_run("last") == run
-    for file in (run / LAST, run / BEST):
-        assert find_run(str(file)) == find_run(f"mine/{file.name}") == run
+    for file in (str(run / LAST), f"mine/{LAST}"):
+        assert find_run(file) == run
+    for file in (str(run / BEST), f"mine/{BEST}"):
+        with pytest.raises(SettingError) as caught:
+            find_run(file)
+        assert str(caught.value) == (
+            f"{run / BEST}: `resume` goes on from the last; give {run}, or, to begin at the best, "
+            f"`start_from` {run / BEST}"
+        )
     add_run("without a way to go on", BEST)
     assert find_run("last") == run
 

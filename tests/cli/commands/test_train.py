@@ -531,6 +531,9 @@ def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> Non
     refused = flowercolor(*resume, "--size", "32", "--flip")
     assert "now: --size 16, not 32, --flip off, not on; resume" in last_line(refused.stderr)
     assert_one_line_of_error(flowercolor("train", "--resume", "nothing"), trained.run.name)
+    refused = flowercolor("train", "--resume", best := trained.run / BEST)
+    way = f"give {trained.run}, or, to begin at the best, --start-from {best}"
+    assert_one_line_of_error(refused, f"{best}: --resume goes on from the last; {way}", code=2)
 
 
 def test_resuming_without_any_run_says_so() -> None:
