@@ -154,13 +154,14 @@ def train(
     steps = -(-epoch_length(train_set, pools) // config.batch_size)
 
     # The networks and their optimizers, from the seed; then where the run begins.
+    sources = [photos.source for photos in train_set.sources]
     class_count = 0 if classes is None else int(classes.max()) + 1
     state = RunState()
     # The one place of global random numbers: the caller's are left as they were.
     with torch.random.fork_rng([target] if target.type == "cuda" else []):
         gan = GAN(config, target, precision, compiled, class_count)
         if resume:
-            header, state = restore_run(gan, run / LAST, header)
+            header, state = restore_run(gan, run / LAST, header, sources)
         else:
             load_first_weights(gan.generator, start_from)
     train_set, test_set = to_device(target, train_set, test_set)
@@ -177,7 +178,6 @@ def train(
     if leads:
         for folder in (run, run / SAMPLES):
             remove_leftovers(folder)
-        sources = [photos.source for photos in train_set.sources]
         name = torch.cuda.get_device_name(target) if target.type == "cuda" else target.type
         how = {"device": name, "precision": precision, "compiled": compiled}
         write_config(run, header, sources, {"labels": labels, "by": by}, how)

@@ -1,4 +1,4 @@
-"""Training state as named tensors, how far a run is, and when it is saved.
+"""Training state as named tensors, how far a run is, when it is saved, and with which photos.
 
 The tensors are named as the head of `checkpoint` says: networks by their own names behind a prefix,
 optimizers as `optimizer_g.12.exp_avg`, the moments of Adam's twelfth parameter.
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -230,3 +230,43 @@ class Saver:
 
     def _header_of(self, state: RunState) -> CheckpointInfo:
         return replace(self.header, **asdict(state))
+
+
+def same_photos(saved: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether two headers are of the same photos, wherever those lie and whatever their times."""
+    if "content_crc32" in saved:
+        return content_of(saved) == content_of(fresh)
+    # Versions before 0.1 knew only the times of a folder's files, or the bytes of an archive.
+    older = {name: value for name, value in fresh.items() if name != "content_crc32"}
+    return {**saved, "name": ""} == {**older, "name": ""}
+
+
+def difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What of two headers' photos is not the same, in words."""
+    old, new = (
+        f"{data.get('train_photos')} photos{_shares_of(data)} and {data.get('test_photos')}"
+        for data in (then, now)
+    )
+    if old != new:
+        return f"{old} to test on then, {new} to test on now"
+    if content_of({**then, "classes_crc32": 0}) == content_of({**now, "classes_crc32": 0}):
+        return "other classes"
+    return "as many photos, of other names or content"
+
+
+def _shares_of(data: Mapping[str, Any]) -> str:
+    shares = [source.get("share") for source in data.get("sources", ())]
+    if not any(shares):
+        return ""
+    return f" in shares {', '.join('-' if share is None else f'{share:g}' for share in shares)}"
+
+
+def content_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a header says of its photos but where they are from and what they are called."""
+    kept = {k: v for k, v in data.items() if k not in ("name", "fingerprint", "photos_crc32")}
+    if "sources" in data:
+        kept["sources"] = [
+            {k: v for k, v in source.items() if k not in ("name", "fingerprint")}
+            for source in data["sources"]
+        ]
+    return kept

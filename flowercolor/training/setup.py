@@ -35,10 +35,16 @@ from flowercolor.files import check_folder_name, is_there, resolved, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
-from flowercolor.runs import BEST, CONFIG, LAST, name_of
+from flowercolor.runs import BEST, CONFIG, LAST, name_of, read_config
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
-from flowercolor.training.resume import RunState, saying_how_without
+from flowercolor.training.resume import (
+    RunState,
+    content_of,
+    difference,
+    same_photos,
+    saying_how_without,
+)
 
 
 class RunData(NamedTuple):
@@ -100,7 +106,7 @@ def prepare(
         },
         note=_origin(config, start_from),
     )
-    check_alike(json.dumps(_content_of(header.data)), sources[0])
+    check_alike(json.dumps(content_of(header.data)), sources[0])
     return header, classes, pools
 
 
@@ -122,33 +128,6 @@ def _described_sources(data: RunData) -> list[dict[str, Any]]:
             data.train.sources, shares, *counts, strict=True
         )
     ]
-
-
-def _same_photos(saved: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
-    """Whether two headers are of the same photos, wherever those lie and whatever their times."""
-    if "content_crc32" in saved:
-        return _content_of(saved) == _content_of(fresh)
-    # Versions before 0.1 knew only the times of a folder's files, or the bytes of an archive.
-    older = {name: value for name, value in fresh.items() if name != "content_crc32"}
-    return {**saved, "name": ""} == {**older, "name": ""}
-
-
-def _shares_of(data: Mapping[str, Any]) -> str:
-    shares = [source.get("share") for source in data.get("sources", ())]
-    if not any(shares):
-        return ""
-    return f" in shares {', '.join('-' if share is None else f'{share:g}' for share in shares)}"
-
-
-def _content_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a header says of its photos but where they are from and what they are called."""
-    kept = {k: v for k, v in data.items() if k not in ("name", "fingerprint", "photos_crc32")}
-    if "sources" in data:
-        kept["sources"] = [
-            {k: v for k, v in source.items() if k not in ("name", "fingerprint")}
-            for source in data["sources"]
-        ]
-    return kept
 
 
 def score_groups(
@@ -189,8 +168,13 @@ def load_first_weights(generator: UNet, start_from: Path | None) -> None:
         load_pretrained(generator.downs)
 
 
-def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[CheckpointInfo, RunState]:
+def restore_run(
+    gan: GAN, path: Path, header: CheckpointInfo, sources: Sequence[Path]
+) -> tuple[CheckpointInfo, RunState]:
     """Put what was saved into the networks and optimizers, if the run may go on as `header` says.
+
+    Args:
+        sources: Where its photos lie now.
 
     Returns:
         The run's own header, with the settings of now, and how far it is.
@@ -220,19 +204,29 @@ def restore_run(gan: GAN, path: Path, header: CheckpointInfo) -> tuple[Checkpoin
             f"{path}: written with other settings than those given now: {others}; "
             "resume with the run's own, or start another run"
         )
-    if not _same_photos(saved.data, header.data):
-        then, now = (
-            f"{data.get('train_photos')} photos{_shares_of(data)}"
-            for data in (saved.data, header.data)
+    if not same_photos(saved.data, header.data):
+        found = "photos, shares or classes than those given now"
+        way = "resume with the run's own `data`, `labels` and `twins`"
+        changed = all(
+            saved.data.get(sum_of) != header.data[sum_of]
+            for sum_of in ("fingerprint", "content_crc32")
         )
-        differ = f": {then} then, {now} now" if then != now else ""
+        if changed and _places(path.parent) == [str(resolved(source)) for source in sources]:
+            found = f"photos than are in {' and '.join(map(str, sources))} now"
+            way = "they have changed since: put them back, or name where they are by `data`"
+        differ = difference(saved.data, header.data)
         raise CheckpointError(
-            f"{path}: trained on other photos, shares or classes than those given now{differ}; "
-            "resume with the run's own `data`, `labels` and `twins`, or start another run"
+            f"{path}: trained on other {found}: {differ}; {way}, or start another run"
         )
     gan.restore(tensors, path)
     renewed = replace(saved, config=header.config, data=header.data, version=header.version)
     return renewed, RunState.of(saved)
+
+
+def _places(run: Path) -> object:
+    """Where the photos of a run lay, as `write_config` writes it."""
+    data = read_config(run)
+    return data.get("sources", [data.get("source")])
 
 
 def write_config(

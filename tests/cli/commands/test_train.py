@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,7 +282,9 @@ def test_shares_are_told_and_are_a_part_of_the_run(archive: Path, folder: Path, 
     stopped = stopped_at_once("train", *both, *options)
     assert re.search(r"\d+ photos to learn from, \d+ an epoch, ", stopped.stderr)
     others = flowercolor("train", "--resume", "run", "--data", archive, "--data", folder)
-    assert re.search(r"in shares 0.2, - then, \d+ photos now; resume", last_line(others.stderr))
+    assert re.search(
+        r"shares 0.2, - and 4 to test on then, \d+ photos and 4 to", last_line(others.stderr)
+    )
     twice = flowercolor("train", "--data", folder, "--data", folder, *tiny("--out", "other"))
     assert_one_line_of_error(twice, "is given twice; expected each source once", code=2)
 
@@ -534,6 +537,31 @@ def test_resuming_refuses_what_does_not_fit(trained: Trained, here: Path) -> Non
     refused = flowercolor("train", "--resume", best := trained.run / BEST)
     way = f"give {trained.run}, or, to begin at the best, --start-from {best}"
     assert_one_line_of_error(refused, f"{best}: --resume goes on from the last; {way}", code=2)
+
+
+def test_resuming_tells_what_of_the_photos_is_another(folder: Path, here: Path) -> None:
+    succeed("train", "--data", folder, "--out", "run", "--epochs", "1", *tiny("--batch-size", "7"))
+    before = "10 photos and 2 to test on then, "
+    of_others = "as many photos, of other names or content; "
+    first, second, *_ = sorted((folder / "jpg").iterdir())
+    others = shutil.copytree(folder, here / "others")
+    resume = ["train", "--resume", "run", "--epochs", "2"]
+
+    shutil.copy(first, others / "jpg" / second.name)
+    refused = flowercolor(*resume, "--data", others)
+    said = "trained on other photos, shares or classes than those given now: "
+    assert f"{said}{of_others}resume with the run's own --data" in last_line(refused.stderr)
+    shutil.copy(first, second)
+    refused = flowercolor(*resume)
+    said = f"trained on other photos than are in {folder} now: "
+    way = "they have changed since: put them back, or name where they are by --data, or start"
+    assert f"{said}{of_others}{way}" in last_line(refused.stderr)
+    for name in ("more", "most"):
+        shutil.copy(first, folder / "jpg" / f"{name}.jpg")
+    refused = flowercolor(*resume)
+    now = "12 photos and 2 to test on now; they have"
+    assert f"{said}{before}{now}" in last_line(refused.stderr)
+    assert refused.exit_code == 1
 
 
 def test_resuming_without_any_run_says_so() -> None:
