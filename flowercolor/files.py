@@ -11,7 +11,7 @@ import stat
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -378,6 +378,25 @@ def remove_leftovers(folder: Path) -> None:
     """
     for leftover in folder.glob(".flowercolor-*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def remove_files(files: Iterable[Path], top: Path, others: Iterable[Path] = ()) -> None:
+    """Delete files below a folder, and those folders between that hold nothing without them.
+
+    Args:
+        others: Files whose folders stay, for which another process may be making them just now.
+
+    Raises:
+        StorageError: A file cannot be deleted.
+    """
+    emptied: set[Path] = set()
+    for file in files:
+        with storage_errors(file), suppress(FileNotFoundError):
+            file.unlink()
+            emptied.update(folder for folder in file.parents if top in folder.parents)
+    for folder in sorted(emptied.difference(*(file.parents for file in others)), reverse=True):
+        with suppress(OSError):  # which holds something else
+            folder.rmdir()
 
 
 def write_bytes(path: Path, content: bytes, *, overwrite: bool = True) -> None:

@@ -33,7 +33,7 @@ from flowercolor.evaluation.scoring import (
     picture_files,
     summarize,
 )
-from flowercolor.files import is_there, named_path, read_json, storage_errors, write_text
+from flowercolor.files import is_there, named_path, read_json, remove_files, write_text
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
 from flowercolor.runs import KIND_SHEETS, LOSSES, PICTURES, SCORES, left_by
@@ -113,10 +113,10 @@ def write_results(
         trade.png       the mean L1 of each row against its mean colorfulness
         losses.png      the graphs of the first one's run, where there are `metrics`
 
-    What an earlier evaluation left there is removed first, as its `scores.json` lists it, and what
-    is anybody else's stays, as the graphs of a run in its own folder. Beside the generators stand
-    the `baselines`. Within `distributed.joined` the processes share the photos, and all but the
-    leader write nothing but the pictures of theirs.
+    What an earlier evaluation left there is removed first, as its `scores.json` lists it, with the
+    folders it filled; what is anybody else's stays, as the graphs of a run in its own folder.
+    Beside the generators stand the `baselines`. Within `distributed.joined` the processes share
+    the photos, and all but the leader write nothing but the pictures of theirs.
 
     Args:
         generators: What to judge, by name, all on one device; the first is the one that the
@@ -379,9 +379,7 @@ def _begin(results: Path, names: list[str], kind_names: list[str], *, losses: bo
     pictures = picture_files(names, results / PICTURES)
     sheets = _kind_sheets(results, kind_names)
     earlier = check_results(results, losses=losses, pictures=[*pictures, *sheets])
-    for file in earlier - {*pictures, results / SCORES}:
-        with storage_errors(file):
-            file.unlink(missing_ok=True)
+    remove_files(earlier - {*pictures, results / SCORES}, results, [*pictures, *sheets])
     listed = {"kind_names": kind_names, "images": [{"name": name} for name in names]}
     write_text(results / SCORES, json.dumps({"unfinished": True, **listed}) + "\n")
 

@@ -221,6 +221,25 @@ def test_pictures_of_an_earlier_evaluation_are_removed(
 
 
 @pytest.mark.usefixtures("_without_graphs")
+def test_folders_that_an_earlier_evaluation_filled_go_with_its_pictures(
+    generator: UNet, photos: Photos, tmp_path: Path
+) -> None:
+    """And no other: neither one with a file of somebody's own, nor one that was empty."""
+
+    def judge(*names: str) -> set[str]:
+        named = replace(photos, names=names, rgb=photos.rgb[: len(names)])
+        write_results({"mine": generator}, FlowerDataset(named), tmp_path, about={})
+        found = (path for path in (tmp_path / "pictures").rglob("*") if path.is_dir())
+        return {path.relative_to(tmp_path / "pictures").as_posix() for path in found}
+
+    assert judge("a/b/1.jpg", "c/2.jpg", "d/3.jpg") == {"a", "a/b", "c", "d"}
+    (tmp_path / "pictures" / "c" / "own.png").write_text("mine")
+    (tmp_path / "pictures" / "own").mkdir()
+    assert judge("d/4.jpg") == {"c", "d", "own"}
+    assert judge("5.jpg") == {"c", "own"}
+
+
+@pytest.mark.usefixtures("_without_graphs")
 def test_a_graph_of_another_run_goes_and_nobodys_own(
     generator: UNet, flowers: FlowerDataset, tmp_path: Path
 ) -> None:
