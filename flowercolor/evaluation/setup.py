@@ -15,7 +15,7 @@ from flowercolor.data.dataset import FlowerDataset, check_classes, notes_on_gray
 from flowercolor.data.photo_cache import Photos
 from flowercolor.data.sources import check_outside, read_sources, split_sources
 from flowercolor.distributed import in_turn
-from flowercolor.errors import CheckpointError, DataError, SettingError
+from flowercolor.errors import CheckpointError, DataError, DownloadError, SettingError
 from flowercolor.evaluation.baselines import ROWS
 from flowercolor.evaluation.scoring import Recognizer
 from flowercolor.files import resolved
@@ -157,6 +157,7 @@ def choose_photos(
     run = first.candidate.path.parent
     notes: list[str] = []
     with in_turn():
+        asked_for = bool(sources)
         sources = sources or find_sources(run)
         learned_from = str(first.info.data.get("name", ""))
         if not sources and learned_from and Path(ARCHIVE_NAME).stem not in learned_from:
@@ -168,7 +169,15 @@ def choose_photos(
         if results:
             for source in sources:  # before the photos are read, and a classifier learns
                 check_outside(results, source)
-        photos = read_sources(sources, size_px, progress, max_pixels=max_pixels)
+        try:
+            photos = read_sources(sources, size_px, progress, max_pixels=max_pixels)
+        except DownloadError as error:
+            if asked_for:
+                raise
+            raise DownloadError(
+                f"{error}; or judge on photos of your own by `data`, or a run of yours on its own "
+                "by `checkpoint`"
+            ) from error
         train_set: FlowerDataset | None
         if part == "whole":
             test_set = FlowerDataset(photos)

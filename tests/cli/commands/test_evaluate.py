@@ -15,11 +15,13 @@ from flowercolor.checkpoint import (
     load_tensors,
     save_checkpoint,
 )
+from flowercolor.data.oxford102 import Archive
 from flowercolor.evaluation import classifier
 from flowercolor.evaluation.classifier import Recipe
 from flowercolor.runs import find_checkpoint
 from tests.cli.helpers import (
     TINY,
+    Site,
     Trained,
     assert_one_line_of_error,
     flowercolor,
@@ -88,6 +90,23 @@ def test_eval_does_not_take_other_photos_for_those_of_a_copied_checkpoint(
     said = f"copy.safetensors: learned from {archive.name}, and no config.json there says where"
     assert said in last_line(refused.stderr)
     succeed("eval", "--checkpoint", "copy.safetensors", "--data", archive)
+
+
+def test_eval_without_the_flowers_says_what_else_can_be_judged_on(
+    published: Archive, site: Site, here: Path
+) -> None:
+    """Unless they were asked for."""
+    for file in site.folder.iterdir():
+        file.unlink()
+    refused = flowercolor("eval")
+    ways = (
+        "or a file with `flowercolor download --from-file`; or judge on photos of your own by "
+        "--data, or a run of yours on its own by --checkpoint"
+    )
+    assert refused.exit_code == 1
+    assert re.search(rf"^Error: .*the server answers 404.*{ways}$", last_line(refused.stderr))
+    assert "of your own" not in flowercolor("eval", "--data", "oxford102").stderr
+    assert "of your own" not in flowercolor("train", *TINY).stderr
 
 
 def test_eval_puts_checkpoints_side_by_side(
