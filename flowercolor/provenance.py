@@ -21,6 +21,8 @@ _UNSAID = {
 }
 """The settings in their order, and what each was that a record does not name."""
 
+_IN_WORDS = {"palette": "palette or photo to be like"}
+
 _PARTS = ("version", "weights", *_UNSAID)
 _RECORD = re.compile(
     r"flowercolor ([^,]*), colorized by the model (.*?)"
@@ -58,9 +60,10 @@ def differences(before: str, now: str) -> str:
         if name not in _BY_DIGEST:
             said.append(f"{name} {was or unsaid}, now {becomes or unsaid}")
         elif was and becomes:
-            said.append(f"other {name}")
+            said.append(f"other {_IN_WORDS.get(name, name)}")
         else:
-            said.append(f"{name}, now none" if was else f"no {name}, now some")
+            words = _IN_WORDS.get(name, name)
+            said.append(f"{words}, now none" if was else f"no {words}, now some")
     return "; ".join(said)
 
 

@@ -12,7 +12,7 @@ from flowercolor.provenance import differences, lost_by_hand, record_of
         (
             "hints 1a, palette 2b",
             "hints 3c, leave 4d",
-            "other hints; palette, now none; no leave, now some",
+            "other hints; palette or photo to be like, now none; no leave, now some",
         ),
         ("strength 0", "strength 0, mask 5e", "no mask, now some"),
     ],
@@ -34,7 +34,8 @@ def test_what_a_record_says_is_read_again() -> None:
     said = differences(record_of("roses", dict.fromkeys(every)), record_of("roses", every))
     assert said == (
         "vividness by default, now 0.5; strength 1, now 1.2; render size 128, now 64; "
-        "no hints, now some; no palette, now some; no leave, now some; no mask, now some"
+        "no hints, now some; no palette or photo to be like, now some; "
+        "no leave, now some; no mask, now some"
     )
 
 

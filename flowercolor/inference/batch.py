@@ -358,7 +358,7 @@ def _there_already(job: Job, software: str) -> Outcome:
         found = "is empty; `overwrite` replaces it" if is_empty else "is no photo; delete it first"
         return Outcome(job, "skipped", f"{job.target} is there already and {found}")
     if _differ_in_size(job, result):
-        message = f"{there}, of a photo of another size; another `output` keeps both"
+        message = f"{there}, of a photo of another size; {_REPLACE_OR_KEEP}"
         return Outcome(job, "skipped", message)
     if job.target.suffix.lower() == ".bmp":
         reason = "there already as BMP, which does not say what made it"

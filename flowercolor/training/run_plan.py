@@ -10,7 +10,7 @@ from typing import Any
 from flowercolor import paths
 from flowercolor.checkpoint import CheckpointInfo, read_info
 from flowercolor.config import CONTINUING, NetworkConfig, TrainConfig, recipe
-from flowercolor.data.dataset import notes_on_gray, read_column, with_twins
+from flowercolor.data.dataset import check_color, read_column, with_twins
 from flowercolor.data.sources import Source, check_shares, read_sources, split_sources
 from flowercolor.distributed import in_turn
 from flowercolor.errors import CheckpointError, DataError, SettingError
@@ -201,9 +201,7 @@ def read_run_data(
         photos = read_sources(places, plan.config.size_px, progress, max_pixels=max_pixels)
     left_out = with_twins(twins, *split_sources(photos), progress) if twins else plan.left_out
     train_set, test_set = split_sources(photos, left_out, validation=plan.config.validation)
-    for note in notes_on_gray(train_set, "to learn from", "which teaches to leave photos gray"):
-        if progress:
-            progress.note(note)
+    check_color(train_set, progress)
     if plan.labels:  # of other photos, before a run's folder is made
         read_classes(plan.labels, train_set)
     if plan.by:

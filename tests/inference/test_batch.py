@@ -526,7 +526,7 @@ def test_another_photos_result_of_the_same_name_is_told_where_its_size_tells(
     for year, end in (
         ("1962", there := "by name and size; `overwrite` replaces it, another `output` keeps it"),
         ("1981", there),
-        ("1971", "already, of a photo of another size; another `output` keeps both"),
+        ("1971", "size; `overwrite` replaces it, another `output` keeps it"),
     ):
         [outcome] = run(plan(Path(year), "colored"), colorizer)
         assert outcome.status == "skipped"

@@ -555,12 +555,17 @@ def test_the_page_and_web_refuse_and_count_alike_what_they_do_not_save(
     browser.requests()
     browser.choose(*photos)
     browser.wait(READY, len(photos))
+    told = "Not read: 2 (notes.txt, large.png); choose one to see why."
+    browser.wait("document.querySelector('#status.visible')?.textContent === args[0]", told)
     asked = [url for url in browser.requests() if url.endswith("/gray")]
     assert len(asked) == is_served  # for that alone which the browser does not know
     browser.click("#save-all")
     with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
         assert len(packed.namelist()) == 1
-    assert text(browser, "#status") == "Saved in flowercolor.zip: 1 of 3 photos. Not read: 2."
+    assert text(browser, "#status") == (
+        "Saved in flowercolor.zip: 1 of 3 photos. "
+        "Not read: 2 (notes.txt, large.png); choose one to see why."
+    )
     assert shown_remarks(browser)[2] == (
         f"has 65 megapixels, more than the {MAX_MEGAPIXELS} that the page has room for. Reduce it "
         "first, or use the command flowercolor colorize."

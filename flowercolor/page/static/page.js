@@ -93,9 +93,9 @@ async function workThrough() {
         // Those dropped meanwhile join the run that is under way, but none that ends.
         if (!progress.stopped) items.push(...queue.splice(0));
       });
-      if (items.some(({ state }) => state === "stopped")) {
-        say("Stopped. Drop the others again to go on.", true);
-      }
+      const stopped = items.some(({ state }) => state === "stopped");
+      const remarks = [stopped && "Stopped. Drop the others again to go on.", notRead(items)];
+      if (remarks.some(Boolean)) say(remarks.filter(Boolean).join(" "), true);
     }
   } catch (error) {
     say(`The page cannot compute here: ${error.message}`, true);
@@ -103,6 +103,13 @@ async function workThrough() {
     working = false;
     updateControls();
   }
+}
+
+/** Which of the photos could not be read, in words; "" where all could. */
+function notRead(of) {
+  const names = of.filter(({ state }) => state === "failed").map(({ name }) => name);
+  const first = names.slice(0, 3).join(", ") + (names.length > 3 ? ", …" : "");
+  return names.length ? `Not read: ${names.length} (${first}); choose one to see why.` : "";
 }
 
 byId("stop").addEventListener("click", () => {
@@ -297,10 +304,9 @@ byId("save-all").addEventListener("click", async () => {
     saved = `Saved in flowercolor.zip: ${packed.length} of ${all.length} photos${byPage}.`;
     const recolored = packed.filter(({ photo }) => photo.colored).length;
     if (recolored) saved += ` In color already, and colored anew: ${recolored}.`;
-    for (const [state, words] of [["failed", "Not read"], ["stopped", "Stopped"]]) {
-      const count = all.filter((photo) => photo.state === state).length;
-      if (count) saved += ` ${words}: ${count}.`;
-    }
+    const stopped = all.filter(({ state }) => state === "stopped").length;
+    if (stopped) saved += ` Stopped: ${stopped}.`;
+    saved = `${saved} ${notRead(all)}`.trim();
   }
   say([saved, ...failures].join(" "), true);
   updateControls();

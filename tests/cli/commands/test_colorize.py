@@ -477,7 +477,10 @@ def test_other_hints_are_another_result(hint_weights: Path, here: Path) -> None:
     succeed(*args, "--hint", "1,1=red")
     assert "--overwrite" in succeed(*args, "--hint", "1,1=red").stderr
     others = succeed(*args, "--hint", "1,1=blue", "--palette", "ivory").stderr
-    assert "colored with other settings (other hints; no palette, now some)" in others
+    assert (
+        "colored with other settings (other hints; no palette or photo to be like, now some)"
+        in others
+    )
 
 
 def test_results_of_other_settings_are_counted_in_one_line(weights: Path, here: Path) -> None:
@@ -599,7 +602,10 @@ def test_a_result_of_another_size_is_not_replaced_in_silence(weights: Path, here
     args = ["--checkpoint", str(weights), "-o", "out/a.png"]
     succeed("colorize", "a.png", *args)
     kept = succeed("colorize", "a.bmp", *args)
-    assert "of a photo of another size; another --output keeps both" in kept.stderr
+    assert (
+        "of a photo of another size; --overwrite replaces it, another --output keeps it"
+        in kept.stderr
+    )
     done = succeed("colorize", "a.bmp", *args, "--overwrite")
     assert "a.bmp: replaced the result of a photo of another size" in done.stderr
     assert "replaced" not in succeed("colorize", "a.bmp", *args, "--overwrite").stderr
