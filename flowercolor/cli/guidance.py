@@ -120,6 +120,8 @@ def read_guidance(
     )
     if not hints:
         return lambda _: shared
+    if str(hints) == "-":
+        raise DataError("--hints -: is not read from standard input; expected a file")
     with _named("--hints", DataError):
         by_photo = HintFile(hints).by_photo([job.source for job in jobs] or "-", progress)
     return lambda photo: replace(shared, hints=[*shared.hints, *by_photo[photo]])

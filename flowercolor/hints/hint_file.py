@@ -1,6 +1,7 @@
 """Files that say the hints of many photos."""
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -176,6 +177,11 @@ def _letters(name: str) -> str:
 
 def _perhaps(name: str, photos: Sequence[Path]) -> str:
     """Which photo may be meant, as " (perhaps rose.jpg)"; "" where none is called alike."""
-    names = {photo.stem.casefold(): photo.name for photo in photos}
-    near = difflib.get_close_matches(Path(name).stem.casefold(), names, 1)
+    names = {_without_zeros(photo): photo.name for photo in photos}
+    near = difflib.get_close_matches(_without_zeros(Path(name)), names, 1)
     return f" (perhaps {names[near[0]]})" if near else ""
+
+
+def _without_zeros(photo: Path) -> str:
+    """Its stem in small letters, with numbers as if they had no zeros before them."""
+    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", photo.stem.casefold())

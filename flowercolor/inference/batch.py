@@ -145,6 +145,15 @@ def run(
     def stopped() -> bool:
         return closed.is_set() or should_stop()
 
+    def guidance_of(job: Job) -> Guidance:
+        try:
+            return Guidance.of(guide(job.source))
+        except FlowercolorError:
+            raise
+        except Exception as error:
+            said = f"`guide` raised {type(error).__name__}: {one_line(error)}"
+            raise SettingError(said) from error
+
     def color(chunk: list[Job]) -> list[Outcome]:
         outcomes: dict[Job, Outcome] = {}
 
@@ -160,7 +169,7 @@ def run(
             if stopped():
                 break
             with failing(job):
-                guidance = Guidance.of(guide(job.source))
+                guidance = guidance_of(job)
                 software = colorizer.software(guidance)
                 if skipped := _skipped(job, known, writing, software):
                     if not job.header:  # missing, or no photo: no result makes up for that

@@ -273,8 +273,8 @@ class Colorizer:
         except NotImplementedError:
             raise CheckpointError(
                 f"the weights of {self.name}: the network has no branch for hints; use the "
-                "bundled weights, or train one with `flowercolor train --recipe hints "
-                f"--start-from {self.name}`"
+                "bundled weights, or train one by `flowercolor train --recipe hints --start-from` "
+                "with these"
             ) from None
         self._check_finite(chroma)
         strength = np.float32(self.strength)

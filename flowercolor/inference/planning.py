@@ -154,7 +154,7 @@ def check_target(target: Path) -> Header | None:
         if why := why_unreadable(target):
             found = f"cannot be read ({why}), and may be anything"
     if found:
-        raise ImageError(f"{target}: {found}; choose another output, or delete it first")
+        raise ImageError(f"{target}: {found}; choose another output or format, or delete it first")
     return header
 
 

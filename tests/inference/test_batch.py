@@ -355,6 +355,9 @@ def test_a_guide_may_say_hints_alone_or_nothing_and_what_says_else_is_told(
     assert "the network has no branch for hints" in a.message
     assert b.status == "done"
     assert c.message.startswith(f"{jobs[2].source}: hints is 'red'; expected a list of Hint, such")
+    nothing: dict[str, list[Hint]] = {}
+    [failed] = run(jobs[:1], colorizer, guide=lambda photo: nothing[photo.stem])
+    assert failed.message == f"{jobs[0].source}: `guide` raised KeyError: '{jobs[0].source.stem}'"
     with pytest.raises(SettingError, match=r"^guide is .*; expected a function of a photo's path"):
         next(run(jobs, colorizer, guide=Guidance()))  # type: ignore[arg-type]
 

@@ -414,6 +414,7 @@ def test_a_mask_that_tells_no_places_apart_is_told(
         (["--hint", "1,1=redd"], ["'redd' is no color", "crimson"], 2),
         (["--hint", "1=red"], ["expected X,Y=COLOR", "412,300=crimson"], 2),
         (["--hints", "none.csv"], ["none.csv: no such file"], 1),
+        (["--hints", "-"], ["--hints -: is not read from standard input; expected a file"], 1),
         (["--leave", "1"], ["expected X,Y or X,Y,RADIUS"], 2),
         (["--like", "a.png"], ["--like a.png: has no colors"], 1),
         (["--palette", ""], ["palette: '' is no color"], 2),
