@@ -172,11 +172,11 @@ def write_results(
         "notes": list(notes),
         **_figures(judged),
     }
-    write_text(results / SCORES, json.dumps(document, indent=1) + "\n")
     write_text(results / TABLES, _markdown(tables, notes))
     _draw(judged, results)
     if LOSSES in files:
         plot_losses(metrics, results / LOSSES, metrics_part)
+    write_text(results / SCORES, json.dumps(document, indent=1) + "\n")  # it is finished now
     return tables
 
 
@@ -380,7 +380,8 @@ def _begin(results: Path, names: list[str], kind_names: list[str], *, losses: bo
     sheets = _kind_sheets(results, kind_names)
     earlier = check_results(results, losses=losses, pictures=[*pictures, *sheets])
     remove_files(earlier - {*pictures, results / SCORES}, results, [*pictures, *sheets])
-    listed = {"kind_names": kind_names, "images": [{"name": name} for name in names]}
+    files, images = _files(results, losses=losses), [{"name": name} for name in names]
+    listed = {"files": files, "kind_names": kind_names, "images": images}
     write_text(results / SCORES, json.dumps({"unfinished": True, **listed}) + "\n")
 
 

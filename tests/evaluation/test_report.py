@@ -16,6 +16,7 @@ from flowercolor.config import NetworkConfig
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.photo_cache import Photos, read_data
 from flowercolor.errors import SettingError, StorageError
+from flowercolor.evaluation import report
 from flowercolor.evaluation.metrics import colorfulness_per_image, measure
 from flowercolor.evaluation.report import COLUMNS, RECOGNITION, write_results
 from flowercolor.evaluation.scoring import GRAY, TRUTH, picture_files, score
@@ -264,7 +265,7 @@ def test_the_graph_of_a_run_on_the_validation_part_says_so(
 
 @pytest.mark.usefixtures("_without_graphs")
 def test_an_evaluation_that_was_stopped_leaves_nothing_for_good(
-    generator: UNet, flowers: FlowerDataset, tmp_path: Path
+    generator: UNet, flowers: FlowerDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor scores of other photos beside its pictures."""
     halves = FlowerDataset(flowers.photos, [0, 2]), FlowerDataset(flowers.photos, [1, 3])
@@ -274,6 +275,10 @@ def test_an_evaluation_that_was_stopped_leaves_nothing_for_good(
         write_results({"mine": generator}, halves[1], tmp_path, about={}, recognizer=looked_at)
     assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "pictures"}
     assert json.loads((tmp_path / "scores.json").read_text())["unfinished"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(report, "_draw", Mock(side_effect=KeyboardInterrupt))
+        write_results({"mine": generator}, halves[1], tmp_path, about={})
+    assert json.loads((tmp_path / "scores.json").read_text())["unfinished"], "a graph is missing"
     write_results({"mine": generator}, halves[0], tmp_path, about={})
     left = {path for path in (tmp_path / "pictures").rglob("*") if path.is_file()}
     assert left == set(picture_files(halves[0].names, tmp_path / "pictures"))

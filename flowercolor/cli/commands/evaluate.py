@@ -1,5 +1,7 @@
 """`flowercolor eval`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -160,7 +162,7 @@ def evaluate(
         _check_branches(loaded)
     else:
         check_results(results, losses=bool(metrics))
-    with joined(target):
+    with joined(target), _stop_told(results):
         with console.quiet_libraries():
             photos = setup.choose_photos(
                 loaded,
@@ -233,6 +235,21 @@ def _check_branches(loaded: "Mapping[str, Loaded]") -> None:
             raise CheckpointError(
                 f"{name}: has no branch for hints; train one by `{train}`, or leave --hints out"
             )
+
+
+@contextmanager
+def _stop_told(results: Path) -> Iterator[None]:
+    """Have Ctrl-C say of a folder that it holds a part of the results, where it does."""
+    from flowercolor.files import read_json
+    from flowercolor.runs import SCORES
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(ValueError, TypeError, AttributeError, OSError):
+            if ranks().leads and read_json(results / SCORES).get("unfinished"):
+                console.say(f"{results}: holds a part of the results; the same command begins anew")
+        raise
 
 
 def _judge_hints(

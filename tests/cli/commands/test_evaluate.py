@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.data.oxford102 import Archive
-from flowercolor.evaluation import classifier
+from flowercolor.evaluation import classifier, report
 from flowercolor.evaluation.classifier import Recipe
 from flowercolor.runs import find_checkpoint
 from tests.cli.helpers import (
@@ -186,6 +187,20 @@ def test_eval_compares_sizes_at_one_that_is_named(
     # The same weights in both files.
     garden, big = (document["rows"][name]["l1"]["mean"] for name in ("garden", "big"))
     assert garden == big
+
+
+def test_an_interrupted_eval_says_that_a_part_of_the_results_is_there(
+    weights: Path, archive: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ("eval", "--checkpoint", weights, "--data", archive, "--whole", "--results", "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "_draw", Mock(side_effect=KeyboardInterrupt))
+        stopped = flowercolor(*args)
+    assert stopped.exit_code == 130
+    said = "out: holds a part of the results; the same command begins anew\nInterrupted.\n"
+    assert stopped.stderr.endswith(said)
+    succeed(*args)
+    assert "unfinished" not in json.loads((here / "out" / "scores.json").read_text())
 
 
 def test_eval_scores_each_kind_of_photo(weights: Path, archive: Path, here: Path) -> None:
