@@ -57,12 +57,12 @@ def differences(before: str, now: str) -> str:
     said = []
     for name in [name for name in new | old if old.get(name) != new.get(name)]:
         was, becomes, unsaid = old.get(name), new.get(name), _UNSAID.get(name, "none")
+        words = _IN_WORDS.get(name, name)
         if name not in _BY_DIGEST:
             said.append(f"{name} {was or unsaid}, now {becomes or unsaid}")
         elif was and becomes:
-            said.append(f"other {_IN_WORDS.get(name, name)}")
+            said.append(f"other {words}")
         else:
-            words = _IN_WORDS.get(name, name)
             said.append(f"{words}, now none" if was else f"no {words}, now some")
     return "; ".join(said)
 
