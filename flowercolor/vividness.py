@@ -1,11 +1,19 @@
 """Two generators as the ends of a vividness scale, in one checkpoint."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowercolor._version import __version__
-from flowercolor.checkpoint import VIVID, check_vividness, load_generator, named, save_checkpoint
+from flowercolor.checkpoint import (
+    VIVID,
+    check_vividness,
+    load_generator,
+    named,
+    read_info,
+    save_checkpoint,
+)
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.files import is_there
 
@@ -82,6 +90,22 @@ def join(
         tensors |= named(branch, "generator.hints.")
         joined = replace(joined, config=joined.config.changed(hints=True))
     save_checkpoint(output, joined, tensors, half=True, overwrite=False)
+
+
+def notes_on_training(safe: Path, vivid: Path) -> Iterator[str]:
+    """In what the training of two ends differs, which a joined file says of the safe one alone."""
+    first, second = read_info(safe), read_info(vivid)
+    if first.config.size_px != second.config.size_px:
+        yield (
+            f"{vivid} learned at {second.config.size_px} px and {safe} at "
+            f"{first.config.size_px} px, which alone the file says; scores compare best at one size"
+        )
+    # Copied photos have another fingerprint and the same content.
+    if all(first.data.get(key) != second.data.get(key) for key in ("fingerprint", "content_crc32")):
+        yield (
+            f"{vivid} learned from other photos than {safe}, whose alone the file names: `eval` "
+            "cannot tell when it is judged on those that it knows"
+        )
 
 
 def _check_alike(path: Path, network: "UNet", safe: Path, safe_network: "UNet", use: str) -> None:

@@ -119,7 +119,7 @@ def write_hint_curves(curves: Mapping[str, Curve], results: Path) -> list[Table]
     return [
         table(
             f"Hints: {name}",
-            {f"{count} {row}": curve[row][count] for count in curve[HINTS] for row in curve},
+            {f"{row}: {count}": curve[row][count] for count in curve[HINTS] for row in curve},
             {"l1": ("L1", ".4f"), "psnr_db": ("PSNR dB", ".2f")},
         )
         for name, curve in curves.items()

@@ -3,7 +3,6 @@
 Each is written whole or not at all; where that fails, `StorageError` is raised.
 """
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -151,34 +150,44 @@ def plot_trade(
     axes.legend(loc="lower left")
     figure.draw_without_rendering()  # from here on it is known where a point lies
     rising = sorted(points, key=lambda name: points[name][1])
-    on_curve = [name for name in rising if name in judged]
-    others = [name for name in rising if name not in judged]
-    # Along a vividness scale they go up to the right: names on its left stay clear of it.
-    for names, x_pt, side in ((on_curve, -7, "right"), (others, 7, "left")):
-        heights_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in names]
-        for name, y_pt in zip(names, _apart(heights_pt, _NAME_PT), strict=True):
-            text = axes.annotate(
-                name,
-                points[name],
-                (x_pt, y_pt),
-                textcoords="offset points",
-                ha=side,
-                va="center",
-                parse_math=False,  # a run's name may hold dollars
-                fontsize=_NAME_PT - 2,
-            )
-            text.set_in_layout(False)  # a long path would leave no room for the axes
+    heights_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in rising]
+    for name, y_pt in zip(rising, _apart(heights_pt, _NAME_PT), strict=True):
+        # Along a vividness scale they go up to the right: names on its left stay clear of it.
+        x_pt, side = (-7, "right") if name in judged else (7, "left")
+        text = axes.annotate(
+            name,
+            points[name],
+            (x_pt, y_pt),
+            textcoords="offset points",
+            ha=side,
+            va="center",
+            parse_math=False,  # a run's name may hold dollars
+            fontsize=_NAME_PT - 2,
+        )
+        text.set_in_layout(False)  # a long path would leave no room for the axes
     save_figure(figure, path)
 
 
 def _apart(positions: list[float], least: float) -> list[float]:
-    """How far to move rising positions for that least distance; in the mean they stay."""
-    moves: list[float] = []
-    highest = -math.inf
+    """How far to move rising positions for that least distance; those of a group keep its mean."""
+    groups: list[list[float]] = []
     for position in positions:
-        highest = max(position, highest + least)
-        moves.append(highest - position)
-    return [move - statistics.fmean(moves) for move in moves]
+        group = [position]
+        while groups and _room(groups[-1], least) + _room(group, least) > (
+            statistics.fmean(group) - statistics.fmean(groups[-1])
+        ):
+            group = groups.pop() + group
+        groups.append(group)
+    moves: list[float] = []
+    for group in groups:
+        lowest = statistics.fmean(group) - _room(group, least) + least / 2
+        moves += [lowest + number * least - at for number, at in enumerate(group)]
+    return moves
+
+
+def _room(group: list[float], least: float) -> float:
+    """What a group takes to each side of its mean."""
+    return len(group) * least / 2
 
 
 def save_grid(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from flowercolor.config import texts
 from flowercolor.data.dataset import FlowerDataset
 from flowercolor.data.sources import check_outside
 from flowercolor.distributed import check_alike
@@ -92,12 +93,12 @@ def write_results(
     about: Mapping[str, Any],
     train_set: FlowerDataset | None = None,
     recognizer: Recognizer | None = None,
-    left_out: Sequence[str] = (),
+    left_out: Collection[str] = (),
     kinds: Sequence[str] = (),
     grouping: str = "kind",
     metrics: Sequence[Mapping[str, Any]] = (),
     metrics_part: str = "test",
-    notes: Sequence[str] = (),
+    notes: Collection[str] = (),
     one_checkpoint: bool = False,
     batch_size: int = 1,
     progress: Progress | None = None,
@@ -142,6 +143,7 @@ def write_results(
         DataError: This process has other photos than the leader.
     """
     results = named_path(results, "results")
+    left_out, notes = texts(left_out), texts(notes)
     for photos in dataset.sources:
         check_outside(results, photos.source)
     check_alike(dataset.fingerprint, dataset.photos.source)
@@ -166,12 +168,7 @@ def write_results(
     judged = _Judged(generators, dataset, rows, left_out, kinds, grouping, one_checkpoint)
     tables = _tables(judged, recognized=recognizer is not None)
     files = _files(results, losses=bool(metrics))
-    document = {
-        **about,
-        "files": files,
-        "notes": list(notes),
-        **_figures(judged),
-    }
+    document = {**about, "files": files, "notes": list(notes), **_figures(judged)}
     write_text(results / TABLES, _markdown(tables, notes))
     _draw(judged, results)
     if LOSSES in files:
@@ -192,7 +189,7 @@ class _Judged:
     generators: Mapping[str, UNet]
     dataset: FlowerDataset
     rows: Rows
-    left_out: Sequence[str]
+    left_out: Collection[str]
     kinds: Sequence[str]
     grouping: str
     one_checkpoint: bool
@@ -433,7 +430,7 @@ def table(
     return Table(title, [column for column, _ in columns.values()], rows, by_kind)
 
 
-def _markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
+def _markdown(tables: Sequence[Table], notes: Collection[str]) -> str:
     lines = []
     for table in tables:
         titles = [table.title, *table.columns]

@@ -42,6 +42,8 @@ MAX_BODY_BYTES = max_file_bytes(2 * MAX_MEGAPIXELS * 1_000_000)
 MAX_WAITING = 8
 """Photos of all visitors together that are under way; only one of them is computed at a time."""
 MAX_SILENCE_S = 20.0
+MIN_BYTES_PER_S = 10_000
+"""What comes more slowly takes the place of others."""
 
 LOCAL = "127.0.0.1"
 EVERYWHERE = {"0.0.0.0": LOCAL, "::": "[::1]"}
@@ -172,7 +174,8 @@ def application(
     Args:
         token: What the address holds, so that nobody finds it who was not given it.
         hosts: By which names it answers; any other is a page that had its own name lead here.
-        max_silence_s: For so long no byte of a photo may come.
+        max_silence_s: For so long no byte of a photo may come, and so far its transfer may lie
+            behind `MIN_BYTES_PER_S`.
 
     Raises:
         CheckpointError: The weights cannot be read.
@@ -198,10 +201,12 @@ def application(
         if int(request.headers.get("content-length", 0)) > max_body_bytes:
             raise too_large
         content = bytearray()
-        with fail_after(max_silence_s) as silence:
+        start = current_time()
+        with fail_after(max_silence_s) as transfer:
             async for part in request.stream():
-                silence.deadline = current_time() + max_silence_s
                 content += part
+                slowest = start + len(content) / MIN_BYTES_PER_S
+                transfer.deadline = min(current_time(), slowest) + max_silence_s
                 if len(content) > max_body_bytes:
                     raise too_large
         return bytes(content)
@@ -233,7 +238,7 @@ def application(
         except RefusedError as error:
             return Response(str(error), error.status, _HEADERS)
         except TimeoutError:
-            said = f"has stopped coming for {max_silence_s:g} s. Try it again."
+            said = f"comes too slowly, or not for {max_silence_s:g} s. Try it again."
             return Response(said, 408, _HEADERS | {"Connection": "close"})
         except (FlowercolorError, ValueError) as error:
             return Response(_plain(error), 400, _HEADERS)

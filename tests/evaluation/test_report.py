@@ -143,7 +143,8 @@ def test_what_a_recognizer_says_has_a_table_of_its_own(
         tmp_path,
         about={},
         recognizer=recognizer,
-        left_out=flowers.names[1:2],
+        left_out=flowers.names[1],  # a single one, as a text
+        notes="Look closely.",
     )
     assert [len(table.columns) for table in tables] == [8, 8, 8, 3]
     assert tables[-1].columns == [title for title, _ in RECOGNITION.values()]
@@ -160,6 +161,7 @@ def test_what_a_recognizer_says_has_a_table_of_its_own(
     assert document["differences"]["other"]["recognized"]["high"] < 0
     assert document["without_twins"]["rows"]["mine"]["recognized"]["mean"] == 1
     assert [image["rows"]["mine"]["recognized"] for image in document["images"]] == [1, 0, 1, 1, 1]
+    assert document["notes"] == ["Look closely."]
     markdown = (tmp_path / "scores.md").read_text()
     assert (
         "| looks like its flower | recognized | recovered | to the first |\n|---|--:|--:|--:|\n"

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +36,13 @@ def ask(
     query: str = "",
     host: str = "127.0.0.1:8000",
     of_bytes: int | None = None,
+    byte_s: float = math.inf,
 ) -> tuple[int, dict[str, str], bytes]:
     """The status, headers and content that it answers to a GET, or to a POST of that body.
 
     Args:
-        of_bytes: Content-Length; where the body has fewer, no more of it ever comes.
+        of_bytes: Content-Length; where the body has fewer, the others come one by one.
+        byte_s: How long each of these takes.
     """
     scope: dict[str, Any] = {
         "type": "http",
@@ -53,12 +56,15 @@ def ask(
         scope["headers"] += [(b"content-length", str(of_bytes).encode())]
     sent: list[dict[str, Any]] = []
     parts = [body or b""]
+    received = 0
 
     async def receive() -> dict[str, Any]:
+        nonlocal received
         if not parts:
-            await anyio.sleep_forever()
-        part = parts.pop()
-        return {"type": "http.request", "body": part, "more_body": len(part) < (of_bytes or 0)}
+            await anyio.sleep(byte_s)
+        part = parts.pop() if parts else b"0"
+        received += len(part)
+        return {"type": "http.request", "body": part, "more_body": received < (of_bytes or 0)}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -234,8 +240,13 @@ def test_a_photo_that_stops_coming_keeps_nobody_waiting(tiny: Path, tmp_path: Pa
     served = application(tiny, TOKEN, max_waiting=1, max_silence_s=0.05)
     status, headers, said = ask(served, f"/{TOKEN}/gray", photo[:3], of_bytes=len(photo))
     assert (status, headers["connection"]) == (408, "close")
-    assert said == b"has stopped coming for 0.05 s. Try it again."
+    assert said == b"comes too slowly, or not for 0.05 s. Try it again."
     assert ask(served, f"/{TOKEN}/gray", photo, of_bytes=len(photo))[0] == 200
+
+
+def test_a_photo_that_comes_a_byte_at_a_time_keeps_nobody_waiting(tiny: Path) -> None:
+    served = application(tiny, TOKEN, max_silence_s=0.05)
+    assert ask(served, f"/{TOKEN}/gray", b"", of_bytes=200, byte_s=0.01)[0] == 408
 
 
 def test_a_photo_that_says_to_be_too_large_is_not_read(tiny: Path) -> None:

@@ -72,6 +72,23 @@ def test_models_marks_a_joined_file_and_a_validation_score(trained: Trained, wei
     assert "2 rgb, joined" in table
 
 
+def test_what_two_ends_did_not_share_in_training_is_told(
+    trained: Trained, weights: Path, here: Path
+) -> None:
+    info, tensors = load_tensors(moved_on(weights))
+    other = replace(
+        info,
+        config=info.config.changed(size_px=2 * info.config.size_px),
+        data={**info.data, "fingerprint": "another", "content_crc32": 1},
+    )
+    save_checkpoint(Path("other.safetensors"), other, tensors)
+    said = succeed("join", weights, "other.safetensors", "-o", "both.safetensors").stderr
+    assert f"other.safetensors learned at {other.config.size_px} px and " in said
+    assert "other.safetensors learned from other photos than" in said
+    said = succeed("join", weights, moved_on(weights), "-o", "alike.safetensors").stderr
+    assert "learned" not in said
+
+
 def test_of_a_joined_file_the_point_that_is_taken_is_told(weights: Path, here: Path) -> None:
     succeed("join", weights, moved_on(weights), "-o", "both.safetensors", "--vividness", "0.6")
     said = "both is a vividness scale; its default, 0.6, is taken.\n"
