@@ -243,6 +243,19 @@ def command_line(*words: str) -> str:
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
+def options_given(context: typer.Context, *but: str) -> list[str]:
+    """The options of this call as its command line has them, but for the parameters named."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in but or not source or source.name != "COMMANDLINE":
+            continue
+        value, option = context.params[parameter.name or ""], parameter.opts[0]
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            words += [option] if each is True else [option, str(each)]
+    return words
+
+
 def say_at_start(message: str) -> None:
     """Say it on a terminal, before what takes time to load; on a pipe nobody waits."""
     if ranks().leads and sys.stderr.isatty():

@@ -59,10 +59,11 @@ from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
 # What libtiff may be built with, and OpenCV's is not.
 _NOT_DEEP = ("zstd", "lzma", "webp", "lerc", "jpeg")
 
-COLORED_CHROMA = 16
-"""How many of 255 levels the chroma must stray from a photo's toning to count as color.
+COLORED_CHROMA, FAINT_CHROMA = 16, 8
+"""By how many of 255 levels the chroma strays from a photo's toning to be color, or perhaps color.
 
-Of 1,500 photos of flowers 1.3 % stay below; sepia prints and cyanotypes reach 15.
+Of 1,500 photos of flowers 1.3 % stay below 16, of 1,500 others 5 %, and none of these below 8;
+sepia prints and cyanotypes reach 15.
 """
 
 _BLOCK_PIXELS = 2**20
@@ -80,9 +81,9 @@ class Photo:
     Attributes:
         luma: The gray version, uint8 or uint16 [H, W], upright, gamma-encoded sRGB.
         alpha: The opacity, of the shape and dtype of `luma`; None if the file has none.
-        colored: The photo has colors of its own: in more than 1 % of it the chroma strays
-            by more than `COLORED_CHROMA` from the toning, the quadratic function of the
-            luma that fits the chroma best. Sepia and yellowed paper are no colors.
+        stray: By how many levels of 255 the chroma strays, in 1 % of it or more, from the toning,
+            the quadratic function of the luma that fits the chroma best: such as that of sepia
+            and of yellowed paper.
         metadata: What to write back beside the pixels.
         pages: How many pages a TIFF has, of which this is the first; 2 of an animation, else 1.
         sample: Its colors, averaged over small squares, uint8 RGB [N, 1, 3]; None of a gray file.
@@ -90,10 +91,15 @@ class Photo:
 
     luma: Pixels
     alpha: Pixels | None
-    colored: bool
+    stray: float
     metadata: Metadata
     pages: int = 1
     sample: NDArray[np.uint8] | None = None
+
+    @property
+    def colored(self) -> bool:
+        """Whether it has colors of its own."""
+        return self.stray > COLORED_CHROMA
 
 
 def read_photo(source: Path | str | bytes | bytearray, *, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -307,7 +313,7 @@ def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) 
     return Photo(
         luma=_upright(luma, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
-        colored=sample is not None and _is_colored(sample),
+        stray=0.0 if sample is None else _stray(sample),
         metadata=metadata,
         pages=pages,
         sample=sample,
@@ -428,7 +434,7 @@ def _reduced(rgb: Pixels, size: tuple[int, int]) -> Pixels:
     return with_depth(small, np.uint8).reshape(-1, 1, 3)
 
 
-def _is_colored(sample: Pixels) -> bool:
+def _stray(sample: Pixels) -> float:
     ycrcb = cv2.cvtColor(sample, cv2.COLOR_RGB2YCrCb)
     luma, *chroma = (plane.ravel() for plane in cv2.split(ycrcb))
     # There are 256 lumas at most, so the weighted fit to the mean chroma of each is the fit to
@@ -441,4 +447,4 @@ def _is_colored(sample: Pixels) -> bool:
     toning = (powers @ fit).astype(np.float32)
     # Planes, because NumPy takes several times as long for rows of two.
     strays = sum((plane - toning[luma, k]) ** 2 for k, plane in enumerate(chroma))
-    return bool(np.mean(strays > COLORED_CHROMA**2) > 0.01)
+    return float(np.sqrt(np.quantile(strays, 0.99)))

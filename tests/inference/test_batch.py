@@ -702,12 +702,17 @@ def test_colored_photos_are_left_alone_or_said_to_be_colored_anew(
     source = save(tmp_path / "a.png", np.dstack((x * 3, y * 4, 255 - x * 3)))
     plain = save(tmp_path / "b.png")
     sepia = save(tmp_path / "c.png", (gray()[..., None] * (1, 0.9, 0.75)).astype(np.uint8))
-    jobs = plan([source, plain, sepia], tmp_path / "out")
+    half_blue = np.dstack((gray(),) * 3)
+    half_blue[:, :16, 2] += 40
+    faint = save(tmp_path / "d.png", half_blue)
+    jobs = plan([source, plain, sepia, faint], tmp_path / "out")
     skipping = list(run(jobs, colorizer))
-    assert statuses(skipping) == ["skipped", "done", "done"]
+    assert statuses(skipping) == ["skipped", "done", "done", "done"]
     assert "in color" in skipping[0].message
+    assert [outcome.message for outcome in skipping[1:3]] == ["", ""]
+    assert "has faint colors, taken for the toning" in skipping[3].message
     again = list(run(jobs, colorizer, Writing(overwrite=True, recolor=True)))
-    assert ["colored anew" in outcome.message for outcome in again] == [True, False, False]
+    assert ["colored anew" in outcome.message for outcome in again] == [True, False, False, False]
 
 
 def test_closing_early_leaves_whole_files_only(

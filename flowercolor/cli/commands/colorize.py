@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
 
+_OF_MANY = ("photos", "output", "file_format", "overwrite", "recursive", "exclude", "json_lines")
+"""What a command that names one photo and its result has no use for, or of its own."""
 _SCREEN_LINES = 20
 """So many lines after a failure may have taken it out of sight."""
 
@@ -45,6 +47,7 @@ Format = Literal["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "avif"]
 @command
 @console.quiet_libraries()
 def colorize(
+    context: typer.Context,
     photos: Annotated[
         list[str],
         typer.Argument(
@@ -214,7 +217,8 @@ def colorize(
     elif request.by_stream:
         _color_stream(request, jobs[0].source if jobs else None, how)
     else:
-        _color_files(jobs, how, progress, json_lines=json_lines)
+        options = console.options_given(context, *_OF_MANY)
+        _color_files(jobs, how, progress, options, json_lines=json_lines)
 
 
 class _How(NamedTuple):
@@ -302,13 +306,15 @@ def _color_stream(request: Request, source: Path | None, how: _How) -> None:
         console.write_result(colored)
 
 
-def _color_files(jobs: "list[Job]", how: _How, progress: "Progress", *, json_lines: bool) -> None:
+def _color_files(
+    jobs: "list[Job]", how: _How, progress: "Progress", options: list[str], *, json_lines: bool
+) -> None:
     """Color this process's share of the photos, and tell of each."""
     from flowercolor.inference.batch import run
     from flowercolor.inference.planning import shard_of
 
     mine = shard_of(jobs)
-    summary = _Summary(several=len(jobs) > 1)
+    summary = _Summary(options, several=len(jobs) > 1)
     with (
         console.process_group(),
         console.stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
@@ -349,11 +355,13 @@ class _Summary:
     """What became of the photos: a line for each that has something to tell, and one of all.
 
     Args:
+        options: What a command that colors one of them in the same way is to have.
         several: Whether there are more photos than one; where they share a reason to be skipped,
             it is told once, at the end.
     """
 
-    def __init__(self, *, several: bool) -> None:
+    def __init__(self, options: list[str], *, several: bool) -> None:
+        self._options = options
         self.count: Counter[str] = Counter()
         self._several = several
         self._skipped: defaultdict[str, list[Job]] = defaultdict(list)
@@ -389,9 +397,8 @@ class _Summary:
                 remedy = "--recolor colors them anew"
             elif any(f"{name}, now none" in reason for name in BY_HAND):
                 source, target = str(jobs[0].source), str(jobs[0].target)
-                command = console.command_line(
-                    "flowercolor", "colorize", source, "-o", target, "--overwrite"
-                )
+                one = (source, "-o", target, "--overwrite", *self._options)
+                command = console.command_line("flowercolor", "colorize", *one)
                 remedy = f"to replace one, name both: {command}"
             elif "BMP" in reason:
                 remedy = "delete them first, or choose another -o"

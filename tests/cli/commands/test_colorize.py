@@ -578,8 +578,12 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     succeed(*alone, "--hint", "1,1=red")
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
-    remedy = "to replace one, name both: flowercolor colorize box/a.png -o out/a.png --overwrite\n"
-    assert f"Skipped: 1 colored with hints, now none (box/a.png); {remedy}" in again.stderr
+    remedy = (
+        "to replace one, name both: flowercolor colorize box/a.png -o out/a.png --overwrite "
+        f"--checkpoint {hint_weights}"
+    )
+    told = f"Skipped: 1 colored with hints, now none (box/a.png); {remedy} --strength 0.5"
+    assert told in again.stderr, "so that it comes out like the rest"
     assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
     assert f"(hints, now none) (box/a.png); {remedy}" in told
