@@ -28,8 +28,11 @@ from flowercolor.inference.batch import remarks
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.page.build import MAX_MEGAPIXELS, export_page
 from flowercolor.page.server import serve
+from flowercolor.photos.formats import output_format
 from flowercolor.photos.reader import read_photo
+from flowercolor.photos.writer import encode_photo
 from flowercolor.provenance import differences as settings_apart
+from flowercolor.provenance import record_of
 from tests.cli.helpers import succeed
 from tests.page.browser import Browser, driver, needs_browser
 
@@ -687,17 +690,25 @@ def test_use_for_all_reaches_photos_that_wait_or_are_being_colored(
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three photos, one of them in a folder below it, and much else."""
+    """A folder of three photos, one in a folder below it, earlier results, and much else."""
     folder = tmp_path_factory.mktemp("boxes") / "Omas Kiste"
     names = "Rose 10.jpg", "Rose 2.JPG", "1962 Garten/Scan.jpg", ".trash/a.jpg", ".hidden.jpg"
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(DAHLIA.read_bytes())
+    picture = np.random.default_rng(0).integers(256, size=(400, 400, 3), dtype=np.uint8)
+    record = record_of("bundled", {})
+    (folder / "Farbe").mkdir()
+    for name in RESULTS:
+        content = encode_photo(picture, output_format(Path(name)), software=record)
+        (folder / "Farbe" / name).write_bytes(content)
     for number in range(120):  # an entry is read by 100
         (folder / f"note {number}.txt").write_text("no picture")
     return folder
 
 
+RESULTS = [f"Rose 2{ending}" for ending in (".jpg", ".png", ".tif", ".webp", ".avif")]
+RESULTS += ["Rose 2.JPG.variants.png"]
 WITHOUT_HANDLES = "delete DataTransferItem.prototype.getAsFileSystemHandle"  # as Firefox and Safari
 
 
@@ -716,7 +727,8 @@ def test_the_photos_in_a_dropped_folder_are_taken_and_the_rest_is_counted(
     browser.wait("document.querySelector('#status.visible')")
     assert text(browser, "#status") == (
         "Omas Kiste: 120 other files left out. leer holds no photos. "
-        "Briefe holds no photos, but 1 other file."
+        "Briefe holds no photos, but 1 other file. "
+        f"Earlier results among the photos, left out: {len(RESULTS)}."
     )
     names = "return [...document.querySelectorAll('#photos button')].map(({title}) => title)"
     inside = ["1962 Garten/Scan", "Rose 2", "Rose 10"]
@@ -728,6 +740,10 @@ def test_the_photos_in_a_dropped_folder_are_taken_and_the_rest_is_counted(
     with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
         stems = {name.partition("_color.")[0] for name in packed.namelist()}
     assert stems == {DAHLIA.stem, *(f"Omas Kiste/{name}" for name in inside)}
+    browser.drop(box / "Farbe")
+    told = f"There are only earlier results, which are taken for photos: {len(RESULTS)}."
+    browser.wait("document.querySelector('#status').textContent === args[0]", told)
+    assert len(browser.run(names)) == 4 + len(RESULTS)
 
 
 def test_of_a_folder_that_the_browser_does_not_open_it_is_said_so(

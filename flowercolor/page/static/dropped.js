@@ -1,5 +1,7 @@
 // What is dropped or pasted: files, and folders, of which the photos are taken.
 
+const RECORD = /flowercolor \d+\.\d/; // of flowercolor/provenance.py
+const LOOKED_AT_BYTES = 1 << 17;
 const PICTURE = /\.(jpe?g|jpe|jfif|png|tiff?|webp|bmp|avif|gif|hei[cf])$/i; // as in photos/formats.py
 
 /** What a DataTransfer holds, as {files, folders}, while its event is handled: later it is empty. A
@@ -21,13 +23,36 @@ export function contentOf({ items }) {
   return { files, folders };
 }
 
-/** The photos in a folder and those below it, in the order of their names, and what is to be said
- * of the rest, or "". */
-export async function photosIn({ name, entry, handle }) {
-  const found = { photos: [], others: 0, closed: [] };
-  const opened = await handle;
-  await collect(opened ? ofHandle(opened) : ofEntry(entry), name, found);
-  return { photos: found.photos, remark: remarkOn(name, found) };
+/** The photos in folders and those below them, in the order of their names, and what is to be said
+ * of the rest: {photos, remarks}. Earlier results are taken only where there is nothing else.
+ *
+ * @param hasOthers Whether photos were dropped besides. */
+export async function photosIn(folders, hasOthers) {
+  const all = [];
+  const remarks = [];
+  for (const { name, entry, handle } of folders) {
+    const found = { photos: [], others: 0, closed: [] };
+    const opened = await handle;
+    await collect(opened ? ofHandle(opened) : ofEntry(entry), name, found);
+    all.push(...found.photos);
+    remarks.push(...remarksOn(name, found));
+  }
+  const made = await Promise.all(all.map(({ file }) => isResult(file).catch(() => false)));
+  const photos = all.filter((_, k) => !made[k]);
+  const count = all.length - photos.length;
+  if (!count) return { photos, remarks };
+  if (photos.length || hasOthers) {
+    remarks.push(`Earlier results among the photos, left out: ${count}.`);
+    return { photos, remarks };
+  }
+  remarks.push(`There are only earlier results, which are taken for photos: ${count}.`);
+  return { photos: all, remarks };
+}
+
+/** Formats have their record at one end or the other; a BMP has none. */
+async function isResult(file) {
+  const ends = new Blob([file.slice(0, LOOKED_AT_BYTES), file.slice(-LOOKED_AT_BYTES)]);
+  return RECORD.test(new TextDecoder("latin1").decode(await ends.arrayBuffer()));
 }
 
 async function collect(folder, path, found) {
@@ -54,7 +79,7 @@ async function collect(folder, path, found) {
   }
 }
 
-function remarkOn(name, { photos, others, closed }) {
+function remarksOn(name, { photos, others, closed }) {
   const remarks = closed.map(
     (folder) =>
       `${folder} is a folder, which the page cannot open here. Open it, and drop the photos in it.`,
@@ -64,7 +89,7 @@ function remarkOn(name, { photos, others, closed }) {
   else if (!photos.length && !closed.length) {
     remarks.push(`${name} holds no photos${others ? `, but ${count}` : ""}.`);
   }
-  return remarks.join(" ");
+  return remarks;
 }
 
 // Two interfaces of browsers as one: {name, isFolder, file(), inside()}.

@@ -353,10 +353,10 @@ document.addEventListener("paste", (event) => take(event.clipboardData));
 async function take(transfer) {
   const { files, folders } = contentOf(transfer);
   const remarks = [];
-  for (const folder of folders) {
-    const { photos: inside, remark } = await photosIn(folder);
-    files.push(...inside);
-    if (remark) remarks.push(remark);
+  if (folders.length) {
+    const found = await photosIn(folders, files.length > 0);
+    files.push(...found.photos);
+    remarks.push(...found.remarks);
   }
   addFiles(files);
   if (remarks.length) say(remarks.join(" "), true);
