@@ -631,6 +631,28 @@ def test_coloring_many_photos_can_be_stopped(
     assert text(browser, "#photos li:nth-child(8)") == "stopped"
 
 
+def test_photos_that_come_while_all_are_saved_wait_for_it_and_stop_ends_the_saving(
+    browser: Browser, tiny_page: Path, kinds: dict[str, Path]
+) -> None:
+    open_with(browser, tiny_page, DAHLIA, kinds["gray.jpg"])
+    hold(browser, "method === 'save' && parameters.number === 1")
+    browser.click("#save-all")
+    browser.wait("!!window.release")
+    browser.choose(kinds["turned.jpg"], kinds["small.png"])
+    assert text(browser, "#progress-text") == "Saving 2 of 2"
+    browser.click("#stop")
+    assert text(browser, "#photos li:nth-child(3)") == "waits"
+    browser.run("window.release()")
+    stopped = "Stopped; nothing is saved."
+    browser.wait("document.querySelector('#status').textContent === args[0]", stopped)
+    browser.wait(READY, 4)
+    browser.wait("!document.querySelector('#save-all').disabled")
+    hold(browser, "method === 'open'")
+    browser.choose(kinds["lossless.webp"])
+    browser.wait("!!window.release")
+    assert browser.run("return document.querySelector('#save-all').disabled")
+
+
 def test_photos_that_wait_are_shown_at_once_and_so_is_what_saves_all(
     browser: Browser, tiny_page: Path
 ) -> None:

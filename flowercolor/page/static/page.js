@@ -43,7 +43,7 @@ if (about.served) {
 // Adding photos
 
 const queue = [];
-let working = false;
+let running = false; // photos are colored, or saved together
 
 function addFiles(files) {
   if (!files.length) return;
@@ -74,16 +74,27 @@ function addFiles(files) {
   byId("workplace").hidden = byId("add").hidden = false;
   if (shown) updateControls();
   else show(photos[0]);
-  workThrough();
+  runAlone(colorAll);
 }
 
 function isSame(file, other) {
   return ["name", "size", "lastModified"].every((key) => file[key] === other[key]);
 }
 
-async function workThrough() {
-  if (working) return;
-  working = true;
+/** Do it unless something is done for many photos already: Stop is to stop one thing. */
+async function runAlone(run) {
+  if (running) return;
+  running = true;
+  updateControls();
+  try {
+    await run();
+  } finally {
+    running = false;
+    updateControls();
+  }
+}
+
+async function colorAll() {
   try {
     await compute.started;
     while (queue.length) {
@@ -92,16 +103,13 @@ async function workThrough() {
         await openPhoto(photo);
         // Those dropped meanwhile join the run that is under way, but none that ends.
         if (!progress.stopped) items.push(...queue.splice(0));
-      });
+      }, stopColoring);
       const stopped = items.some(({ state }) => state === "stopped");
       const remarks = [stopped && "Stopped. Drop the others again to go on.", notRead(items)];
       if (remarks.some(Boolean)) say(remarks.filter(Boolean).join(" "), true);
     }
   } catch (error) {
     say(`The page cannot compute here: ${error.message}`, true);
-  } finally {
-    working = false;
-    updateControls();
   }
 }
 
@@ -112,15 +120,16 @@ function notRead(of) {
   return names.length ? `Not read: ${names.length} (${first}); choose one to see why.` : "";
 }
 
-byId("stop").addEventListener("click", () => {
-  say("Stopping.");
+byId("stop").addEventListener("click", () => say("Stopping."));
+
+function stopColoring() {
   queue.length = 0;
   for (const photo of photos.filter(({ state }) => state === "waiting")) {
     photo.stop();
     row.label(photo);
   }
   showCaption(shown);
-});
+}
 
 async function openPhoto(photo) {
   photo.state = "working";
@@ -203,7 +212,7 @@ function updateControls() {
   byId("redo").disabled = !ready || !shown.history.canRedo;
   const readyCount = photos.filter(({ state }) => state === "ready").length;
   byId("for-all").hidden = byId("save-all").hidden = photos.length < 2;
-  byId("save-all").disabled = !readyCount || working;
+  byId("save-all").disabled = !readyCount || running;
   if (!draft) return;
   byId("vividness-row").hidden = draft.vividness === null;
   byId("vividness").value = draft.vividness;
@@ -279,14 +288,17 @@ byId("save").addEventListener("click", async () => {
   }
 });
 
-byId("save-all").addEventListener("click", async () => {
+byId("save-all").addEventListener("click", () => {
+  runAlone(saveAll).finally(() => runAlone(colorAll)); // what came meanwhile
+});
+
+async function saveAll() {
   const zip = new Zip();
   const packed = [];
   const failures = [];
   let byPage = "";
   const all = [...photos];
   const ready = all.filter(({ state }) => state === "ready");
-  byId("save-all").disabled = true;
   const finished = await progress.forEach("Saving", ready, async (photo) => {
     try {
       const { name, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
@@ -309,8 +321,7 @@ byId("save-all").addEventListener("click", async () => {
     saved = `${saved} ${notRead(all)}`.trim();
   }
   say([saved, ...failures].join(" "), true);
-  updateControls();
-});
+}
 
 byId("print").addEventListener("click", () => window.print());
 

@@ -143,19 +143,22 @@ export class Row {
   }
 }
 
-/** The line that says how far many photos are, with a button to stop. */
+/** The line that says how far many photos are, with a button to stop. One run at a time has it. */
 export class Progress {
   stopped = false; // since the last run began
+  #onStop = null;
 
   constructor() {
     byId("stop").addEventListener("click", () => {
       this.stopped = byId("stop").disabled = true;
       byId("progress-text").textContent = "Stopping…"; // once what is under way is done
+      this.#onStop?.();
     });
   }
 
   /** Do something for each; false once it was stopped. `items` may grow meanwhile. */
-  async forEach(label, items, work) {
+  async forEach(label, items, work, onStop) {
+    this.#onStop = onStop;
     this.stopped = byId("stop").disabled = false;
     for (let done = 0; done < items.length; done++) {
       if (items.length > 1) {
