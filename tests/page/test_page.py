@@ -26,6 +26,7 @@ from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
 from flowercolor.inference.batch import remarks
 from flowercolor.inference.colorizer import Colorizer
+from flowercolor.inference.planning import plan
 from flowercolor.page.build import MAX_MEGAPIXELS, export_page
 from flowercolor.page.server import serve
 from flowercolor.photos.formats import output_format
@@ -148,6 +149,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     turned[0x0112] = 6
     pictures: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
         "gray.jpg": (soft_picture(300, 200, 1)[..., 0], {"quality": 90}),
+        "gray.png": (soft_picture(30, 20, 1)[..., 0], {}),
         "turned.jpg": (soft_picture(120, 310, 1)[..., 0], {"quality": 90, "exif": turned}),
         "color.jpg": (soft_picture(300, 200), {"quality": 95, "subsampling": 0}),
         "palette.png": (soft_picture(130, 131, 1)[..., 0], {}),
@@ -242,14 +244,18 @@ def test_a_photo_of_any_shape_is_printed_whole_on_one_page(
 def test_every_kind_of_photo_comes_out_as_from_the_command(
     browser: Browser, tiny_page: Path, tiny: Path, kinds: dict[str, Path]
 ) -> None:
+    jobs = plan([*kinds.values()], ending=".png")
+    names = {job.source: job.target.name for job in jobs}
     open_with(browser, tiny_page, *kinds.values())
+    browser.click("#save")
+    assert browser.saved(names[kinds["gray.jpg"]])
     browser.click("#save-all")
     colorizer = Colorizer.from_checkpoint(tiny, backend="onnxruntime", device="cpu")
     with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
         assert packed.testzip() is None
-        assert len(packed.namelist()) == len(kinds)
+        assert packed.namelist() == [names[source] for source in kinds.values()]
         for name, source in kinds.items():
-            content = packed.read(f"{source.stem}_color.png")
+            content = packed.read(names[source])
             if name == "clear.png":  # what cannot be seen has no color there
                 with Image.open(io.BytesIO(content)) as image:
                     alpha = np.asarray(image)[..., 3]
@@ -258,7 +264,7 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
             assert max(differences(rgb(content), colorizer, source)) <= 1, name
     shown = text(browser, "#caption")
     assert "gray.jpg" in shown
-    browser.click("#photos li:nth-child(3) button")
+    browser.click("#photos li:nth-child(4) button")
     assert "in color already" in text(browser, "#caption")
 
 
@@ -788,10 +794,10 @@ def test_of_a_folder_that_the_browser_does_not_open_it_is_said_so(
 
 
 def test_leaving_asks_only_where_a_person_would_lose_what_was_chosen(
-    browser: Browser, tiny_page: Path
+    browser: Browser, tiny_page: Path, kinds: dict[str, Path]
 ) -> None:
     leave = "return !dispatchEvent(new Event('beforeunload', {cancelable: true}))"
-    open_with(browser, tiny_page, DAHLIA, DAHLIA)
+    open_with(browser, tiny_page, DAHLIA, kinds["gray.jpg"])
     assert not browser.run(leave)
     browser.click("#add-spot")
     assert browser.run(leave)

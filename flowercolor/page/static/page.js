@@ -4,9 +4,9 @@ import { Compute } from "./compute.js";
 import { contentOf, photosIn } from "./dropped.js";
 import { HintsPanel } from "./hints_panel.js";
 import { Photo, Progress, Row, inFolder } from "./queue.js";
-import { Saver, download } from "./saving.js";
+import { Saver, download, stemOf } from "./saving.js";
 import { Stage } from "./stage.js";
-import { Zip } from "./zip.js";
+import { Zip, alike } from "./zip.js";
 
 const byId = (id) => document.getElementById(id);
 byId("unserved")?.remove(); // modules load
@@ -277,7 +277,11 @@ byId("save").addEventListener("click", async () => {
   byId("save").disabled = true;
   say("Saving.");
   try {
-    const { name, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
+    const format = byId("format").value;
+    const { blob, edit, alone, ...names } = await saver.fileOf(photo, format);
+    // Without a format each has its own ending.
+    const isShared = format && photos.some((other) => other !== photo && isOfStem(other, photo));
+    const name = isShared ? names.apart : names.name;
     download(name, blob);
     photo.history.markSaved(edit);
     say(`${name} is saved${alone ? SAVED_ALONE : ""}.`, true);
@@ -287,6 +291,10 @@ byId("save").addEventListener("click", async () => {
     updateControls();
   }
 });
+
+function isOfStem(other, photo) {
+  return alike(stemOf(other.name)) === alike(stemOf(photo.name));
+}
 
 byId("save-all").addEventListener("click", () => {
   runAlone(saveAll).finally(() => runAlone(colorAll)); // what came meanwhile
@@ -301,8 +309,8 @@ async function saveAll() {
   const ready = all.filter(({ state }) => state === "ready");
   const finished = await progress.forEach("Saving", ready, async (photo) => {
     try {
-      const { name, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
-      await zip.add(inFolder(photo.folder, name), blob);
+      const { name, apart, blob, edit, alone } = await saver.fileOf(photo, byId("format").value);
+      await zip.add(inFolder(photo.folder, name), inFolder(photo.folder, apart), blob);
       packed.push({ photo, edit });
       if (alone) byPage = SAVED_ALONE;
     } catch (error) {

@@ -7,8 +7,9 @@ export class Saver {
     this.about = about;
   }
 
-  /** The photo as {name, blob, edit}; the format "" keeps its own, which only the library can.
-   * `alone` where the page had to do what its server does not any more. */
+  /** The photo as {name, apart, blob, edit}; `apart` is its name where another has the same. The
+   * format "" keeps its own, which only the library can. `alone` where the page had to do what its
+   * server does not any more. */
   async fileOf(photo, format) {
     const edit = photo.history.draft;
     if (!this.about.served) return this.#fileOfPage(photo, edit, format);
@@ -25,7 +26,7 @@ export class Saver {
     const parameters = { number: photo.number, file: photo.file, edit, format };
     const software = this.#software(edit);
     const blob = await this.compute.call("save", { ...parameters, software });
-    return { name: `${stem(photo.file.name)}_color.${format}`, blob, edit };
+    return { ...names(photo.file, `.${format}`), blob, edit };
   }
 
   async #fileOfServer(photo, edit, format) {
@@ -38,7 +39,7 @@ export class Saver {
     if (vividness !== this.about.default_vividness) query.set("vividness", vividness);
     const response = await ask(`colorize?${query}`, photo.file);
     const ending = response.headers.get("Photo-Ending");
-    return { name: `${stem(photo.file.name)}_color${ending}`, blob: await response.blob(), edit };
+    return { ...names(photo.file, ending), blob: await response.blob(), edit };
   }
 
   /** What the file says that made it, as of the command. */
@@ -81,8 +82,18 @@ async function ask(address, file) {
   return response;
 }
 
-function stem(name) {
-  return name.replace(/\.[^.]*$/, "") || name;
+/** A name or path without its ending. */
+export function stemOf(name) {
+  return name.replace(/\.[^./]*$/, "") || name;
+}
+
+/** As inference/planning.py has them. */
+function names({ name }, ending) {
+  const stem = stemOf(name);
+  return {
+    name: `${stem}_color${ending}`,
+    apart: `${stem}_color${name.slice(stem.length)}${ending}`,
+  };
 }
 
 /** Hand a file to the browser, which saves it where it saves all. */

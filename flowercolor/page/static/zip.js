@@ -6,57 +6,71 @@ import { crc32 } from "./worker/encoding.js";
 const MAX_BYTES = 2 ** 32 - 1;
 const UTF8_NAME = 0x0800;
 
-/** Collects files by name; two of one name become "a.png" and "a-2.png". */
+/** Collects files. Where some would have one name, they have other ones: as in
+ * inference/planning.py. */
 export class Zip {
-  #parts = [];
-  #directory = [];
-  #names = new Set();
+  #files = [];
   #size = 0;
 
-  /** @throws RangeError There is no room for it. */
-  async add(name, blob) {
+  /** @param apart The name where `name` is that of another, too.
+   * @throws RangeError There is no room for it. */
+  async add(name, apart, blob) {
     const bytes = new Uint8Array(await blob.arrayBuffer());
     if (this.#size + bytes.length > MAX_BYTES - 2 ** 24) throw new RangeError("the ZIP is full");
-    const encoded = new TextEncoder().encode(this.#unique(name));
-    const about = new DataView(new ArrayBuffer(26)); // what both headers have in common
-    about.setUint16(0, 20, true);
-    about.setUint16(2, UTF8_NAME, true);
-    about.setUint32(6, dosTime(new Date()), true);
-    about.setUint32(10, crc32([bytes]), true);
-    about.setUint32(14, bytes.length, true);
-    about.setUint32(18, bytes.length, true);
-    about.setUint16(22, encoded.length, true);
-    const local = [Uint8Array.of(0x50, 0x4b, 3, 4), about.buffer, encoded, blob];
-    const offset = new DataView(new ArrayBuffer(14));
-    offset.setUint32(10, this.#size, true);
-    this.#directory.push(
-      Uint8Array.of(0x50, 0x4b, 1, 2, 20, 0), about.buffer, offset.buffer, encoded,
-    );
-    this.#parts.push(...local);
-    this.#size += 30 + encoded.length + bytes.length;
+    this.#size += bytes.length;
+    this.#files.push({ name, apart, blob, checksum: crc32([bytes]) });
   }
 
   /** The whole file. */
   blob() {
-    const directory = new Blob(this.#directory);
+    const parts = [];
+    const directory = [];
+    let size = 0;
+    uniqueNames(this.#files).forEach((name, k) => {
+      const { blob, checksum } = this.#files[k];
+      const encoded = new TextEncoder().encode(name);
+      const about = new DataView(new ArrayBuffer(26)); // what both headers have in common
+      about.setUint16(0, 20, true);
+      about.setUint16(2, UTF8_NAME, true);
+      about.setUint32(6, dosTime(new Date()), true);
+      about.setUint32(10, checksum, true);
+      about.setUint32(14, blob.size, true);
+      about.setUint32(18, blob.size, true);
+      about.setUint16(22, encoded.length, true);
+      const offset = new DataView(new ArrayBuffer(14));
+      offset.setUint32(10, size, true);
+      directory.push(Uint8Array.of(0x50, 0x4b, 1, 2, 20, 0), about.buffer, offset.buffer, encoded);
+      parts.push(Uint8Array.of(0x50, 0x4b, 3, 4), about.buffer, encoded, blob);
+      size += 30 + encoded.length + blob.size;
+    });
+    const listed = new Blob(directory);
     const end = new DataView(new ArrayBuffer(22));
     end.setUint32(0, 0x504b0506);
-    end.setUint16(8, this.#names.size, true);
-    end.setUint16(10, this.#names.size, true);
-    end.setUint32(12, directory.size, true);
-    end.setUint32(16, this.#size, true);
-    return new Blob([...this.#parts, directory, end.buffer], { type: "application/zip" });
+    end.setUint16(8, this.#files.length, true);
+    end.setUint16(10, this.#files.length, true);
+    end.setUint32(12, listed.size, true);
+    end.setUint32(16, size, true);
+    return new Blob([...parts, listed, end.buffer], { type: "application/zip" });
   }
+}
 
-  #unique(name) {
-    const [, stem, ending] = name.match(/^(.*?)(\.[^.]*)?$/);
-    let unique = name;
-    for (let count = 2; this.#names.has(unique.toLowerCase()); count++) {
-      unique = `${stem}-${count}${ending ?? ""}`;
-    }
-    this.#names.add(unique.toLowerCase());
+/** What two names share that are one file on some system. */
+export function alike(name) {
+  return name.normalize("NFC").toLowerCase();
+}
+
+function uniqueNames(files) {
+  const counts = new Map();
+  for (const { name } of files) counts.set(alike(name), (counts.get(alike(name)) ?? 0) + 1);
+  const taken = new Set();
+  return files.map(({ name, apart }) => {
+    const wanted = counts.get(alike(name)) > 1 ? apart : name;
+    const [, stem, ending] = wanted.match(/^(.*?)(\.[^.]*)?$/);
+    let unique = wanted;
+    for (let count = 2; taken.has(alike(unique)); count++) unique = `${stem}-${count}${ending ?? ""}`;
+    taken.add(alike(unique));
     return unique;
-  }
+  });
 }
 
 function dosTime(date) {
