@@ -404,27 +404,45 @@ def test_a_click_and_a_likely_color_lead_the_picture_as_the_command_does(
     assert browser.console() == []
 
 
-@pytest.mark.parametrize("method", ["gray", "render"])
-def test_a_click_before_the_colors_are_shown_adds_no_spot(
+@pytest.mark.parametrize("method", ["gray", "render", "thumbnail"])
+def test_a_click_before_the_colors_are_shown_is_a_spot_of_the_photo_chosen(
     browser: Browser, tiny_page: Path, kinds: dict[str, Path], method: str
 ) -> None:
-    open_with(browser, tiny_page, DAHLIA, kinds["gray.jpg"])
-    hold(browser, f"method === {method!r} && parameters.number === 1")
-    browser.click("#photos li:nth-child(2) button")
+    if is_new := method == "thumbnail":  # it is being colored for the first time
+        browser.resize(1280, 800)
+        browser.open(tiny_page.as_uri())
+        hold(browser, "method === 'thumbnail'")
+        browser.choose(kinds["gray.jpg"])
+    else:
+        open_with(browser, tiny_page, DAHLIA, kinds["gray.jpg"])
+        hold(browser, f"method === {method!r} && parameters.number === 1")
+        browser.click("#photos li:nth-child(2) button")
     browser.wait("!!window.release")
+    left, top = in_frame(browser, 0, 0)
+    right, bottom = in_frame(browser, 1, 1)
+    assert (right - left) / (bottom - top) == pytest.approx(200 / 300, abs=0.01)
     browser.point(in_frame(browser, 0.3, 0.4))
-    browser.click("#add-spot")
-    assert spots(browser) == []
+    browser.point(in_frame(browser, 0.3, 0.4))
+    if not is_new:
+        browser.click("#add-spot")
+    places = [(0.3, 0.4), (0.5, 0.5)][: 2 - is_new]
+
+    def check_places() -> None:
+        shown = [(spot["x"], spot["y"]) for spot in spots(browser)]
+        assert shown == [pytest.approx(place, abs=0.01) for place in places]
+
+    check_places()
     assert browser.run("return document.querySelector('#undo').disabled")
     browser.run("window.release()")
-    browser.wait(COLORED)
-    browser.point(in_frame(browser, 0.3, 0.4))
-    browser.click("#add-spot")
+    browser.wait("!document.querySelector('.spot').disabled")
+    check_places()
     for spot in spots(browser):
         red, green, blue = bytes.fromhex(spot["color"][1:])
         assert not red == green == blue
-    browser.click("#undo")
-    assert len(spots(browser)) == 1
+    browser.wait("document.querySelector('#likely button')")
+    for count in range(len(places))[::-1]:
+        browser.press(f"{CONTROL}+z")
+        assert len(spots(browser)) == count
 
 
 def test_a_press_at_the_divider_adds_a_spot_and_a_drag_moves_the_divider(

@@ -33,8 +33,13 @@ export class HintsPanel {
     return this.editor.shown().history.draft.hints;
   }
 
+  /** Add a spot. It begins with the color shown there, and where none is yet, waits for it. */
   add(place) {
-    if (!this.stage.showsColors) return; // a spot begins with the color shown there
+    if (!this.stage.showsColors) {
+      this.editor.shown().clicks.push(place);
+      this.show();
+      return;
+    }
     let index = this.#hints.findIndex(({ x, y }) => x === place.x && y === place.y);
     if (index < 0) {
       index = this.#hints.length;
@@ -42,6 +47,11 @@ export class HintsPanel {
       this.editor.commit({ hints: [...this.#hints, { ...place, color }] });
     }
     this.select(index); // one place has one color
+  }
+
+  /** The colors are there that spots have waited for. */
+  addWaiting() {
+    for (const place of this.editor.shown().clicks.splice(0)) this.add(place);
   }
 
   select(index) {
@@ -76,7 +86,7 @@ export class HintsPanel {
     if (this.stage.takesHints) this.#keepRoom(photo.size);
     byId("color").hidden = this.#selected < 0;
     byId("hints-how").hidden = hints.length > 0;
-    this.stage.showSpots(hints, this.#selected);
+    this.stage.showSpots(hints, this.#selected, photo.clicks);
     const color = hints[this.#selected]?.color;
     if (color) byId("field").value = color;
     byId("no-color").setAttribute("aria-pressed", color === null);

@@ -159,6 +159,11 @@ async function show(photo) {
   showCaption(photo);
   updateControls();
   if (photo.state !== "ready") return;
+  const thumbnail = row.thumbnailOf(photo);
+  if (thumbnail) {
+    stage.open(photo.previewSize, photo.size.width);
+    stage.showThumbnail(thumbnail); // a click is not to mean the photo before
+  }
   const gray = await compute.call("gray", { number: photo.number });
   if (photo !== shown) return;
   showGray(photo, gray);
@@ -194,7 +199,9 @@ async function refresh() {
       const photo = shown;
       if (photo.state === "failed" || !photo.previewSize) continue;
       const pixels = await photo.render();
-      if (photo === shown) stage.showColors(pixels);
+      if (photo !== shown) continue;
+      stage.showColors(pixels);
+      hintsPanel.addWaiting();
     }
     updateControls();
   } catch (error) {

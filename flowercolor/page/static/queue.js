@@ -14,6 +14,7 @@ export class Photo {
   colored = false; // it came in color
   size = null;
   previewSize = null;
+  clicks = []; // places of spots that wait for the photo's colors
 
   /** @param folder The path of the folder that was dropped and of those in it; or "". */
   constructor(number, file, folder, edit, compute, about) {
@@ -118,10 +119,15 @@ export class Row {
     button.setAttribute("aria-label", `${name} ${words}`.trim());
     button.title = [name, ...remarks].join("\n");
     button.classList.toggle("failed", state === "failed");
-    if (!button.querySelector("img")) {
+    if (!this.thumbnailOf(photo)) {
       const shown = { waiting: "waits", working: "…", failed: "not read", stopped: "stopped" };
       button.textContent = shown[state] ?? "";
     }
+  }
+
+  /** The small picture, or null where there is none yet. */
+  thumbnailOf({ button }) {
+    return button.querySelector("img");
   }
 
   async showThumbnail(photo) {
@@ -129,7 +135,7 @@ export class Row {
     const image = document.createElement("img");
     image.alt = "";
     image.src = URL.createObjectURL(blob);
-    const before = photo.button.querySelector("img");
+    const before = this.thumbnailOf(photo);
     if (before) URL.revokeObjectURL(before.src);
     photo.button.replaceChildren(image);
   }

@@ -22,7 +22,7 @@ export class Stage {
     this.#split.addEventListener("input", () => this.#showSplit());
     this.#takeDivider(byId("divider"));
     this.#frame.addEventListener("click", (event) => {
-      if (this.takesHints && event.target !== this.#split) this.on.add(this.#placeOf(event));
+      if (this.on.takesHints && event.target !== this.#split) this.on.add(this.#placeOf(event));
     });
     this.#frame.addEventListener("contextmenu", (event) => {
       if (this.takesHints) event.preventDefault();
@@ -57,8 +57,21 @@ export class Stage {
     this.#frame.style.setProperty("--widest", `${Math.max(shownWidth, 320) * 2}px`);
   }
 
+  /** Something of the photo at once, until its gray is there. */
+  showThumbnail(image) {
+    this.#frame.classList.add("opening");
+    for (const id of ["before", "after"]) {
+      const { width, height } = Object.assign(byId(id), {
+        width: image.naturalWidth,
+        height: image.naturalHeight,
+      });
+      byId(id).getContext("2d").drawImage(image, 0, 0, width, height);
+    }
+  }
+
   showGray(pixels) {
     this.showsColors = false;
+    this.#frame.classList.remove("opening");
     for (const id of ["before", "after"]) paint(byId(id), pixels);
   }
 
@@ -85,22 +98,26 @@ export class Stage {
     return `#${[...levels].map((level) => level.toString(16).padStart(2, "0")).join("")}`;
   }
 
-  /** Show the spots; one of them, or none (-1), is selected. */
-  showSpots(hints, selected) {
+  /** Show the spots; one of them, or none (-1), is selected. Behind them stand places of which the
+   * colors are not known yet. */
+  showSpots(hints, selected, places) {
     this.#frame.classList.toggle("takes-hints", this.takesHints && this.showsColors);
     const hadFocus = this.#spots.contains(document.activeElement);
-    while (this.#spots.children.length > hints.length) this.#spots.lastChild.remove();
+    const all = [...hints, ...places];
+    while (this.#spots.children.length > all.length) this.#spots.lastChild.remove();
     if (hadFocus && !this.#spots.contains(document.activeElement)) byId("add-spot").focus();
-    hints.forEach((hint, index) => {
+    all.forEach((hint, index) => {
+      const words = hint.color ? nameOf(hint.color) : "no color";
       const spot = this.#spots.children[index] ?? this.#spots.appendChild(this.#makeSpot());
       spot.style.left = `${100 * hint.x}%`;
       spot.style.top = `${100 * hint.y}%`;
       spot.style.setProperty("--color", hint.color ?? "#999");
       spot.classList.toggle("no-color", hint.color === null);
       spot.setAttribute("aria-pressed", index === selected);
+      spot.disabled = index >= hints.length;
       spot.setAttribute(
         "aria-label",
-        `Spot ${index + 1}, ${hint.color ? nameOf(hint.color) : "no color"}; arrow keys move it, Delete removes it`,
+        `Spot ${index + 1}, ${spot.disabled ? "which waits for the colors" : `${words}; arrow keys move it, Delete removes it`}`,
       );
     });
   }
