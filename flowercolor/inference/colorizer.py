@@ -28,7 +28,7 @@ from flowercolor.inference.upsampling import check_small, render, shrink
 from flowercolor.memory_budget import memory_errors, photo_memory_errors
 from flowercolor.photos.pictures import (
     Array,
-    ImageOrPath,
+    ImageOrFile,
     Tensor,
     TensorLike,
     luma_of,
@@ -42,7 +42,7 @@ from flowercolor.runs import find_checkpoint, name_of
 if TYPE_CHECKING:
     import torch
 
-AnyPicture = str | Path | Image.Image | Array | Tensor
+AnyPicture = str | Path | bytes | Image.Image | Array | Tensor
 Depth = TypeVar("Depth", bound=np.generic)
 One = TypeVar("One")
 Several = list[One] | tuple[One, ...]
@@ -163,7 +163,7 @@ class Colorizer:
 
     @overload
     def __call__(
-        self, image: str | Path | Image.Image, **guidance: Unpack[GuidanceKeywords]
+        self, image: str | Path | bytes | Image.Image, **guidance: Unpack[GuidanceKeywords]
     ) -> Image.Image: ...
 
     @overload  # the shape that comes out is another
@@ -176,7 +176,7 @@ class Colorizer:
 
     @overload
     def __call__(
-        self, image: Several[ImageOrPath], **guidance: Unpack[GuidanceKeywords]
+        self, image: Several[ImageOrFile], **guidance: Unpack[GuidanceKeywords]
     ) -> list[Image.Image]: ...
 
     @overload
@@ -345,7 +345,7 @@ class Colorizer:
 
 @overload
 def colorize(
-    image: str | Path | Image.Image, **settings: Unpack[ColorizeKeywords]
+    image: str | Path | bytes | Image.Image, **settings: Unpack[ColorizeKeywords]
 ) -> Image.Image: ...
 
 
@@ -361,7 +361,7 @@ def colorize(image: TensorLike, **settings: Unpack[ColorizeKeywords]) -> TensorL
 
 @overload
 def colorize(
-    image: Several[ImageOrPath], **settings: Unpack[ColorizeKeywords]
+    image: Several[ImageOrFile], **settings: Unpack[ColorizeKeywords]
 ) -> list[Image.Image]: ...
 
 
@@ -400,7 +400,7 @@ def colorize(
     The weights are loaded at the first call and kept for the next ones with the same settings.
 
     Args:
-        image: A Pillow image or the path of a photo; an array, gray [H, W] or RGB [H, W, 3],
+        image: A Pillow image; a photo's path or bytes; an array, gray [H, W] or RGB [H, W, 3],
             uint8 or uint16; a torch tensor, [H, W], [1, H, W] or [3, H, W], uint8 or float from
             0 to 1; or a list of such. A color image is colored anew from its luma.
         checkpoint: "bundled", "last", a run's name or a path; None means the bundled weights.
@@ -412,7 +412,7 @@ def colorize(
         hints: See `Colorizer.__call__`, and so for `like`, `palette`, `leave` and `mask`.
 
     Returns:
-        For a Pillow image or a path, a Pillow image of mode RGB, upright and in sRGB, with the
+        For a Pillow image or a file, a Pillow image of mode RGB, upright and in sRGB, with the
         EXIF and DPI in its `info`; for an array, RGB [H, W, 3], and for a tensor, RGB [3, H, W],
         of the dtype that came in; of a list, a list.
 

@@ -19,7 +19,7 @@ from flowercolor.memory_budget import LACK, OR_RAISE, codec_memory_errors, lacks
 from flowercolor.photos import icc
 from flowercolor.photos.formats import native, usual_pixels, with_depth
 from flowercolor.photos.integrity import damage
-from flowercolor.photos.reader import Photo, photo_of, read_photo
+from flowercolor.photos.reader import Photo, decode_with, photo_of
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ class Tensor(Protocol):
         """As torch says."""
 
 
-ImageOrPath = TypeVar("ImageOrPath", bound=str | Path | Image.Image)
+ImageOrFile = TypeVar("ImageOrFile", bound=str | Path | bytes | Image.Image)
 """What is given back as a Pillow image."""
 
 TensorLike = TypeVar("TensorLike", bound=Tensor)
@@ -43,6 +43,7 @@ TensorLike = TypeVar("TensorLike", bound=Tensor)
 LEAST_COLOR = 8
 """Between the channels of a pixel, in levels of 255: what has less is gray, as far as one sees."""
 
+_FILE = (str, Path, bytes)
 _ROUNDING = 1e-3
 """How far beyond black and white a float may lie, as resizing leaves some: a quarter of a level."""
 
@@ -55,7 +56,8 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
     """The luma of a picture, and what makes of its RGB a picture of the same kind.
 
     Args:
-        picture: A Pillow image or a path, an array or a tensor, as `colorize` takes them.
+        picture: A Pillow image, a file's path or bytes, an array or a tensor, as `colorize` takes
+            them.
         name: What an error calls it that is no file.
 
     Returns:
@@ -64,8 +66,8 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
     Raises:
         ImageError: It is none of those, is empty, or cannot be read.
     """
-    if isinstance(picture, (str, Path)):
-        return _of_photo(_read(picture, _OR_READ))
+    if isinstance(picture, _FILE):
+        return _of_photo(_read(picture, name, _OR_READ))
     torch = sys.modules.get("torch")  # whoever has a tensor has imported it
     with _called(name):
         if isinstance(picture, Image.Image):
@@ -75,14 +77,10 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
         if isinstance(picture, np.ndarray):
             picture = np.asarray(picture)  # no mask, which arithmetic would heed
             return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
-        cure = ""
-        if isinstance(picture, (bytes, bytearray, memoryview)):
-            cure = "; open a file's bytes by PIL.Image.open(io.BytesIO(...))"
-        elif hasattr(picture, "read"):
-            cure = "; open a file by PIL.Image.open(...)"
+        cure = "; give what image.read() gives" if hasattr(picture, "read") else ""
         raise ImageError(
-            f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a NumPy "
-            f"array {_ARRAY_SHAPES}, or a torch tensor {_TENSOR_SHAPES}"
+            f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a file's "
+            f"bytes, a NumPy array {_ARRAY_SHAPES}, or a torch tensor {_TENSOR_SHAPES}"
             + (", or a list of such" if name == "image" else "")
             + cure
         )
@@ -112,8 +110,8 @@ def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
         picture = picture.astype(np.uint8)
     elif torch is not None and isinstance(picture, torch.Tensor) and picture.dtype == torch.bool:
         picture = picture.to(torch.uint8)
-    if isinstance(picture, (str, Path)):
-        luma = _painted(_read(picture, _OR_READ))
+    if isinstance(picture, _FILE):
+        luma = _painted(_read(picture, "mask", _OR_READ))
     elif isinstance(picture, Image.Image):
         with _called("mask"):
             luma = _painted(_opened(picture))
@@ -159,8 +157,9 @@ def colors_of(picture: Any) -> Array:
     Raises:
         ImageError: It has no colors, is no picture, is empty, or cannot be read.
     """
-    if isinstance(picture, (str, Path)):
-        sample, name = _read(picture).sample, str(picture)
+    if isinstance(picture, _FILE):
+        name = str(picture) if isinstance(picture, (str, Path)) else "like"
+        sample = _read(picture, name).sample
     elif isinstance(picture, Image.Image):
         name = "like"
         with _called(name):
@@ -174,10 +173,12 @@ def colors_of(picture: Any) -> Array:
     return sample
 
 
-def _read(path: str | Path, or_else: str = "") -> Photo:
-    """A photo's file; who gives its path has no `max_pixels` to raise, and may do `or_else`."""
+def _read(source: str | Path | bytes, name: str, or_else: str = "") -> Photo:
+    """A photo's file; who gives it so has no `max_pixels` to raise, and may do `or_else`."""
+    if not isinstance(source, bytes):
+        name = str(source) or "''"
     try:
-        return read_photo(path)
+        return decode_with(photo_of, source, name)
     except ImageError as error:
         raise ImageError(str(error).replace(OR_RAISE, or_else)) from error
 
@@ -222,10 +223,10 @@ def _gray(image: Array) -> Array:
     if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         is_whole = image.dtype.kind in "iu"
         levels, top = ("image", 255) if is_whole else ("(255 * image).round()", 1)
-        raise ImageError(
-            f"is an array of {image.dtype}; expected uint8 or uint16, such as "
-            f"{levels}.astype('uint8') where it is from 0 to {top}"
-        )
+        cure = f", such as {levels}.astype('uint8') where it is from 0 to {top}"
+        if image.dtype.kind not in "iufb":
+            cure = "; give pictures of several sizes, or paths, as a list"
+        raise ImageError(f"is an array of {image.dtype}; expected uint8 or uint16{cure}")
     if image.ndim != 2 and shape[2:] != (3,):
         raise ImageError(
             f"is an array of shape {shape}; expected {_ARRAY_SHAPES}"
@@ -238,9 +239,11 @@ def _gray(image: Array) -> Array:
 
 def _cure(shape: tuple[int, ...], turn: str, channels_axis: int) -> str:
     """What to do with a picture of such a shape; mostly nothing."""
-    if len(shape) == 4:
-        return "; give the pictures of a batch as list(image)"
-    return f"; use {turn}" if len(shape) == 3 and shape[channels_axis] == 3 else ""
+    batch = "give the pictures of a batch as list(image)"
+    if len(shape) == 3 and shape[channels_axis] == 3:
+        return f"; use {turn} where the 3 are its channels, or {batch}"
+    is_batch = len(shape) == 4 or (len(shape) == 3 and shape[-1] > 4 and shape[0] not in (1, 4))
+    return f"; {batch}" if is_batch else ""
 
 
 def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.Tensor"]]:

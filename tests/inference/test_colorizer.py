@@ -510,8 +510,13 @@ def test_paths_tensors_and_lists_come_back_in_color(tmp_path: Path) -> None:
     assert [np.array_equal(one.movedim(0, 2), expected) for one in tensors] == [True] * 2
     assert colorizer([]) == []
     arrays: list[Array] = colorizer((gray, gray))  # the types too
-    mixed = colorizer([gray, Image.fromarray(gray), str(tmp_path / "a.png")])
-    assert [np.array_equal(np.asarray(one), expected) for one in (*arrays, *mixed)] == [True] * 5
+    content = (tmp_path / "a.png").read_bytes()
+    of_bytes: Image.Image = colorizer(content)
+    mixed = colorizer([gray, Image.fromarray(gray), str(tmp_path / "a.png"), content])
+    colored = (*arrays, of_bytes, *mixed)
+    assert [np.array_equal(np.asarray(one), expected) for one in colored] == [True] * 7
+    with pytest.raises(ImageError, match=r"^image\[1\]: is a damaged PNG"):
+        colorizer([content, content[:-30]])
 
 
 def test_a_misspelled_setting_is_one_of_what_was_called() -> None:
