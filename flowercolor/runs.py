@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flowercolor import paths
-from flowercolor.errors import CheckpointError, DataError, SettingError
+from flowercolor.errors import CheckpointError, DataError, SettingError, StorageError
 from flowercolor.files import (
     is_file,
     is_folder,
@@ -66,11 +66,33 @@ def check_photos_folder(folder: Path) -> None:
 
 def list_runs() -> list[Path]:
     """The folders of the training runs that have a checkpoint, newest first."""
-    place = paths.runs_dir()
-    if not is_folder(place):  # or may not be looked into, at which older versions of Python raise
+    place = runs_place()
+    if not place or not is_folder(
+        place
+    ):  # or may not be looked into, at which older versions of Python raise
         return []
     folders = {path.parent for name in (BEST, LAST) for path in place.glob(f"*/{name}")}
     return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
+
+
+def runs_place() -> Path | None:
+    """As `paths.runs_dir`, None where there is none: what is named by its path needs none."""
+    with suppress(StorageError):
+        return paths.runs_dir()
+    return None
+
+
+def runs_in_words() -> str:
+    """Where runs are looked for, or why nowhere."""
+    try:
+        return f"runs in {paths.runs_dir()}"
+    except StorageError as error:
+        return f"no runs ({error})"
+
+
+def _by_name(name: str) -> list[Path]:
+    """What a name may mean: a path, or that of a run. An empty one would be the current folder."""
+    return [place / name for place in (Path(), runs_place()) if place is not None and name]
 
 
 def find_run(name: str) -> Path:
@@ -87,9 +109,10 @@ def find_run(name: str) -> Path:
         if runs:
             return runs[0]
         raise CheckpointError(
-            f"{paths.runs_dir()}: no runs there yet; `flowercolor train` makes one"
+            f"last: no run to go on from; looked for {runs_in_words()}; `flowercolor train` "
+            f"makes one{_alike(name, LAST)}"
         )
-    named = [Path(name), paths.runs_dir() / name] if name else []
+    named = _by_name(name)
     folders = [at.parent if at.name in (BEST, LAST) and is_file(at) else at for at in named]
     for at, folder in zip(named, folders, strict=True):
         if is_file(folder / LAST):
@@ -101,16 +124,15 @@ def find_run(name: str) -> Path:
             return folder
     for folder in filter(is_folder, folders):  # stopped before its first save, or cleared since
         of_a_run = any(is_file(folder / file) for file in (BEST, CONFIG, METRICS))
-        if of_a_run or folder.parent == paths.runs_dir():
+        if of_a_run or folder.parent == runs_place():
             way = way_without_last(folder)
             raise CheckpointError(f"{folder}: has no {LAST}, which going on needs; {way}")
     found = "no run of that name or path"
     if name and is_there(Path(name)):
         found = f"is no run's folder; expected one, with its {LAST}"
     known = ", ".join(run.name for run in runs) or "none"
-    place = paths.runs_dir()
     raise CheckpointError(
-        f"{name or repr(name)}: {found}; runs in {place}: {known}{_alike(name, LAST)}"
+        f"{name or repr(name)}: {found}; {runs_in_words()}: {known}{_alike(name, LAST)}"
     )
 
 
@@ -125,8 +147,8 @@ def find_checkpoint(spec: str | Path | None = None) -> Path:
     """The checkpoint that a person means.
 
     Args:
-        spec: "bundled", "last" for the newest run, a run's name, the path of a checkpoint or
-            of a run's folder; None means the bundled one.
+        spec: "bundled", "last" for the newest run in the data directory, a run's name, the path
+            of a checkpoint or of a run's folder; None means the bundled one.
 
     Raises:
         CheckpointError: There is no such checkpoint.
@@ -138,21 +160,21 @@ def find_checkpoint(spec: str | Path | None = None) -> Path:
         return _of_run(runs[0])
     if is_file(Path(spec)):
         return Path(spec)
-    # An empty one would be the current folder.
-    for folder in (Path(spec), paths.runs_dir() / spec) if spec else ():
+    for folder in _by_name(spec):
         if is_file(folder / BEST) or is_file(folder / LAST):
             return _of_run(folder)
     known = ", ".join(["bundled", *(run.name for run in list_runs())])
     found = "holds no checkpoint" if spec and is_folder(Path(spec)) else "no such checkpoint"
     raise CheckpointError(
-        f"{spec or repr(spec)}: {found}; expected a path or, "
-        f"with the runs in {paths.runs_dir()}, one of: {known}{_alike(spec, BEST)}"
+        f"{spec or repr(spec)}: {found}; expected a path, or one of {known}; "
+        f"{runs_in_words()}{_alike(spec, BEST)}"
     )
 
 
 def _alike(name: str, file: str) -> str:
     """Runs of the current folder that have the file and are called alike, in words."""
-    found = get_close_matches(name, [path.parent.name for path in Path().glob(f"*/{file}")])
+    here = sorted(path.parent.name for path in Path().glob(f"*/{file}"))
+    found = here[:3] if name == "last" else get_close_matches(name, here)
     return f"; here there is {' and '.join(found)}" if found else ""
 
 

@@ -66,6 +66,11 @@ def be_rank(
         monkeypatch.setenv(name, str(value))
 
 
+def no_home(*_: object, **__: object) -> Path:
+    """In place of a function of platformdirs, as for a user without a home folder."""
+    raise RuntimeError("could not determine the home directory")
+
+
 def save_network(path: Path, network: UNet, **settings: Any) -> Path:
     """A checkpoint of a network alone."""
     info = CheckpointInfo(TrainConfig(network.config, **settings))

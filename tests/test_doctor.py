@@ -15,7 +15,7 @@ from flowercolor.config import NetworkConfig
 from flowercolor.doctor import Finding, examine
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.formats import load_plugins
-from tests.helpers import save_network
+from tests.helpers import no_home, save_network
 
 
 @pytest.fixture
@@ -88,10 +88,6 @@ def test_where_folders_cannot_be_made_is_said_also_where_the_rights_seem_to_suff
     monkeypatch.setenv("FLOWERCOLOR_CACHE_DIR", "/proc/cache")
     problem = findings()["cache"].problem
     assert problem.endswith("can write nothing there: set FLOWERCOLOR_CACHE_DIR to another folder")
-
-
-def no_home(*_: object, **__: object) -> Path:
-    raise RuntimeError("could not determine the home directory")
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
 from flowercolor import paths
@@ -28,6 +29,7 @@ from flowercolor.runs import (
     read_metrics,
     read_source,
 )
+from tests.helpers import no_home
 
 
 def add_run(name: str, *files: str, age_s: int = 0) -> Path:
@@ -125,7 +127,9 @@ def test_a_checkpoint_is_called_what_it_is_found_by(bundled: Path, tmp_path: Pat
 
 def test_an_unknown_checkpoint_is_refused_with_what_there_is() -> None:
     add_run("mine", BEST)
-    with pytest.raises(CheckpointError, match=r"^his: no such checkpoint; .*: bundled, mine$"):
+    with pytest.raises(
+        CheckpointError, match=r"^his: no such checkpoint; .* one of bundled, mine; runs in "
+    ):
         find_checkpoint("his")
     with pytest.raises(CheckpointError, match=r"^'': no such checkpoint; "):
         find_checkpoint("")
@@ -159,14 +163,42 @@ def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> No
     assert find_run("last") == run
 
 
+@pytest.mark.parametrize(("find", "file"), [(find_run, LAST), (find_checkpoint, BEST)])
+def test_the_last_of_none_names_those_that_lie_here(
+    here: Path, find: Callable[[str], Path], file: str
+) -> None:
+    """Such as `train --out` makes, which "last" is not for."""
+    for name in ("b", "a"):
+        write_text(here / name / file, "")
+    with pytest.raises(CheckpointError, match=r"^last: .*; here there is a and b$"):
+        find("last")
+
+
 def test_an_unknown_run_is_refused_with_what_there_is() -> None:
-    with pytest.raises(CheckpointError, match="no runs there yet; `flowercolor train` makes one"):
+    with pytest.raises(CheckpointError, match=r"no run to go on from; .*`flowercolor train` makes"):
         find_run("last")
     with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: none$"):
         find_run("his")
     add_run("mine", LAST)
     add_run("without a way to go on", BEST)
     with pytest.raises(CheckpointError, match=r"^his: no run of that name or path; .*: mine$"):
+        find_run("his")
+
+
+def test_without_a_home_folder_what_has_a_path_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is not is told to be missing, as everywhere."""
+    run = add_run("mine", LAST)
+    monkeypatch.delenv("FLOWERCOLOR_DATA_DIR")
+    monkeypatch.setattr(platformdirs, "user_data_path", no_home)
+    assert list_runs() == []
+    assert find_run(str(run)) == run
+    assert find_checkpoint(str(run)) == run / LAST
+    why = r"no runs \(FLOWERCOLOR_DATA_DIR: the user has no home folder; set it to a folder\)"
+    with pytest.raises(CheckpointError, match=rf"^bundld: no such .* one of bundled; {why}$"):
+        find_checkpoint("bundld")
+    with pytest.raises(CheckpointError, match=rf"^his: no run of that name or path; {why}: none$"):
         find_run("his")
 
 

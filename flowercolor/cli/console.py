@@ -50,8 +50,8 @@ Checkpoint = Annotated[
     str | None,
     typer.Option(
         "--checkpoint",  # Typer 0.27 has no option of its own accord whose metavar is its name
-        help="Weights: bundled, last (the newest run), a run's name, or a path. "
-        "[dim]\\[default: bundled][/dim]",
+        help="Weights: bundled, last (the newest run in the data directory), a run's name, or a "
+        "path. [dim]\\[default: bundled][/dim]",
         metavar="CHECKPOINT",
     ),
 ]

@@ -124,6 +124,11 @@ class Request:
                 f"-o {self.output}: is a folder; name a file for what comes by standard input",
             ),
             (
+                self.from_stdin and sys.stdin.isatty(),
+                "standard input is this terminal; expected a photo: name its file, or lead it here "
+                "by < or |",
+            ),
+            (
                 self.by_stream and not self.path and sys.stdout.isatty(),
                 "standard output is this terminal, and a picture is no text; name a file by -o, or "
                 "lead it elsewhere by > or |",

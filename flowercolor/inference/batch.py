@@ -132,10 +132,16 @@ def run(
     Yields:
         An outcome for each job; once stopped, for each that was begun.
     """
-    writing = writing or Writing()
+    writing = Writing() if writing is None else writing
     in_range("max_pixels", max_pixels, int, 1)
-    if not callable(guide):
-        raise SettingError(f"guide is {guide!r}; expected a function of a photo's path")
+    for name, given, expected, fits in (
+        ("jobs", jobs, "what `plan` gives", all(isinstance(job, Job) for job in jobs)),
+        ("colorizer", colorizer, "a `Colorizer`", isinstance(colorizer, Colorizer)),
+        ("writing", writing, "a `Writing`", isinstance(writing, Writing)),
+        ("guide", guide, "a function of a photo's path", callable(guide)),
+    ):
+        if not fits:
+            raise SettingError(f"{name} is {given!r}; expected {expected}")
     known = _Known(
         {identity(job.source) for job in among or jobs},
         {identity(job.target) for job in among or jobs} - {None},

@@ -330,22 +330,25 @@ def test_nothing_at_all_shows_the_help() -> None:
 
 def test_a_reader_that_went_away_ends_it_quietly(weights: Path, here: Path) -> None:
     """As in `flowercolor colorize … | head -1`."""
-    gray_photo(here / "a.png")
+    for name in ("a.png", "b.png"):
+        gray_photo(here / name)
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "flowercolor", "colorize", "a.png", "--checkpoint"]
-    result = subprocess.run(
-        [*command, weights],
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        timeout=60,
-        check=False,
-    )
+    unfinished = "Stopped, for nobody reads standard output; the same command goes on.\n"
+    for photos, said in ((["a.png"], ""), (["a.png", "b.png", "-o", "out"], unfinished)):
+        command = [sys.executable, "-m", "flowercolor", "colorize", *photos, "--checkpoint"]
+        result = subprocess.run(
+            [*command, weights],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode == 1
+        assert result.stderr == f"Using the weights of garden.\n{said}"
     os.close(writing)
-    assert result.returncode == 1
-    assert result.stderr == "Using the weights of garden.\n"
 
 
 def test_version_and_help_do_not_load_torch() -> None:

@@ -358,8 +358,24 @@ def test_a_guide_may_say_hints_alone_or_nothing_and_what_says_else_is_told(
     nothing: dict[str, list[Hint]] = {}
     [failed] = run(jobs[:1], colorizer, guide=lambda photo: nothing[photo.stem])
     assert failed.message == f"{jobs[0].source}: `guide` raised KeyError: '{jobs[0].source.stem}'"
-    with pytest.raises(SettingError, match=r"^guide is .*; expected a function of a photo's path"):
-        next(run(jobs, colorizer, guide=Guidance()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"jobs": "box"}, "^jobs is 'box'; expected what `plan` gives$"),
+        ({"jobs": [Path("a.png")]}, r"^jobs is \[.*\]; expected what `plan` gives$"),
+        ({"colorizer": "bundled"}, "^colorizer is 'bundled'; expected a `Colorizer`$"),
+        ({"writing": {"quality": 90}}, "^writing is {.*}; expected a `Writing`$"),
+        ({"guide": Guidance()}, "^guide is .*; expected a function of a photo's path$"),
+    ],
+)
+def test_what_is_not_of_its_kind_is_told(
+    wrong: dict[str, Any], said: str, colorizer: Colorizer
+) -> None:
+    given: dict[str, Any] = {"jobs": [], "colorizer": colorizer}
+    with pytest.raises(SettingError, match=said):
+        next(run(**given | wrong))
 
 
 def test_what_hints_put_right_of_another_photo_is_told_to_be_of_another(

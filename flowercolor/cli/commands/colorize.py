@@ -331,13 +331,18 @@ def _color_files(
             )
         ) as outcomes,
     ):
-        for outcome in outcomes:
-            summary.add(outcome)
-            if json_lines:
-                record = outcome.record() | {"message": with_options(outcome.message)}
-                console.print_result(json.dumps(record))
-            elif outcome.status == "done":
-                console.print_result(str(outcome.job.target))
+        try:
+            for outcome in outcomes:
+                summary.add(outcome)
+                if json_lines:
+                    record = outcome.record() | {"message": with_options(outcome.message)}
+                    console.print_result(json.dumps(record))
+                elif outcome.status == "done":
+                    console.print_result(str(outcome.job.target))
+        except BrokenPipeError:
+            if summary.count.total() < len(mine):
+                console.say("Stopped, for nobody reads standard output; the same command goes on.")
+            raise
     stopped = stop() and summary.count.total() < len(mine)
     again = (
         "begins anew, for --overwrite is given"

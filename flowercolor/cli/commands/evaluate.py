@@ -217,7 +217,9 @@ def evaluate(
     if not leads:
         return
     if not metrics:
-        console.say("No graph of the losses: this checkpoint does not lie in the folder of a run.")
+        begun = missing_in_run(files[0])
+        why = "no epoch of its run has ended" if begun else "this checkpoint is of no run's folder"
+        console.say(f"No graph of the losses: {why}.")
 
     for table in tables:
         _print(table)

@@ -30,10 +30,9 @@ def models(
     from rich.table import Table
     from rich.text import Text
 
-    from flowercolor import paths
     from flowercolor.checkpoint import missing_in_run, read_info
     from flowercolor.errors import CheckpointError, printable
-    from flowercolor.runs import find_checkpoint, list_runs
+    from flowercolor.runs import find_checkpoint, list_runs, runs_in_words
 
     table = Table()
     table.add_column("name", overflow="fold")
@@ -54,7 +53,7 @@ def models(
         table.add_row(*(Text(printable(text)) for text in texts))
     if not json_lines:
         console.print_table(table)
-    console.say(f"Looked for runs in {paths.runs_dir()}; others are used by their path.")
+    console.say(f"Looked for {runs_in_words()}; others are used by their path.")
 
 
 def _as_json(info: "CheckpointInfo") -> dict[str, object]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowercolor import paths
 from flowercolor.cli import console
 from flowercolor.cli.console import command
 from flowercolor.config import (
@@ -20,7 +19,7 @@ from flowercolor.config import (
     settings,
 )
 from flowercolor.errors import SettingError, counted
-from flowercolor.runs import BEST, LAST
+from flowercolor.runs import BEST, LAST, runs_place
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def train(
 
     flowercolor train --recipe pretrained                     the lowest error
     flowercolor train --recipe pretrained --data my-photos --start-from bundled
-    flowercolor train --resume last                           go on after Ctrl-C
+    flowercolor train --resume last                           go on after Ctrl-C (without --out)
 
     Leaves a run folder: checkpoints, metrics, a graph and sample pictures.
     """
@@ -311,7 +310,10 @@ def closing(
         if result.steps < 1 / (1 - config.ema) and not begun:
             made = counted(result.steps, "step")
             span = f"it made {made}, fewer than --ema {config.ema:g} averages over"
-            remedy = f"{span}, and its first weights still count; give more --epochs, or --ema 0"
+            remedy = (
+                f"{span}, and its first weights still count; give more --epochs, or begin anew "
+                "with --ema 0"
+            )
         then = f"That is worse than gray: {remedy}. See it with:"
     began = ""
     if result.start_l1 is not None:
@@ -329,7 +331,7 @@ def closing(
 
 def _short(run: Path) -> str:
     """The run's name where that is enough to find it, else its path."""
-    return run.name if run.parent == paths.runs_dir() else str(run)
+    return run.name if run.parent == runs_place() else str(run)
 
 
 def _score(l1: float | None) -> str:

@@ -666,13 +666,17 @@ def test_scans_in_a_pdf_are_counted(weights: Path, here: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no pseudo-terminals")
-def test_no_picture_is_written_on_a_terminal(here: Path) -> None:
+def test_no_picture_is_written_on_a_terminal_or_read_from_one(here: Path) -> None:
     gray_photo(here / "a.png")
     ours, theirs = os.openpty()
-    for args in (["-"], ["a.png", "-o", "-"]):
+    for args, stdin, named in (
+        (["-"], subprocess.DEVNULL, b"output"),
+        (["a.png", "-o", "-"], subprocess.DEVNULL, b"output"),
+        (["-", "-o", "out.png"], theirs, b"input"),
+    ):
         result = subprocess.run(
             [sys.executable, "-m", "flowercolor", "colorize", *args],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=theirs,
             stderr=subprocess.PIPE,
             env=environment(),
@@ -680,7 +684,7 @@ def test_no_picture_is_written_on_a_terminal(here: Path) -> None:
             timeout=60,
         )
         assert result.returncode == 2
-        assert b"Error: standard output is this terminal" in result.stderr
+        assert b"Error: standard %s is this terminal" % named in result.stderr
     os.close(theirs)
     os.close(ours)
 

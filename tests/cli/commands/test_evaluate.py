@@ -77,7 +77,7 @@ def test_eval_judges_loose_weights_on_data_that_is_named(
     (here / "results" / "losses.png").write_text("somebody's own")
     result = succeed("eval", "--checkpoint", weights, "--data", folder, "--batch-size", "2")
     assert f"Judging {weights}" in result.stderr
-    assert "No graph of the losses" in result.stderr
+    assert "No graph of the losses: this checkpoint is of no run's folder." in result.stderr
     assert (here / "results" / "losses.png").read_text() == "somebody's own"
     assert (here / "results" / "scores.json").is_file()
 

@@ -565,7 +565,7 @@ def test_resuming_tells_what_of_the_photos_is_another(folder: Path, here: Path) 
 
 
 def test_resuming_without_any_run_says_so() -> None:
-    assert_one_line_of_error(flowercolor("train", "--resume", "last"), "no runs there yet")
+    assert_one_line_of_error(flowercolor("train", "--resume", "last"), "no run to go on from")
 
 
 @pytest.mark.slow
