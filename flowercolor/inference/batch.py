@@ -25,7 +25,7 @@ from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
 from flowercolor.photos.formats import WRITABLE, with_depth
 from flowercolor.photos.metadata import Header, is_original, probe
 from flowercolor.photos.pictures import Array
-from flowercolor.photos.reader import FAINT_CHROMA, Photo, read_photo
+from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import check_settings, encode_photo, write_photo
 from flowercolor.progress import Progress, Silent
 from flowercolor.provenance import differences
@@ -245,7 +245,7 @@ def remarks(photo: Photo) -> str:
     known = []
     if photo.colored:
         known.append("was in color; colored anew from its luma")
-    elif photo.stray > FAINT_CHROMA:
+    elif photo.faint:
         known.append("has faint colors, taken for the toning of an old print and not kept")
     if several := several_pictures(photo):
         known.append(f"has {several}, of which the first was colored")

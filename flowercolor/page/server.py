@@ -94,7 +94,11 @@ def gray_png(photo: bytes, *, max_pixels: int) -> Converted:
     read = _read(photo, max_pixels)
     luma = with_depth(read.luma, np.uint8)
     content = encode_photo(np.dstack((luma, luma, luma)), "PNG", alpha=read.alpha)
-    facts = {"colored": read.colored, "several": several_pictures(read)}
+    facts = {
+        "colored": read.colored,
+        "faint": read.faint,
+        "several": several_pictures(read),
+    }
     return Converted(content, ".png", json.dumps(facts))
 
 

@@ -81,9 +81,10 @@ class Photo:
     Attributes:
         luma: The gray version, uint8 or uint16 [H, W], upright, gamma-encoded sRGB.
         alpha: The opacity, of the shape and dtype of `luma`; None if the file has none.
-        stray: By how many levels of 255 the chroma strays, in 1 % of it or more, from the toning,
-            the quadratic function of the luma that fits the chroma best: such as that of sepia
-            and of yellowed paper.
+        colored: The photo has colors of its own: in more than 1 % of it the chroma strays
+            by more than `COLORED_CHROMA` from the toning, the quadratic function of the
+            luma that fits the chroma best. Sepia and yellowed paper are no colors.
+        faint: It is not colored, and has more than `FAINT_CHROMA` of that: it may be toned.
         metadata: What to write back beside the pixels.
         pages: How many pages a TIFF has, of which this is the first; 2 of an animation, else 1.
         sample: Its colors, averaged over small squares, uint8 RGB [N, 1, 3]; None of a gray file.
@@ -91,15 +92,11 @@ class Photo:
 
     luma: Pixels
     alpha: Pixels | None
-    stray: float
+    colored: bool
+    faint: bool
     metadata: Metadata
     pages: int = 1
     sample: NDArray[np.uint8] | None = None
-
-    @property
-    def colored(self) -> bool:
-        """Whether it has colors of its own."""
-        return self.stray > COLORED_CHROMA
 
 
 def read_photo(source: Path | str | bytes | bytearray, *, max_pixels: int = MAX_PIXELS) -> Photo:
@@ -310,10 +307,12 @@ def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) 
             luma[rows] = tones
     assert luma is not None
     sample = np.concatenate(samples) if samples else None
+    stray = 0.0 if sample is None else _stray(sample)
     return Photo(
         luma=_upright(luma, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
-        stray=0.0 if sample is None else _stray(sample),
+        colored=stray > COLORED_CHROMA,
+        faint=FAINT_CHROMA < stray <= COLORED_CHROMA,
         metadata=metadata,
         pages=pages,
         sample=sample,

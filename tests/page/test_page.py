@@ -268,18 +268,21 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
     assert "in color already" in text(browser, "#caption")
 
 
-def test_what_leaves_no_room_for_color_or_has_several_frames_is_told(
+def test_what_has_no_room_for_color_faint_colors_or_several_frames_is_told(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:
     dark = soft_picture(40, 50, 1)[..., 0] // 16
     speck = dark.copy()
     speck[0, 0] = 99
+    faint = soft_picture(40, 50, 1)[..., :1].repeat(3, axis=2) // 2 + 40
+    faint[:, :25, 2] += 40
     shades = {
         "scan": np.asarray(Image.open(DAHLIA).convert("1")),
         "white": np.full_like(dark, 250),
         "dark": dark,
         "speck": speck,
         "gray": dark + 30,
+        "faint": faint,
     }
     expected = {}
     for name, pixels in shades.items():
@@ -287,6 +290,7 @@ def test_what_leaves_no_room_for_color_or_has_several_frames_is_told(
         Image.fromarray(pixels).save(path)
         expected[path] = f"It {said}." if (said := remarks(read_photo(path))) else ""
     assert "nearly black" in expected[tmp_path / "dark.png"]
+    assert "toning" in expected[tmp_path / "faint.png"]
     frames = [Image.fromarray(soft_picture(30 + number, 40, 1)[:30, :, 0]) for number in range(3)]
     for ending in ("gif", "webp", "png", "avif"):
         still, moving = tmp_path / f"still.{ending}", tmp_path / f"moving.{ending}"

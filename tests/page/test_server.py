@@ -174,8 +174,8 @@ def test_what_that_png_does_not_show_is_told_beside_it(served: Starlette, tmp_pa
     first.save(tmp_path / "album.tif", save_all=True, append_images=others)
     Image.fromarray(np.dstack(planes)).save(tmp_path / "color.tif")
     for name, facts in (
-        ("album.tif", {"colored": False, "several": "3 pages"}),
-        ("color.tif", {"colored": True, "several": ""}),
+        ("album.tif", {"colored": False, "faint": False, "several": "3 pages"}),
+        ("color.tif", {"colored": True, "faint": False, "several": ""}),
     ):
         _, headers, _ = ask(served, f"/{TOKEN}/gray", (tmp_path / name).read_bytes())
         assert json.loads(headers["photo-facts"]) == facts

@@ -45,12 +45,15 @@ export class Photo {
   async open(onGray) {
     this.state = "working";
     try {
-      const { size, colored, extreme, deep, several, preview } = await this.#read();
+      const { size, colored, faint, extreme, deep, several, preview } = await this.#read();
       this.previewSize = { width: preview.width, height: preview.height };
       this.size = size;
       this.colored = colored;
       if (colored) {
         this.remarks.push("It is in color already; here it is colored anew from its gray version.");
+      }
+      if (faint) {
+        this.remarks.push("It has faint colors, taken for the toning of an old print and not kept.");
       }
       if (several) this.remarks.push(`It has ${several}, of which the first is colored.`);
       if (extreme) this.remarks.push(`It is ${extreme}.`);

@@ -4,7 +4,8 @@ import { lumaOf } from "./upsampling.js";
 
 const STRIP_PIXELS = 1 << 20;
 const SAMPLE_PX = 256;
-const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py
+const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py, and the next
+const FAINT_CHROMA = 8;
 const NEARLY_BLACK = 16; // as in flowercolor/inference/batch.py
 
 const COMMAND = "the command flowercolor colorize reads it, and so does flowercolor web";
@@ -82,8 +83,8 @@ function readPixels(bitmap) {
       alpha[at] = rgba[k];
     }
   }
-  const colored = isColored(sample(bitmap));
-  return { size: { width, height }, luma, alpha, colored, extreme: withoutGrays(luma) };
+  const colors = colorsIn(sample(bitmap));
+  return { size: { width, height }, luma, alpha, ...colors, extreme: withoutGrays(luma) };
 }
 
 /** What to say where nearly all of it is black or white, but for what JPEG makes of 1 bit; or "". */
@@ -110,9 +111,9 @@ function sample(bitmap) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-/** Whether the chroma strays, in more than 1 % of the pixels, from the quadratic function of the
- * luma that fits it best: sepia and yellowed paper are no colors. */
-function isColored(rgba) {
+/** Whether the photo is `colored`, or has `faint` colors: how far the chroma strays, in more than 1 %
+ * of the pixels, from the quadratic function of the luma that fits it best. Sepia is no color. */
+function colorsIn(rgba) {
   const pixels = rgba.length / 4;
   const luma = new Float64Array(pixels);
   const planes = [new Float64Array(pixels), new Float64Array(pixels)];
@@ -130,7 +131,9 @@ function isColored(rgba) {
       strays[k] += (value - toning[0] - luma[k] * (toning[1] + luma[k] * toning[2])) ** 2;
     });
   }
-  return strays.filter((stray) => stray > COLORED_CHROMA ** 2).length > 0.01 * pixels;
+  const beyond = (chroma) => strays.filter((stray) => stray > chroma ** 2).length > 0.01 * pixels;
+  const colored = beyond(COLORED_CHROMA);
+  return { colored, faint: !colored && beyond(FAINT_CHROMA) };
 }
 
 function quadraticFit(xs, ys) {
