@@ -28,6 +28,8 @@ _DEFLATE = (8, 32946)
 _AVIF_HEAD_BYTES = 1 << 16
 _STILL = b"\x12\x00\x0a"  # begins a picture in AV1: the delimiter, and what its header is
 _MOST_ENLARGED = 4
+_LOST = bytes(64)
+_SKIP = 0xF0  # 16 coefficients
 _UNSENT = 16  # bits of a coefficient of which no scan has come
 
 
@@ -120,24 +122,22 @@ def bare_png(file: IO[bytes]) -> bytes:
 
 
 def _check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
-    """That zeros at the end are behind the picture, not in place of its last part.
+    """That zeros are behind the picture, not in place of a part.
 
     And that it does not go over all its pixels for hours: a scan may take 14 bytes.
     """
+    file.seek(0)
+    content = file.read()
     if image.info.get("progressive"):
-        file.seek(0)
-        content = file.read()
         scans = content.count(b"\xff\xda")
         if scans * image.width * image.height > _MOST_SCANNED_PIXELS:
             raise ValueError(f"it has {scans} scans")
         if _lacks_scans(content):
             raise ValueError("some of its scans are missing")
-    file.seek(-1, io.SEEK_END)
-    if file.read() == b"\0":
-        file.seek(0)
-        content = file.read()
-        if content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
-            raise ValueError("it ends in zeros")
+    if content.endswith(b"\0") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+        raise ValueError("it ends in zeros")
+    if _LOST in content and _has_lost_part(content):
+        raise ValueError("a part of its pixels is zeros")
 
 
 def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
@@ -314,21 +314,57 @@ def _unusual_kind(file: IO[bytes]) -> str:
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
-_JPEG_LS, _SCAN, _END = 0xF7, 0xDA, 0xD9
+_HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
+_TABLES, _JPEG_LS, _SCAN, _END = 0xC4, 0xF7, 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment of a JPEG (ITU-T T.81, B.1), without the pixels."""
+    return ((marker, body) for marker, body, _ in _segments_with_ends(content))
+
+
+def _has_lost_part(content: bytes) -> bool:
+    """Whether a JPEG has zeros within its pixels that are no picture, as of a lost block of a disk.
+
+    They are one where the code of zeros stands for no difference of DC, and for the end of a block
+    or of several of AC: flat. In other tables (ITU-T T.81, C.2), as in those of annex K, they are
+    the same difference or coefficient on and on. Of bits that refine a scan nothing can be said.
+    """
+    symbols: dict[int, int] = {}  # by table, what zeros stand for
+    for marker, body, end in _segments_with_ends(content):
+        if marker in _FRAMES - _HUFFMAN:
+            return False
+        if marker == _TABLES:
+            at = 0
+            while at + 17 < len(body):
+                symbols[body[at]] = body[at + 17]
+                at += 17 + sum(body[at + 1 : at + 17])
+        elif marker == _SCAN and len(body) >= 4 + 2 * body[0]:
+            first, last, precision = body[1 + 2 * body[0] : 4 + 2 * body[0]]
+            tables = body[2 : 2 + 2 * body[0] : 2]
+            dc = {symbols.get(table >> 4, 0) for table in tables} if first == 0 else set()
+            ac = {symbols.get(0x10 | table & 15, 0) for table in tables} if last else set()
+            is_flat = not any(dc) and not any(symbol & 15 or symbol == _SKIP for symbol in ac)
+            if is_flat or precision >> 4:
+                continue
+            found = _MARKER.search(content, end)
+            if _LOST in content[end : found.start() if found else None].rstrip(b"\0"):
+                return True
+    return False
+
+
+def _segments_with_ends(content: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """The same, and where each ends."""
     at = 2
     while found := _MARKER.search(content, at):
         at = found.end()
         marker = content[at - 1]
         if marker == _END or at + 2 > len(content):
-            yield marker, b""
+            yield marker, b"", at
             return  # what follows may be another picture, or a film
         (length,) = struct.unpack_from(">H", content, at)
-        yield marker, content[at + 2 : at + length]
+        yield marker, content[at + 2 : at + length], at + length
         at += length
 
 

@@ -21,6 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from flowercolor.errors import ImageError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
@@ -315,29 +316,57 @@ def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(
     assert name[1] <= size[0]
 
 
+def turned(jpeg: bytes) -> bytes:
+    """The same picture, which EXIF says to lie on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
+
+
 def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:
+    dahlia = DAHLIA.read_bytes()
+    zeros = bytearray(dahlia)
+    zeros[len(dahlia) // 2 : len(dahlia) // 2 + 3000] = bytes(3000)
+    lossy = io.BytesIO()
+    Image.open(DAHLIA).save(lossy, "WEBP", quality=80)
+    half = lossy.getvalue()[: lossy.tell() // 2]
     broken = {
-        "torn.jpg": (DAHLIA.read_bytes()[:200], "damaged"),
+        "torn.jpg": (dahlia[:200], "damaged"),
+        "zeros.jpg": (bytes(zeros), "a part of its pixels is zeros"),
+        "short.jpg": (dahlia[: len(dahlia) // 2] + dahlia[-2:], "its pixels end too early"),
+        "turned.jpg": (turned(dahlia[:40_000] + dahlia[-2:]), "its pixels end too early"),
+        "zeros.webp": (half + bytes(lossy.tell() - len(half)), "it ends in zeros"),
         "notes.txt": (b"no picture", "is no picture"),
         "scan.tif": (b"II*\0" + bytes(99), "TIFF"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
         "empty.png": (b"", "is empty"),
     }
-    paths = []
+    paths, whole = [], [DAHLIA]
     for name, (content, _) in broken.items():
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content)
     browser.open(tiny_page.as_uri())
-    browser.choose(*paths, DAHLIA)
-    browser.wait(READY, len(paths) + 1)
+    for path in paths[1:5]:
+        with pytest.raises(ImageError, match="is a damaged "):
+            read_photo(path)
+    for name, level in (("gray.jpg", 128), ("white.jpg", 255)):
+        path = tmp_path / name
+        Image.new("L", (2000, 2000), level).save(path, optimize=True)
+        read_photo(path)
+        whole.append(path)
+    assert bytes(64) in whole[-1].read_bytes()
+    browser.choose(*paths, *whole)
+    browser.wait(READY, len(paths) + len(whole))
     for number, (_, words) in enumerate(broken.values(), 1):
         browser.click(f"#photos li:nth-child({number}) button")
         assert words in text(browser, "#caption")
         assert browser.run("return document.querySelector('#save').disabled")
-    browser.click("#photos li:last-child button")
-    assert "damaged" not in text(browser, "#caption")
+    for number in range(1, 1 + len(whole)):
+        browser.click(f"#photos li:nth-last-child({number}) button")
+        assert "damaged" not in text(browser, "#caption")
 
 
 def spots(browser: Browser) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,33 @@ def test_a_jpeg_whose_end_comes_too_early_is_damaged(subsampling: int) -> None:
         for cut in (len(content) // 3, len(content) // 2):
             with pytest.raises(ImageError, match="is a damaged JPEG: its pixels end too early"):
                 read_photo(content[:-cut] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_a_jpeg_that_lost_a_block_of_the_disk_is_damaged(
+    options: dict[str, Any], channels: tuple[int, ...]
+) -> None:
+    """What decoders make of it is as many pixels as before, of which the later ones are moved."""
+    content = saved(noise(200, 300, *channels), "JPEG", quality=90, **options)
+    read_photo(content)
+    for at in range(2048, len(content) // 3, 2048):
+        lost = content[:at] + bytes(512) + content[at + 512 :]
+        with pytest.raises(ImageError, match="is a damaged JPEG: a part of its pixels is zeros"):
+            read_photo(lost)
+
+
+@pytest.mark.parametrize("options", [{"optimize": True}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_may_have_zeros_where_they_are_flat_or_no_pixels(
+    mode: str, options: dict[str, Any]
+) -> None:
+    page = Image.new("RGB", (1200, 1200), "white")
+    page.paste(Image.fromarray(smooth()), (500, 600))
+    content = saved(page.convert(mode), "JPEG", **options)
+    assert bytes(64) in content
+    read_photo(content)
+    read_photo(saved(page, "JPEG", comment=bytes(500)) + bytes(500))
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])

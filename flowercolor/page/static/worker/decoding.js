@@ -1,5 +1,6 @@
 // Files to lumas, with the browser's own decoders, and what those cannot read in plain words.
 
+import { damageOf } from "./damage.js";
 import { lumaOf } from "./upsampling.js";
 
 const STRIP_PIXELS = 1 << 20;
@@ -50,6 +51,8 @@ export async function decode(file, maxPixels) {
   }
   try {
     checkSize(bitmap, maxPixels);
+    const damage = await damageOf(file, start, bitmap);
+    if (damage) throw new PhotoError(`is damaged: ${damage}. Copy it again, or take another copy.`);
     const several = isAnimated(head) ? "several frames" : "";
     return { ...readPixels(bitmap), deep: stated?.bits === 16, several };
   } finally {

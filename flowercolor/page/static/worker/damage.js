@@ -1,0 +1,120 @@
+// What a browser's decoders pass over in damaged files, found as in flowercolor/photos/integrity.py.
+
+const BLOCK_PX = 8; // of JPEG
+const ZEROS = 32;
+const LOST_BYTES = 64;
+const MOST_FILLING_BYTES = 24_000_000;
+
+/** What is wrong with a file that was decoded, or "".
+ * @param start The first characters of it. */
+export async function damageOf(file, start, bitmap) {
+  if (start.startsWith("\xff\xd8")) {
+    const content = new Uint8Array(await file.arrayBuffer());
+    if (hasLostPart(content)) return "a part of its pixels is zeros";
+    return (await isFilled(content, bitmap)) ? "its pixels end too early" : "";
+  }
+  if (/^RIFF....WEBP/s.test(start) && (await endsInZeros(file, bitmap))) return "it ends in zeros";
+  return "";
+}
+
+/** Whether a JPEG has zeros within its pixels where their code stands for no flat picture. */
+function hasLostPart(content) {
+  const symbols = new Map(); // by table, what zeros stand for
+  for (const [marker, body, start] of segmentsOf(content)) {
+    if (marker >= 0xc3 && marker <= 0xcf && marker % 4) return false; // none of Huffman's usual ones
+    if (marker === 0xc4) {
+      for (let at = 0; at + 17 < body.length; ) {
+        symbols.set(body[at], body[at + 17]);
+        at += 17 + body.subarray(at + 1, at + 17).reduce((sum, count) => sum + count, 0);
+      }
+    } else if (marker === 0xda) {
+      const [count] = body;
+      const [first, last, precision] = body.subarray(1 + 2 * count);
+      const tables = [...Array(count).keys()].map((k) => body[2 + 2 * k]);
+      const dc = first ? [] : tables.map((table) => symbols.get(table >> 4) ?? 0);
+      const ac = last ? tables.map((table) => symbols.get(0x10 | (table & 15)) ?? 0) : [];
+      const isFlat = !dc.some(Boolean) && !ac.some((symbol) => symbol & 15 || symbol === 0xf0);
+      if (!isFlat && precision >> 4 === 0 && hasZerosWithin(content, start)) return true;
+    }
+  }
+  return false;
+}
+
+/** Marker and content of each segment, and where what follows begins. */
+function* segmentsOf(content) {
+  let at = nextMarker(content, 2);
+  while (at + 4 <= content.length && content[at + 1] !== 0xd9) {
+    const end = at + 2 + 256 * content[at + 2] + content[at + 3];
+    yield [content[at + 1], content.subarray(at + 4, end), end];
+    at = nextMarker(content, end);
+  }
+}
+
+function nextMarker(content, from) {
+  let at = content.indexOf(0xff, from);
+  while (at >= 0) {
+    const code = content[at + 1];
+    if (code > 1 && code < 0xff && (code < 0xd0 || code > 0xd8)) return at;
+    at = content.indexOf(0xff, at + 1);
+  }
+  return content.length;
+}
+
+function hasZerosWithin(content, from) {
+  let end = nextMarker(content, from);
+  while (end > from && content[end - 1] === 0) end--;
+  for (let at = from, zeros = 0; at < end; at++) {
+    zeros = content[at] ? 0 : zeros + 1;
+    if (zeros === LOST_BYTES) return true;
+  }
+  return false;
+}
+
+/** Where the pixels of a JPEG end too early, decoders fill it up with middle gray. More of them, of
+ * any content, then change its last block, wherever the photo's turn puts that. */
+async function isFilled(content, bitmap) {
+  const blocks = cornersOf(bitmap);
+  if (!blocks.some(isMiddleGray)) return false;
+  let end = content.length;
+  while (end > 0 && !(content[end] === 0xff && content[end + 1] === 0xd9)) end--;
+  const { width, height } = bitmap;
+  const filling = new Uint8Array(Math.min(3 * (width * height + 64), MOST_FILLING_BYTES));
+  let state = 1;
+  for (let k = 0; k < filling.length; k++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    filling[k] = Math.min(state >>> 24, 0xfe); // 0xff would begin a marker
+  }
+  const whole = new Blob([content.subarray(0, end), filling, content.subarray(end)]);
+  const other = await createImageBitmap(whole);
+  const others = cornersOf(other);
+  other.close();
+  return blocks.some((block, k) => isMiddleGray(block) && !isMiddleGray(others[k]));
+}
+
+/** A lossy WebP has no checksums: zeros at its end are what was lost, unless it ends in plain white. */
+async function endsInZeros(file, bitmap) {
+  const end = new Uint8Array(await file.slice(-ZEROS).arrayBuffer());
+  if (end.some(Boolean)) return false;
+  const bottom = pixelsOf(bitmap, 0, bitmap.height - BLOCK_PX, bitmap.width);
+  return [0, 1, 2].some((channel) => {
+    const values = bottom.filter((_, k) => k % 4 === channel);
+    return values.reduce((a, b) => Math.max(a, b)) - values.reduce((a, b) => Math.min(a, b)) > 2;
+  });
+}
+
+function cornersOf(bitmap) {
+  const [right, bottom] = [bitmap.width - BLOCK_PX, bitmap.height - BLOCK_PX];
+  return [[0, 0], [right, 0], [0, bottom], [right, bottom]].map(([left, top]) =>
+    pixelsOf(bitmap, left, top, BLOCK_PX),
+  );
+}
+
+function pixelsOf(bitmap, left, top, width) {
+  const context = new OffscreenCanvas(width, BLOCK_PX).getContext("2d");
+  context.drawImage(bitmap, -Math.max(0, left), -Math.max(0, top));
+  return context.getImageData(0, 0, width, BLOCK_PX).data;
+}
+
+function isMiddleGray(rgba) {
+  return rgba.every((value, k) => k % 4 === 3 || Math.abs(value - 128) <= 2);
+}
