@@ -11,8 +11,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from flowercolor.config import QUALITY, check_kinds, in_range
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, StorageError, one_line
 from flowercolor.files import Identity, identity, is_file, storage_errors, why_unreadable
@@ -20,9 +18,9 @@ from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.colorizer import Colorizer
 from flowercolor.inference.planning import Job, check_target, colored_by_hand
-from flowercolor.inference.upsampling import render
+from flowercolor.inference.upsampling import render, without_grays
 from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
-from flowercolor.photos.formats import WRITABLE, with_depth
+from flowercolor.photos.formats import WRITABLE
 from flowercolor.photos.metadata import Header, is_original, probe
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
@@ -34,10 +32,6 @@ CHUNK_PHOTOS = 8
 CHUNK_PIXELS = 24_000_000
 PIXELS_IN_FLIGHT = 16 * CHUNK_PIXELS
 WORKERS = os.cpu_count() or 1
-_SAMPLE_SIDE_PX = 512
-_NEARLY_BLACK = 16
-"""Levels of 255. Of 1,364 photos of flowers none has more than 81 % so near to black or white."""
-
 
 _REPLACE_OR_KEEP = "`overwrite` replaces it, another `output` keeps it"
 """Both, for a result may be of another photo of that name: it does not record its source."""
@@ -122,7 +116,8 @@ def run(
 
     Args:
         among: The jobs of all, where these are one process's share of them.
-        should_stop: Asked before each photo; when it says True, no other is begun.
+        should_stop: Asked again and again; when it says True, no other is begun, and those that
+            are begun and not written are dropped.
         workers: Threads, each of which takes up to `CHUNK_PHOTOS` photos all the way.
         chunk_pixels: Most pixels of those photos together, of which those of 16-bit color or
             with opacity count twice; a larger one goes alone.
@@ -134,11 +129,14 @@ def run(
     """
     writing = Writing() if writing is None else writing
     in_range("max_pixels", max_pixels, int, 1)
+    are_jobs = isinstance(jobs, Sequence) and all(isinstance(job, Job) for job in jobs)
     for name, given, expected, fits in (
-        ("jobs", jobs, "what `plan` gives", all(isinstance(job, Job) for job in jobs)),
+        ("jobs", jobs, "what `plan` gives", are_jobs),
         ("colorizer", colorizer, "a `Colorizer`", isinstance(colorizer, Colorizer)),
         ("writing", writing, "a `Writing`", isinstance(writing, Writing)),
         ("guide", guide, "a function of a photo's path", callable(guide)),
+        ("should_stop", should_stop, "a function of no arguments", callable(should_stop)),
+        ("progress", progress, "a `Progress`", hasattr(progress or Silent(), "task")),
     ):
         if not fits:
             raise SettingError(f"{name} is {given!r}; expected {expected}")
@@ -249,7 +247,7 @@ def remarks(photo: Photo) -> str:
         known.append("has faint colors, taken for the toning of an old print and not kept")
     if several := several_pictures(photo):
         known.append(f"has {several}, of which the first was colored")
-    if extreme := _without_grays(photo.luma):
+    if extreme := without_grays(photo.luma):
         known.append(f"is {extreme}")
     return "; ".join(known)
 
@@ -259,19 +257,6 @@ def several_pictures(photo: Photo) -> str:
     if photo.pages == 1:
         return ""
     return f"{photo.pages} pages" if photo.metadata.file_format == "TIFF" else "several frames"
-
-
-def _without_grays(luma: Array) -> str:
-    """What to say where nearly all of it is black or white, but for what JPEG makes of 1 bit."""
-    # A part of it will do, and takes no memory to speak of.
-    step = max(1, min(luma.shape) // _SAMPLE_SIDE_PX)
-    levels = with_depth(luma[::step, ::step], np.uint8)
-    between = (levels > _NEARLY_BLACK) & (levels < 255 - _NEARLY_BLACK)
-    if between.mean() >= 0.01:
-        return ""
-    if levels.max() <= _NEARLY_BLACK:  # such as the 12 bits of a camera, stored in 16
-        return "nearly black all over, which leaves no room for color; brighten it first"
-    return "only black and white, which leaves no room for color; scan it as gray"
 
 
 def convert(

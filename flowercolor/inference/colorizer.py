@@ -31,6 +31,7 @@ from flowercolor.photos.pictures import (
     ImageOrFile,
     Tensor,
     TensorLike,
+    called,
     luma_of,
     mask_of,
     palette_of,
@@ -229,7 +230,8 @@ class Colorizer:
     def _colored(self, image: Any, guidance: Guidance, name: str) -> Any:
         with photo_memory_errors(image if isinstance(image, (str, Path)) else name):
             luma, picture_of = luma_of(image, name)
-            return picture_of(self.render(luma, guidance=guidance))
+            with called(name):
+                return picture_of(self.render(luma, guidance=guidance))
 
     def render(
         self, luma: npt.NDArray[Depth], *, guidance: Guidance | Sequence[Hint] | None = None

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from flowercolor.config import MAX_VARIANTS, in_range
+from flowercolor.errors import ImageError
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.hints.proposals import propose
 from flowercolor.hints.spreading import small_point
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.inference.upsampling import render
+from flowercolor.inference.upsampling import render, without_grays
 from flowercolor.photos.formats import with_depth
 from flowercolor.photos.pictures import luma_of
 from flowercolor.progress import Progress
@@ -47,13 +48,15 @@ def variants(
         progress: Told where there are fewer.
 
     Raises:
-        ImageError: `luma` is another array.
+        ImageError: `luma` is another array, or has no room for color, which a sheet would show.
         SettingError: `count` is out of range.
         CheckpointError: The network has no branch for hints.
     """
     count = in_range("variants", count, int, 2, MAX_VARIANTS)
     guidance = Guidance.of(guidance)
     luma, _ = luma_of(luma, "luma")
+    if extreme := without_grays(luma):  # between them the tiles, reduced, have grays
+        raise ImageError(f"luma: is {extreme}")
     scale = min(1.0, TILE_PX / max(luma.shape))
     size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
     reduced = with_depth(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)

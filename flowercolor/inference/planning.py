@@ -7,7 +7,7 @@ no photo is overwritten.
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +81,9 @@ def plan(
         for_sheet: Only the folders of the targets count, for sheets lie there under other names.
         progress: Told what was left out, a line for each kind.
 
+    Returns:
+        A job for each photo; none where the folders or patterns have no pictures.
+
     Raises:
         ImageError: A folder cannot be read.
         SettingError: One output file was given for several photos, a folder alone as the output
@@ -88,7 +91,7 @@ def plan(
             no format that can be written.
     """
     progress = progress or Silent()
-    inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    inputs = [*inputs] if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
     for given in inputs:
         named_path(given, "inputs")
     if ending is not None:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from flowercolor.color import CB_SCALE, CR_SCALE, LUMA_WEIGHTS
 from flowercolor.config import MAX_STRENGTH, in_range
 from flowercolor.errors import ImageError
+from flowercolor.photos.formats import with_depth
 from flowercolor.photos.pictures import in_unit, luma_of
 
 Array = npt.NDArray[Any]
@@ -31,9 +32,30 @@ Float = npt.NDArray[np.float32]
 RADIUS_PX = 1
 EPSILON = 1e-2
 
+_NEARLY_BLACK = 16
+"""Levels of 255. Of 1,364 photos of flowers none has more than 81 % so near to black or white."""
+_SAMPLE_SIDE_PX = 512
+
 _WR, _WG, _WB = LUMA_WEIGHTS
 STRIP_PIXELS = 1 << 17
 _WORKER_PIXELS = 1 << 20  # with less to do, a thread costs more than it saves
+
+
+def without_grays(luma: Array) -> str:
+    """What to say where nearly all of it is black or white, but for what JPEG makes of 1 bit.
+
+    Args:
+        luma: uint8 or uint16 [H, W].
+    """
+    # A part of it will do, and takes no memory to speak of.
+    step = max(1, min(luma.shape) // _SAMPLE_SIDE_PX)
+    levels = with_depth(luma[::step, ::step], np.uint8)
+    between = (levels > _NEARLY_BLACK) & (levels < 255 - _NEARLY_BLACK)
+    if between.mean() >= 0.01:
+        return ""
+    if levels.max() <= _NEARLY_BLACK:  # such as the 12 bits of a camera, stored in 16
+        return "nearly black all over, which leaves no room for color; brighten it first"
+    return "only black and white, which leaves no room for color; scan it as gray"
 
 
 def shrink(luma: Array, height_px: int, width_px: int) -> Float:

@@ -1,5 +1,6 @@
 """The kinds of pictures that Python programs have: their luma, and the way back."""
 
+import io
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +70,7 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
     if isinstance(picture, _FILE):
         return _of_photo(_read(picture, name, _OR_READ))
     torch = sys.modules.get("torch")  # whoever has a tensor has imported it
-    with _called(name):
+    with called(name):
         if isinstance(picture, Image.Image):
             return _of_photo(_opened(picture))
         if torch is not None and isinstance(picture, torch.Tensor):
@@ -77,7 +78,8 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
         if isinstance(picture, np.ndarray):
             picture = np.asarray(picture)  # no mask, which arithmetic would heed
             return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
-        cure = "; give what image.read() gives" if hasattr(picture, "read") else ""
+        cure = "; give its file's path or bytes" if hasattr(picture, "read") else ""
+        cure = "; give image.getvalue()" if isinstance(picture, io.BytesIO) else cure
         raise ImageError(
             f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a file's "
             f"bytes, a NumPy array {_ARRAY_SHAPES}, or a torch tensor {_TENSOR_SHAPES}"
@@ -87,11 +89,12 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
 
 
 @contextmanager
-def _called(name: str) -> Iterator[None]:
+def called(name: str) -> Iterator[None]:
+    """Have errors say of which picture they are."""
     try:
         yield
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
+    except (ImageError, SettingError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def in_unit(values: Array) -> bool:
@@ -113,7 +116,7 @@ def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
     if isinstance(picture, _FILE):
         luma = _painted(_read(picture, "mask", _OR_READ))
     elif isinstance(picture, Image.Image):
-        with _called("mask"):
+        with called("mask"):
             luma = _painted(_opened(picture))
     else:
         luma = luma_of(picture, "mask")[0]
@@ -162,7 +165,7 @@ def colors_of(picture: Any) -> Array:
         sample = _read(picture, name).sample
     elif isinstance(picture, Image.Image):
         name = "like"
-        with _called(name):
+        with called(name):
             sample = _opened(picture).sample
     else:
         luma_of(picture, "like")  # refuses what is no picture

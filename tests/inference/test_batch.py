@@ -367,7 +367,10 @@ def test_a_guide_may_say_hints_alone_or_nothing_and_what_says_else_is_told(
         ({"jobs": [Path("a.png")]}, r"^jobs is \[.*\]; expected what `plan` gives$"),
         ({"colorizer": "bundled"}, "^colorizer is 'bundled'; expected a `Colorizer`$"),
         ({"writing": {"quality": 90}}, "^writing is {.*}; expected a `Writing`$"),
+        ({"jobs": None}, "^jobs is None; expected what `plan` gives$"),
         ({"guide": Guidance()}, "^guide is .*; expected a function of a photo's path$"),
+        ({"should_stop": True}, "^should_stop is True; expected a function of no arguments$"),
+        ({"progress": print}, "^progress is .*; expected a `Progress`$"),
     ],
 )
 def test_what_is_not_of_its_kind_is_told(

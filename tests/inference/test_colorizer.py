@@ -581,6 +581,10 @@ def test_hints_go_with_every_kind_of_picture(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(ours(picture, hints=hints)), expected)
     assert np.array_equal(ours(torch.from_numpy(luma), hints=hints).movedim(0, 2).numpy(), expected)
     assert np.array_equal(ours([luma, luma], hints=hints)[1], expected)
+    with pytest.raises(
+        SettingError, match=r"^image\[1\]: hint .* lies outside the photo of 20x20 "
+    ):
+        ours([luma, luma[:20, :20]], hints=[Hint(30, 30, "crimson")])
 
 
 def test_what_is_left_stays_gray() -> None:

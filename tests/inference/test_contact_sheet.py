@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from flowercolor.config import NetworkConfig
-from flowercolor.errors import CheckpointError, SettingError
+from flowercolor.errors import CheckpointError, ImageError, SettingError
 from flowercolor.hints.attention import HINT_CHANNELS, KEY_CHANNELS
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
@@ -56,9 +56,18 @@ def test_what_is_said_of_the_photo_holds_in_every_tile() -> None:
     assert np.array_equal(sheet[:40, :60], ours.render(luma, guidance=guidance))
 
 
-def test_large_photos_are_shown_reduced_and_of_black_there_is_one_variant() -> None:
+def test_of_black_and_white_alone_there_is_no_sheet() -> None:
+    """Reduced it would have grays, and colors on them that the photo cannot have."""
+    scan = 255 * (gray(600, 500) > 120).astype(np.uint8)
+    with pytest.raises(ImageError, match=r"^luma: is only black and white, "):
+        variants(scan, colorizer(), 2)
+
+
+def test_large_photos_are_shown_reduced_and_of_dark_ones_there_is_one_variant() -> None:
     progress = Recorder()
-    sheet = variants(np.zeros((2000, 1000), np.uint8), colorizer(), 2, progress=progress)
+    dark = np.zeros((2000, 1000), np.uint8)
+    dark[:30] = 17
+    sheet = variants(dark, colorizer(), 2, progress=progress)
     assert progress.notes == ["Variants: 1 of 2, for no other color is likely there"]
     assert sheet.shape[0] == 480 + 28
     assert sheet.shape[1] % 240 == 0 or sheet.shape[1] > 240

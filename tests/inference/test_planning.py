@@ -342,6 +342,8 @@ def test_what_is_no_name_is_refused(here: Path) -> None:
     with pytest.raises(SettingError, match=f"^output is an empty name{expected}"):
         plan("rose.png", "")
     with pytest.raises(SettingError, match=f"^inputs is None{expected}"):
+        plan(None)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=f"^inputs is None{expected}"):
         plan([None])  # type: ignore[list-item]
     with pytest.raises(SettingError, match=f"^target is an empty name{expected}"):
         Job(Path("rose.png"), "")  # type: ignore[arg-type]

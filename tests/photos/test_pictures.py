@@ -99,7 +99,8 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
         (np.zeros((4, 4)), r"array of float64; .*\(255 \* image\).round.* from 0 to 1$"),
         (np.zeros((4, 4), int), r"array of int64; .* image.astype\('uint8'\) where .* to 255$"),
         (b"\x89PNG", r"is a damaged PNG; expected a whole one$"),
-        (io.BytesIO(), r"is of the type BytesIO; .*; give what image\.read\(\) gives$"),
+        (io.BytesIO(), r"is of the type BytesIO; .*; give image\.getvalue\(\)$"),
+        (io.StringIO(), r"is of the type StringIO; .*; give its file's path or bytes$"),
         (np.array([{}, {}]), "; give pictures of several sizes, or paths, as a list$"),
         (
             np.zeros((3, 9, 5), np.uint8),

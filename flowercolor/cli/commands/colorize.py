@@ -25,7 +25,7 @@ from flowercolor.config import (
     BackendName,
     Subsampling,
 )
-from flowercolor.errors import SettingError
+from flowercolor.errors import ImageError, SettingError
 from flowercolor.provenance import BY_HAND
 from flowercolor.torchrun import ranks
 
@@ -248,6 +248,7 @@ def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "P
     from flowercolor.inference import contact_sheet
     from flowercolor.inference.batch import remarks
     from flowercolor.inference.planning import colored_by_hand, target_is_free
+    from flowercolor.inference.upsampling import without_grays
     from flowercolor.memory_budget import photo_memory_errors
     from flowercolor.photos.metadata import probe
     from flowercolor.photos.reader import read_photo
@@ -262,6 +263,8 @@ def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "P
         return
     with photo_memory_errors(source), progress.task("Coloring"):
         photo = read_photo(source, max_pixels=how.max_pixels)
+        if extreme := without_grays(photo.luma):
+            raise ImageError(f"{source}: is {extreme}")
         if remark := remarks(photo):
             console.say(f"{source}: {remark}")
         rgb = contact_sheet.variants(
@@ -406,8 +409,9 @@ class _Summary:
                 command = console.command_line("flowercolor", "colorize", *one)
                 remedy = f"to replace one, name both: {command}"
             elif "BMP" in reason:
-                remedy = "delete them first, or choose another -o"
-            names = [str(job.source) for job in jobs]
+                remedy = "delete these results first, or choose another -o"
+            # Nobody is to take their photos for what may be deleted.
+            names = [str(job.target if "BMP" in reason else job.source) for job in jobs]
             console.say(f"Skipped: {len(names)} {reason} ({_first(names)}); {remedy}")
         for reason, names in self._replaced.items():
             console.say(f"Replaced: {len(names)} {reason}: {_first(names)}")

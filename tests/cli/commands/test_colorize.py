@@ -616,6 +616,28 @@ def test_a_result_of_another_size_is_not_replaced_in_silence(weights: Path, here
     assert "replaced" not in succeed("colorize", "a.bmp", *args, "--overwrite").stderr
 
 
+def test_of_a_scan_in_black_and_white_there_are_no_variants(hint_weights: Path, here: Path) -> None:
+    with Image.open(gray_photo(here / "a.png")) as photo:
+        photo.convert("1").save(here / "scan.png")
+    args = ["colorize", "scan.png", "--variants", "3", "--checkpoint", str(hint_weights)]
+    refused = flowercolor(*args)
+    assert_one_line_of_error(refused, "scan.png: is only black and white, which leaves no room")
+    assert not (here / "scan.png.variants.png").exists()
+
+
+def test_of_results_that_may_be_deleted_nobody_reads_the_names_of_photos(
+    weights: Path, here: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        gray_photo(here / "box" / name)
+    args = ["colorize", "box", "-o", "out", "--format", "bmp", "--checkpoint", str(weights)]
+    succeed(*args)
+    assert (
+        "2 there already as BMP, which does not say what made it (out/a.bmp, out/b.bmp); delete "
+        "these results first, or choose another -o\n"
+    ) in succeed(*args).stderr
+
+
 def test_what_fails_every_photo_alike_is_told_once(weights: Path, here: Path) -> None:
     for name in "ab":
         gray_photo(here / "box" / f"{name}.png")

@@ -7,7 +7,7 @@ const STRIP_PIXELS = 1 << 20;
 const SAMPLE_PX = 256;
 const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py, and the next
 const FAINT_CHROMA = 8;
-const NEARLY_BLACK = 16; // as in flowercolor/inference/batch.py
+const NEARLY_BLACK = 16; // as in flowercolor/inference/upsampling.py
 
 const COMMAND = "the command flowercolor colorize reads it, and so does flowercolor web";
 const UNREADABLE = [
