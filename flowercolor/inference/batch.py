@@ -244,7 +244,7 @@ def remarks(photo: Photo) -> str:
     if photo.colored:
         known.append("was in color; colored anew from its luma")
     elif photo.faint:
-        known.append("has faint colors, taken for the toning of an old print and not kept")
+        known.append("has faint or few colors, taken for a toning or stains and not kept")
     if several := several_pictures(photo):
         known.append(f"has {several}, of which the first was colored")
     if extreme := without_grays(photo.luma):

@@ -84,7 +84,7 @@ class Photo:
         colored: The photo has colors of its own: in more than 1 % of it the chroma strays
             by more than `COLORED_CHROMA` from the toning, the quadratic function of the
             luma that fits the chroma best. Sepia and yellowed paper are no colors.
-        faint: It is not colored, and has more than `FAINT_CHROMA` of that: it may be toned.
+        faint: It is not colored, but strays so by `FAINT_CHROMA`, or by more in 0.1 % of it.
         metadata: What to write back beside the pixels.
         pages: How many pages a TIFF has, of which this is the first; 2 of an animation, else 1.
         sample: Its colors, averaged over small squares, uint8 RGB [N, 1, 3]; None of a gray file.
@@ -307,12 +307,12 @@ def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) 
             luma[rows] = tones
     assert luma is not None
     sample = np.concatenate(samples) if samples else None
-    stray = 0.0 if sample is None else _stray(sample)
+    stray, most = (0.0, 0.0) if sample is None else _strays(sample)
     return Photo(
         luma=_upright(luma, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
         colored=stray > COLORED_CHROMA,
-        faint=FAINT_CHROMA < stray <= COLORED_CHROMA,
+        faint=stray <= COLORED_CHROMA and (stray > FAINT_CHROMA or most > COLORED_CHROMA),
         metadata=metadata,
         pages=pages,
         sample=sample,
@@ -433,7 +433,7 @@ def _reduced(rgb: Pixels, size: tuple[int, int]) -> Pixels:
     return with_depth(small, np.uint8).reshape(-1, 1, 3)
 
 
-def _stray(sample: Pixels) -> float:
+def _strays(sample: Pixels) -> Any:
     ycrcb = cv2.cvtColor(sample, cv2.COLOR_RGB2YCrCb)
     luma, *chroma = (plane.ravel() for plane in cv2.split(ycrcb))
     # There are 256 lumas at most, so the weighted fit to the mean chroma of each is the fit to
@@ -446,4 +446,4 @@ def _stray(sample: Pixels) -> float:
     toning = (powers @ fit).astype(np.float32)
     # Planes, because NumPy takes several times as long for rows of two.
     strays = sum((plane - toning[luma, k]) ** 2 for k, plane in enumerate(chroma))
-    return float(np.sqrt(np.quantile(strays, 0.99)))
+    return np.sqrt(np.quantile(strays, (0.99, 0.999))).tolist()

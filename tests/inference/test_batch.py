@@ -724,14 +724,24 @@ def test_colored_photos_are_left_alone_or_said_to_be_colored_anew(
     half_blue = np.dstack((gray(),) * 3)
     half_blue[:, :16, 2] += 40
     faint = save(tmp_path / "d.png", half_blue)
-    jobs = plan([source, plain, sepia, faint], tmp_path / "out")
+    dated = np.dstack((gray(200, 300),) * 3)
+    dated[190:194, 270:295] = (180, 40, 40)  # 0.17 %, as the stamp of a date
+    stamp = save(tmp_path / "e.png", dated)
+    jobs = plan([source, plain, sepia, faint, stamp], tmp_path / "out")
     skipping = list(run(jobs, colorizer))
-    assert statuses(skipping) == ["skipped", "done", "done", "done"]
+    assert statuses(skipping) == ["skipped", "done", "done", "done", "done"]
     assert "in color" in skipping[0].message
     assert [outcome.message for outcome in skipping[1:3]] == ["", ""]
-    assert "has faint colors, taken for the toning" in skipping[3].message
+    for told in skipping[3:]:
+        assert "has faint or few colors, taken for a toning or stains" in told.message
     again = list(run(jobs, colorizer, Writing(overwrite=True, recolor=True)))
-    assert ["colored anew" in outcome.message for outcome in again] == [True, False, False, False]
+    assert ["colored anew" in outcome.message for outcome in again] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_closing_early_leaves_whole_files_only(

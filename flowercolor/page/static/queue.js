@@ -53,7 +53,7 @@ export class Photo {
         this.remarks.push("It is in color already; here it is colored anew from its gray version.");
       }
       if (faint) {
-        this.remarks.push("It has faint colors, taken for the toning of an old print and not kept.");
+        this.remarks.push("It has faint or few colors, taken for a toning or stains and not kept.");
       }
       if (several) this.remarks.push(`It has ${several}, of which the first is colored.`);
       if (extreme) this.remarks.push(`It is ${extreme}.`);

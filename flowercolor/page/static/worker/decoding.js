@@ -114,7 +114,7 @@ function sample(bitmap) {
   return context.getImageData(0, 0, width, height).data;
 }
 
-/** Whether the photo is `colored`, or has `faint` colors: how far the chroma strays, in more than 1 %
+/** Whether the photo is `colored`, or has `faint` or few colors: how far the chroma strays, in 1 %
  * of the pixels, from the quadratic function of the luma that fits it best. Sepia is no color. */
 function colorsIn(rgba) {
   const pixels = rgba.length / 4;
@@ -134,9 +134,10 @@ function colorsIn(rgba) {
       strays[k] += (value - toning[0] - luma[k] * (toning[1] + luma[k] * toning[2])) ** 2;
     });
   }
-  const beyond = (chroma) => strays.filter((stray) => stray > chroma ** 2).length > 0.01 * pixels;
-  const colored = beyond(COLORED_CHROMA);
-  return { colored, faint: !colored && beyond(FAINT_CHROMA) };
+  const share = (chroma) => strays.filter((stray) => stray > chroma ** 2).length / pixels;
+  const strong = share(COLORED_CHROMA);
+  const colored = strong > 0.01;
+  return { colored, faint: !colored && (share(FAINT_CHROMA) > 0.01 || strong > 0.001) };
 }
 
 function quadraticFit(xs, ys) {
