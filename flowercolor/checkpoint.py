@@ -29,7 +29,7 @@ from flowercolor.config import TrainConfig, in_range
 from flowercolor.errors import CheckpointError, SettingError, one_line
 from flowercolor.files import is_file, is_folder, parse_json, replacing
 from flowercolor.installation import needed_for
-from flowercolor.runs import BEST, LAST, describes_photos, is_number
+from flowercolor.runs import BEST, LAST, describes_photos, is_number, name_of
 
 if TYPE_CHECKING:  # torch loads in 2 s, which reading headers and coloring by onnxruntime spare
     import torch
@@ -64,6 +64,7 @@ class CheckpointInfo:
         best_score: What the best epoch was chosen by, the lower the better; see
             `TrainConfig.criterion`.
         best_epoch: Which it was.
+        start_l1: The test L1 of the checkpoint that its run began with, if any.
 
     Raises:
         SettingError: A value is of another type or out of its range.
@@ -81,13 +82,14 @@ class CheckpointInfo:
     vividness: float | None = None
     best_score: float | None = None
     best_epoch: int = 0
+    start_l1: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epoch", "step", "best_epoch"):
             value = getattr(self, name)
             if type(value) is not int or value < 0:
                 raise SettingError(f"{name} is {value!r}; expected a whole number of 0 or more")
-        for name in ("test_l1", "best_l1", "best_score", "vividness"):
+        for name in ("test_l1", "best_l1", "best_score", "start_l1", "vividness"):
             value, highest = getattr(self, name), 1 if name == "vividness" else math.inf
             if value is not None and not (is_number(value) and 0 <= value <= highest):
                 expected = "0 or more" if highest == math.inf else f"0 to {highest}"
@@ -188,6 +190,16 @@ def missing_in_run(path: Path) -> str:
     if not read_info(path).epoch:
         return "no epoch of it has ended"
     return f"its {BEST} is missing, and {LAST} is taken"
+
+
+def weights_name(path: Path) -> str:
+    """What pictures say that colored them: a run's weights go on changing, so with their epoch.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    name = name_of(path)
+    return f"{name} epoch {read_info(path).epoch}" if path.name in (BEST, LAST) else name
 
 
 def default_taken(path: Path) -> str:

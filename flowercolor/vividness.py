@@ -92,9 +92,12 @@ def join(
     save_checkpoint(output, joined, tensors, half=True, overwrite=False)
 
 
-def notes_on_training(safe: Path, vivid: Path) -> Iterator[str]:
-    """In what the training of two ends differs, which a joined file says of the safe one alone."""
+def notes_on_ends(safe: Path, vivid: Path, hints: Path | None = None) -> Iterator[str]:
+    """What a joined file does not keep of its second end: its branch for hints, its training."""
     first, second = read_info(safe), read_info(vivid)
+    if second.config.network.hints and hints is None:
+        kept = f"that of {safe} is kept" if first.config.network.hints else "which is not kept"
+        yield f"{vivid} has a branch for hints, {kept}; `hints` {vivid} takes this one"
     if first.config.size_px != second.config.size_px:
         yield (
             f"{vivid} learned at {second.config.size_px} px and {safe} at "

@@ -15,7 +15,7 @@ from flowercolor.checkpoint import (
 from flowercolor.config import NetworkConfig, TrainConfig
 from flowercolor.errors import CheckpointError
 from flowercolor.networks.unet import UNet
-from flowercolor.vividness import join
+from flowercolor.vividness import join, notes_on_ends
 
 
 def save_seeded(
@@ -48,6 +48,20 @@ def test_a_joined_file_has_the_branch_for_hints_of_a_third(tmp_path: Path) -> No
         join(paths["safe"], paths["vivid"], tmp_path / "a.safetensors", hints=paths["safe"])
     join(both, paths["vivid"], tmp_path / "kept.safetensors")
     assert load_generator(tmp_path / "kept.safetensors")[0].hints is not None
+
+
+def test_what_a_joined_file_does_not_keep_is_told(tmp_path: Path) -> None:
+    plain, branch, other = (
+        save_seeded(tmp_path / name, moved=0.01 * (name == "branch"), hints=name != "plain")
+        for name in ("plain", "branch", "other")
+    )
+    remedy = f"`hints` {branch} takes this one"
+    told = [f"{branch} has a branch for hints, which is not kept; {remedy}"]
+    assert list(notes_on_ends(plain, branch)) == told
+    kept = [f"{branch} has a branch for hints, that of {other} is kept; {remedy}"]
+    assert list(notes_on_ends(other, branch)) == kept
+    assert list(notes_on_ends(plain, branch, hints=branch)) == []
+    assert list(notes_on_ends(branch, plain)) == []
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,10 @@ def in_words(sources: Iterable[Photos]) -> str:
     return " and ".join(str(photos.source) for photos in sources)
 
 
+JUDGED_GRAY = "where any color counts as an error"
+"""What photos without color do among those that a network is judged on."""
+
+
 def notes_on_gray(dataset: FlowerDataset, use: str, effect: str) -> list[str]:
     """A line for each source that has photos without color, with the first of them.
 
@@ -227,17 +231,21 @@ def get_data(
         DataError: As those two say, or none of the photos to learn from has any color.
     """
     train_set, test_set = split(read_data(source, size_px, progress, max_pixels=max_pixels))
-    check_color(train_set, progress)
+    check_color(train_set, test_set, progress)
     return train_set, test_set
 
 
-def check_color(train_set: FlowerDataset, progress: Progress | None) -> None:
-    """Tell `progress` which photos to learn from have no color.
+def check_color(
+    train_set: FlowerDataset, test_set: FlowerDataset, progress: Progress | None
+) -> None:
+    """Tell `progress` which photos to learn from, and to test on, have no color.
 
     Raises:
-        DataError: None has any.
+        DataError: None of the one or the other has any.
     """
-    for note in notes_on_gray(train_set, "to learn from", "which teaches to leave photos gray"):
+    notes = notes_on_gray(train_set, "to learn from", "which teaches to leave photos gray")
+    notes += notes_on_gray(test_set, "to test on", JUDGED_GRAY)
+    for note in notes:
         if progress:
             progress.note(note)
 

@@ -189,7 +189,7 @@ def choose_photos(
         else:
             train_set, test_set = split_sources(photos, validation=part == "validation")
     notes += notes_on_gray(test_set, "to judge on", "where any color counts as an error")
-    notes += _known_already(loaded, test_set, part)
+    notes += _known_already(loaded, test_set, part, progress)
     return EvaluationPhotos(test_set, train_set, tuple(notes))
 
 
@@ -200,24 +200,33 @@ def _other_training_set(
     info = next(iter(loaded.values())).info
     with suppress(DataError):  # what is left of it is no data any more
         learned_from = find_sources(run)
-        if not learned_from or OXFORD in learned_from or _learned_from(info, test_set.sources):
+        if (
+            not learned_from
+            or OXFORD in learned_from
+            or _learned_from(info, test_set.sources, progress)
+        ):
             return None
         photos = read_sources(learned_from, test_set.photos.rgb.shape[1], progress)
-        if _learned_from(info, photos):  # else others have come, or gone
+        if _learned_from(info, photos, progress):  # else others have come, or gone
             return split_sources(photos)[0]
     return None
 
 
-def _learned_from(info: CheckpointInfo, photos: Sequence[Photos]) -> bool:
+def _learned_from(
+    info: CheckpointInfo, photos: Sequence[Photos], progress: Progress | None
+) -> bool:
     """Whether a network learned from these photos, wherever they lay, and whatever their times.
 
-    Of files with other times only those at its own size tell.
+    Of files with other times only those at its own size tell: they are read so where they may be.
     """
     data, config = info.data, info.config
     if data.get("fingerprint") == FlowerDataset(photos).fingerprint:
         return True
-    if "content_crc32" in data and photos[0].rgb.shape[1] == config.size_px:
+    learned = sum(data.get(name, 0) for name in ("train_photos", "test_photos"))
+    if "content_crc32" in data and learned <= sum(len(each.names) for each in photos):
         with suppress(DataError):  # too few to be those
+            if photos[0].rgb.shape[1] != config.size_px:
+                photos = read_sources([each.source for each in photos], config.size_px, progress)
             left_out = data.get("left_out", ())
             train_set, test_set = split_sources(photos, left_out, validation=config.validation)
             return bool(test_set.crc32(train_set.crc32()) == data["content_crc32"])
@@ -225,7 +234,10 @@ def _learned_from(info: CheckpointInfo, photos: Sequence[Photos]) -> bool:
 
 
 def _known_already(
-    loaded: Mapping[str, Loaded], judged_on: FlowerDataset, part: Part
+    loaded: Mapping[str, Loaded],
+    judged_on: FlowerDataset,
+    part: Part,
+    progress: Progress | None,
 ) -> Iterator[str]:
     """A line for each candidate that may know the photos it is judged on."""
     judged = {photos.fingerprint for photos in judged_on.sources}
@@ -233,7 +245,7 @@ def _known_already(
         info = item.info
         sources = (source.get("fingerprint") for source in info.data.get("sources", ()))
         known = judged & {info.data.get("fingerprint"), *sources}
-        if known != judged and _learned_from(info, judged_on.sources):
+        if known != judged and _learned_from(info, judged_on.sources, progress):
             known = judged
         if part == "validation" and known and not info.config.validation:
             yield f"{name} has learned from the validation part; it may know it by heart."

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from flowercolor.checkpoint import weights_name
 from flowercolor.config import (
     MAX_RENDER_SIZE_PX,
     MAX_STRENGTH,
@@ -38,7 +39,7 @@ from flowercolor.photos.pictures import (
 )
 from flowercolor.progress import Progress
 from flowercolor.provenance import record_of
-from flowercolor.runs import find_checkpoint, name_of
+from flowercolor.runs import find_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,7 @@ class Colorizer:
             progress=progress,
         )
         colorizer = cls(network, render_size_px=render_size_px, strength=strength)
-        colorizer.name = name_of(path)
+        colorizer.name = weights_name(path)
         colorizer.vividness = vividness
         return colorizer
 
@@ -425,12 +426,8 @@ def colorize(
         DeviceError: The device is not there, or there is too little memory.
     """
     path = find_checkpoint(checkpoint)
-    settings: dict[str, Any] = {
-        "render_size_px": render_size_px,
-        "strength": strength,
-        "vividness": vividness,
-        "device": device,
-    }
+    settings: dict[str, Any] = {"render_size_px": render_size_px, "strength": strength}
+    settings |= {"vividness": vividness, "device": device}
     try:
         colorizer = _loaded(path, path.stat().st_mtime_ns, **settings)
     except TypeError:  # what no cache can look up, such as a list, is no setting either

@@ -15,11 +15,10 @@ from pathlib import Path
 from safetensors.numpy import save
 
 from flowercolor._version import __version__
-from flowercolor.checkpoint import read_ends, read_weights
+from flowercolor.checkpoint import read_ends, read_weights, weights_name
 from flowercolor.errors import SettingError
 from flowercolor.files import filling, is_folder, is_there, write_bytes
 from flowercolor.inference.onnx_backend import OnnxBackend, skeleton
-from flowercolor.runs import name_of
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -113,7 +112,7 @@ def page_files(
     _, ends = read_ends(checkpoint)
     files[_WEIGHTS] = save({key: value for key, value in ends.items() if value.dtype.kind == "f"})
     about = {
-        "name": name_of(checkpoint),
+        "name": weights_name(checkpoint),
         "version": __version__,
         "encoder": network.encoder,
         "output": network.output,

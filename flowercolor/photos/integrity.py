@@ -28,7 +28,7 @@ _DEFLATE = (8, 32946)
 _AVIF_HEAD_BYTES = 1 << 16
 _STILL = b"\x12\x00\x0a"  # begins a picture in AV1: the delimiter, and what its header is
 _MOST_ENLARGED = 4
-_LOST = bytes(64)
+_LOST, _NO_TAIL = bytes(64), bytes(8)
 _SKIP = 0xF0  # 16 coefficients
 _UNSENT = 16  # bits of a coefficient of which no scan has come
 
@@ -134,7 +134,7 @@ def _check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
             raise ValueError(f"it has {scans} scans")
         if _lacks_scans(content):
             raise ValueError("some of its scans are missing")
-    if content.endswith(b"\0") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
+    if content.endswith(_NO_TAIL) and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
         raise ValueError("it ends in zeros")
     if _LOST in content and _has_lost_part(content):
         raise ValueError("a part of its pixels is zeros")

@@ -61,7 +61,7 @@ class TrainResult:
         gray_l1: What leaving the photos gray would score; None where stopped before a test.
         steps: How many it has made in all.
         was_finished: It was resumed, and there was nothing left to do.
-        start_l1: The test score of what it began with; None of random weights and once resumed.
+        start_l1: The test score of what it began with; None of random weights.
     """
 
     run: Path
@@ -194,9 +194,9 @@ def train(
 
     for note in notes_on_beginning(header, start_from) if start_from else ():
         progress.note(note)
-    gray_l1 = start_l1 = None
+    gray_l1 = None
     if start_from and not config.network.hints:
-        start_l1 = score(gan.generator, test_set, config.test_batch_size, progress).mean_l1
+        state.start_l1 = score(gan.generator, test_set, config.test_batch_size, progress).mean_l1
     began_s = time.monotonic()
     with (
         saying_how_to_go_on(run),
@@ -267,7 +267,15 @@ def train(
     if gray_l1 is None:
         gray_l1 = score_gray(test_set, config.test_batch_size)
     return TrainResult(
-        run, True, state.epoch, state.test_l1, state.best_l1, gray_l1, done, was_finished, start_l1
+        run,
+        True,
+        state.epoch,
+        state.test_l1,
+        state.best_l1,
+        gray_l1,
+        done,
+        was_finished,
+        state.start_l1,
     )
 
 

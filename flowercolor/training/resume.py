@@ -108,6 +108,7 @@ class RunState:
     best_l1: float | None = None
     best_score: float | None = None
     best_epoch: int = 0
+    start_l1: float | None = None
 
     @classmethod
     def of(cls, header: CheckpointInfo) -> Self:

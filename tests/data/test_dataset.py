@@ -251,6 +251,15 @@ def test_gray_photos_are_told_to_who_reads_them_to_learn_from(tmp_path: Path) ->
     get_data(tmp_path, SIZE_PX, progress)
     [note] = [note for note in progress.notes if "no color in" in note]
     assert "to learn from, which teaches to leave photos gray" in note
+    _, test_set = get_data(tmp_path, SIZE_PX)
+    first, *others = test_set.names
+    Image.new("L", (20, 20), 90).save(tmp_path / first)
+    get_data(tmp_path, SIZE_PX, progress)
+    assert f"1 of the {len(test_set)} photos to test on, where any color" in progress.notes[-1]
+    for name in others:
+        Image.new("L", (20, 20), 90).save(tmp_path / name)
+    with pytest.raises(DataError, match="found no color in any of the photos to test on"):
+        get_data(tmp_path, SIZE_PX)
 
 
 def test_tables_of_others_are_told_of_all_sources(photos: Photos, tmp_path: Path) -> None:

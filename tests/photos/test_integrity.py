@@ -71,6 +71,15 @@ def test_a_jpeg_that_lost_a_block_of_the_disk_is_damaged(
             read_photo(lost)
 
 
+@pytest.mark.parametrize("zeros", [1, 4])
+def test_a_jpeg_that_was_cut_at_a_zero_ends_too_early(zeros: int) -> None:
+    content = saved(noise(200, 300), "JPEG")
+    with pytest.raises(ImageError, match="the file ends before the picture does"):
+        read_photo(content[: len(content) // 2] + b"\x01" + bytes(zeros))
+    with pytest.raises(ImageError, match="it ends in zeros"):
+        read_photo(content[: len(content) // 2] + bytes(512))
+
+
 @pytest.mark.parametrize("options", [{"optimize": True}, {"progressive": True}])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_a_jpeg_may_have_zeros_where_they_are_flat_or_no_pixels(

@@ -137,7 +137,8 @@ def test_what_a_run_does_not_keep_of_what_it_begins_with_is_told(
 def test_a_run_tells_what_it_began_with(sets: Sets, run: Path, uninterrupted: Path) -> None:
     config = changed(epochs=1)
     go(config, sets, run, start_from=uninterrupted / BEST, should_stop=after(1))
-    go(config, sets, run, resume=True)
+    resumed = go(config, sets, run, resume=True)
+    assert resumed.start_l1 == pytest.approx(read_info(uninterrupted / BEST).test_l1, abs=1e-6)
     said = "Begun with the generator of uninterrupted."
     assert read_info(run / BEST).note == read_info(run / LAST).note == said
     assert json.loads((run / "config.json").read_text())["note"] == said

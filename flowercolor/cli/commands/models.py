@@ -127,8 +127,8 @@ def join(
     joining.join(*ends, output, vividness=vividness, note=note, hints=branch)
     for end in ends:
         _say_default(end)
-    for differing in joining.notes_on_training(*ends):
-        console.say(f"{differing}.")
+    for not_kept in joining.notes_on_ends(*ends, branch):
+        console.say(f"{not_kept}.")
     console.say_missing(*ends, *filter(None, [branch]))
     console.print_result(str(output))
 

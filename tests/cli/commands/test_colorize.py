@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -623,6 +624,24 @@ def test_of_a_scan_in_black_and_white_there_are_no_variants(hint_weights: Path, 
     refused = flowercolor(*args)
     assert_one_line_of_error(refused, "scan.png: is only black and white, which leaves no room")
     assert not (here / "scan.png.variants.png").exists()
+
+
+def test_weights_that_a_run_has_learned_since_are_other_settings(
+    trained: Trained, here: Path
+) -> None:
+    gray_photo(here / "a.png")
+    args = ["colorize", "a.png", "-o", "out.png", "--checkpoint"]
+    info, _ = load_tensors(trained.run / "best.safetensors")
+    succeed(*args, str(trained.run))
+    name = trained.run.name
+    with Image.open(here / "out.png") as image:
+        assert f"by the model {name} epoch {info.epoch}" in image.getexif()[0x0131]
+    later = replace(info, epoch=info.epoch + 3)
+    path = here / name / "best.safetensors"
+    path.parent.mkdir()
+    save_checkpoint(path, later, load_tensors(trained.run / "best.safetensors")[1])
+    said = succeed(*args, str(path.parent)).stderr
+    assert f"(weights {name} epoch {info.epoch}, now {name} epoch {later.epoch})" in said
 
 
 def test_of_results_that_may_be_deleted_nobody_reads_the_names_of_photos(

@@ -390,6 +390,11 @@ def test_photos_that_were_moved_or_copied_are_a_runs_own(
         assert said in notes
         assert ("by heart" in notes) == bool(said)
         assert "other data" not in notes
+    larger = succeed(
+        "eval", "--checkpoint", "run", "--data", copy, "--whole", "--size", "32"
+    ).stderr
+    assert "run learned from these very photos" in larger
+    assert "No chroma medians" in larger
     shutil.rmtree(folder)
     succeed("train", "--resume", "run", "--data", copy, "--epochs", "2")
     for name in ("best", "last"):
