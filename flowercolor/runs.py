@@ -69,7 +69,7 @@ def list_runs() -> list[Path]:
     place = runs_place()
     if not place or not is_folder(
         place
-    ):  # or may not be looked into, at which older versions of Python raise
+    ):  # or may not be looked into: older versions of Python raise
         return []
     folders = {path.parent for name in (BEST, LAST) for path in place.glob(f"*/{name}")}
     return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)

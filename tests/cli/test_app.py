@@ -334,7 +334,7 @@ def test_a_reader_that_went_away_ends_it_quietly(weights: Path, here: Path) -> N
         gray_photo(here / name)
     reading, writing = os.pipe()
     os.close(reading)
-    unfinished = "Stopped, for nobody reads standard output; the same command goes on.\n"
+    unfinished = "Stopped: nobody reads standard output; the same command goes on with the rest.\n"
     for photos, said in ((["a.png"], ""), (["a.png", "b.png", "-o", "out"], unfinished)):
         command = [sys.executable, "-m", "flowercolor", "colorize", *photos, "--checkpoint"]
         result = subprocess.run(

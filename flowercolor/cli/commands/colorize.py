@@ -318,6 +318,11 @@ def _color_files(
 
     mine = shard_of(jobs)
     summary = _Summary(options, several=len(jobs) > 1)
+    again = (
+        "begins anew, for --overwrite is given"
+        if how.writing.overwrite
+        else "goes on with the rest"
+    )
     with (
         console.process_group(),
         console.stop_on_interrupt("Stopping; Ctrl-C again to drop what is under way.") as stop,
@@ -344,14 +349,9 @@ def _color_files(
                     console.print_result(str(outcome.job.target))
         except BrokenPipeError:
             if summary.count.total() < len(mine):
-                console.say("Stopped, for nobody reads standard output; the same command goes on.")
+                console.say(f"Stopped: nobody reads standard output; the same command {again}.")
             raise
     stopped = stop() and summary.count.total() < len(mine)
-    again = (
-        "begins anew, for --overwrite is given"
-        if how.writing.overwrite
-        else "goes on with the rest"
-    )
     summary.say(f"Stopped; the same command {again}." if stopped else "")
     if stopped:
         raise typer.Exit(stop.exit_code)
