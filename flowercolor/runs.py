@@ -67,9 +67,8 @@ def check_photos_folder(folder: Path) -> None:
 def list_runs() -> list[Path]:
     """The folders of the training runs that have a checkpoint, newest first."""
     place = runs_place()
-    if not place or not is_folder(
-        place
-    ):  # or may not be looked into: older versions of Python raise
+    # Where it may not be looked into, older versions of Python raise.
+    if not place or not is_folder(place):
         return []
     folders = {path.parent for name in (BEST, LAST) for path in place.glob(f"*/{name}")}
     return sorted(folders, key=lambda run: (_changed(run), run.name), reverse=True)
