@@ -47,7 +47,7 @@ class Guidance:
         if self.palette is not None and not isinstance(self.palette, Palette):
             raise SettingError(
                 f"palette is {_shown(self.palette)}; expected what "
-                "`flowercolor.photos.pictures.palette_of(None, 'crimson,ivory')` gives"
+                "`flowercolor.photos.pictures.palette_of(palette='crimson,ivory')` gives"
             )
         mask = self.mask
         if mask is not None and not (

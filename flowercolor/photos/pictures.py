@@ -123,7 +123,7 @@ def mask_of(picture: Any) -> npt.NDArray[np.uint8]:
     return with_depth(luma * np.iinfo(luma.dtype).max if luma.max() == 1 else luma, np.uint8)
 
 
-def palette_of(like: Any, palette: str | Sequence[Color] | None) -> Palette | None:
+def palette_of(like: Any = None, palette: str | Sequence[Color] | None = None) -> Palette | None:
     """What leads the colors, of `like` and `palette` as `Colorizer.__call__` takes them.
 
     Raises:

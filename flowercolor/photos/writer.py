@@ -106,6 +106,16 @@ def photo_parts(
     check_settings(quality, subsampling)
     if not isinstance(software, str):
         raise SettingError(f"software is {software!r}; expected a text")
+    if metadata is not None and not isinstance(metadata, Metadata):
+        raise SettingError(
+            f"metadata is of the type {type(metadata).__name__}; expected a `Metadata`, as "
+            "`read_photo` gives in its `metadata`"
+        )
+    if isinstance(rgb, Image.Image):  # of which NumPy takes the pixels alone
+        raise ImageError(
+            "the picture is a Pillow image, whose EXIF and DPI would be lost; give its array, or "
+            "save it by image.save(...)"
+        )
     rgb, alpha = native(rgb), None if alpha is None else native(alpha)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in _DEPTHS:
         raise ImageError(

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from flowercolor.errors import ImageError, SettingError, StorageError
 from flowercolor.photos.reader import read_photo
@@ -201,6 +201,7 @@ def test_opacity_of_another_size_and_other_formats_are_refused() -> None:
         ({"subsampling": ["4:4:4"]}, "subsampling is .*; expected one of 4:4:4, "),
         ({"file_format": 5}, "file_format is 5; expected one of AVIF, "),
         ({"software": 5}, "software is 5; expected a text"),
+        ({"metadata": {"dpi": (300, 300)}}, "metadata is of the type dict; expected a `Metadata`"),
     ],
 )
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
@@ -235,3 +236,12 @@ def test_a_picture_of_several_blocks_is_written_whole(
     np.testing.assert_array_equal(bgra[..., [2, 1, 0, 3][:channels]], picture)
     write_photo(tmp_path / "a", rgb, file_format=file_format, alpha=alpha)
     assert (tmp_path / "a").read_bytes() == content
+
+
+def test_a_pillow_image_is_not_written_without_what_it_holds_beside_its_pixels(
+    tmp_path: Path,
+) -> None:
+    image: Any = Image.fromarray(smooth())
+    with pytest.raises(ImageError, match="the picture is a Pillow image, whose EXIF and DPI would"):
+        write_photo(tmp_path / "a.jpg", image)
+    assert not (tmp_path / "a.jpg").exists()
