@@ -301,6 +301,12 @@ def test_what_has_no_room_for_color_faint_colors_or_several_frames_is_told(
         expected[moving] = "It has several frames, of which the first is colored."
     open_with(browser, tiny_page, *expected)
     assert shown_remarks(browser) == [*expected.values()]
+    browser.click("#save-all")
+    assert browser.saved("flowercolor.zip")
+    told = [path.name for path, said in expected.items() if said]
+    first = ", ".join(told[:3])
+    said = f" With a remark: {len(told)} ({first}, …); choose one to see it."
+    assert text(browser, "#status").endswith(said)
 
 
 def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(

@@ -115,9 +115,13 @@ async function colorAll() {
 
 /** Which of the photos could not be read, in words; "" where all could. */
 function notRead(of) {
-  const names = of.filter(({ state }) => state === "failed").map(({ name }) => name);
+  return listed("Not read", of.filter(({ state }) => state === "failed"), "why");
+}
+
+function listed(title, of, what) {
+  const names = of.map(({ name }) => name);
   const first = names.slice(0, 3).join(", ") + (names.length > 3 ? ", …" : "");
-  return names.length ? `Not read: ${names.length} (${first}); choose one to see why.` : "";
+  return names.length ? `${title}: ${names.length} (${first}); choose one to see ${what}.` : "";
 }
 
 byId("stop").addEventListener("click", () => say("Stopping."));
@@ -333,7 +337,10 @@ async function saveAll() {
     if (recolored) saved += ` In color already, and colored anew: ${recolored}.`;
     const stopped = all.filter(({ state }) => state === "stopped").length;
     if (stopped) saved += ` Stopped: ${stopped}.`;
-    saved = `${saved} ${notRead(all)}`.trim();
+    const others = packed
+      .map(({ photo }) => photo)
+      .filter(({ colored, remarks }) => remarks.length > Number(colored));
+    saved = [saved, listed("With a remark", others, "it"), notRead(all)].filter(Boolean).join(" ");
   }
   say([saved, ...failures].join(" "), true);
 }
