@@ -3,9 +3,10 @@
 Each is written whole or not at all; where that fails, `StorageError` is raised.
 """
 
-import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TITLE_PX = 24
-_NAME_PT = 10  # a line of the names in a graph
+_NAME_LETTERS = 28  # a line of the names in a legend
 
 _PANELS = {
     "Generator loss": {"loss_g": "loss"},
@@ -134,60 +135,32 @@ def plot_trade(
         truth: Mean colorfulness of the true photos.
         joined: Draw a line between those judged, in their order.
     """
+    from matplotlib import colormaps  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.subplots()
     if joined:
-        axes.plot(*zip(*(points[name] for name in judged), strict=True), color="#b5305f", alpha=0.5)
+        axes.plot(*zip(*(points[name] for name in judged), strict=True), color="gray", alpha=0.5)
+    colors = iter(colormaps["plasma"](np.linspace(0, 0.85, len(judged))))
+    markers = cycle("sD^v")
+    handles = []
     for name, point in points.items():
-        axes.plot(*point, "o", color="#b5305f" if name in judged else "gray")
-    axes.axhline(truth, linestyle=":", color="gray", label=f"true photos, {truth:.1f}")
-    axes.margins(x=0.2, y=0.15)
+        is_judged = name in judged
+        look = ("o", next(colors)) if is_judged else (next(markers), "gray")
+        handles += axes.plot(*point, linestyle="", marker=look[0], color=look[1])
+    handles.append(axes.axhline(truth, linestyle=":", color="gray"))
+    axes.margins(x=0.1, y=0.1)
     axes.set_xlabel("L1 to the true photo")
     axes.set_ylabel("colorfulness")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    figure.draw_without_rendering()  # from here on it is known where a point lies
-    rising = sorted(points, key=lambda name: points[name][1])
-    heights_pt = [axes.transData.transform(points[name])[1] * 72 / figure.dpi for name in rising]
-    for name, y_pt in zip(rising, _apart(heights_pt, _NAME_PT), strict=True):
-        # Along a vividness scale they go up to the right: names on its left stay clear of it.
-        x_pt, side = (-7, "right") if name in judged else (7, "left")
-        text = axes.annotate(
-            name,
-            points[name],
-            (x_pt, y_pt),
-            textcoords="offset points",
-            ha=side,
-            va="center",
-            parse_math=False,  # a run's name may hold dollars
-            fontsize=_NAME_PT - 2,
-        )
-        text.set_in_layout(False)  # a long path would leave no room for the axes
+    names = [*points, f"true photos, {truth:.1f}"]
+    legend = axes.legend(handles, list(map(str, range(len(names)))), **_BESIDE)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        # A label that begins with "_" would be hidden, and dollars would begin a formula.
+        text.set_text(textwrap.fill(name, _NAME_LETTERS))
+        text.set_parse_math(False)
     save_figure(figure, path)
-
-
-def _apart(positions: list[float], least: float) -> list[float]:
-    """How far to move rising positions for that least distance; those of a group keep its mean."""
-    groups: list[list[float]] = []
-    for position in positions:
-        group = [position]
-        while groups and _room(groups[-1], least) + _room(group, least) > (
-            statistics.fmean(group) - statistics.fmean(groups[-1])
-        ):
-            group = groups.pop() + group
-        groups.append(group)
-    moves: list[float] = []
-    for group in groups:
-        lowest = statistics.fmean(group) - _room(group, least) + least / 2
-        moves += [lowest + number * least - at for number, at in enumerate(group)]
-    return moves
-
-
-def _room(group: list[float], least: float) -> float:
-    """What a group takes to each side of its mean."""
-    return len(group) * least / 2
 
 
 def save_grid(

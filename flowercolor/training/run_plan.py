@@ -201,7 +201,8 @@ def read_run_data(
         photos = read_sources(places, plan.config.size_px, progress, max_pixels=max_pixels)
     left_out = with_twins(twins, *split_sources(photos), progress) if twins else plan.left_out
     train_set, test_set = split_sources(photos, left_out, validation=plan.config.validation)
-    check_color(train_set, test_set, progress)
+    # Who resumes was told, and is to change no photos.
+    check_color(train_set, test_set, None if plan.resume else progress)
     if plan.labels:  # of other photos, before a run's folder is made
         read_classes(plan.labels, train_set)
     if plan.by:

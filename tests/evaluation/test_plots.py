@@ -1,6 +1,5 @@
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy.typing as npt
 import pytest
 import torch
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 
 from flowercolor.errors import ImageError
 from flowercolor.evaluation.plots import (
@@ -163,34 +161,29 @@ def test_the_trade_of_error_and_color_is_drawn(tmp_path: Path) -> None:
     assert not np.array_equal(drawn[1], drawn[2])
 
 
-def test_names_that_would_lie_over_each_other_are_a_line_apart(
+def test_each_point_of_the_trade_has_a_look_of_its_own_in_the_legend(
     tmp_path: Path, figures: list[Figure]
 ) -> None:
-    """Those of baselines too: they face the name of a run that does worse."""
-    points = {f"scale {at}": (0.05, 60.0 + at) for at in (3, 1, 2)}
-    points |= {"median chroma": (0.04, 60.0), "gray photo": (0.09, 0.0)}
-    plot_trade(points, list(points)[:3], 67.0, tmp_path / "trade.png", joined=True)
+    """However near it lies to others."""
+    points = dict.fromkeys(("a", "b", "gray photo", "median chroma"), (0.05, 60.0))
+    plot_trade(points, ["a", "b"], 67.0, tmp_path / "trade.png", joined=False)
+    legend = figures[0].axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [*points, "true photos, 67.0"]
+    looks = {(line.get_marker(), str(line.get_color())) for line in legend.get_lines()}
+    assert len(looks) == len(points) + 1
+
+
+@pytest.mark.parametrize("name", ["$x_$", r"a$\b$c", "100%", "[b]", "_a", "a long/path " * 9])
+def test_a_run_may_be_called_anything(tmp_path: Path, name: str, figures: list[Figure]) -> None:
+    plot_trade({name: (0.07, 30.0)}, [name], 67.0, tmp_path / "trade.png", joined=True)
     [figure] = figures
     figure.draw_without_rendering()
-    texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
-    for upper, lower in pairwise(("scale 3", "scale 2", "scale 1", "median chroma")):
-        assert texts[upper].y0 >= texts[lower].y1
-
-
-def test_names_with_room_stay_at_their_points(tmp_path: Path, figures: list[Figure]) -> None:
-    points = {"far": (0.05, 0.0), **{f"near {at}": (0.05, 60.0 + at) for at in range(3)}}
-    plot_trade(points, list(points), 67.0, tmp_path / "trade.png", joined=True)
-    texts = (text for text in figures[0].axes[0].texts if isinstance(text, Annotation))
-    heights_pt = {text.get_text(): text.xyann[1] for text in texts}
-    assert heights_pt["far"] == pytest.approx(0)
-    assert heights_pt["near 1"] == pytest.approx(0, abs=1e-6)
-    assert heights_pt["near 0"] < -5
-
-
-@pytest.mark.parametrize("name", ["$x_$", r"a$\b$c", "100%", "[b]"])
-def test_a_run_may_be_called_anything(tmp_path: Path, name: str) -> None:
-    plot_trade({name: (0.07, 30.0)}, [name], 67.0, tmp_path / "trade.png", joined=True)
-    assert (tmp_path / "trade.png").is_file()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_texts()[0].get_text().split() == name.split()
+    assert figure.axes[0].get_window_extent().width > figure.bbox.width / 3
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_a_picture_is_written_in_its_colors(tmp_path: Path) -> None:

@@ -112,6 +112,9 @@ def test_gray_photos_are_named_and_alone_refused(tmp_path: Path) -> None:
     first = names[1].split(", ")
     assert first == sorted(first)
     assert {*first} < {f"{number}.png" for number in range(5)}
+    again = Recorder()
+    read_run_data(replace(plan, resume=True), progress=again)
+    assert again.notes == [], "a run goes on with all its photos"
 
 
 def test_last_is_the_newest_run_that_has_something_left_to_do() -> None:

@@ -318,7 +318,9 @@ def closing(
     began = ""
     if result.start_l1 is not None:
         began = f", {_score(result.start_l1)} for what it began with"
-        if config.criterion == "l1" and (l1 or 0) > result.start_l1:
+        # Of a run for livelier colors a higher L1 is the price, and says nothing.
+        for_l1 = config.criterion == "l1" and not config.lambda_color
+        if for_l1 and round(l1 or 0, 4) > round(result.start_l1, 4):
             remedy = "give a lower --lr, and more --epochs"
             if sources == 1:
                 remedy += "; photos of one kind are learned beside many others, by a second --data"

@@ -402,6 +402,7 @@ def test_a_result_that_is_worse_than_gray_is_said_to_be(gray_l1: float, said: st
     ("criterion", "start_l1", "said"),
     [
         ("l1", 0.06, "0.0600 for what it began with. Use the"),
+        ("l1", 0.04999, "0.0500 for what it began with. Use the"),
         ("l1", 0.04, "0.0400 for what it began with. That is worse than what it began with: "),
         ("vivid", 0.04, "0.0400 for what it began with. Use the"),
     ],
@@ -411,6 +412,8 @@ def test_a_result_stands_beside_what_it_began_with(
 ) -> None:
     result = TrainResult(Path("run"), True, 1, 0.05, 0.05, 0.1, start_l1=start_l1)
     assert said in closing(result, TrainConfig(criterion=criterion))
+    lively = TrainConfig(criterion=criterion, lambda_color=0.3)
+    assert "worse than what" not in closing(result, lively), "that is the price of lively colors"
     judged = closing(result, TrainConfig(criterion=criterion, validation=True))
     assert "done. Validation L1 0.0500 at the end" in judged
 
