@@ -1,5 +1,6 @@
 """Which formats of photos there are: their endings, their plugins, how they store pixels."""
 
+import ctypes
 import importlib
 import logging
 import os
@@ -180,9 +181,26 @@ def usual_pixels(image: Image.Image) -> int:
     return image.width * image.height * (2 if counts_twice(image) else 1)
 
 
+@cache
+def _libtiff() -> Any:
+    """Pillow's own, where it is a library beside it, as in its files for Linux and macOS."""
+    library = ctypes.CDLL(importlib.import_module("PIL._imaging").__file__)
+    library.TIFFSetErrorHandler.argtypes = [ctypes.c_void_p]
+    library.TIFFSetErrorHandler.restype = ctypes.c_void_p
+    return library
+
+
+def _lead_libtiff_errors(handler: int | None) -> int | None:
+    """What printed them before; None prints none. They reach Pillow as codes all the same."""
+    with suppress(OSError, AttributeError):
+        before: int | None = _libtiff().TIFFSetErrorHandler(handler)
+        return before
+    return None
+
+
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Pillow without its warnings and its size limits, all settings of the whole process.
+    """Pillow without its warnings, libtiff's errors, and size limits: of the whole process, all.
 
     The lock keeps threads from restoring each other's settings, so what runs in here runs
     one at a time: the reading of headers, and TIFF.
@@ -191,9 +209,11 @@ def quiet_pillow() -> Iterator[None]:
         warnings.simplefilter("ignore")
         limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
         Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, _PNG_TEXT_BYTES
+        libtiff_errors = _lead_libtiff_errors(None)
         try:
             yield
         finally:
+            _lead_libtiff_errors(libtiff_errors)
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
 
 

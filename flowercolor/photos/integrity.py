@@ -23,7 +23,7 @@ _CUT = "the file ends before the picture does"
 _WORDS_OF_CUT = ("truncated", "unexpected end of file")  # Pillow's and libavif's, libheif's
 _PIECE_BYTES = 1 << 20
 _MOST_SCANNED_PIXELS = 2 * 10**10  # some 12 s; 300 megapixels in ten scans take 2
-_ZEROS = 32  # at the end of what an arithmetic coder wrote
+_ZEROS, _ZEROS_OF_FLAT = 32, 512  # at the end of what an arithmetic coder wrote
 _DEFLATE = (8, 32946)
 _AVIF_HEAD_BYTES = 1 << 16
 _STILL = b"\x12\x00\x0a"  # begins a picture in AV1: the delimiter, and what its header is
@@ -143,19 +143,23 @@ def _check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
 def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
     """Check of a decoded image what its file alone does not tell.
 
-    A lossy WebP has no checksums. Zeros at its end are what was lost, unless the picture ends in
-    plain black or white. Where the pixels of a JPEG end too early, decoders fill it up with
-    middle gray.
+    A lossy WebP has no checksums, nor have AVIF and HEIC. Zeros at the end are what was lost, but
+    those few that stand for plain black or white. Where the pixels of a JPEG end too early,
+    decoders fill it up with middle gray.
 
     Raises:
         ValueError: The file is damaged.
     """
     if image.format in ("JPEG", "MPO"):
         _check_filled(image, file)
-    if image.format != "WEBP":
+    if image.format not in ("WEBP", "AVIF", "HEIF"):
         return
-    file.seek(-min(_ZEROS, file.seek(0, io.SEEK_END)), io.SEEK_END)
-    if any(file.read()):
+    file.seek(0)
+    content = file.read()
+    zeros = len(content) - len(content.rstrip(b"\0"))
+    if zeros > _ZEROS_OF_FLAT + image.width * image.height // 64:
+        raise ValueError("it ends in zeros")
+    if image.format != "WEBP" or zeros < _ZEROS:
         return
     bottom = image.crop((0, max(0, image.height - 8), image.width, image.height)).convert("RGB")
     if np.ptp(np.asarray(bottom), axis=(0, 1)).max() > 2:

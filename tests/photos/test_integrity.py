@@ -2,6 +2,7 @@ import io
 import struct
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +70,27 @@ def test_a_jpeg_that_lost_a_block_of_the_disk_is_damaged(
         lost = content[:at] + bytes(512) + content[at + 512 :]
         with pytest.raises(ImageError, match="is a damaged JPEG: a part of its pixels is zeros"):
             read_photo(lost)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+@pytest.mark.parametrize("kept", [0.5, 0.6])
+def test_what_ends_in_zeros_is_damaged_however_flat_it_looks(kind: str, kept: float) -> None:
+    texture = cv2.GaussianBlur(noise(400, 600, 3), (0, 0), 1)
+    content = saved(texture, kind, quality=80)
+    read_photo(content)
+    whole = int(kept * len(content))
+    with pytest.raises(ImageError, match=f"is a damaged {kind}: "):
+        read_photo(content[:whole] + bytes(len(content) - whole))
+    for level in (0, 128, 255):
+        read_photo(saved(Image.new("RGB", (3000, 2000), (level,) * 3), kind))
+
+
+def test_libtiff_prints_nothing_of_a_damaged_file(capfd: pytest.CaptureFixture[str]) -> None:
+    content = saved(noise(100, 120), "TIFF", compression="tiff_lzw")
+    half = len(content) // 2
+    with pytest.raises(ImageError, match="is a damaged TIFF"):
+        read_photo(content[:half] + bytes(2000) + content[half + 2000 :])
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("zeros", [1, 4])
