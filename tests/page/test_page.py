@@ -599,6 +599,25 @@ def test_the_page_and_web_refuse_and_count_alike_what_they_do_not_save(
     )
 
 
+def test_delete_removes_the_spot_that_was_placed_by_a_click(
+    browser: Browser, tiny_page: Path
+) -> None:
+    """Also once its color was chosen, where that has the focus; in a field it deletes letters."""
+    open_with(browser, tiny_page, DAHLIA)
+    for then in ("", "#likely button", "#no-color"):
+        browser.point(in_frame(browser, 0.4, 0.4))
+        assert len(spots(browser)) == 1
+        if then:
+            browser.wait(f"document.querySelector('{then}')")
+            browser.click(then)
+        browser.press(DELETE)
+        assert spots(browser) == []
+    browser.point(in_frame(browser, 0.4, 0.4))
+    browser.run("document.querySelector('#field').focus()")
+    browser.press(DELETE)
+    assert len(spots(browser)) == 1
+
+
 def test_a_person_without_a_pointer_gives_hints_changes_undoes_and_saves(
     browser: Browser, tiny_page: Path
 ) -> None:

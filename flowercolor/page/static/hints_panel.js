@@ -23,6 +23,11 @@ export class HintsPanel {
     byId("field").addEventListener("change", ({ target }) => this.#color(target.value, true));
     byId("no-color").addEventListener("click", () => this.#color(null, true));
     byId("remove").addEventListener("click", () => this.remove(this.#selected));
+    // After a click on the photo, or on a color, no spot has the focus.
+    document.addEventListener("keydown", (event) => {
+      const isTaken = event.defaultPrevented || event.target.matches("input, select");
+      if (event.key === "Delete" && !isTaken && this.#selected >= 0) this.remove(this.#selected);
+    });
     byId("add-spot").addEventListener("click", () => {
       this.add({ x: 0.5, y: 0.5 });
       stage.focusSpot(this.#selected);
