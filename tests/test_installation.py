@@ -68,13 +68,14 @@ from flowercolor import Colorizer, colorize
 
 gray: npt.NDArray[np.uint8] = np.zeros((4, 4), np.uint8)
 photo, path = Image.new("L", (4, 4)), Path("a.png")
-for one in (photo, path, "a.png"):
+for one in (photo, path, "a.png", b""):
     assert_type(colorize(one), Image.Image)
 assert_type(colorize(gray), npt.NDArray[np.uint8])
 height, width, channels = colorize(np.zeros((4, 6), np.uint8)).shape
 assert_type(colorize([gray, gray]), list[npt.NDArray[np.uint8]])
 assert_type(colorize((photo, photo)), list[Image.Image])
 assert_type(colorize(["a.png"]), list[Image.Image])
+assert_type(colorize([b"", b""]), list[Image.Image])
 assert_type(colorize([gray, photo, path]), list[Any])
 colorizer = Colorizer.from_checkpoint()
 assert_type(colorizer(gray, palette="red"), npt.NDArray[np.uint8])
@@ -82,7 +83,7 @@ assert_type(colorizer([photo]), list[Image.Image])
 assert_type(colorizer.render(gray), npt.NDArray[np.uint8])
 photo.save("a.jpg", **{str(key): value for key, value in photo.info.items()})  # as the docs have it
 colorize(5)  # type: ignore[call-overload]
-colorizer(b"")  # type: ignore[call-overload]
+colorizer({})  # type: ignore[call-overload]
 """)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "script.py"],
