@@ -28,6 +28,7 @@ _DEFLATE = (8, 32946)
 _AVIF_HEAD_BYTES = 1 << 16
 _STILL = b"\x12\x00\x0a"  # begins a picture in AV1: the delimiter, and what its header is
 _MOST_ENLARGED = 4
+_JPEG_IN_TIFF, _END_ALONE = 7, b"\xff\xd8\xff\xd9"
 _LOST, _NO_TAIL = bytes(64), bytes(8)
 _SKIP = 0xF0  # 16 coefficients
 _UNSENT = 16  # bits of a coefficient of which no scan has come
@@ -136,8 +137,7 @@ def _check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
             raise ValueError("some of its scans are missing")
     if content.endswith(_NO_TAIL) and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"):
         raise ValueError("it ends in zeros")
-    if _LOST in content and _has_lost_part(content):
-        raise ValueError("a part of its pixels is zeros")
+    _check_lost(content)
 
 
 def check_decoded(image: Image.Image, file: IO[bytes]) -> None:
@@ -250,9 +250,16 @@ def _check_tiff(image: TiffImagePlugin.TiffImageFile, file: IO[bytes]) -> None:
     if len(offsets) < needed:
         raise ValueError(f"it has {len(offsets)} {kind} of {needed}")
     reversed_bits = tags.get(TiffImagePlugin.FILLORDER, 1) == 2
-    if tags.get(TiffImagePlugin.COMPRESSION, 1) in _DEFLATE and not reversed_bits:
-        for at, count in dict(zip(offsets, counts, strict=False)).items():
+    compression = tags.get(TiffImagePlugin.COMPRESSION, 1)
+    left = file.seek(0, io.SEEK_END)  # strips that claim to lie in one place are read once
+    for at, count in dict(zip(offsets, counts, strict=False)).items():
+        if compression in _DEFLATE and not reversed_bits:
             _check_deflated(file, at, count)
+        elif compression == _JPEG_IN_TIFF:
+            file.seek(at)
+            strip = file.read(min(count, left))
+            left -= len(strip)
+            _check_lost(tags.get(TiffImagePlugin.JPEGTABLES, _END_ALONE)[:-2] + strip[2:])
 
 
 def _check_deflated(file: IO[bytes], at: int, count: int) -> None:
@@ -326,6 +333,11 @@ _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and content of each segment of a JPEG (ITU-T T.81, B.1), without the pixels."""
     return ((marker, body) for marker, body, _ in _segments_with_ends(content))
+
+
+def _check_lost(content: bytes) -> None:
+    if _LOST in content and _has_lost_part(content):
+        raise ValueError("a part of its pixels is zeros")
 
 
 def _has_lost_part(content: bytes) -> bool:

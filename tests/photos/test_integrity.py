@@ -102,6 +102,15 @@ def test_a_jpeg_that_was_cut_at_a_zero_ends_too_early(zeros: int) -> None:
         read_photo(content[: len(content) // 2] + bytes(512))
 
 
+def test_the_same_is_checked_of_the_jpegs_in_a_tiff() -> None:
+    content = saved(noise(200, 300), "TIFF", compression="jpeg")
+    read_photo(content)
+    for at in range(len(content) // 4, len(content) // 2, 4096):
+        with pytest.raises(ImageError, match="is a damaged TIFF: a part of its pixels is zeros"):
+            read_photo(content[:at] + bytes(512) + content[at + 512 :])
+    read_photo(saved(Image.new("RGB", (1200, 1200), "white"), "TIFF", compression="jpeg"))
+
+
 @pytest.mark.parametrize("options", [{"optimize": True}, {"progressive": True}])
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_a_jpeg_may_have_zeros_where_they_are_flat_or_no_pixels(
