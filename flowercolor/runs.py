@@ -16,6 +16,7 @@ from flowercolor.files import (
     is_file,
     is_folder,
     is_there,
+    locked,
     parse_json,
     read_bounded,
     read_json,
@@ -102,6 +103,7 @@ def find_run(name: str) -> Path:
     Raises:
         CheckpointError: There is no such run.
         SettingError: The path is that of its best weights, which it does not go on from.
+        StorageError: It has saved nothing yet, and another process trains there.
     """
     runs = [run for run in list_runs() if is_file(run / LAST)]
     if name == "last":
@@ -124,6 +126,9 @@ def find_run(name: str) -> Path:
     for folder in filter(is_folder, folders):  # stopped before its first save, or cleared since
         of_a_run = any(is_file(folder / file) for file in (BEST, CONFIG, METRICS))
         if of_a_run or folder.parent == runs_place():
+            if is_file(folder / LOCK):  # it may be before its first save
+                with locked(folder / LOCK, "trains here"):
+                    pass
             way = way_without_last(folder)
             raise CheckpointError(f"{folder}: has no {LAST}, which going on needs; {way}")
     found = "no run of that name or path"

@@ -12,13 +12,14 @@ import platformdirs
 import pytest
 
 from flowercolor import paths
-from flowercolor.errors import CheckpointError, DataError, SettingError
-from flowercolor.files import write_text
+from flowercolor.errors import CheckpointError, DataError, SettingError, StorageError
+from flowercolor.files import locked, write_text
 from flowercolor.paths import OXFORD, archive_path
 from flowercolor.runs import (
     BEST,
     CONFIG,
     LAST,
+    LOCK,
     METRICS,
     find_checkpoint,
     find_labels,
@@ -161,6 +162,17 @@ def test_a_run_to_go_on_with_is_found_by_name_path_or_last(tmp_path: Path) -> No
         )
     add_run("without a way to go on", BEST)
     assert find_run("last") == run
+
+
+def test_a_run_that_has_saved_nothing_yet_may_be_under_way(here: Path) -> None:
+    write_text(here / "run" / CONFIG, "{}")
+    with (
+        locked(here / "run" / LOCK, "trains here"),
+        pytest.raises(StorageError, match=rf"^run: process {os.getpid()} trains here; wait for"),
+    ):
+        find_run("run")
+    with pytest.raises(CheckpointError, match=f"^run: has no {LAST}, .*: begin again$"):
+        find_run("run")
 
 
 @pytest.mark.parametrize(("find", "file"), [(find_run, LAST), (find_checkpoint, BEST)])

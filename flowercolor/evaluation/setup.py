@@ -253,7 +253,9 @@ def _known_already(
             yield f"{name} learned from these very photos; it may know them by heart."
         elif info.data and known != judged:
             learned = info.data.get("name", "unknown")
-            yield f"{name} learned from other data, {learned}; it may have seen some of these."
+            names = (resolved(photos.source).name for photos in judged_on.sources)
+            other = f"{learned} as it was then" if learned in names else f"other data, {learned}"
+            yield f"{name} learned from {other}; it may have seen some of these."
 
 
 def train_recognizer(

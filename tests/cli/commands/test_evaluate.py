@@ -400,6 +400,9 @@ def test_photos_that_were_moved_or_copied_are_a_runs_own(
     for name in ("best", "last"):
         notes = succeed("eval", "--checkpoint", f"run/{name}.safetensors").stderr
         assert "other data" not in notes
+    min(file for file in copy.rglob("*") if file.is_file()).unlink()
+    changed = succeed("eval", "--checkpoint", "run/last.safetensors", "--data", copy).stderr
+    assert "learned from copy as it was then; it may have seen some of these." in changed
 
 
 def test_eval_leaves_twins_out(trained: Trained, here: Path) -> None:
