@@ -339,12 +339,16 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
     lossy = io.BytesIO()
     Image.open(DAHLIA).save(lossy, "WEBP", quality=80)
     half = lossy.getvalue()[: lossy.tell() // 2]
+    coded = io.BytesIO()
+    Image.open(DAHLIA).save(coded, "AVIF")
     broken = {
         "torn.jpg": (dahlia[:200], "damaged"),
         "zeros.jpg": (bytes(zeros), "a part of its pixels is zeros"),
         "short.jpg": (dahlia[: len(dahlia) // 2] + dahlia[-2:], "its pixels end too early"),
         "turned.jpg": (turned(dahlia[:40_000] + dahlia[-2:]), "its pixels end too early"),
         "zeros.webp": (half + bytes(lossy.tell() - len(half)), "it ends in zeros"),
+        "zeros.avif": (coded.getvalue()[:-6000] + bytes(6000), "it ends in zeros"),
+        "cut.jpg": (dahlia[:-20], "damaged"),
         "notes.txt": (b"no picture", "is no picture"),
         "scan.tif": (b"II*\0" + bytes(99), "TIFF"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
@@ -355,7 +359,7 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content)
     browser.open(tiny_page.as_uri())
-    for path in paths[1:5]:
+    for path in paths[1:7]:
         with pytest.raises(ImageError, match="is a damaged "):
             read_photo(path)
     for name, level in (("gray.jpg", 128), ("white.jpg", 255)):
@@ -364,6 +368,9 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
         read_photo(path)
         whole.append(path)
     assert bytes(64) in whole[-1].read_bytes()
+    whole.append(tmp_path / "no_end.jpg")
+    whole[-1].write_bytes(dahlia[:-2])
+    read_photo(whole[-1])
     browser.choose(*paths, *whole)
     browser.wait(READY, len(paths) + len(whole))
     for number, (_, words) in enumerate(broken.values(), 1):

@@ -2,8 +2,10 @@
 
 const BLOCK_PX = 8; // of JPEG
 const ZEROS = 32;
+const ZEROS_OF_FLAT = 512;
 const LOST_BYTES = 64;
 const MOST_FILLING_BYTES = 24_000_000;
+const JPEG_END = new Uint8Array([0xff, 0xd9]);
 
 /** What is wrong with a file that was decoded, or "".
  * @param start The first characters of it. */
@@ -13,8 +15,45 @@ export async function damageOf(file, start, bitmap) {
     if (hasLostPart(content)) return "a part of its pixels is zeros";
     return (await isFilled(content, bitmap)) ? "its pixels end too early" : "";
   }
-  if (/^RIFF....WEBP/s.test(start) && (await endsInZeros(file, bitmap))) return "it ends in zeros";
-  return "";
+  const unchecked = /^RIFF....WEBP|^....ftypavi[fs]/s.test(start);
+  return unchecked && (await endsInZeros(file, start, bitmap)) ? "it ends in zeros" : "";
+}
+
+/** A JPEG of one scan with the end that it lacks, where no pixel depends on what else is lost: whatever
+ * would follow, the pixels come out the same. Else null. */
+export async function completeJpeg(file) {
+  const content = new Uint8Array(await file.arrayBuffer());
+  const segments = [...segmentsOf(content)];
+  const frame = segments.find(([marker]) => marker === 0xc0 || marker === 0xc1)?.[1];
+  const scan = segments.find(([marker]) => marker === 0xda)?.[1];
+  const zeros = content.at(-1) === 0 && content.at(-2) !== 0xff;
+  if (!frame || frame[5] !== scan?.[0] || zeros) return null;
+  const kept = content.at(-1) === 0xff ? content.subarray(0, -1) : content;
+  const ended = (filling) => new Blob([kept, filling, JPEG_END]);
+  const whole = ended(new Uint8Array());
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(whole);
+    for (const byte of [0, 0x55, 0xa7]) {
+      const other = await createImageBitmap(ended(new Uint8Array(64).fill(byte)));
+      const same = isSame(bitmap, other);
+      other.close();
+      if (!same) return null;
+    }
+    return whole;
+  } catch {
+    return null;
+  } finally {
+    bitmap?.close();
+  }
+}
+
+function isSame(bitmap, other) {
+  for (let top = 0; top < bitmap.height; top += BLOCK_PX) {
+    const pixels = pixelsOf(other, 0, top, bitmap.width);
+    if (pixelsOf(bitmap, 0, top, bitmap.width).some((value, k) => value !== pixels[k])) return false;
+  }
+  return true;
 }
 
 /** Whether a JPEG has zeros within its pixels where their code stands for no flat picture. */
@@ -91,10 +130,14 @@ async function isFilled(content, bitmap) {
   return blocks.some((block, k) => isMiddleGray(block) && !isMiddleGray(others[k]));
 }
 
-/** A lossy WebP has no checksums: zeros at its end are what was lost, unless it ends in plain white. */
-async function endsInZeros(file, bitmap) {
-  const end = new Uint8Array(await file.slice(-ZEROS).arrayBuffer());
-  if (end.some(Boolean)) return false;
+/** A lossy WebP has no checksums, nor has an AVIF: zeros at the end are what was lost, but those few
+ * that stand for plain black or white. */
+async function endsInZeros(file, start, bitmap) {
+  const most = ZEROS_OF_FLAT + (bitmap.width * bitmap.height) / 64;
+  const end = new Uint8Array(await file.slice(-Math.ceil(most + 1)).arrayBuffer());
+  const zeros = end.length - 1 - end.findLastIndex(Boolean);
+  if (zeros > most) return true;
+  if (!start.startsWith("RIFF") || zeros < ZEROS) return false;
   const bottom = pixelsOf(bitmap, 0, bitmap.height - BLOCK_PX, bitmap.width);
   return [0, 1, 2].some((channel) => {
     const values = bottom.filter((_, k) => k % 4 === channel);

@@ -1,6 +1,6 @@
 // Files to lumas, with the browser's own decoders, and what those cannot read in plain words.
 
-import { damageOf } from "./damage.js";
+import { completeJpeg, damageOf } from "./damage.js";
 import { lumaOf } from "./upsampling.js";
 
 const STRIP_PIXELS = 1 << 20;
@@ -45,6 +45,8 @@ export async function decode(file, maxPixels) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
+    const whole = start.startsWith("\xff\xd8") && (await completeJpeg(file));
+    if (whole) return decode(whole, maxPixels);
     const known = UNREADABLE.find(([pattern]) => pattern.test(start));
     const words = known?.[1] ?? "is damaged, or is no picture that this browser reads. Expected JPEG, PNG or WebP.";
     throw new PhotoError(words, true);
