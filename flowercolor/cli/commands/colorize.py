@@ -233,12 +233,13 @@ class _How(NamedTuple):
 def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
     """A line before all that takes time to load; on a pipe only once nothing was refused."""
     from flowercolor.checkpoint import missing_in_run
-    from flowercolor.runs import find_checkpoint, name_of
+    from flowercolor.runs import LAST, find_checkpoint, name_of
 
     if ranks().leads and at_start == sys.stderr.isatty():
         path = find_checkpoint(checkpoint)
         name, missing = name_of(path), missing_in_run(path)
-        of_run = f"Using the weights of {name}" + (f": {missing}." if missing else ".")
+        which = "last weights" if path.name == LAST else "weights"
+        of_run = f"Using the {which} of {name}" + (f": {missing}." if missing else ".")
         console.say("Using the bundled weights." if name == "bundled" else of_run)
 
 

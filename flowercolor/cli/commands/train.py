@@ -310,10 +310,7 @@ def closing(
         if result.steps < 1 / (1 - config.ema) and not begun:
             made = counted(result.steps, "step")
             span = f"it made {made}, fewer than --ema {config.ema:g} averages over"
-            remedy = (
-                f"{span}, and its first weights still count; give more --epochs, or begin anew "
-                "with --ema 0"
-            )
+            remedy = f"{span}, and its first weights still count; give more --epochs"
         then = f"That is worse than gray: {remedy}. See it with:"
     began = ""
     if result.start_l1 is not None:

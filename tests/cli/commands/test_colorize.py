@@ -91,6 +91,8 @@ def test_colorize_says_whose_weights_it_uses(trained: Trained, here: Path) -> No
     )
     named = succeed("colorize", "a.png", "--checkpoint", trained.run.name, "--overwrite")
     assert f"Using the weights of {trained.run.name}." in named.stderr
+    last = succeed("colorize", "a.png", "--checkpoint", newer / "last.safetensors", "--overwrite")
+    assert "Using the last weights of my roses." in last.stderr
     assert "bundled" in succeed("colorize", "a.png", "--overwrite").stderr
 
 

@@ -429,7 +429,8 @@ def test_a_result_stands_beside_what_it_began_with(
         (RECIPES["hints"], "train longer, or on more photos. See"),
         (
             TrainConfig(ema=0.998),
-            "it made 300 steps, fewer than --ema 0.998 averages over, and its",
+            "it made 300 steps, fewer than --ema 0.998 averages over, and its first weights "
+            "still count; give more --epochs. See",
         ),
     ],
 )
