@@ -9,6 +9,10 @@ import unicodedata
 class FlowercolorError(Exception):
     """Base of every error that flowercolor raises on purpose."""
 
+    def __init__(self, message: str = "") -> None:
+        """Names of files, and what others say, may hold characters that are none of one line."""
+        super().__init__(printable(message))
+
 
 class SettingError(FlowercolorError, ValueError):
     """A setting is out of its range, or two settings do not fit together."""

@@ -1,9 +1,13 @@
-from flowercolor.errors import counted, one_line, printable
+from flowercolor.errors import ImageError, counted, one_line, printable
 
 
 def test_an_error_is_one_line() -> None:
     assert one_line(ValueError("two\n  lines")) == "two lines"
     assert one_line(KeyError()) == "KeyError"
+
+
+def test_a_name_of_several_lines_makes_no_message_of_several() -> None:
+    assert str(ImageError("a\n\x1b[31m.jpg: is empty")) == r"a\n\x1b[31m.jpg: is empty"
 
 
 def test_one_is_not_several() -> None:

@@ -175,13 +175,13 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    numbers: list[int] = [signal.SIGINT]
     # By SIGTERM `torchrun` ends those whose neighbor died, which cannot save without it.
-    if ranks().size == 1:
-        numbers.append(signal.SIGTERM)
-        if _HANGUP and signal.getsignal(_HANGUP) is not signal.SIG_IGN:  # as nohup has it
-            numbers.append(_HANGUP)
-    before = {number: signal.signal(number, note) for number in numbers}
+    more = [signal.SIGTERM, _HANGUP] if ranks().size == 1 else []
+    before = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGINT, *more)
+        if number and signal.getsignal(number) is not signal.SIG_IGN  # as nohup has it
+    }
     try:
         yield stop
     finally:

@@ -45,7 +45,7 @@ from flowercolor.photos import icc
 from flowercolor.photos.color_space import profile_of
 from flowercolor.photos.formats import quiet_pillow
 from flowercolor.photos.integrity import has_gray_corner
-from flowercolor.photos.metadata import software_of
+from flowercolor.photos.metadata import exif_of, software_of
 from flowercolor.photos.reader import decode_bgr, decode_with, load
 from flowercolor.progress import Progress, Silent
 from flowercolor.provenance import is_record
@@ -363,7 +363,7 @@ def _to_srgb(
         return rgb
     try:
         with quiet_pillow():
-            profile = profile_of(image, image.getexif(), file)
+            profile = profile_of(image, exif_of(image), file)
         _, transform = icc.to_srgb(image, profile, "RGB", deep=False)
         return rgb if transform is None else np.asarray(transform.apply(Image.fromarray(rgb)))
     except ImageError:

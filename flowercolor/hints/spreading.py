@@ -69,6 +69,7 @@ def small_point(
     return int(y * small_height / height), int(x * small_width / width)
 
 
+@np.errstate(under="ignore")  # weights of 0 are meant, whatever a caller has set
 def spread(seen: Seen, hints: Placed, *, chunk_elements: int = CHUNK_ELEMENTS) -> Array:
     """The chroma where hints lead it, float32 [2, h, w]; it may leave the gamut.
 

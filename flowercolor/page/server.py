@@ -24,7 +24,7 @@ from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from flowercolor.errors import FlowercolorError, ImageError, SettingError, one_line
@@ -240,12 +240,12 @@ def application(
             work = partial(colored, photo, made, ending, guidance, max_pixels=max_pixels)
             return await answer(work)
         except RefusedError as error:
-            return Response(str(error), error.status, _HEADERS)
+            return PlainTextResponse(str(error), error.status, _HEADERS)
         except TimeoutError:
             said = f"comes too slowly, or not for {max_silence_s:g} s. Try it again."
-            return Response(said, 408, _HEADERS | {"Connection": "close"})
+            return PlainTextResponse(said, 408, _HEADERS | {"Connection": "close"})
         except (FlowercolorError, ValueError) as error:
-            return Response(_plain(error), 400, _HEADERS)
+            return PlainTextResponse(_plain(error), 400, _HEADERS)
         finally:
             waiting -= 1
 

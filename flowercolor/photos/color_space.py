@@ -18,6 +18,7 @@ from flowercolor.errors import ImageError
 from flowercolor.photos.icc import matrix_profile
 from flowercolor.photos.integrity import png_chunks
 
+_SENSIBLE_GAMMA = (1 / 4, 4)
 _D65 = (0.3127, 0.3290)
 _C = (0.310, 0.316)
 _ADOBE = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
@@ -41,15 +42,18 @@ _PQ = 16
 _BOXES_BYTES = 1 << 16  # of an AVIF or HEIC, ahead of its pixels
 
 
-def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes | None:
+def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes] | None) -> bytes | None:
     """The ICC profile of an opened photo, embedded or made; None where it is in sRGB.
+
+    Args:
+        file: Without it nothing is known of what Pillow leaves aside: code points, and BMP's.
 
     Raises:
         ImageError: It is in a space of high dynamic range.
     """
-    if image.format == "BMP":
+    if file and image.format == "BMP":
         return _of_bmp(file)
-    if image.format == "PNG":
+    if file and image.format == "PNG":
         head = takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(file))
         if points := next((data for kind, data in head if kind == b"cICP"), b""):
             return _of_code_points(*points[:2])
@@ -60,7 +64,7 @@ def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes]) -> bytes |
         gamma = 1 / stated if (stated := image.info.get("gamma")) else None
         if made := _of_primaries(image.info.get("chromaticity") or (), gamma):
             return made
-    if image.format in ("AVIF", "HEIF"):
+    if file and image.format in ("AVIF", "HEIF"):
         file.seek(0)
         _, colr, points = file.read(_BOXES_BYTES).partition(b"colrnclx")
         if colr and len(points) >= 4:
@@ -92,9 +96,12 @@ def _of_primaries(points: Sequence[float], gamma: float | None) -> bytes | None:
     # Programs state 1 / 2.2 where they mean sRGB's curve.
     if of_srgb and (gamma is None or abs(gamma / 2.2 - 1) < 0.05):
         return None
+    least, most = _SENSIBLE_GAMMA
+    if gamma is not None and not least <= gamma <= most:
+        return None
     try:
         return matrix_profile(primaries, white, gamma)
-    except ValueError:  # a broken one counts as none
+    except (ValueError, struct.error):  # a broken one counts as none
         return None
 
 

@@ -35,7 +35,7 @@ WRITABLE = {
     ".bmp": "BMP",
     ".avif": "AVIF",
 }
-SUFFIXES = frozenset({*WRITABLE, ".gif", ".heic", ".heif"})
+SUFFIXES = frozenset({*WRITABLE, ".apng", ".dib", ".gif", ".heic", ".heif", ".mpo"})
 """The endings that photos have, in lower case."""
 
 UNREAD = frozenset(
@@ -231,7 +231,7 @@ def _read_or_pass(read: Callable[[int, int], bytes], position: int, length: int)
         return b""
 
 
-_hushing = threading.Lock()
+_hushing = threading.RLock()
 
 
 def native(pixels: Any) -> Pixels:

@@ -150,13 +150,16 @@ def matrix_profile(
     """
 
     def xyz(x: float, y: float) -> NDArray[np.float64]:
-        if not y > 0:
-            raise ValueError("a chromaticity without luminance")
+        if not (0 <= x <= 1 and 0 < y <= 1):
+            raise ValueError("no chromaticity")
         return np.array([x / y, 1, (1 - x - y) / y])
 
     try:
         columns = np.stack([xyz(*primary) for primary in primaries], axis=1)
-        columns = columns * np.linalg.solve(columns, xyz(*white))
+        luminances = np.linalg.solve(columns, xyz(*white))
+        if not (luminances > 0).all():
+            raise ValueError("a white that is outside of the primaries")
+        columns = columns * luminances
     except np.linalg.LinAlgError as error:
         raise ValueError("primaries on one line") from error
     cones = _BRADFORD @ np.array(_D50) / (_BRADFORD @ xyz(*white))

@@ -1,7 +1,6 @@
 """What a photo's file says beside its pixels: its header, EXIF and dots per inch."""
 
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +77,7 @@ def probe(path: Path) -> Header | None:
             with quiet_pillow():
                 image = Image.open(file, formats=readable())
             tiff.select_page(image, file)
-            tags = _exif_of(image)
+            tags = exif_of(image)
             width = tiff_tag(image, TiffImagePlugin.IMAGEWIDTH, image.width)
             height = tiff_tag(image, TiffImagePlugin.IMAGELENGTH, image.height)
             if tags.get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
@@ -92,14 +91,14 @@ def software_of(image: Image.Image) -> str:
     """What the text of an opened PNG, or the EXIF of another image, says that made it; or ""."""
     if image.format == "PNG":
         return str(image.info.get("Software") or "")
-    return str(_exif_of(image).get(ExifTags.Base.Software) or "")
+    return str(exif_of(image).get(ExifTags.Base.Software) or "")
 
 
-def _exif_of(image: Image.Image) -> Mapping[int, Any]:
-    """The EXIF of an opened image, which decodes none of its pixels; of a damaged one nothing."""
+def exif_of(image: Image.Image) -> Image.Exif:
+    """The EXIF of an opened image, which decodes none of its pixels; of damaged EXIF nothing."""
     with quiet_pillow(), suppress(Exception):
         return Image.Image.getexif(image)  # a PNG's own decodes it all to look for some
-    return {}
+    return Image.Exif()
 
 
 def is_original(path: Path, header: Header | None) -> bool:

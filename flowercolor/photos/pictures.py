@@ -210,10 +210,17 @@ def _opened(image: Image.Image) -> Photo:
             f"is a Pillow image of mode {image.mode}, 32 bits a pixel; expected 8 bits, or 16 of "
             f"gray; have its values from 0 to {white}, then use image.convert({mode!r})"
         )
+    if getattr(image, "tile", ()) and getattr(image, "fp", image) is None:
+        raise ImageError(
+            "is closed, and its pixels were not read before; expected an open one; give its path, "
+            "or call image.load() in time"
+        )
     try:
         with codec_memory_errors(usual_pixels(image)):
             return photo_of(image)
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:  # it reads the file if needed
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow reads the file now, and raises whatever its parsing meets
         if lacks_memory(error):
             raise ImageError(LACK) from error
         raise ImageError(f"{damage(error)}; expected a whole picture") from error

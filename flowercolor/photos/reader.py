@@ -7,7 +7,7 @@ channel, EXIF and DPI. Pillow reads; OpenCV does what Pillow cannot: 16-bit RGB.
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from flowercolor.config import in_range
-from flowercolor.errors import ImageError, printable
+from flowercolor.errors import ImageError
 from flowercolor.files import can_be_read, what_is_missing
 from flowercolor.installation import install_command
 from flowercolor.memory_budget import (
@@ -54,7 +54,7 @@ from flowercolor.photos.integrity import (
     damage,
     unusual_jpeg,
 )
-from flowercolor.photos.metadata import Metadata, dpi_of, kept_exif
+from flowercolor.photos.metadata import Metadata, dpi_of, exif_of, kept_exif
 
 # What libtiff may be built with, and OpenCV's is not.
 _NOT_DEEP = ("zstd", "lzma", "webp", "lerc", "jpeg")
@@ -119,7 +119,7 @@ def read_photo(source: Path | str | bytes | bytearray, *, max_pixels: int = MAX_
         SettingError: `max_pixels` is no whole number from 1.
     """
     source = bytes(source) if isinstance(source, (bytearray, memoryview)) else source
-    name = "the picture" if isinstance(source, bytes) else str(source) or "''"
+    name = (str(source) or "''") if isinstance(source, (str, Path)) else "the picture"
     return decode_with(photo_of, source, name, max_pixels=max_pixels)
 
 
@@ -156,7 +156,7 @@ def decode_with(
         raise ImageError(f"{name}: {error}") from error
     except (OSError, ValueError) as error:  # of a name with a zero in it
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{printable(name)}: cannot be opened: {reason}") from error
+        raise ImageError(f"{name}: cannot be opened: {reason}") from error
 
 
 def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
@@ -228,10 +228,12 @@ def _unidentified(file: IO[bytes], head: bytes, known: str) -> str:
 
 
 def _is_animation(image: Image.Image) -> bool:
-    """Whether it says that more frames follow, which are not looked at; of JPEG and HEIC not."""
-    if image.format == "GIF":  # which says how it goes on, and not that it does
-        return "loop" in image.info or image.info.get("duration", 0) > 0
-    return image.format in ("PNG", "WEBP", "AVIF") and getattr(image, "is_animated", False)
+    """Whether more frames follow, which are not looked at; of JPEG and HEIC not."""
+    with suppress(Exception):  # of a GIF, whose second is looked for, what follows may be damaged
+        return image.format in ("GIF", "PNG", "WEBP", "AVIF") and getattr(
+            image, "is_animated", False
+        )
+    return False
 
 
 def _check_supported(image: Image.Image, max_pixels: int) -> None:
@@ -258,7 +260,7 @@ def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) 
     stored = tiff_tag(image, ExifTags.Base.Orientation, None)  # Pillow turns a TIFF as it loads
     load(image, file)
     with quiet_pillow():
-        exif = image.getexif()
+        exif = exif_of(image)
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         metadata = Metadata(
             # MPO is a JPEG with more pictures behind it, as some phones make them.
@@ -266,8 +268,7 @@ def photo_of(image: Image.Image, file: IO[bytes] | None = None, pages: int = 1) 
             exif=kept_exif(exif)[1],
             dpi=dpi_of(image, exif, turned=(stored or orientation) in (5, 6, 7, 8)),
         )
-        embedded = image.info.get("icc_profile")
-        icc_profile = profile_of(image, exif, file) if file else embedded
+        icc_profile = profile_of(image, exif, file)
 
     # Block by block, so that nothing but the luma is ever there at full size twice.
     luma: Pixels | None = None

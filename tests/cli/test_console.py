@@ -122,6 +122,18 @@ def test_where_nobody_listens_any_more_the_work_goes_on_and_is_saved(tmp_path: P
     assert saved.read_text() == "all of it"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_before_is_ignored(number: int) -> None:
+    """As `nohup` has it, and a shell for what it starts in the background."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with console.stop_on_interrupt("Stopping.") as stop:
+            os.kill(os.getpid(), number)
+            assert not stop()
+    finally:
+        signal.signal(number, before)
+
+
 class Screen(io.StringIO):
     """What somebody sees on stderr, be it a terminal."""
 

@@ -19,6 +19,11 @@ def test_a_hint_holds_at_its_place_and_colors_what_is_like_it() -> None:
     assert np.allclose(moved[:, :, WIDTH // 2 :], 0.05, atol=1e-3), "the right half is not"
 
 
+def test_weights_that_vanish_are_none_whatever_numpy_is_told_to_raise() -> None:
+    with np.errstate(all="raise"):
+        assert np.isfinite(spread(two_halves(), hints((16, 10)))).all()
+
+
 def test_without_hints_no_bit_changes() -> None:
     seen = two_halves(noise=1)
     none = Placed(np.empty((0, 2), np.int64), np.empty((0, 2), np.float32))

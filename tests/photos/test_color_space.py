@@ -68,7 +68,14 @@ def test_a_png_may_name_code_points_which_go_before_a_profile() -> None:
         read_photo(deep_png(deep, cICP=bytes([9, 16, 0, 1])))
 
 
-@pytest.mark.parametrize("broken", [(0.0, 0.0), (0.3127, 0.0)])
+@pytest.mark.parametrize("stated", [0, 1, 45, 10_000_000, 2**32 - 1])
+def test_a_gamma_out_of_all_reason_counts_as_none(stated: int) -> None:
+    deep = smooth().astype(np.uint16) * 257
+    luma = read_photo(deep_png(deep, gAMA=struct.pack(">I", stated))).luma
+    np.testing.assert_array_equal(luma, gray_of(deep))
+
+
+@pytest.mark.parametrize("broken", [(0.0, 0.0), (0.3127, 0.0), (40_000, 40_000), (0.7, 0.05)])
 def test_a_broken_white_point_counts_as_none(broken: tuple[float, float]) -> None:
     white = [round(value * 100_000) for value in broken]
     chunk = struct.pack(">8I", *white, 64000, 33000, 21000, 71000, 15000, 6000)

@@ -1,4 +1,5 @@
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from flowercolor.errors import ImageError
 from flowercolor.photos import icc
 from flowercolor.photos.pictures import colors_of, luma_of, mask_of
 from flowercolor.photos.reader import read_photo
+from tests.photos.test_color_space import exif_of_space
 from tests.photos.test_icc import ADOBE_RGB
-from tests.pictures import camera_exif, gray_of, noise, saved, smooth
+from tests.pictures import camera_exif, gray_of, noise, opened, saved, smooth
 
 
 def gray_rgb(luma: Any) -> Any:
@@ -39,6 +42,33 @@ def test_a_pillow_image_is_taken_as_its_file_is(file_format: str, tmp_path: Path
             image.save(tmp_path / "b.jpg", **image.info)  # as the docs have it
             with Image.open(tmp_path / "b.jpg") as again:
                 assert {"icc_profile", "exif", "dpi"} <= set(again.info)
+
+
+def linear_png() -> bytes:
+    info = PngInfo()
+    info.add(b"gAMA", struct.pack(">I", 100_000))
+    return saved(smooth(), "PNG", pnginfo=info)
+
+
+@pytest.mark.parametrize(
+    "content", [linear_png(), saved(smooth(), "JPEG", exif=exif_of_space(0xFFFF, "R03"))]
+)
+def test_a_pillow_image_is_in_the_color_space_of_its_file(content: bytes) -> None:
+    luma, _ = luma_of(opened(content))
+    np.testing.assert_array_equal(luma, read_photo(content).luma)
+    assert np.abs(luma.astype(int) - gray_of(np.asarray(opened(content)))).max() > 4
+
+
+def test_what_is_wrong_with_the_file_of_a_pillow_image_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(saved(smooth(), "PNG"))
+    with Image.open(path) as closed:
+        pass
+    with pytest.raises(ImageError, match=r"^image: is closed, and its pixels"):
+        luma_of(closed)
+    with Image.open(path) as loaded:
+        loaded.load()
+    np.testing.assert_array_equal(luma_of(loaded)[0], gray_of(smooth()))
 
 
 def test_a_pillow_image_of_no_file_has_no_more_info() -> None:

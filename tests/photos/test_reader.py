@@ -21,6 +21,7 @@ from flowercolor.errors import ImageError, SettingError
 from flowercolor.photos import formats, reader
 from flowercolor.photos.formats import load_plugins
 from flowercolor.photos.metadata import Header, Metadata, probe
+from flowercolor.photos.pictures import luma_of
 from flowercolor.photos.reader import decode_with, read_photo
 from flowercolor.photos.writer import encode_photo, write_photo
 from tests.pictures import (
@@ -176,7 +177,24 @@ def test_pages_are_counted_and_the_first_is_read() -> None:
     assert album.pages == 3
     np.testing.assert_array_equal(album.luma, np.asarray(pages[0]))
     assert read_photo(saved(pages[0], "TIFF")).pages == 1
-    assert read_photo(saved(pages[0], "GIF", save_all=True, append_images=pages[1:])).pages == 1
+    assert read_photo(saved(pages[0], "GIF", save_all=True, append_images=pages[1:])).pages == 2
+    assert read_photo(saved(pages[0], "GIF", loop=0, duration=50)).pages == 1
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"garbage", b"Exif\0\0II*\0", b"Exif\0\0II"])
+def test_broken_exif_is_left_out_and_the_photo_is_read(file_format: str, exif: bytes) -> None:
+    content = saved(smooth(), file_format, exif=exif, lossless=True)
+    photo = read_photo(content)
+    np.testing.assert_array_equal(photo.luma, gray_of(smooth()))
+    assert photo.metadata.exif == b""
+    np.testing.assert_array_equal(luma_of(opened(content))[0], photo.luma)
+
+
+def test_what_is_no_path_is_refused_in_one_line() -> None:
+    given: Any = np.zeros((9, 9), np.uint8)
+    with pytest.raises(ImageError, match=r"^the picture: is no path; expected that of a photo.*$"):
+        read_photo(given)
 
 
 def test_a_photo_is_named_by_a_text_too(tmp_path: Path) -> None:

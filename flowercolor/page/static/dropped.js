@@ -2,7 +2,7 @@
 
 const RECORD = /flowercolor \d+\.\d/; // of flowercolor/provenance.py
 const LOOKED_AT_BYTES = 1 << 17;
-const PICTURE = /\.(jpe?g|jpe|jfif|png|tiff?|webp|bmp|avif|gif|hei[cf])$/i; // as in photos/formats.py
+const PICTURE = /\.(jpe?g|jpe|jfif|tiff?|webp|bmp|dib|avif|a?png|mpo|gif|hei[cf])$/i; // as in photos/formats.py
 
 /** What a DataTransfer holds, as {files, folders}, while its event is handled: later it is empty. A
  * file is {file, folder}, the latter as a path, or "". */
