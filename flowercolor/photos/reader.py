@@ -7,7 +7,7 @@ channel, EXIF and DPI. Pillow reads; OpenCV does what Pillow cannot: 16-bit RGB.
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -167,8 +167,7 @@ def _read(decode: Decode[Decoded], file: IO[bytes], max_pixels: int) -> Decoded:
     kind = known or "photo"
     size_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
-    # Pillow's plugins raise whatever their parsing trips over: SyntaxError, struct.error,
-    # ValueError, OverflowError, and more with each release.
+    # Pillow's plugins raise whatever their parsing trips over, and more with each release.
     try:
         if known != "TIFF":  # of whose pages one alone is read
             check_file_bytes(size_bytes, max_pixels)
@@ -327,8 +326,9 @@ def load(image: Image.Image, file: IO[bytes] | None) -> None:
         ValueError: The file is damaged; and whatever else Pillow raises then.
     """
     allow_long_texts(image)
-    # A TIFF checks the size limit and reads its EXIF, with warnings, only while it loads.
-    with quiet_pillow() if image.format == "TIFF" else nullcontext():
+    if image.format == "TIFF":
+        tiff.load(image)
+    else:
         image.load()
     if file:
         check_decoded(image, file)

@@ -8,10 +8,10 @@ import struct
 from contextlib import suppress
 from typing import IO, NamedTuple
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from flowercolor.errors import ImageError
-from flowercolor.photos.formats import quiet_pillow
+from flowercolor.photos.formats import quiet_pillow, tiff_tag
 
 RAW = (
     "is the raw file of a camera, which holds no more than a thumbnail as a picture; expected a "
@@ -26,6 +26,7 @@ MOST_PAGES = 10_000
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS = 254, 255, 262, 330
 _DNG_VERSION, _CFA, _LINEAR_RAW = 50706, 32803, 34892
+_RARE_COMPRESSIONS = (34887, 34925, 50000, 50001, 50002)  # LERC, LZMA, Zstandard, WebP, JPEG XL
 _SHORT, _LONG8 = 3, (16, 18)
 _MOST_BELOW = 16
 
@@ -96,6 +97,22 @@ def pages(file: IO[bytes]) -> list[Page]:
     except (struct.error, OverflowError, OSError, ValueError):
         pass
     return found
+
+
+def load(image: Image.Image) -> None:
+    """Decode a TIFF, which checks the size limit and reads its EXIF, with warnings, only now.
+
+    Raises:
+        ImageError: Pillow's libtiff may be one without the codec for its kind of compression.
+        OSError: It is damaged; and whatever else Pillow raises then.
+    """
+    try:
+        with quiet_pillow():
+            image.load()
+    except OSError as error:
+        if tiff_tag(image, TiffImagePlugin.COMPRESSION, 1) in _RARE_COMPRESSIONS:
+            raise ImageError(UNUSUAL) from error
+        raise
 
 
 def select_page(image: Image.Image, file: IO[bytes]) -> int:

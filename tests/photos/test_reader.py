@@ -143,10 +143,19 @@ def test_16_bit_gray_tiff_where_white_is_zero_is_not_a_negative() -> None:
     np.testing.assert_array_equal(read_photo(content).luma, 65535 - gray)
 
 
-def tiff_of(content: bytes, width: int, height: int, bits: tuple[int, ...]) -> bytes:
+def tiff_of(
+    content: bytes, width: int, height: int, bits: tuple[int, ...], compression: int = 1
+) -> bytes:
     """A TIFF of these bytes as its one strip, of as many samples a pixel as there are bits."""
     ifd = TiffImagePlugin.ImageFileDirectory_v2()
-    values = {256: width, 257: height, 258: bits, 259: 1, 262: 1 if len(bits) < 3 else 2, 273: 0}
+    values = {
+        256: width,
+        257: height,
+        258: bits,
+        259: compression,
+        262: 1 if len(bits) < 3 else 2,
+        273: 0,
+    }
     for tag, value in (values | {277: len(bits), 278: height, 279: len(content)}).items():
         ifd[tag] = value
     buffer = io.BytesIO()
@@ -169,6 +178,11 @@ def test_a_tiff_of_an_unusual_kind_is_not_called_damaged_alone(channels: int) ->
         ImageError, match="damaged TIFF or one of an unusual kind; expected a whole"
     ):
         read_photo(tiff_of(content, 4, 4, (16,) * channels))
+
+
+def test_a_tiff_of_a_codec_that_pillow_lacks_is_not_called_damaged_alone() -> None:
+    with pytest.raises(ImageError, match="damaged TIFF or one of an unusual kind"):
+        read_photo(tiff_of(saved(smooth(), "WEBP"), 80, 60, (8, 8, 8), 50001))
 
 
 def test_pages_are_counted_and_the_first_is_read() -> None:
