@@ -895,7 +895,7 @@ def test_convert_gives_what_run_writes(tmp_path: Path, colorizer: Colorizer) -> 
 def test_convert_refuses_what_is_no_photo(tmp_path: Path, colorizer: Colorizer) -> None:
     with pytest.raises(ImageError, match="the picture: is no photo"):
         convert(b"not a photo", colorizer, None, Writing())
-    with pytest.raises(ImageError, match="None: is no path"):
+    with pytest.raises(ImageError, match="the picture: is no path"):
         convert(None, colorizer, None, Writing())  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="file_format is ''; expected one of "):
         convert(save(tmp_path / "a.png", gray()), colorizer, "", Writing())
