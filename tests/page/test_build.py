@@ -10,7 +10,7 @@ from safetensors.numpy import load, save
 from flowercolor.checkpoint import read_ends
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.page.build import export_page, page_files, single_file
-from flowercolor.photos.formats import SUFFIXES
+from flowercolor.photos.formats import _NO_PHOTOS, _PREVIEWS, SUFFIXES, holds_no_photos
 from flowercolor.runs import bundled_checkpoint
 
 
@@ -32,6 +32,14 @@ def test_the_page_knows_the_photos_in_a_folder_by_the_endings_of_the_command(tin
     pattern = re.findall(r"PICTURE = /(.*)/i", page_files(tiny)["dropped.js"].decode())[0]
     others = {".txt", ".pdf", ".xmp", ".html"}
     assert {end for end in SUFFIXES | others if re.search(pattern, "a" + end)} == SUFFIXES
+
+
+def test_the_page_passes_over_the_folders_that_the_command_does(tiny: Path) -> None:
+    pattern = re.findall(r"NO_PHOTOS =\s+/(.*)/i", page_files(tiny)["dropped.js"].decode())[0]
+    waste = {*_NO_PHOTOS, *("My photos" + ending for ending in _PREVIEWS)}
+    photos = {"1962", "recycle", "snapshot", "@eadir 2", "my lrdata", "a.lrdata.old", "#recycle2"}
+    found = {name for name in waste | photos if re.search(pattern, name)}
+    assert found == {name for name in waste | photos if holds_no_photos(name)} == waste
 
 
 def test_only_the_generator_goes_into_the_page(tiny: Path) -> None:

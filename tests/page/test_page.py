@@ -801,9 +801,10 @@ def test_use_for_all_reaches_photos_that_wait_or_are_being_colored(
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three photos, one in a folder below it, earlier results, and much else."""
+    """A folder of three photos, one in a folder below it, earlier results, waste, and much else."""
     folder = tmp_path_factory.mktemp("boxes") / "Omas Kiste"
-    names = "Rose 10.jpg", "Rose 2.JPG", "1962 Garten/Scan.jpg", ".trash/a.jpg", ".hidden.jpg"
+    names = ["Rose 10.jpg", "Rose 2.JPG", "1962 Garten/Scan.jpg", ".trash/a.jpg", ".hidden.jpg"]
+    names += ["1962 Garten/@eaDir/Scan.jpg/SYNOPHOTO_THUMB_XL.jpg", "$RECYCLE.BIN/$RABC.jpg"]
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(DAHLIA.read_bytes())

@@ -3,6 +3,9 @@
 const RECORD = /flowercolor \d+\.\d/; // of flowercolor/provenance.py
 const LOOKED_AT_BYTES = 1 << 17;
 const PICTURE = /\.(jpe?g|jpe|jfif|tiff?|webp|bmp|dib|avif|a?png|mpo|gif|hei[cf])$/i; // as in photos/formats.py
+// Of NAS, waste bins, archives and photo programs, as there too.
+const NO_PHOTOS =
+  /^(@eadir|[@#]recycle|#snapshot|@recently-snapshot|\$recycle\.bin|recycler|system volume information|lost\+found|__macosx|.*\.(lrdata|cocatalogdb))$/i;
 
 /** What a DataTransfer holds, as {files, folders}, while its event is handled: later it is empty. A
  * file is {file, folder}, the latter as a path, or "". */
@@ -66,6 +69,7 @@ async function collect(folder, path, found) {
   inside.sort((one, other) => one.name.localeCompare(other.name, undefined, { numeric: true }));
   for (const item of inside) {
     if (item.name.startsWith(".")) continue; // hidden
+    if (item.isFolder && NO_PHOTOS.test(item.name)) continue;
     if (item.isFolder) {
       await collect(item, `${path}/${item.name}`, found);
       continue;
