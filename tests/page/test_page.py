@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from flowercolor.errors import ImageError
 from flowercolor.hints.guidance import Guidance
@@ -142,16 +143,20 @@ def soft_picture(height_px: int, width_px: int, channels: int = 3) -> NDArray[An
     return picture.reshape(height_px, width_px, channels)
 
 
+def orientation(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Photos of each kind that the page reads."""
     folder = tmp_path_factory.mktemp("kinds")
-    turned = Image.Exif()
-    turned[0x0112] = 6
     pictures: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
         "gray.jpg": (soft_picture(300, 200, 1)[..., 0], {"quality": 90}),
         "gray.png": (soft_picture(30, 20, 1)[..., 0], {}),
-        "turned.jpg": (soft_picture(120, 310, 1)[..., 0], {"quality": 90, "exif": turned}),
+        "turned.jpg": (soft_picture(120, 310, 1)[..., 0], {"quality": 90, "exif": orientation(6)}),
         "color.jpg": (soft_picture(300, 200), {"quality": 95, "subsampling": 0}),
         "palette.png": (soft_picture(130, 131, 1)[..., 0], {}),
         "lossless.webp": (soft_picture(250, 260), {"lossless": True}),
@@ -269,6 +274,40 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
     assert "in color already" in text(browser, "#caption")
 
 
+def test_a_photo_is_upright_however_it_lies_in_its_file(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    picture = Image.fromarray(soft_picture(40, 90, 1)[..., 0])
+    xmp = '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{}"/>'
+    whole = PngInfo()
+    whole.add_itxt("XML:com.adobe.xmp", xmp.format(8))
+    late = PngInfo()
+    late.add(b"eXIf", orientation(7).tobytes()[6:], after_idat=True)
+    options: dict[str, dict[str, Any]] = {
+        "xmp.jpg": {"xmp": xmp.format(6).encode()},
+        "both.jpg": {"xmp": xmp.format(6).encode(), "exif": orientation(3)},
+        "xmp.webp": {"xmp": xmp.format(5).encode(), "lossless": True},
+        "xmp.png": {"pnginfo": whole},
+        "late.png": {"pnginfo": late},
+        "turned.avif": {"exif": orientation(6)},
+    }
+    for number in range(1, 9):
+        for ending in ("jpg", "png", "webp"):
+            options[f"{number}.{ending}"] = {"exif": orientation(number), "lossless": True}
+    for name, option in options.items():
+        picture.save(tmp_path / name, **option)
+    open_with(browser, tiny_page, *(tmp_path / name for name in options))
+    slide(browser, "strength", 0)
+    browser.click("#for-all")
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        for name, saved in zip(options, packed.namelist(), strict=True):
+            luma = read_photo(tmp_path / name).luma
+            gray = rgb(packed.read(saved))[..., 1]
+            assert gray.shape == luma.shape, name
+            assert cv2.absdiff(gray, luma).max() <= 1, name
+
+
 def test_what_has_no_room_for_color_faint_colors_or_several_frames_is_told(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:
@@ -324,9 +363,7 @@ def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(
 
 def turned(jpeg: bytes) -> bytes:
     """The same picture, which EXIF says to lie on its side."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    content = exif.tobytes()
+    content = orientation(6).tobytes()
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
 
 

@@ -80,7 +80,7 @@ function hasLostPart(content) {
 }
 
 /** Marker and content of each segment, and where what follows begins. */
-function* segmentsOf(content) {
+export function* segmentsOf(content) {
   let at = nextMarker(content, 2);
   while (at + 4 <= content.length && content[at + 1] !== 0xd9) {
     const end = at + 2 + 256 * content[at + 2] + content[at + 3];

@@ -1,6 +1,7 @@
 // Files to lumas, with the browser's own decoders, and what those cannot read in plain words.
 
 import { completeJpeg, damageOf } from "./damage.js";
+import { orientationOf, upright } from "./turning.js";
 import { lumaOf } from "./upsampling.js";
 
 const STRIP_PIXELS = 1 << 20;
@@ -41,9 +42,10 @@ export async function decode(file, maxPixels) {
   const start = String.fromCharCode(...head.subarray(0, 32));
   const stated = statedSize(head);
   if (stated) checkSize(stated, maxPixels);
+  const { orientation, plain } = await orientationOf(file, head, start);
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file);
+    bitmap = await createImageBitmap(plain);
   } catch {
     const whole = start.startsWith("\xff\xd8") && (await completeJpeg(file));
     if (whole) return decode(whole, maxPixels);
@@ -55,6 +57,7 @@ export async function decode(file, maxPixels) {
     checkSize(bitmap, maxPixels);
     const damage = await damageOf(file, start, bitmap);
     if (damage) throw new PhotoError(`is damaged: ${damage}. Copy it again, or take another copy.`);
+    bitmap = upright(bitmap, orientation);
     const several = isAnimated(head) ? "several frames" : "";
     return { ...readPixels(bitmap), deep: stated?.bits === 16, several };
   } finally {
