@@ -378,8 +378,17 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
     half = lossy.getvalue()[: lossy.tell() // 2]
     coded = io.BytesIO()
     Image.open(DAHLIA).save(coded, "AVIF")
+    scans = io.BytesIO()
+    Image.open(DAHLIA).convert("RGB").save(scans, "JPEG", progressive=True)
     broken = {
         "torn.jpg": (dahlia[:200], "damaged"),
+        **{
+            f"{share}.jpg": (
+                scans.getvalue()[: scans.tell() * share // 100] + dahlia[-2:],
+                "some of its scans are missing",
+            )
+            for share in (20, 30, 50)
+        },
         "zeros.jpg": (bytes(zeros), "a part of its pixels is zeros"),
         "short.jpg": (dahlia[: len(dahlia) // 2] + dahlia[-2:], "its pixels end too early"),
         "turned.jpg": (turned(dahlia[:40_000] + dahlia[-2:]), "its pixels end too early"),
@@ -396,7 +405,7 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
         paths.append(tmp_path / name)
         paths[-1].write_bytes(content)
     browser.open(tiny_page.as_uri())
-    for path in paths[1:7]:
+    for path in paths[1:10]:
         with pytest.raises(ImageError, match="is a damaged "):
             read_photo(path)
     for name, level in (("gray.jpg", 128), ("white.jpg", 255)):
@@ -405,6 +414,8 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
         read_photo(path)
         whole.append(path)
     assert bytes(64) in whole[-1].read_bytes()
+    whole.append(tmp_path / "scans.jpg")
+    whole[-1].write_bytes(scans.getvalue())
     whole.append(tmp_path / "no_end.jpg")
     whole[-1].write_bytes(dahlia[:-2])
     read_photo(whole[-1])

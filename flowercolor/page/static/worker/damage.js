@@ -4,6 +4,7 @@ const BLOCK_PX = 8; // of JPEG
 const ZEROS = 32;
 const ZEROS_OF_FLAT = 512;
 const LOST_BYTES = 64;
+const UNSENT = 16; // bits of a coefficient of which no scan has come
 const MOST_FILLING_BYTES = 24_000_000;
 const JPEG_END = new Uint8Array([0xff, 0xd9]);
 
@@ -12,6 +13,7 @@ const JPEG_END = new Uint8Array([0xff, 0xd9]);
 export async function damageOf(file, start, bitmap) {
   if (start.startsWith("\xff\xd8")) {
     const content = new Uint8Array(await file.arrayBuffer());
+    if (lacksScans(content)) return "some of its scans are missing";
     if (hasLostPart(content)) return "a part of its pixels is zeros";
     return (await isFilled(content, bitmap)) ? "its pixels end too early" : "";
   }
@@ -54,6 +56,27 @@ function isSame(bitmap, other) {
     if (pixelsOf(bitmap, 0, top, bitmap.width).some((value, k) => value !== pixels[k])) return false;
   }
   return true;
+}
+
+/** Whether a progressive JPEG ends before all its scans. Of components after the first, luma, no AC
+ * coefficient needs to come: one that is gray may have been spared them. */
+function lacksScans(content) {
+  const missing = new Map(); // by component, the bits to come of each of 64 coefficients
+  for (const [marker, body] of segmentsOf(content)) {
+    const [count] = body; // of a scan's components
+    if (marker === 0xc2) {
+      for (let k = 0; k < body[5]; k++) missing.set(body[6 + 3 * k], Array(64).fill(UNSENT));
+    } else if (marker === 0xda) {
+      const [first, last, precision] = body.subarray(1 + 2 * count);
+      for (let k = 0; k < count; k++) {
+        missing.get(body[1 + 2 * k])?.fill(precision & 15, first, last + 1);
+      }
+    }
+  }
+  return [...missing.values()].some(
+    ([dc, ...ac], number) =>
+      dc || (ac.some(Boolean) && !(number && ac.every((bits) => bits === UNSENT))),
+  );
 }
 
 /** Whether a JPEG has zeros within its pixels where their code stands for no flat picture. */
