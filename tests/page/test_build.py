@@ -10,7 +10,14 @@ from safetensors.numpy import load, save
 from flowercolor.checkpoint import read_ends
 from flowercolor.errors import CheckpointError, SettingError
 from flowercolor.page.build import export_page, page_files, single_file
-from flowercolor.photos.formats import _NO_PHOTOS, _PREVIEWS, SUFFIXES, holds_no_photos
+from flowercolor.photos.formats import (
+    _NO_PHOTOS,
+    _PREVIEWS,
+    BEGINNINGS,
+    SUFFIXES,
+    UNREADABLE,
+    holds_no_photos,
+)
 from flowercolor.runs import bundled_checkpoint
 
 
@@ -40,6 +47,14 @@ def test_the_page_passes_over_the_folders_that_the_command_does(tiny: Path) -> N
     photos = {"1962", "recycle", "snapshot", "@eadir 2", "my lrdata", "a.lrdata.old", "#recycle2"}
     found = {name for name in waste | photos if re.search(pattern, name)}
     assert found == {name for name in waste | photos if holds_no_photos(name)} == waste
+
+
+def test_the_page_knows_the_beginnings_of_photos_that_the_command_does(tiny: Path) -> None:
+    script = page_files(tiny)["worker/decoding.js"].decode()
+    pattern = re.compile(re.findall(r"PHOTO = /(.*)/s", script)[0].encode("latin-1"), re.DOTALL)
+    for start, at, kind in (*BEGINNINGS, *UNREADABLE):
+        is_known = kind in {"JPEG", "PNG", "GIF", "BMP", "WEBP", "AVIF", "HEIF"}
+        assert bool(pattern.match(b"RIFF    "[:at] + start)) == is_known, kind
 
 
 def test_only_the_generator_goes_into_the_page(tiny: Path) -> None:

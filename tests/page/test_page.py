@@ -380,6 +380,8 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
     Image.open(DAHLIA).save(coded, "AVIF")
     scans = io.BytesIO()
     Image.open(DAHLIA).convert("RGB").save(scans, "JPEG", progressive=True)
+    icon = io.BytesIO()
+    Image.open(DAHLIA).resize((64, 64)).save(icon, "ICO", bitmap_format="bmp")
     broken = {
         "torn.jpg": (dahlia[:200], "damaged"),
         **{
@@ -396,6 +398,8 @@ def test_what_cannot_be_read_is_said_in_plain_words_and_the_rest_goes_on(
         "zeros.avif": (coded.getvalue()[:-6000] + bytes(6000), "it ends in zeros"),
         "cut.jpg": (dahlia[:-20], "damaged"),
         "notes.txt": (b"no picture", "is no picture"),
+        "icon.ico": (icon.getvalue(), "is no picture"),
+        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "is no"),
         "scan.tif": (b"II*\0" + bytes(99), "TIFF"),
         "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC"),
         "empty.png": (b"", "is empty"),

@@ -10,6 +10,10 @@ const COLORED_CHROMA = 16; // as in flowercolor/photos/reader.py, and the next
 const FAINT_CHROMA = 8;
 const NEARLY_BLACK = 16; // as in flowercolor/inference/upsampling.py
 
+// As BEGINNINGS in flowercolor/photos/formats.py: what else browsers know, such as icons, the command
+// does not.
+const PHOTO = /^(\xff\xd8\xff|\x89PNG|GIF8|BM|RIFF....WEBP|....ftyp(avi[fs]|hei[cx]|hevc|mif1|msf1))/s;
+
 const COMMAND = "the command flowercolor colorize reads it, and so does flowercolor web";
 const UNREADABLE = [
   [/^(II\*\0|MM\0\*|II\+\0|MM\0\+)/, `is a TIFF or a raw photo, which browsers do not read. Save it as PNG first; of a TIFF, ${COMMAND}.`],
@@ -45,6 +49,7 @@ export async function decode(file, maxPixels) {
   const { orientation, plain } = await orientationOf(file, head, start);
   let bitmap;
   try {
+    if (!PHOTO.test(start)) throw new TypeError();
     bitmap = await createImageBitmap(plain);
   } catch {
     const whole = start.startsWith("\xff\xd8") && (await completeJpeg(file));
