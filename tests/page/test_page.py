@@ -338,6 +338,13 @@ def test_what_has_no_room_for_color_faint_colors_or_several_frames_is_told(
         frames[0].save(moving, save_all=True, append_images=frames[1:], loop=0)
         expected[still] = ""
         expected[moving] = "It has several frames, of which the first is colored."
+    plain = tmp_path / "plain.gif"  # without loop and delays
+    frames[0].save(plain, save_all=True, append_images=frames[1:])
+    whole = plain.read_bytes()
+    for name, content in (("cut", whole[: -len(whole) // 3]), ("delay", delayed(frames[0]))):
+        (tmp_path / f"{name}.gif").write_bytes(content)
+    expected[plain] = expected[tmp_path / "cut.gif"] = expected[tmp_path / "moving.gif"]
+    expected[tmp_path / "delay.gif"] = ""
     open_with(browser, tiny_page, *expected)
     assert shown_remarks(browser) == [*expected.values()]
     browser.click("#save-all")
@@ -346,6 +353,13 @@ def test_what_has_no_room_for_color_faint_colors_or_several_frames_is_told(
     first = ", ".join(told[:3])
     said = f" With a remark: {len(told)} ({first}, …); choose one to see it."
     assert text(browser, "#status").endswith(said)
+
+
+def delayed(picture: Image.Image) -> bytes:
+    """A GIF of one frame with a loop and a delay."""
+    content = io.BytesIO()
+    picture.save(content, "GIF", loop=0, duration=100)
+    return content.getvalue()
 
 
 def test_a_name_that_turns_the_direction_of_text_turns_itself_alone(

@@ -63,7 +63,7 @@ export async function decode(file, maxPixels) {
     const damage = await damageOf(file, start, bitmap);
     if (damage) throw new PhotoError(`is damaged: ${damage}. Copy it again, or take another copy.`);
     bitmap = upright(bitmap, orientation);
-    const several = isAnimated(head) ? "several frames" : "";
+    const several = (await hasFrames(file, head)) ? "several frames" : "";
     return { ...readPixels(bitmap), deep: stated?.bits === 16, several };
   } finally {
     bitmap.close();
@@ -170,13 +170,28 @@ function quadraticFit(xs, ys) {
   return rows.map((row, i) => row[3] / row[i]);
 }
 
-/** Whether the head of a file says that more frames follow: as in flowercolor/photos/reader.py. */
-function isAnimated(head) {
+/** Whether a file has several frames: as in flowercolor/photos/reader.py. */
+async function hasFrames(file, head) {
   const text = new TextDecoder("latin1").decode(head);
-  if (text.startsWith("GIF8")) return /NETSCAPE2\.0|!\xf9\x04.(?!\0\0)../s.test(text);
+  if (text.startsWith("GIF8")) return framesOf(new Uint8Array(await file.arrayBuffer())) > 1;
   if (text.startsWith("PNG", 1)) return /acTL(?!\0\0\0[\0\x01])/.test(text.split("IDAT", 1)[0]);
   if (text.startsWith("WEBPVP8X", 8)) return (head[20] & 2) > 0;
   return text.startsWith("ftypavis", 4);
+}
+
+/** How many frames a GIF has: it states neither their number nor, always, a loop or delays. */
+function framesOf(gif) {
+  const colorBytes = (flags) => (flags & 0x80 ? 6 << (flags & 7) : 0);
+  let frames = 0;
+  for (let at = 13 + colorBytes(gif[10]); gif[at] === 0x21 || gif[at] === 0x2c; at++) {
+    if (gif[at] === 0x21) at += 2; // an extension
+    else {
+      frames++;
+      at += 11 + colorBytes(gif[at + 9]);
+    }
+    while (gif[at]) at += 1 + gif[at]; // their parts, behind the length of each
+  }
+  return frames;
 }
 
 /** Width, height and bits that the head of a JPEG, PNG or WebP states; null if it does not. */
