@@ -3,6 +3,7 @@
 import { segmentsOf } from "./damage.js";
 
 const END_BYTES = 1 << 18; // of a PNG, where some programs write what is beside the pixels
+const MOST_CHUNKS = 10_000;
 const ORIENTATION = 0x0112;
 const IN_XMP = /tiff:Orientation(?:="|>)([1-8])/;
 const TRANSFORMS = [
@@ -67,7 +68,7 @@ export function upright(bitmap, orientation) {
 
 /** Kind, begin and end of each chunk of a WebP. */
 async function* chunksOf(file) {
-  for (let at = 12; at + 8 <= file.size; ) {
+  for (let at = 12, count = 0; at + 8 <= file.size && count < MOST_CHUNKS; count++) {
     const head = await bytesOf(file.slice(at, at + 8));
     const length = new DataView(head.buffer).getUint32(4, true);
     yield [textOf(head.subarray(0, 4)), at, at + 8 + length];
