@@ -49,6 +49,28 @@ def left_by(folder: Path) -> str | None:
     return None
 
 
+def check_free_of_others(run: Path) -> None:
+    """Make sure that a new run in this folder writes over nothing but what a stopped one left.
+
+    Raises:
+        SettingError: A file is in its way.
+    """
+    samples, lock = run / SAMPLES, run / LOCK
+    found = [samples] if is_there(samples) and not is_folder(samples) else []
+    about = read_json(run / CONFIG)
+    if not (isinstance(about, dict) and {"config", "data", "flowercolor"} <= about.keys()):
+        files = [run / name for name in (CONFIG, METRICS, LOSSES)]
+        files += sorted(samples.glob("epoch_[0-9][0-9][0-9][0-9]*.png"))
+        found += [file for file in files if is_there(file) or file.is_symlink()]
+        # That of a run is empty; some versions of filelock empty any.
+        found += [lock] if is_file(lock) and lock.stat().st_size else []
+    if found:
+        raise SettingError(
+            f"{found[0]}: is there already, and no `train` left it; name another folder by `run`, "
+            "or move it away"
+        )
+
+
 def check_photos_folder(folder: Path) -> None:
     """Make sure that a folder to take photos from is nothing that a run or an evaluation left.
 

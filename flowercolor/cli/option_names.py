@@ -8,6 +8,7 @@ _OTHERWISE = {
     "max_pixels": "--max-megapixels",
     "recursive": "-r",
     "render_size_px": "--render-size",
+    "run": "--out",
     "size_px": "--size",
 }
 

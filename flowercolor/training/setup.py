@@ -35,7 +35,7 @@ from flowercolor.files import check_folder_name, is_there, resolved, write_text
 from flowercolor.networks.efficientnet_lite import check_pretrained, load_pretrained
 from flowercolor.networks.unet import UNet
 from flowercolor.progress import Progress
-from flowercolor.runs import BEST, CONFIG, LAST, name_of, read_config
+from flowercolor.runs import BEST, CONFIG, LAST, check_free_of_others, name_of, read_config
 from flowercolor.torchrun import ranks
 from flowercolor.training.gan import GAN
 from flowercolor.training.resume import (
@@ -288,8 +288,8 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
 
     Raises:
         SettingError: It is no folder; it holds one already, whose best network would pass for the
-            new one's; or it lies among the sources' photos, for which its sheets and graphs would
-            pass.
+            new one's, or a file of somebody's that the new one would write over; or it lies among
+            the sources' photos, for which its sheets and graphs would pass.
     """
     check_folder_name(run)
     for source in sources:
@@ -300,6 +300,7 @@ def check_folder(run: Path, sources: Sequence[Path] = ()) -> None:
         if LAST not in found:
             way = f"without a {LAST} it cannot go on: delete its {BEST}"
         raise SettingError(f"{run}: holds a run already; {way}, or name another folder")
+    check_free_of_others(run)
 
 
 def check_beginning(config: TrainConfig, start_from: Path | None) -> None:

@@ -12,6 +12,7 @@ from flowercolor.cli.console import command, say
         ("`recursive` looks into subfolders", "-r looks into subfolders"),
         ("leave `compiled` out", "leave --compile out"),
         ("Error: epochs is 0; expected 1 or more", "Error: --epochs is 0; expected 1 or more"),
+        ("name another folder by `run`", "name another folder by --out"),
         # What is no parameter of the command, or a name of something else.
         ("give `recolor`", "give `recolor`"),
         ("or a file with `from_file`", "or a file with `flowercolor download --from-file`"),

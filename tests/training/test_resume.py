@@ -133,6 +133,9 @@ def test_a_graph_that_cannot_be_drawn_costs_nothing_that_was_learned(
     sets: Sets, run: Path, uninterrupted: Path
 ) -> None:
     (run / "losses.png").mkdir(parents=True)
+    (run / "config.json").write_bytes(
+        (uninterrupted / "config.json").read_bytes()
+    )  # else not begun
     with pytest.raises(StorageError, match=r"losses\.png: cannot be written"):
         go(CONFIG, sets, run, should_stop=after(4))
     (run / "losses.png").rmdir()

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from flowercolor.data.dataset import FlowerDataset, get_data
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation import plots
+from flowercolor.files import write_text
 from flowercolor.networks.unet import UNet
-from flowercolor.runs import BEST, LAST
+from flowercolor.runs import BEST, LAST, LOCK, LOSSES, METRICS, SAMPLES
+from flowercolor.runs import CONFIG as CONFIG_FILE
 from flowercolor.training.loop import train
+from flowercolor.training.setup import check_folder
 from tests.helpers import Recorder
 from tests.training.helpers import (
     CONFIG,
@@ -54,6 +58,50 @@ def test_a_folder_that_holds_a_run_takes_no_other(
         assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
         (run / name).unlink()
     assert list(run.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (CONFIG_FILE, '{"config": {"theme": "dark"}}'),
+        (METRICS, '{"epoch": 1, "step": 1}\n'),
+        (LOSSES, "mine"),
+        (f"{SAMPLES}/epoch_0001.png", "mine"),
+        (SAMPLES, "mine"),
+        (LOCK, "mine"),
+    ],
+)
+def test_a_run_writes_over_nothing_that_no_run_left(
+    sets: Sets, run: Path, name: str, content: str
+) -> None:
+    write_text(run / name, content)
+    found = re.escape(f"{run / name}: is there already, and no `train` left it; name another")
+    with pytest.raises(SettingError, match=f"^{found} folder by `run`, or move it away$"):
+        check_folder(run)
+    with pytest.raises(SettingError, match=f"^{found}"):
+        go(changed(epochs=1), sets, run)
+    files = [path for path in run.rglob("*") if path.is_file()]
+    assert [(path, path.read_text()) for path in files] == [(run / name, content)]
+
+
+def test_a_link_that_leads_nowhere_is_not_written_through(run: Path) -> None:
+    run.mkdir()
+    (run / LOSSES).symlink_to(run / "elsewhere.png")
+    with pytest.raises(SettingError, match=r"losses\.png: is there already"):
+        check_folder(run)
+
+
+def test_what_a_run_leaves_before_its_first_save_is_in_no_ones_way(
+    sets: Sets, run: Path, uninterrupted: Path
+) -> None:
+    """Nor is what a run does not write."""
+    for name in (LOCK, "notes.txt", f"{SAMPLES}/mine.png"):
+        write_text(run / name, "" if name == LOCK else "mine")
+    check_folder(run)
+    for name in (CONFIG_FILE, METRICS, LOSSES, f"{SAMPLES}/epoch_0001.png"):
+        (run / name).write_bytes((uninterrupted / name).read_bytes())
+    assert go(changed(epochs=1), sets, run).finished
+    assert (run / "notes.txt").read_text() == (run / SAMPLES / "mine.png").read_text() == "mine"
 
 
 def test_a_run_does_not_lie_among_the_photos_that_it_learns_from(tmp_path: Path) -> None:
