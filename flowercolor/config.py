@@ -227,7 +227,7 @@ class TrainConfig:
         one_of("criterion", self.criterion, Criterion)
         if not (self.lambda_l1 or self.lambda_adv):
             raise SettingError(
-                "lambda_l1 and lambda_adv are both 0; there is nothing to learn from"
+                "`lambda_l1` and `lambda_adv` are both 0, which leaves nothing to learn; raise one"
             )
 
     @property

@@ -155,7 +155,7 @@ def test_a_choice_that_there_is_not_is_refused_by_name(name: str) -> None:
 
 
 def test_a_loss_without_terms_is_refused() -> None:
-    with pytest.raises(SettingError, match="lambda_l1 and lambda_adv are both 0"):
+    with pytest.raises(SettingError, match=r"^`lambda_l1` and `lambda_adv` are both 0, "):
         TrainConfig(lambda_l1=0, lambda_adv=0)
 
 

@@ -1,6 +1,12 @@
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
+import flowercolor
 from flowercolor.cli.console import command, say
+from flowercolor.config import settings
 
 
 @pytest.mark.parametrize(
@@ -34,9 +40,26 @@ def test_parameters_are_shown_as_the_options_of_the_command(
         compiled: bool = False,
         epochs: int = 1,
         recursive: bool = False,
+        out: str = "",
         max_megapixels: int = 1,
     ) -> None:
         say(message)
 
     train()
     assert capsys.readouterr().err == f"{shown}\n"
+
+
+def test_errors_name_settings_in_a_way_that_is_shown_as_an_option() -> None:
+    """In backquotes, or as the first word before "is"."""
+    names = {setting.name for setting in settings() if "_" in setting.name}
+    others = {
+        f"{path}:{node.lineno}: {node.value}"
+        for path in Path(flowercolor.__file__).parent.rglob("*.py")
+        for raised in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(raised, ast.Raise)
+        for node in ast.walk(raised)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if names & {*re.findall(r"\w+", re.sub(r"`[^`]*`|^\w+ is ", "", node.value))}
+        if " " in node.value
+    }
+    assert others == set()
