@@ -201,6 +201,8 @@ def _alike(name: str, file: str) -> str:
     """Runs of the current folder that have the file and are called alike, in words."""
     here = sorted(path.parent.name for path in Path().glob(f"*/{file}"))
     found = here[:3] if name == "last" else get_close_matches(name, here)
+    if name == "last" and (more := len(here) - len(found)):
+        found.append(f"{more:,} more")
     return f"; here there is {' and '.join(found)}" if found else ""
 
 

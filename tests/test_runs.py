@@ -184,6 +184,10 @@ def test_the_last_of_none_names_those_that_lie_here(
         write_text(here / name / file, "")
     with pytest.raises(CheckpointError, match=r"^last: .*; here there is a and b$"):
         find("last")
+    for name in ("c", "d", "e"):
+        write_text(here / name / file, "")
+    with pytest.raises(CheckpointError, match=r"^last: .* there is a and b and c and 2 more$"):
+        find("last")
 
 
 def test_an_unknown_run_is_refused_with_what_there_is() -> None:
