@@ -66,6 +66,13 @@ def members(
             pass
 
 
+def kind_of(member: tarfile.TarInfo) -> str:
+    """What a member is that is neither a file nor a folder."""
+    if member.issym():
+        return "link"
+    return "hard link" if member.islnk() else "pipe" if member.isfifo() else "special file"
+
+
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     with _read_errors():
         file = tar.extractfile(member)

@@ -10,7 +10,7 @@ import os
 import tarfile
 import threading
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -26,8 +26,15 @@ from PIL import Image
 
 from flowercolor import paths
 from flowercolor.config import in_range
-from flowercolor.data.archive import PAGE, PHOTO, ZIP, is_packed, members, other_kind
-from flowercolor.data.photo_files import SUFFIXES, UNREAD, is_picture, note_unread, pictures_below
+from flowercolor.data.archive import PAGE, PHOTO, ZIP, is_packed, kind_of, members, other_kind
+from flowercolor.data.photo_files import (
+    SUFFIXES,
+    UNREAD,
+    is_picture,
+    no_files_in_words,
+    note_unread,
+    pictures_below,
+)
 from flowercolor.errors import DataError, ImageError
 from flowercolor.files import (
     can_be_read,
@@ -273,7 +280,8 @@ def _decode_all(
             file.write(raw)
 
         unread: list[Path] = []
-        for name, content in _contents(source, pictures, max_pixels, unread):
+        no_files: Counter[str] = Counter()
+        for name, content in _contents(source, pictures, max_pixels, unread, no_files):
             size_bytes = len(content) if isinstance(content, bytes) else 0
             future = pool.submit(_decode, content, name, size_px, max_pixels)
             waiting.append((name, size_bytes, future))
@@ -284,6 +292,12 @@ def _decode_all(
         while waiting:
             take()
         note_unread(source, unread, progress)
+        if others := no_files_in_words(no_files):
+            if not (names or left_out or results):
+                raise DataError(
+                    f"{source}: no photos found, but {others}; expected the photos themselves"
+                )
+            progress.note(f"{source}: {others}; left out")
         if results and not names:
             raise DataError(
                 f"{source}: holds earlier results alone ({results:,}); expected photos in their "
@@ -303,7 +317,7 @@ def _decode_all(
         "names": names,
         "sizes_px": sizes_px,
         "crc32": _crc32_listed(names, sizes_px, crc),
-        "left_out": left_out,
+        "left_out": [*left_out, *filter(None, [others])],
         "results": results,
     }
 
@@ -373,9 +387,18 @@ def _to_srgb(
 
 
 def _contents(
-    source: Path, pictures: list[Path] | None, max_pixels: int, unread: list[Path]
+    source: Path,
+    pictures: list[Path] | None,
+    max_pixels: int,
+    unread: list[Path],
+    no_files: Counter[str],
 ) -> Iterator[tuple[str, bytes | ImageError]]:
-    """Name and bytes of each picture, or why there are none; others of an archive in `unread`."""
+    """Name and bytes of each picture, or why there are none; others of an archive in the last two.
+
+    Args:
+        unread: To take the names of pictures of other kinds.
+        no_files: To count, by kind, what has a picture's name and is no file.
+    """
     if pictures is not None:
         for picture in pictures:
             path, name = source / picture, picture.as_posix()
@@ -392,6 +415,8 @@ def _contents(
                 yield member.name, _content(member.name, member.size, read, max_pixels)
             elif member.isreg() and is_picture(path, UNREAD):
                 unread.append(path)
+            elif not member.isdir() and is_picture(path):
+                no_files[kind_of(member)] += 1
     except tarfile.ReadError as error:
         if kind := other_kind(source):
             said = f"{source}: is {kind}; expected a tar archive or a folder of photos"

@@ -1,9 +1,10 @@
 """Which files of a folder or an archive are photos to learn from, by their names and places."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from flowercolor.errors import counted
 from flowercolor.photos import formats
 from flowercolor.progress import Progress
 from flowercolor.runs import left_by
@@ -53,6 +54,15 @@ def note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> Non
             f"{source}: {len(unread):,} {files} not read for training ({kinds}), left out; save "
             "them as JPEG"
         )
+
+
+def no_files_in_words(counts: Mapping[str, int]) -> str:
+    """What of an archive is named as photos and no file, by `archive.kind_of`; "" for nothing."""
+    if not counts:
+        return ""
+    found = " and ".join(counted(count, kind) for kind, count in counts.items())
+    way = " (`tar -h` packs what links lead to)" if "link" in counts else ""
+    return f"{found} in place of photos{way}"
 
 
 def is_picture(path: Path, suffixes: Collection[str] = SUFFIXES) -> bool:

@@ -5,11 +5,13 @@ import io
 import json
 import lzma
 import os
+import re
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from tarfile import CHRTYPE, DIRTYPE, FIFOTYPE, LNKTYPE, SYMTYPE
 from typing import Any
 
 import cv2
@@ -600,6 +602,43 @@ def test_kinds_that_are_not_read_are_counted(
     assert len(read_data(source, SIZE_PX, notes).names) == 1
     said = "3 files of kinds not read for training (.dng, .heic), left out; save them as JPEG"
     assert notes.notes == [f"{source}: {said}"]
+
+
+def tar_with(others: dict[str, bytes], path: Path, photos: dict[str, bytes]) -> Path:
+    """A tar archive of photos and of members of these types of `tarfile`, by name."""
+    with tarfile.open(tar_of(photos, path), "a") as packed:
+        for name, kind in others.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, next(iter(photos), "annex/a.jpg")
+            packed.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ([SYMTYPE, SYMTYPE, FIFOTYPE], "2 links and 1 pipe in place of photos (`tar -h` packs"),
+        ([LNKTYPE], "1 hard link in place of photos"),
+        ([CHRTYPE], "1 special file in place of photos"),
+    ],
+)
+def test_what_an_archive_has_in_place_of_photos_is_counted(
+    tmp_path: Path, pictures: dict[str, bytes], kinds: list[bytes], said: str
+) -> None:
+    """Also when they are read from the cache; and where there is nothing else, it is the reason."""
+    others = {f"{number}.jpg": kind for number, kind in enumerate(kinds)}
+    passed_over = {".hidden.jpg": SYMTYPE, "readme": SYMTYPE, "folder.jpg": DIRTYPE}
+    assert_refused(
+        tar_with(others | passed_over, tmp_path / "links.tar", {}),
+        f"no photos found, but {re.escape(said)}.*; expected the photos themselves$",
+    )
+    source = tar_with(others | passed_over, tmp_path / "x.tar", pictures)
+    for _ in range(2):
+        notes = Recorder()
+        assert read_data(source, SIZE_PX, notes).names == tuple(pictures)
+        [note] = notes.notes
+        assert note.startswith(f"{source}: {said}")
+        assert note.endswith("; left out")
 
 
 def rle_bmp(width_px: int, height_px: int) -> bytes:
