@@ -100,6 +100,14 @@ def test_a_run_is_not_begun_among_the_photos(here: Path, archive: Path) -> None:
     assert not (here / "garden" / "run").exists()
 
 
+def test_a_run_is_not_begun_over_a_file_of_somebodys(here: Path, archive: Path) -> None:
+    (here / "app").mkdir()
+    (here / "app" / "config.json").write_text("{}")
+    refused = flowercolor("train", "--data", archive, "--out", "app", *TINY)
+    assert_one_line_of_error(refused, "app/config.json: is there already", "--out", code=2)
+    assert [path.name for path in (here / "app").iterdir()] == ["config.json"]
+
+
 def test_a_run_that_does_not_say_what_it_learned_from_is_told_so_by_hand(
     archive: Path, here: Path
 ) -> None:
