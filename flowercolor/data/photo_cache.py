@@ -32,8 +32,8 @@ from flowercolor.data.photo_files import (
     UNREAD,
     is_picture,
     no_files_in_words,
-    note_unread,
     pictures_below,
+    unread_in_words,
 )
 from flowercolor.errors import DataError, ImageError
 from flowercolor.files import (
@@ -131,7 +131,8 @@ def read_data(
     if is_folder(source):
         check_photos_folder(source)
         pictures, unread = pictures_below(source, progress)
-        note_unread(source, unread, progress)
+        if kinds := unread_in_words(unread):
+            progress.note(f"{source}: {kinds}; left out")
     fingerprint = _fingerprint(source, pictures)
     name = f"{fingerprint}-{size_px}-v{_READER_VERSION}"
     if max_pixels != MAX_PIXELS:  # then they may be others
@@ -291,13 +292,14 @@ def _decode_all(
                 take()
         while waiting:
             take()
-        note_unread(source, unread, progress)
-        if others := no_files_in_words(no_files):
-            if not (names or left_out or results):
-                raise DataError(
-                    f"{source}: no photos found, but {others}; expected the photos themselves"
-                )
-            progress.note(f"{source}: {others}; left out")
+        others = no_files_in_words(no_files)
+        if others and not (names or left_out or results):
+            raise DataError(
+                f"{source}: no photos found, but {others}; expected the photos themselves"
+            )
+        of_archive = [words for words in (unread_in_words(unread), others) if words]
+        for words in of_archive:
+            progress.note(f"{source}: {words}; left out")
         if results and not names:
             raise DataError(
                 f"{source}: holds earlier results alone ({results:,}); expected photos in their "
@@ -317,7 +319,7 @@ def _decode_all(
         "names": names,
         "sizes_px": sizes_px,
         "crc32": _crc32_listed(names, sizes_px, crc),
-        "left_out": [*left_out, *filter(None, [others])],
+        "left_out": [*left_out, *of_archive],
         "results": results,
     }
 

@@ -45,15 +45,13 @@ def pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[P
     return pictures, [name for name in names if is_picture(name, UNREAD)]
 
 
-def note_unread(source: Path, unread: Sequence[Path], progress: Progress) -> None:
-    """Tell of files that are left out for their kinds, if any."""
-    if unread:
-        kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
-        files = "file of a kind" if len(unread) == 1 else "files of kinds"
-        progress.note(
-            f"{source}: {len(unread):,} {files} not read for training ({kinds}), left out; save "
-            "them as JPEG"
-        )
+def unread_in_words(unread: Sequence[Path]) -> str:
+    """What is left out for its kind; "" for nothing."""
+    if not unread:
+        return ""
+    kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+    files = "file of a kind" if len(unread) == 1 else "files of kinds"
+    return f"{len(unread):,} {files} not read for training ({kinds}; save as JPEG)"
 
 
 def no_files_in_words(counts: Mapping[str, int]) -> str:
