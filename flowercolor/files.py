@@ -74,7 +74,11 @@ def named_path(given: str | Path, what: str) -> Path:
         raise SettingError(
             f"{what} is {found}; expected a file or a folder (the one you are in is called .)"
         )
-    return Path(given)
+    path = Path(given)
+    if ".." in path.parts and not is_there(path):  # a/../b, where there is no a, may be b
+        where = resolved(path)
+        return where if is_folder(where.parent) and not is_folder(path.parent) else path
+    return path
 
 
 def what_is_missing(path: str | Path) -> str:

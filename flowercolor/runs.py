@@ -82,8 +82,8 @@ def check_photos_folder(folder: Path) -> None:
         [first, *_] = [*place.relative_to(parent).parts, SAMPLES]
         if first in (SAMPLES, PICTURES, KIND_SHEETS) and (origin := left_by(parent)):
             raise DataError(
-                f"{folder}: holds the pictures of {origin}, which are no photos; expected a folder "
-                "of photos: move what is one elsewhere, and name that"
+                f"{folder}: is, or is in, the folder of {origin}, whose pictures are no photos; "
+                "expected one of photos: move those of your own elsewhere, and name that"
             )
 
 

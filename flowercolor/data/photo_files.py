@@ -27,7 +27,9 @@ def pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[P
     for parent, folders, files in os.walk(folder, onerror=unreadable):
         below = Path(parent).relative_to(folder)
         if origin := left_by(Path(parent)):
-            made.append(f"{below} ({origin})")
+            inside = (name for _, _, below_it in os.walk(parent) for name in below_it)
+            count = counted(sum(is_picture(Path(name)) for name in inside), "picture")
+            made.append(f"{below} ({origin}, {count})")
             folders.clear()
             continue
         names += [below / name for name in files]
@@ -37,7 +39,9 @@ def pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[P
         )
     if made:
         some = ", ".join(sorted(made)[:3]) + (", …" if len(made) > 3 else "")
-        progress.note(f"{folder}: the pictures in {some} are no photos; left out")
+        progress.note(
+            f"{folder}: pictures in the folders of runs and evaluations, left out: {some}"
+        )
     if links:
         some = "a link to a folder" if links == 1 else f"{links:,} links to folders"
         progress.note(f"{folder}: has {some}, left out; expected the photos themselves")

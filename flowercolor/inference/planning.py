@@ -112,6 +112,11 @@ def plan(
     places = list(found.values())
     in_folder = any(map(is_folder, inputs))
     if output is not None and can_be_file and not is_folder(output):
+        if is_there(output) and not is_file(output):
+            raise SettingError(
+                f"{output}: is a device or a pipe; expected a file or a folder, or - for standard "
+                "output"
+            )
         if output.suffix and len(places) == 1 and not in_folder:
             output_format(output)
             return [Job(places[0].source, output, places[0].header)]
@@ -249,10 +254,9 @@ def _check_folder_of(output: Path, places: Sequence[_Place], *, in_folder: bool)
         )
     single = "a folder's photo" if in_folder else "the photo"
     meant = f"{len(places)} photos" if len(places) > 1 else single
-    kind, instead = "a file or named like one", f"a folder to write {meant} into"
-    if is_there(output) and not is_file(output):
-        kind, instead = "a device or a pipe", "a file or a folder, or - for standard output"
-    raise SettingError(f"{output}: is {kind}; expected {instead}")
+    raise SettingError(
+        f"{output}: is a file or named like one; expected a folder to write {meant} into"
+    )
 
 
 def _folder_beside(given: Path) -> Path:
@@ -261,9 +265,10 @@ def _folder_beside(given: Path) -> Path:
 
 
 def _with_ending(name: Path, ending: str | None) -> Path:
-    if ending is None and name.suffix.lower() in WRITABLE:
+    own = name.suffix.lower()
+    if ending is None and own in WRITABLE:
         return name
-    return name.with_suffix(ending or FALLBACK_ENDING)
+    return name.with_suffix(ending or (".jpg" if own == ".mpo" else FALLBACK_ENDING))
 
 
 def _neighbors(places: Sequence[_Place], ending: str | None, finder: Finder) -> list[_Place]:

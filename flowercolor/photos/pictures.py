@@ -217,13 +217,24 @@ def _opened(image: Image.Image) -> Photo:
         )
     try:
         with codec_memory_errors(usual_pixels(image)):
-            return photo_of(image)
+            return photo_of(_with_fitting_info(image))
     except ImageError:
         raise
     except Exception as error:  # Pillow reads the file now, and raises whatever its parsing meets
         if lacks_memory(error):
             raise ImageError(LACK) from error
-        raise ImageError(f"{damage(error)}; expected a whole picture") from error
+        raise ImageError(f"{damage(error)}; expected a picture that Pillow reads whole") from error
+
+
+def _with_fitting_info(image: Image.Image) -> Image.Image:
+    """Without a transparency that is of another mode, as where `info` was taken from another."""
+    kinds: dict[str, type | tuple[type, ...]] = {"P": (int, bytes), "RGB": tuple}
+    transparency = image.info.get("transparency")
+    if transparency is None or isinstance(transparency, kinds.get(image.mode, int)):
+        return image
+    fitting = image.copy()
+    del fitting.info["transparency"]
+    return fitting
 
 
 def _gray(image: Array) -> Array:

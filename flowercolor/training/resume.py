@@ -95,7 +95,7 @@ def saying_how_without(last: Path) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        raise CheckpointError(f"{error}, or {way_without_last(last.parent)}") from error
+        raise CheckpointError(f"{error}; {way_without_last(last.parent)}") from error
 
 
 @dataclass

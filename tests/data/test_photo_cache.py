@@ -67,12 +67,15 @@ def test_pictures_that_runs_and_evaluations_left_are_no_photos(folder: Path) -> 
     photos = read_data(folder, SIZE_PX, recorder)
     inside = [name for name in photos.names if "image_" not in name]
     assert inside == ["own/pictures/c.jpg", "own/samples/b.jpg"]
-    made = f"{Path('jpg', 'first run')} (a run), results (an evaluation)"
-    assert recorder.notes == [f"{folder}: the pictures in {made} are no photos; left out"]
+    made = f"{Path('jpg', 'first run')} (a run, 2 pictures), results (an evaluation, 3 pictures)"
+    left_out = "pictures in the folders of runs and evaluations, left out"
+    assert recorder.notes == [f"{folder}: {left_out}: {made}"]
     inner = ("", "samples"), ("", "pictures", "pictures/jpg", "contact")
     for place, origin, parts in ((run, "a run", inner[0]), (results, "an evaluation", inner[1])):
         for part in parts:
-            with pytest.raises(DataError, match=f"holds the pictures of {origin}, which are no ph"):
+            with pytest.raises(
+                DataError, match=f"the folder of {origin}, whose pictures are no ph"
+            ):
                 read_data(place / part, SIZE_PX)
     (run / "garden").mkdir()
     (run / "garden" / "rose.jpg").write_bytes(photo)

@@ -1,3 +1,4 @@
+import os
 import shutil
 import unicodedata
 from pathlib import Path
@@ -221,13 +222,14 @@ def test_what_a_folder_holds_is_not_taken_for_a_mistyped_name(here: Path) -> Non
 
 
 def test_endings_are_kept_where_they_can_be_written(here: Path) -> None:
-    touch(here, "a.JPG", "b.heic", "c.gif", "d", "e.tar.tiff")
+    touch(here, "a.JPG", "b.heic", "c.gif", "d", "e.tar.tiff", "f.MPO")
     assert names(plan(sorted(here.iterdir()), here / "out"), here) == {
         "a.JPG": "out/a.JPG",
         "b.heic": "out/b.png",
         "c.gif": "out/c.png",
         "d": "out/d.png",
         "e.tar.tiff": "out/e.tar.tiff",
+        "f.MPO": "out/f.jpg",
     }
     wanted = plan(["a.JPG", "e.tar.tiff"], ending=".webp")
     assert [job.target.name for job in wanted] == ["a_color.webp", "e.tar_color.webp"]
@@ -381,3 +383,19 @@ def test_a_device_is_called_so(here: Path) -> None:
         SettingError, match=r"^/dev/null: is a device or a pipe; expected a file or"
     ):
         plan(["rose.png"], "/dev/null")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no such pipes")
+def test_a_pipe_is_no_output(here: Path) -> None:
+    save(here / "rose.png")
+    os.mkfifo(here / "out.png")
+    with pytest.raises(SettingError, match=r"^out\.png: is a device or a pipe; expected"):
+        plan(["rose.png"], "out.png")
+
+
+def test_a_path_by_a_folder_that_is_not_there_is_where_it_would_lead(here: Path) -> None:
+    save(here / "rose.png")
+    [job] = plan(["rose.png"], "nowhere/../rose.png")
+    assert job.target == here / "rose.png", "which is the photo itself"
+    [job] = plan(["rose.png"], "nowhere/deep/out.png")
+    assert job.target == Path("nowhere/deep/out.png")

@@ -71,6 +71,17 @@ def test_what_is_wrong_with_the_file_of_a_pillow_image_is_said(tmp_path: Path) -
     np.testing.assert_array_equal(luma_of(loaded)[0], gray_of(smooth()))
 
 
+@pytest.mark.parametrize(
+    ("mode", "transparency"), [("L", b"\0\1"), ("RGB", b"\0\1"), ("RGB", 3), ("P", (1, 2, 3))]
+)
+def test_info_that_was_taken_from_another_image_is_left_out(mode: str, transparency: Any) -> None:
+    image = Image.fromarray(smooth()).convert(mode)
+    expected = luma_of(image)[0]
+    image.info["transparency"] = transparency
+    np.testing.assert_array_equal(luma_of(image)[0], expected)
+    assert image.info["transparency"] == transparency, "the caller's image is as it was"
+
+
 def test_a_pillow_image_of_no_file_has_no_more_info() -> None:
     image = Image.fromarray(smooth())
     luma, picture_of = luma_of(image)

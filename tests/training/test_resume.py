@@ -339,8 +339,8 @@ def test_where_the_last_is_damaged_the_way_out_is_named(
     if best:
         (run / BEST).write_bytes((uninterrupted / BEST).read_bytes())
         way = f"begin another with its {BEST} by `start_from`"
-    assert_resume_refused(CONFIG, sets, run, f"not a whole safetensors file .* wrote, or {way}$")
-    with pytest.raises(CheckpointError, match=f"wrote, or {way}$"):
+    assert_resume_refused(CONFIG, sets, run, f"not a whole safetensors file .* wrote; {way}$")
+    with pytest.raises(CheckpointError, match=f"wrote; {way}$"):
         plan_run(resume=str(run))
 
 

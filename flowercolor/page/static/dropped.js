@@ -19,8 +19,10 @@ export function contentOf({ items }) {
       files.push({ file: item.getAsFile(), folder: "" });
       continue;
     }
-    // On a page from disk, Chromium reads the handle alone; other browsers have none.
-    const handle = item.getAsFileSystemHandle?.().catch(() => undefined);
+    // On a page from disk, Chromium reads the handle alone, which lists no names that some system
+    // lacks, such as those with a question mark; other browsers have none.
+    const handle =
+      location.protocol === "file:" && item.getAsFileSystemHandle?.().catch(() => undefined);
     folders.push({ name: entry.name, entry, handle });
   }
   return { files, folders };
