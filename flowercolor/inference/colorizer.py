@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from flowercolor.checkpoint import weights_name
+from flowercolor.checkpoint import read_info, weights_name
 from flowercolor.config import (
     MAX_RENDER_SIZE_PX,
     MAX_STRENGTH,
@@ -81,7 +81,7 @@ class Colorizer:
 
     Attributes:
         name: What the weights are called, for the record in the pictures' metadata.
-        vividness: Where on the vividness scale, if it was chosen.
+        vividness: Where on the vividness scale, if it is not the default.
 
     Raises:
         SettingError: A setting is out of range.
@@ -140,7 +140,8 @@ class Colorizer:
         )
         colorizer = cls(network, render_size_px=render_size_px, strength=strength)
         colorizer.name = weights_name(path)
-        colorizer.vividness = vividness
+        if vividness != read_info(path).vividness:  # the default is none that was chosen
+            colorizer.vividness = vividness
         return colorizer
 
     def software(self, guidance: Guidance | Sequence[Hint] | None = None) -> str:

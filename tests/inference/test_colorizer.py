@@ -392,6 +392,10 @@ def test_vividness_goes_from_the_safe_to_the_vivid(tmp_path: Path) -> None:
     assert abs(vivid - colored(ends[1])).max() <= 3
     assert np.array_equal(colored(both), middle)
     assert min(abs(middle - safe).mean(), abs(middle - vivid).mean()) > 1
+    chosen, default = (
+        Colorizer.from_checkpoint(both, vividness=vividness).software() for vividness in (0.5, None)
+    )
+    assert chosen == default, "the same setting is the same record"
     with pytest.raises(CheckpointError, match="no vividness scale"):
         colored(ends[0], 0.5)
 
