@@ -102,6 +102,7 @@ def camera_exif() -> bytes:
                 ExifTags.Base.ExifImageWidth: 4000,
                 ExifTags.Base.ColorSpace: 0xFFFF,
                 ExifTags.Base.MakerNote: b"maker's own",
+                ExifTags.Base.UserComment: b"ASCII\0\0\0Grandma's garden",
             },
             ExifTags.IFD.GPSInfo: {ExifTags.GPS.GPSLatitudeRef: "N"},
         }

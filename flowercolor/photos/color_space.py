@@ -60,10 +60,9 @@ def profile_of(image: Image.Image, exif: Image.Exif, file: IO[bytes] | None) -> 
     embedded: bytes | None = image.info.get("icc_profile")
     if embedded is not None or "srgb" in image.info:
         return embedded
-    if image.format == "PNG":
-        gamma = 1 / stated if (stated := image.info.get("gamma")) else None
-        if made := _of_primaries(image.info.get("chromaticity") or (), gamma):
-            return made
+    gamma = 1 / stated if (stated := image.info.get("gamma")) else None  # of a PNG, and its copies
+    if made := _of_primaries(image.info.get("chromaticity") or (), gamma):
+        return made
     if file and image.format in ("AVIF", "HEIF"):
         file.seek(0)
         _, colr, points = file.read(_BOXES_BYTES).partition(b"colrnclx")

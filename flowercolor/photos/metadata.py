@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from flowercolor.files import is_file
 from flowercolor.photos import tiff
@@ -34,6 +34,15 @@ _KEPT_TAGS = frozenset(
         LocalizedCameraModel CameraSerialNumber LensInfo RawDataUniqueID OriginalRawFileName
     """.split()  # noqa: SIM905
 ) | {0x011E, 0x011F}  # XPosition and YPosition, for which Pillow has no names
+
+# Pillow writes bytes of tags whose type it does not know as numbers (EXIF 2.32, tables 7 and 8).
+for _tag in """
+        OECF ComponentsConfiguration MakerNote UserComment SpatialFrequencyResponse FileSource
+        SceneType CFAPattern DeviceSettingDescription
+    """.split():  # noqa: SIM905
+    _number = ExifTags.Base[_tag].value
+    _info = TiffTags.TagInfo(_number, _tag, TiffTags.UNDEFINED, 1)
+    TiffTags.TAGS_V2_GROUPS[ExifTags.IFD.Exif].setdefault(_number, _info)
 
 
 @dataclass(frozen=True)

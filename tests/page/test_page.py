@@ -926,16 +926,19 @@ def test_the_photos_in_a_dropped_folder_are_taken_and_the_rest_is_counted(
 def test_a_server_takes_photos_of_a_folder_whose_names_some_system_lacks(
     browser: Browser, tiny: Path, tmp_path: Path
 ) -> None:
-    names = ["Wer ist das?/a.jpg", "1962: Garten/b.jpg", "Oma?.jpg"]
+    names = ["Wer ist das?/a.jpg", "1962: Garten/b.jpg", "Oma?.jpg", "two\nlines.jpg"]
     for name in names:
         path = tmp_path / "fam" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(DAHLIA, path)
     browser.open(serving(tiny))
     browser.drop(tmp_path / "fam")
-    browser.wait(READY, 3)
+    browser.wait(READY, len(names))
     shown = "return [...document.querySelectorAll('#photos button')].map(({title}) => title)"
     assert sorted(browser.run(shown)) == sorted(f"fam/{name}" for name in names)
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        assert len(packed.namelist()) == len(names)
 
 
 def test_of_a_folder_that_the_browser_does_not_open_it_is_said_so(

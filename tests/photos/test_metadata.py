@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffTags
 
 from flowercolor.photos.metadata import Header, is_original, kept_exif, probe
 from flowercolor.photos.reader import read_photo
@@ -114,6 +114,11 @@ def test_metadata_is_kept_and_says_what_colored_the_photo(file_format: str, dept
     camera = exif.get_ifd(ExifTags.IFD.Exif)
     assert camera[ExifTags.Base.DateTimeOriginal] == "1931:05:17 12:00:00"
     assert camera[ExifTags.Base.MakerNote] == b"maker's own"
+    comment = camera[ExifTags.Base.UserComment]
+    assert comment == b"ASCII\0\0\0Grandma's garden"
+    kind = TiffTags.UNDEFINED  # by which programs know that it is a text, and no numbers
+    order = "<" if file_format == "TIFF" else ">"
+    assert struct.pack(f"{order}HHI", ExifTags.Base.UserComment, kind, len(comment)) in content
     assert camera[ExifTags.Base.ExifImageWidth] == 6
     assert camera[ExifTags.Base.ColorSpace] == 1
     assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"

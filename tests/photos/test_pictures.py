@@ -56,6 +56,7 @@ def linear_png() -> bytes:
 def test_a_pillow_image_is_in_the_color_space_of_its_file(content: bytes) -> None:
     luma, _ = luma_of(opened(content))
     np.testing.assert_array_equal(luma, read_photo(content).luma)
+    np.testing.assert_array_equal(luma_of(opened(content).copy())[0], luma)
     assert np.abs(luma.astype(int) - gray_of(np.asarray(opened(content)))).max() > 4
 
 

@@ -65,7 +65,7 @@ function uniqueNames(files) {
   const taken = new Set();
   return files.map(({ name, apart }) => {
     const wanted = counts.get(alike(name)) > 1 ? apart : name;
-    const [, stem, ending] = wanted.match(/^(.*?)(\.[^.]*)?$/);
+    const [, stem, ending] = wanted.match(/^(.*?)(\.[^.]*)?$/s); // a name may have lines
     let unique = wanted;
     for (let count = 2; taken.has(alike(unique)); count++) unique = `${stem}-${count}${ending ?? ""}`;
     taken.add(alike(unique));
