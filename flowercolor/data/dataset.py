@@ -91,6 +91,12 @@ class FlowerDataset(Dataset[tuple[Tensor, Tensor, tuple[int, int]]]):
         indices = self.indices[torch.as_tensor(positions, dtype=torch.long)]
         return FlowerDataset(self.sources, indices, self._rgb[0] if len(self._rgb) == 1 else None)
 
+    @property
+    def kept_for_validation(self) -> Tensor:
+        """Bool [N], which photos `split_validation` keeps apart: a twentieth of each source."""
+        numbers = self.indices - self._starts[self.source_numbers]
+        return numbers % VALIDATION_EVERY == 0
+
     def without(self, names: str | Collection[str]) -> "FlowerDataset":
         """This set without the photo of this name, or the photos of these."""
         names = texts(names)
@@ -208,7 +214,7 @@ def split_validation(train_set: FlowerDataset) -> tuple[FlowerDataset, FlowerDat
     Raises:
         DataError: There are too few photos for both.
     """
-    held = train_set.indices % VALIDATION_EVERY == 0
+    held = train_set.kept_for_validation
     if held.all() or not held.any():
         raise DataError(
             f"{train_set.photos.source}: leaves {counted(len(train_set), 'photo')} to learn "

@@ -398,6 +398,11 @@ def _check_photos(config: TrainConfig, data: RunData, epoch_photos: int) -> None
             f"{in_words(data.train.sources)}: leaves {counted(count, 'photo')} to learn from and "
             f"{len(data.test)} to test on; expected one of each or more"
         )
+    if config.validation and data.train.kept_for_validation.any():
+        raise SettingError(
+            "validation is True, and the photos to learn from hold those that it keeps apart; give "
+            "the two sets that `flowercolor.data.dataset.split_validation(train_set)` makes"
+        )
     for photos in (*data.train.sources, *data.test.sources):
         if (side_px := photos.rgb.shape[1]) != config.size_px:
             raise SettingError(

@@ -24,6 +24,7 @@ from flowercolor.data.dataset import (
     with_twins,
 )
 from flowercolor.data.photo_cache import Photos
+from flowercolor.data.sources import merge
 from flowercolor.errors import DataError
 from flowercolor.evaluation.by_kind import read_kinds
 from tests.helpers import Recorder
@@ -129,12 +130,15 @@ def test_a_crop_is_the_part_of_the_picture_it_names(photos: Photos, left: int, t
 
 def test_the_validation_part_is_a_twentieth_of_the_training_photos() -> None:
     rng = np.random.default_rng(0)
-    count = 400
+    count = 407
     rgb = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
     names = tuple(map(str, range(count)))
     photos = Photos(Path(), names, rgb, np.full((count, 2), 16, np.int32), "made up")
     whole = FlowerDataset(photos, torch.randperm(count)[:360])
     learned, held = split_validation(whole)
+    assert not learned.kept_for_validation.any()
+    assert held.kept_for_validation.all()
+    assert not merge([learned, learned]).kept_for_validation.any(), "counted within each source"
     assert sorted(learned.names + held.names) == sorted(whole.names)
     assert 10 < len(held) < 26
     # Who leaves some out holds back the same of the others.

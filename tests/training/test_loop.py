@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flowercolor.checkpoint import load_generator, load_tensors, read_info, save_checkpoint
 from flowercolor.config import NetworkConfig, TrainConfig
-from flowercolor.data.dataset import FlowerDataset
+from flowercolor.data.dataset import FlowerDataset, split_validation
 from flowercolor.data.photo_cache import Photos
 from flowercolor.data.sources import merge
 from flowercolor.errors import DeviceError, SettingError, TrainingError
@@ -199,7 +199,7 @@ def test_the_graphs_of_a_run_on_the_validation_part_say_so(
 ) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-    go(changed(epochs=1, validation=True), sets, run)
+    go(changed(epochs=1, batch_size=5, validation=True), split_validation(sets[0]), run)
     named = [line.get_label() for line in drawn[-1].axes[-1].lines]
     assert "validation" in named
     assert "test" not in named

@@ -16,7 +16,7 @@ from flowercolor.checkpoint import (
     save_checkpoint,
 )
 from flowercolor.config import NetworkConfig
-from flowercolor.data.dataset import FlowerDataset, get_data
+from flowercolor.data.dataset import FlowerDataset, get_data, split_validation
 from flowercolor.data.photo_cache import Photos
 from flowercolor.errors import CheckpointError, DataError, SettingError
 from flowercolor.evaluation import plots
@@ -130,7 +130,8 @@ def test_a_beginning_that_knows_the_validation_part_is_noted(
     def noted(name: str, validation: bool, parent: str | None = None, data: Sets = sets) -> bool:
         start_from = tmp_path / parent / BEST if parent else None
         notes = Recorder()
-        config = changed(epochs=1, validation=validation)
+        config = changed(epochs=1, batch_size=5, validation=validation)
+        data = split_validation(data[0]) if validation else data
         go(config, data, tmp_path / name, start_from=start_from, progress=notes)
         return any("has learned from the validation part" in note for note in notes.notes)
 
@@ -139,6 +140,14 @@ def test_a_beginning_that_knows_the_validation_part_is_noted(
     assert noted("child", validation=True, parent="whole")
     assert not noted("brother", validation=True, parent="part")
     assert not noted("stranger", validation=True, parent="whole", data=other_sets)
+
+
+def test_validation_is_on_photos_that_are_kept_apart(sets: Sets, run: Path) -> None:
+    config = changed(epochs=1, batch_size=5, validation=True)
+    with pytest.raises(SettingError, match="hold those that it keeps apart; give the two sets"):
+        go(config, sets, run)
+    assert not run.exists()
+    assert go(config, split_validation(sets[0]), run).finished
 
 
 @pytest.mark.parametrize("size_px", [16, 32])
