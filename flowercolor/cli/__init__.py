@@ -25,7 +25,8 @@ def main() -> None:
         sys.exit(130)
     finally:
         if hears and before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, before)
+            # Whoever was interrupted ends now, where one more would be a traceback of threading's.
+            signal.signal(signal.SIGINT, signal.SIG_IGN if interrupted else before)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

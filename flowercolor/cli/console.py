@@ -155,7 +155,9 @@ class Stop:
 
 @contextmanager
 def stop_on_interrupt(message: str) -> Iterator[Stop]:
-    """Yield what tells of Ctrl-C, SIGTERM and a closed terminal; a second ends the process at once.
+    """Yield what tells of Ctrl-C, SIGTERM and a closed terminal; a second drops what is under way.
+
+    What comes after that is not heard any more: it would end the process amid its cleaning up.
 
     Args:
         message: What to say at the first.
@@ -163,17 +165,17 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
     stop = Stop()
 
     def note(number: int, _frame: FrameType | None) -> None:
+        if stop.asked:
+            cli.interrupted = True
+            for each in before:
+                signal.signal(each, signal.SIG_IGN)
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         stop.asked, stop.exit_code = True, 128 + number
-        restore()
         if number == _HANGUP:
             signal.signal(number, signal.SIG_IGN)  # the shell repeats that of the terminal
             streams.leave_terminal()
         if ranks().leads:
             say(message)
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
     # By SIGTERM `torchrun` ends those whose neighbor died, which cannot save without it.
     more = [signal.SIGTERM, _HANGUP] if ranks().size == 1 else []
@@ -185,7 +187,9 @@ def stop_on_interrupt(message: str) -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        restore()
+        if not cli.interrupted:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class _Notes(Silent):

@@ -376,9 +376,10 @@ def with_twins(
         raise DataError(f"{path}: has a line of {len(wrong[0])}, {wrong[0][0]}; {expected}")
     names, other_names = set(dataset.names), set(others.names)
     if not any(name in names or name in other_names for pair in pairs for name in pair):
+        begins = f", and the table begins with {pairs[0][0]}" if pairs else ""
         raise DataError(
             f"{path}: names none of the photos of {in_words(dataset.sources)}; they are named like "
-            f"{dataset.photos.names[0]}"
+            f"{dataset.photos.names[0]}{begins}"
         )
     twins = {name for name, other in pairs if other in other_names}
     twins |= {other for name, other in pairs if name in other_names}

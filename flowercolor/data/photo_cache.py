@@ -361,6 +361,11 @@ def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -
             image.im = Image.new(image.mode, (1, 1)).im  # gives back the memory
         file.seek(0)
         bgr = decode_bgr(file.read(), image.tell(), cv2.IMREAD_COLOR)
+        if bgr is None and image.format not in ("JPEG", "MPO", "PNG"):  # of which Pillow knows more
+            raise ImageError(
+                f"is a {image.format} of an unusual kind, which is not read for training; save it "
+                "as JPEG or PNG"
+            )
         if bgr is None:
             raise ValueError("its pixels cannot be decoded")
         height, width = bgr.shape[:2]

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -28,16 +29,44 @@ def test_a_command_is_quoted_for_the_shell_it_is_for(monkeypatch: pytest.MonkeyP
     assert console.command_line(*words) == r'flowercolor colorize "a photo.jpg" runs\try'
 
 
-def test_the_second_ctrl_c_interrupts_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGINT)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As before, after what was interrupted and would have ended."""
+    monkeypatch.setattr(cli, "interrupted", False)
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_the_second_signal_drops_what_is_under_way_and_no_third_is_heard(
+    capsys: pytest.CaptureFixture[str], number: int, raised: type[BaseException]
+) -> None:
     with console.stop_on_interrupt("Stopping.") as pressed:
         assert not pressed()
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         assert pressed()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+        with pytest.raises(raised) as caught:
+            signal.raise_signal(number)
+        for each in STOPPING:
+            signal.raise_signal(each)
+    assert raised is KeyboardInterrupt or caught.value.args == (143,)
+    for each in STOPPING:
+        signal.raise_signal(each)
     assert capsys.readouterr().err == "Stopping.\n"
+
+
+def test_what_was_stopped_by_one_ctrl_c_hears_the_next_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with console.stop_on_interrupt("Stopping."):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_is_an_interruption_whatever_a_library_makes_of_it(
@@ -55,7 +84,7 @@ def test_ctrl_c_is_an_interruption_whatever_a_library_makes_of_it(
         cli.main()
     assert ended.value.exit_code == 130
     assert capsys.readouterr().err == "Interrupted.\n"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.raise_signal(signal.SIGINT)  # ignored: the process ends
     called: list[bool] = []
     monkeypatch.setattr(cli.app, "main", lambda: called.append(cli.interrupted))
     thread = Thread(target=cli.main)  # where no handler can be set
@@ -70,8 +99,8 @@ def test_sigterm_stops_as_ctrl_c_does_with_its_exit_code() -> None:
         signal.raise_signal(signal.SIGTERM)
         assert stop()
         assert stop.exit_code == 143
-        assert signal.getsignal(signal.SIGTERM) is before
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_sigterm_ends_one_of_several_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

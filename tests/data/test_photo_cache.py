@@ -226,6 +226,15 @@ def test_a_broken_photo_is_left_out_with_the_reason(
     assert notes.notes == [note, note], "as long as it lies there"
 
 
+def test_a_tiff_that_opencv_lacks_the_codec_of_is_not_called_damaged(folder: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(folder / "a.tif", compression="zstd")
+    recorder = Recorder()
+    read_data(folder, SIZE_PX, recorder)
+    assert [
+        note for note in recorder.notes if "a TIFF of an unusual kind, which is not read" in note
+    ]
+
+
 def test_a_photo_that_came_by_half_is_left_out(folder: Path) -> None:
     """Some versions of OpenCV make the missing rows black and say nothing."""
     path = folder / "jpg" / "image_00003.jpg"
