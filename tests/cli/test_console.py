@@ -131,6 +131,7 @@ def test_a_terminal_that_is_closed_lets_the_work_be_saved(tmp_path: Path) -> Non
     saved = tmp_path / "saved"
     pid, terminal = pty.fork()
     if not pid:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup pytest` has ignored
         os.execv(sys.executable, [sys.executable, "-c", _WORKING, str(saved)])
     assert os.read(terminal, 100).startswith(b"Working.")
     os.close(terminal)
