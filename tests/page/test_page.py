@@ -923,6 +923,32 @@ def test_the_photos_in_a_dropped_folder_are_taken_and_the_rest_is_counted(
     assert len(browser.run(names)) == 4 + len(RESULTS)
 
 
+def test_a_scan_in_black_and_white_alone_has_no_tiles_in_color(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    Image.open(DAHLIA).convert("1").save(tmp_path / "line.png")
+    browser.open(tiny_page.as_uri())
+    browser.choose(DAHLIA, tmp_path / "line.png")
+    browser.wait(READY, 2)
+    browser.wait("document.querySelectorAll('#tiles canvas').length")
+    browser.click("#photos li:nth-child(2) button")
+    browser.wait("document.querySelector('#variants').hidden")
+    assert "only black and white" in text(browser, "#caption")
+
+
+def test_nothing_of_the_colors_shines_through_the_gray_half(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    half = Image.open(DAHLIA).convert("RGBA")
+    half.putalpha(128)
+    half.save(tmp_path / "half.png")
+    browser.open(tiny_page.as_uri())
+    browser.choose(tmp_path / "half.png")
+    browser.wait(READY, 1)
+    clip = "return getComputedStyle(document.querySelector('#after')).clipPath"
+    assert "50%" in browser.run(clip)
+
+
 def test_a_server_takes_photos_of_a_folder_whose_names_some_system_lacks(
     browser: Browser, tiny: Path, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ const methods = {
     const { size, luma, alpha, ...kind } = await decode(file, maxPixels);
     const smallSize = workingSize(size);
     const small = Float32Array.from(shrink(luma, size, smallSize), (level) => level / 255);
-    const photo = { small, smallSize, preview: preview(luma, alpha, size), chroma: null };
+    const photo = { small, smallSize, preview: preview(luma, alpha, size), chroma: null, extreme: kind.extreme };
     photos.set(number, photo);
     return { size, ...kind, preview: grayPixels(photo.preview) };
   },
@@ -77,6 +77,7 @@ const methods = {
   /** The photo as it is and with other likely colors, as {hint, pixels}; the first has no hint. */
   async variants({ number, edit, count }) {
     const photo = await predicted(number, edit);
+    if (photo.extreme) return []; // they would show colors that no result has
     const seen = seenWith(photo, edit);
     const likely = probabilities(seen);
     const settled = edit.hints.map((place) => pixelAt(place, seen.size));
