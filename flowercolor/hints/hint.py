@@ -52,7 +52,7 @@ class Hint:
         """As the option `--hint` takes it."""
         color = self.color
         if isinstance(color, (tuple, list)) and all(
-            isinstance(level, Integral) and 0 <= level <= 255 for level in color
+            isinstance(level, Integral) and 0 <= int(level) <= 255 for level in color
         ):
             color = "#" + "".join(f"{level:02x}" for level in color)
         return f"{_written(self.x)},{_written(self.y)}={color}"

@@ -120,13 +120,16 @@ def test_a_color_with_opacity_is_none(color: str) -> None:
             refuse()
 
 
+def test_what_is_no_color_is_named_as_it_was_given() -> None:
+    with pytest.raises(SettingError, match=r"^hint 10,10=\(300, 0, 0\): \(300, 0, 0\) is no color"):
+        Hint(10, 10, (300, 0, 0))
+
+
 NO_LEVELS = [(0.9, 0.1, 0.2), (True, False, True), ("1", "2", "3"), ("a", "b", "c"), b"red"]
 
 
 @pytest.mark.parametrize("color", [(1, 2), (1, 2, 300), (-1, 0, 0), 7, None, *NO_LEVELS])
 def test_what_is_no_color_is_refused(color: object) -> None:
-    with pytest.raises(SettingError, match=r"^hint 10,10=\(300, 0, 0\): \(300, 0, 0\) is no color"):
-        Hint(10, 10, (300, 0, 0))
     with pytest.raises(SettingError, match=r"is no color; .*three whole numbers from 0 to 255"):
         Hint(1, 2, color)  # type: ignore[arg-type]
 
