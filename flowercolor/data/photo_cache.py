@@ -356,12 +356,13 @@ def _square(image: Image.Image, file: IO[bytes], _pages: int, *, size_px: int) -
     large = image.width * image.height > _LARGE_PIXELS
     with _one_large if large else nullcontext():
         # OpenCV makes up what a damaged file of these lacks, and mostly says so of the others.
-        if image.format not in ("JPEG", "MPO", "PNG"):
+        by_pillow = image.format not in ("JPEG", "MPO", "PNG")
+        if by_pillow:
             load(image, file)
             image.im = Image.new(image.mode, (1, 1)).im  # gives back the memory
         file.seek(0)
         bgr = decode_bgr(file.read(), image.tell(), cv2.IMREAD_COLOR)
-        if bgr is None and image.format not in ("JPEG", "MPO", "PNG"):  # of which Pillow knows more
+        if bgr is None and by_pillow:  # which has shown it whole
             raise ImageError(
                 f"is a {image.format} of an unusual kind, which is not read for training; save it "
                 "as JPEG or PNG"
