@@ -70,14 +70,15 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
     if isinstance(picture, _FILE):
         return _of_photo(_read(picture, name, _OR_READ))
     torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    batch = "give the pictures of a batch as list(image)" if name == "image" else ""
     with called(name):
         if isinstance(picture, Image.Image):
             return _of_photo(_opened(picture))
         if torch is not None and isinstance(picture, torch.Tensor):
-            return _of_tensor(picture)
+            return _of_tensor(picture, batch)
         if isinstance(picture, np.ndarray):
             picture = np.asarray(picture)  # no mask, which arithmetic would heed
-            return _gray(picture), lambda rgb: rgb.astype(picture.dtype, copy=False)
+            return _gray(picture, batch), lambda rgb: rgb.astype(picture.dtype, copy=False)
         cure = "; give its file's path or bytes" if hasattr(picture, "read") else ""
         cure = "; give image.getvalue()" if isinstance(picture, io.BytesIO) else cure
         raise ImageError(
@@ -237,7 +238,7 @@ def _with_fitting_info(image: Image.Image) -> Image.Image:
     return fitting
 
 
-def _gray(image: Array) -> Array:
+def _gray(image: Array, batch: str = "") -> Array:
     shape = image.shape
     if image.size == 0:
         raise ImageError(f"is empty, of shape {shape}; expected some pixels")
@@ -246,28 +247,29 @@ def _gray(image: Array) -> Array:
         levels, top = ("image", 255) if is_whole else ("(255 * image).round()", 1)
         cure = f", such as {levels}.astype('uint8') where it is from 0 to {top}"
         if image.dtype.kind not in "iufb":
-            cure = "; give pictures of several sizes, or paths, as a list"
+            cure = "; give pictures of several sizes, or paths, as a list" if batch else ""
         raise ImageError(f"is an array of {image.dtype}; expected uint8 or uint16{cure}")
     if image.ndim != 2 and shape[2:] != (3,):
         raise ImageError(
             f"is an array of shape {shape}; expected {_ARRAY_SHAPES}"
-            + _cure(shape, "image.transpose(1, 2, 0)", 0)
+            + _cure(shape, "image.transpose(1, 2, 0)", 0, batch)
         )
     image = native(image)
     luma: Array = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return luma
 
 
-def _cure(shape: tuple[int, ...], turn: str, channels_axis: int) -> str:
-    """What to do with a picture of such a shape; mostly nothing."""
-    batch = "give the pictures of a batch as list(image)"
+def _cure(shape: tuple[int, ...], turn: str, channels_axis: int, batch: str) -> str:
+    """What to do with a picture of such a shape, or with a `batch`; mostly nothing."""
     if len(shape) == 3 and shape[channels_axis] == 3:
-        return f"; use {turn} where the 3 are its channels, or {batch}"
+        return f"; use {turn} where the 3 are its channels" + (f", or {batch}" if batch else "")
     is_batch = len(shape) == 4 or (len(shape) == 3 and shape[-1] > 4 and shape[0] not in (1, 4))
-    return f"; {batch}" if is_batch else ""
+    return f"; {batch}" if batch and is_batch else ""
 
 
-def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.Tensor"]]:
+def _of_tensor(
+    tensor: "torch.Tensor", batch: str
+) -> tuple[Array, Callable[[Array], "torch.Tensor"]]:
     import torch  # noqa: PLC0415 - it is loaded
 
     def tensor_of(rgb: Array) -> "torch.Tensor":
@@ -276,10 +278,10 @@ def _of_tensor(tensor: "torch.Tensor") -> tuple[Array, Callable[[Array], "torch.
             planes = planes / np.float64(65535)
         return torch.from_numpy(planes).to(tensor.device, tensor.dtype)
 
-    return _gray(_pixels_of(tensor)), tensor_of
+    return _gray(_pixels_of(tensor, batch)), tensor_of
 
 
-def _pixels_of(tensor: "torch.Tensor") -> Array:
+def _pixels_of(tensor: "torch.Tensor", batch: str = "") -> Array:
     """The same as an array, [H, W] or [H, W, 3], uint8, or uint16 of float."""
     import torch  # noqa: PLC0415 - it is loaded
 
@@ -294,7 +296,7 @@ def _pixels_of(tensor: "torch.Tensor") -> Array:
     if tensor.ndim != 2 and not (tensor.ndim == 3 and shape[0] in (1, 3)):
         raise ImageError(
             f"is a tensor of shape {shape}; expected {_TENSOR_SHAPES}"
-            + _cure(shape, "image.permute(2, 0, 1)", -1)
+            + _cure(shape, "image.permute(2, 0, 1)", -1, batch)
         )
     if not (is_float or tensor.dtype == torch.uint8):
         is_bool = tensor.dtype == torch.bool

@@ -92,8 +92,9 @@ class RunLog:
             self._board.add_images("generated", sheet[1], step)
 
     def draw(self) -> None:
-        """Draw the graphs anew, which takes longer than a short epoch."""
-        plot_losses(self.rows, self._run / LOSSES, self._part)
+        """Draw the graphs anew, which takes longer than a short epoch; of no rows, none."""
+        if self.rows:
+            plot_losses(self.rows, self._run / LOSSES, self._part)
 
     def close(self) -> None:
         """Let go of TensorBoard's file, and of the folder."""

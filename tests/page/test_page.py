@@ -56,6 +56,19 @@ DROP = """
         document.dispatchEvent(new DragEvent("drop", { dataTransfer }));
     };
 """
+MOST_COLOR = """
+    const image = document.querySelector(args[0]);
+    const [width, height] = [image.naturalWidth, image.naturalHeight];
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.drawImage(image, 0, 0);
+    const { data } = context.getImageData(0, 0, width, height);
+    let most = 0;
+    for (let k = 0; k < data.length; k += 4) {
+        const [red, green, blue] = data.subarray(k, k + 3);
+        most = Math.max(most, Math.max(red, green, blue) - Math.min(red, green, blue));
+    }
+    return most;
+"""
 TAB, ENTER, RIGHT, CONTROL, DELETE = "\ue004", "\ue007", "\ue014", "\ue009", "\ue017"
 
 
@@ -934,6 +947,8 @@ def test_a_scan_in_black_and_white_alone_has_no_tiles_in_color(
     browser.click("#photos li:nth-child(2) button")
     browser.wait("document.querySelector('#variants').hidden")
     assert "only black and white" in text(browser, "#caption")
+    assert browser.run(MOST_COLOR, "#photos li:nth-child(2) img") == 0
+    assert browser.run(MOST_COLOR, "#photos li:nth-child(1) img") > 0
 
 
 def test_nothing_of_the_colors_shines_through_the_gray_half(

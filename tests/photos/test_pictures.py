@@ -143,16 +143,9 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
         (b"\x89PNG", r"is a damaged PNG; expected a whole one$"),
         (io.BytesIO(), r"is of the type BytesIO; .*; give image\.getvalue\(\)$"),
         (io.StringIO(), r"is of the type StringIO; .*; give its file's path or bytes$"),
-        (np.array([{}, {}]), "; give pictures of several sizes, or paths, as a list$"),
-        (
-            np.zeros((3, 9, 5), np.uint8),
-            r"; use image.transpose\(1, 2, 0\) where .* list\(image\)$",
-        ),
-        (np.zeros((2, 9, 5), np.uint8), r"; give .* batch as list\(image\)$"),
         (np.zeros((9, 5, 4), np.uint8), r"gray \[H, W\] or RGB \[H, W, 3\]$"),
-        (np.zeros((2, 4, 5, 3), np.uint8), r"; give .* batch as list\(image\)"),
-        (torch.zeros(4, 5, 3), r"; use image.permute\(2, 0, 1\)"),
-        (torch.zeros(2, 3, 4, 5), r"; give .* batch as list\(image\)"),
+        (np.zeros((3, 9, 5), np.uint8), r"; use image.transpose\(1, 2, 0\) where .* channels$"),
+        (torch.zeros(4, 5, 3), r"; use image.permute\(2, 0, 1\) where the 3 are its channels$"),
         (torch.full((4, 5), float("nan")), "has values that are NaN or infinite"),
         (torch.full((4, 5), 255.0), "from 255 to 255; expected float from 0 to 1, .* image / 255"),
         (torch.tensor([[-0.0011, 1.0011]]), r"from -0\.0011 to 1\.0011; .* image\.clamp\(0, 1\)"),
@@ -171,6 +164,27 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
 def test_what_is_wrong_with_a_picture_is_said_with_its_cure(picture: Any, said: str) -> None:
     with pytest.raises(ImageError, match=rf"^picture: .*{said}"):
         luma_of(picture, "picture")
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        (np.array([{}, {}]), "; give pictures of several sizes, or paths, as a list"),
+        (np.zeros((3, 9, 5), np.uint8), r"channels, or give the .* batch as list\(image\)"),
+        (np.zeros((2, 9, 5), np.uint8), r"; give the pictures of a batch as list\(image\)"),
+        (np.zeros((2, 4, 5, 3), np.uint8), r"; give the .* batch as list\(image\)"),
+        (torch.zeros(4, 5, 3), r"channels, or give the .* batch as list\(image\)"),
+        (torch.zeros(2, 3, 4, 5), r"; give the pictures of a batch as list\(image\)"),
+    ],
+)
+def test_a_batch_is_told_to_be_a_list_and_what_there_is_but_one_of_is_not(
+    picture: Any, said: str
+) -> None:
+    with pytest.raises(ImageError, match=rf"^image: is .*{said}$"):
+        luma_of(picture)
+    with pytest.raises(ImageError, match=r"^mask: is .*; expected") as refused:
+        mask_of(picture)
+    assert "list" not in str(refused.value)
 
 
 def test_an_array_of_another_byte_order_comes_back_as_such() -> None:

@@ -98,6 +98,11 @@ def test_the_graphs_are_drawn_of_all_rows(tmp_path: Path, monkeypatch: pytest.Mo
     assert [np.size(line.get_xdata()) for line in figures[0].axes[0].lines] == [2]
 
 
+def test_of_a_run_that_was_stopped_before_its_first_row_no_graph_is_drawn(tmp_path: Path) -> None:
+    RunLog(tmp_path, Silent()).draw()
+    assert not (tmp_path / LOSSES).exists()
+
+
 def test_a_resumed_journal_drops_what_came_after(tmp_path: Path) -> None:
     written = RunLog(tmp_path, Silent())
     for step in range(1, 6):

@@ -77,7 +77,7 @@ const methods = {
   /** The photo as it is and with other likely colors, as {hint, pixels}; the first has no hint. */
   async variants({ number, edit, count }) {
     const photo = await predicted(number, edit);
-    if (photo.extreme) return []; // they would show colors that no result has
+    if (photo.extreme) return []; // all would be alike
     const seen = seenWith(photo, edit);
     const likely = probabilities(seen);
     const settled = edit.hints.map((place) => pixelAt(place, seen.size));
@@ -130,6 +130,7 @@ async function predicted(number, { vividness }) {
 
 function colorRows(photo, edit, size) {
   const { luma, chroma } = seenWith(photo, edit);
+  if (photo.extreme) chroma.fill(0); // reduced, it has grays, whose colors no result has
   return rowColorer(colorMaps(luma, chroma, photo.smallSize), photo.smallSize, size);
 }
 
