@@ -77,6 +77,11 @@ assert_type(colorize((photo, photo)), list[Image.Image])
 assert_type(colorize(["a.png"]), list[Image.Image])
 assert_type(colorize([b"", b""]), list[Image.Image])
 assert_type(colorize([gray, photo, path]), list[Any])
+def of_several_kinds(either: list[npt.NDArray[np.uint8] | Image.Image]) -> None:
+    assert_type(colorize(either), list[Any])
+    assert_type(colorizer(either), list[Any])
+    pictures = [gray, photo]
+    colorize(pictures)
 colorizer = Colorizer.from_checkpoint()
 assert_type(colorizer(gray, palette="red"), npt.NDArray[np.uint8])
 assert_type(colorizer([photo]), list[Image.Image])

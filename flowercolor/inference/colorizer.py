@@ -30,7 +30,6 @@ from flowercolor.memory_budget import memory_errors, photo_memory_errors
 from flowercolor.photos.pictures import (
     Array,
     ImageOrFile,
-    Tensor,
     TensorLike,
     called,
     luma_of,
@@ -44,7 +43,6 @@ from flowercolor.runs import find_checkpoint
 if TYPE_CHECKING:
     import torch
 
-AnyPicture = str | Path | bytes | Image.Image | Array | Tensor
 Depth = TypeVar("Depth", bound=np.generic)
 One = TypeVar("One")
 Several = list[One] | tuple[One, ...]
@@ -193,9 +191,7 @@ class Colorizer:
     ) -> list[TensorLike]: ...
 
     @overload
-    def __call__(
-        self, image: Several[AnyPicture], **guidance: Unpack[GuidanceKeywords]
-    ) -> list[Any]: ...
+    def __call__(self, image: Several[Any], **guidance: Unpack[GuidanceKeywords]) -> list[Any]: ...
 
     def __call__(
         self,
@@ -382,7 +378,7 @@ def colorize(
 
 
 @overload
-def colorize(image: Several[AnyPicture], **settings: Unpack[ColorizeKeywords]) -> list[Any]: ...
+def colorize(image: Several[Any], **settings: Unpack[ColorizeKeywords]) -> list[Any]: ...
 
 
 def colorize(
