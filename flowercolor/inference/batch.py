@@ -17,7 +17,7 @@ from flowercolor.files import Identity, identity, is_file, storage_errors, why_u
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.inference.planning import Job, check_target, colored_by_hand
+from flowercolor.inference.planning import GIVE_ITS_PHOTO, Job, check_target, colored_by_hand
 from flowercolor.inference.upsampling import render, without_grays
 from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
 from flowercolor.photos.formats import WRITABLE
@@ -183,6 +183,9 @@ def run(
                 photo = read_photo(job.source, max_pixels=max_pixels)
                 if photo.colored and not writing.recolor:
                     message = f"{job.source} is in color already; `recolor` colors it anew"
+                    if _is_result(job):
+                        message = f"{job.source} is an earlier result; {GIVE_ITS_PHOTO}, or "
+                        message += "`recolor` colors this anew"
                     outcomes[job] = Outcome(job, "skipped", message, reason="in color")
                     continue
                 if guidance:
@@ -319,6 +322,8 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
     """What keeps a job from being begun; None where nothing does."""
     source, target = identity(job.source), identity(job.target)
     if target is not None:
+        if target == source and _is_result(job):
+            raise ImageError(f"{job.source}: is an earlier result; {GIVE_ITS_PHOTO}")
         if target == source:
             raise ImageError(
                 f"{job.target}: the result would replace the photo; leave out `output`, or name "
@@ -347,6 +352,10 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
 
 def _differ_in_size(job: Job, result: Header | None) -> bool:
     return bool(job.header and result and not job.header.has_size_of(result))
+
+
+def _is_result(job: Job) -> bool:
+    return bool(job.header and job.header.made_here)
 
 
 def _there_already(job: Job, software: str) -> Outcome:

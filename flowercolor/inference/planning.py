@@ -34,6 +34,9 @@ from flowercolor.torchrun import ranks, shard
 
 FALLBACK_ENDING = ".png"
 
+GIVE_ITS_PHOTO = "give the photo that it was made from"
+"""What to do with a result that is to be another."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -118,7 +121,12 @@ def plan(
                 "output"
             )
         if output.suffix and len(places) == 1 and not in_folder:
-            output_format(output)
+            try:
+                output_format(output)
+            except SettingError as error:
+                raise SettingError(
+                    f"{error}; a new folder of that name ends with a slash"
+                ) from None
             return [Job(places[0].source, output, places[0].header)]
         _check_folder_of(output, places, in_folder=in_folder)
     places = [place._replace(name=_with_ending(place.name, ending)) for place in places]
@@ -238,7 +246,8 @@ def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path
     if photos and len(photos) < len(found):
         progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
     elif found and not photos:
-        progress.note(f"There are only earlier results, which are taken for photos: {len(found)}")
+        said = f"There are only earlier results, which are taken for photos: {len(found)}"
+        progress.note(f"{said}; to change one, {GIVE_ITS_PHOTO}")
     return photos or found
 
 

@@ -27,7 +27,7 @@ from flowercolor.hints.hint import Hint
 from flowercolor.inference import batch
 from flowercolor.inference.batch import Outcome, Writing, convert, run
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.inference.planning import Job, plan
+from flowercolor.inference.planning import GIVE_ITS_PHOTO, Job, plan
 from flowercolor.memory_budget import LACK, memory_errors
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo
@@ -45,6 +45,7 @@ from tests.inference.helpers import (
     save,
     statuses,
 )
+from tests.pictures import noise
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -194,8 +195,7 @@ def test_the_file_says_what_colored_it_and_what_its_source_said(
 
 
 def test_the_writing_options_reach_the_file(tmp_path: Path, colorizer: Colorizer) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
-    source = save(tmp_path / "a.png", noise)
+    source = save(tmp_path / "a.png", noise(64, 64))
     sizes = []
     for quality, subsampling in ((95, "4:4:4"), (95, "4:2:0"), (30, "4:2:0")):
         [job] = plan([source], tmp_path / f"{quality}{subsampling[-1]}.jpg")
@@ -596,9 +596,23 @@ def test_a_result_that_is_named_alone_is_meant(here: Path, colorizer: Colorizer)
     [done] = run(plan(["a.png"], here / "out"), colorizer)
     progress = Recorder()
     plan(done.job.target, here / "again", progress=progress)
-    assert progress.notes == ["There are only earlier results, which are taken for photos: 1"]
+    said = "There are only earlier results, which are taken for photos: 1; to change one, "
+    assert progress.notes == [said + GIVE_ITS_PHOTO]
     for named in (done.job.target, here / "out"):
         assert [job.source for job in plan([named])] == [done.job.target]
+
+
+def test_who_names_a_result_to_change_it_is_told_to_name_its_photo(
+    here: Path, colorizer: Colorizer
+) -> None:
+    result = here / "out" / "a.png"
+    result.parent.mkdir()
+    write_photo(result, noise(24, 32, 3), software=colorizer.software())
+    [over] = run(plan(result, here / "out"), colorizer, Writing(overwrite=True))
+    assert over.message == f"{result}: is an earlier result; {GIVE_ITS_PHOTO}"
+    [beside] = run(plan(result), colorizer)
+    assert beside.message.startswith(f"{result} is an earlier result; {GIVE_ITS_PHOTO}, or ")
+    assert [path.name for path in (here / "out").iterdir()] == [result.name]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

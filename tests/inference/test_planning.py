@@ -365,6 +365,14 @@ def test_an_ending_that_cannot_be_written_is_refused_at_once(here: Path) -> None
     assert plan(["rose.png"], ending="jpg") == plan(["rose.png"], ending=".jpg")
 
 
+def test_a_new_folder_whose_name_has_a_point_ends_with_a_slash(here: Path) -> None:
+    save(here / "rose.png")
+    with pytest.raises(SettingError, match=r"^on 3\.6\.1962: .*'\.1962'; .*ends with a slash$"):
+        plan(["rose.png"], "on 3.6.1962")
+    [job] = plan(["rose.png"], "on 3.6.1962/")
+    assert job.target == Path("on 3.6.1962", "rose.png")
+
+
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no such names")
 @pytest.mark.parametrize("pattern", [False, True])
 def test_no_result_is_put_beside_a_stream(here: Path, *, pattern: bool) -> None:

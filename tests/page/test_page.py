@@ -288,6 +288,14 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
     assert "in color already" in text(browser, "#caption")
 
 
+def test_an_ending_that_tells_no_photos_apart_is_in_no_name(
+    browser: Browser, tiny_page: Path
+) -> None:
+    open_with(browser, tiny_page, DAHLIA, DAHLIA)
+    browser.click("#save")
+    assert browser.saved("dahlia_gray_color.png")
+
+
 def test_a_photo_is_upright_however_it_lies_in_its_file(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:

@@ -291,7 +291,7 @@ byId("save").addEventListener("click", async () => {
     const format = byId("format").value;
     const { blob, edit, alone, ...names } = await saver.fileOf(photo, format);
     // Without a format each has its own ending.
-    const isShared = format && photos.some((other) => other !== photo && isOfStem(other, photo));
+    const isShared = format && photos.some((other) => differsInEnding(other, photo));
     const name = isShared ? names.apart : names.name;
     download(name, blob);
     photo.history.markSaved(edit);
@@ -303,8 +303,9 @@ byId("save").addEventListener("click", async () => {
   }
 });
 
-function isOfStem(other, photo) {
-  return alike(stemOf(other.name)) === alike(stemOf(photo.name));
+function differsInEnding(other, photo) {
+  const [name, otherName] = [alike(photo.name), alike(other.name)];
+  return otherName !== name && stemOf(otherName) === stemOf(name);
 }
 
 byId("save-all").addEventListener("click", () => {
