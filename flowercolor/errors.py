@@ -4,6 +4,9 @@ A message is one line: what was looked at, what was found, what was expected, wh
 """
 
 import unicodedata
+from collections.abc import Iterable
+
+_NAMED = 3
 
 
 class FlowercolorError(Exception):
@@ -58,6 +61,12 @@ def one_line(error: BaseException) -> str:
 def counted(number: int, thing: str) -> str:
     """So many of a thing, in words: "1 photo", "8,189 photos"."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def first_few(names: Iterable[str]) -> str:
+    """At most three of them, in a line."""
+    names = [*names]
+    return ", ".join(names[:_NAMED]) + ", …" * (len(names) > _NAMED)
 
 
 def printable(text: str) -> str:

@@ -9,9 +9,14 @@ from flowercolor.config import RENDER_SIZE_PX
 PROGRAM = f"flowercolor {__version__}"
 """The record of which no more is known."""
 
-_BY_DIGEST = ("hints", "palette", "leave", "mask")
-BY_HAND = ("hints", "leave", "mask")
-"""What a person gives one photo, and a call for several does not undo."""
+_BY_DIGEST = {
+    "hints": "hints",
+    "palette": "palette or photo to be like",
+    "leave": "leave",
+    "mask": "mask",
+}
+BY_HAND = tuple(_BY_DIGEST.values())
+"""What a person chose the colors by, which a call for several photos does not undo."""
 
 _UNSAID = {
     "vividness": "by default",
@@ -20,8 +25,6 @@ _UNSAID = {
     **dict.fromkeys(_BY_DIGEST, "none"),
 }
 """The settings in their order, and what each was that a record does not name."""
-
-_IN_WORDS = {"palette": "palette or photo to be like"}
 
 _PARTS = ("version", "weights", *_UNSAID)
 _RECORD = re.compile(
@@ -46,9 +49,9 @@ def is_record(software: str) -> bool:
 
 
 def lost_by_hand(before: str, now: str) -> list[str]:
-    """What a person gave one photo and the second record lacks: hints, what is to stay gray."""
+    """What of `BY_HAND` the first record has and the second lacks."""
     old, new = _settings(before), _settings(now)
-    return [name for name in BY_HAND if old.get(name) and not new.get(name)]
+    return [words for name, words in _BY_DIGEST.items() if old.get(name) and not new.get(name)]
 
 
 def differences(before: str, now: str) -> str:
@@ -57,7 +60,7 @@ def differences(before: str, now: str) -> str:
     said = []
     for name in [name for name in new | old if old.get(name) != new.get(name)]:
         was, becomes, unsaid = old.get(name), new.get(name), _UNSAID.get(name, "none")
-        words = _IN_WORDS.get(name, name)
+        words = _BY_DIGEST.get(name, name)
         if name not in _BY_DIGEST:
             said.append(f"{name} {was or unsaid}, now {becomes or unsaid}")
         elif was and becomes:

@@ -41,9 +41,12 @@ def test_what_a_record_says_is_read_again() -> None:
 
 def test_what_was_given_by_hand_and_is_not_any_more() -> None:
     by_hand = record_of("roses", {"hints": "1a", "palette": "2b", "leave": "3c", "mask": "4d"})
-    assert lost_by_hand(by_hand, record_of("roses", {})) == ["hints", "leave", "mask"]
-    assert (
-        lost_by_hand(by_hand, record_of("roses", {"hints": "4d", "leave": "3c", "mask": "5e"}))
-        == []
-    )
+    assert lost_by_hand(by_hand, record_of("roses", {})) == [
+        "hints",
+        "palette or photo to be like",
+        "leave",
+        "mask",
+    ]
+    others = {"hints": "4d", "palette": "1a", "leave": "3c", "mask": "5e"}
+    assert lost_by_hand(by_hand, record_of("roses", others)) == []
     assert lost_by_hand("GIMP 2.10", record_of("roses", {})) == []

@@ -17,7 +17,7 @@ from flowercolor.color import luma_u8
 from flowercolor.config import texts
 from flowercolor.csv_tables import parse_table, read_text
 from flowercolor.data.photo_cache import Photos, read_data
-from flowercolor.errors import DataError, counted
+from flowercolor.errors import DataError, counted, first_few
 from flowercolor.memory_budget import MAX_PIXELS
 from flowercolor.progress import Progress
 
@@ -198,7 +198,7 @@ def notes_on_gray(dataset: FlowerDataset, use: str, effect: str) -> list[str]:
         count = int((dataset.source_numbers == number).sum())
         named = zip(gray.names, gray.source_numbers, strict=True)
         if names := sorted(name for name, source in named if source == number):
-            first = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            first = first_few(names)
             notes.append(
                 f"{photos.source}: no color in {len(names):,} of the {counted(count, 'photo')} "
                 f"{use}, {effect}; take out {first}"

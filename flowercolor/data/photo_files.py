@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from flowercolor.errors import counted
+from flowercolor.errors import counted, first_few
 from flowercolor.photos import formats
 from flowercolor.progress import Progress
 from flowercolor.runs import left_by
@@ -38,7 +38,7 @@ def pictures_below(folder: Path, progress: Progress) -> tuple[list[Path], list[P
             for name in folders
         )
     if made:
-        some = ", ".join(sorted(made)[:3]) + (", …" if len(made) > 3 else "")
+        some = first_few(sorted(made))
         progress.note(
             f"{folder}: pictures in the folders of runs and evaluations, left out: {some}"
         )

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from flowercolor.config import texts
-from flowercolor.errors import ImageError, counted
+from flowercolor.errors import ImageError, counted, first_few
 from flowercolor.files import is_there, resolved, why_unreadable
 from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
 from flowercolor.photos.metadata import is_original, probe
@@ -40,6 +40,7 @@ class Finder:
         self._sidecars: set[Path] = set()
         self._links: set[Path] = set()
         self._below: dict[Path, set[str]] = {}  # photos in each folder that is not looked into
+        self._empty: dict[Path, None] = {}  # those given, in their order
 
     def expand(self, inputs: Iterable[str | Path]) -> Iterator[tuple[Path, Path]]:
         """The files and folders named, each with the part of its path that is no pattern's.
@@ -87,6 +88,7 @@ class Finder:
         """
         output = resolved(without)
         found: list[Path] = []
+        self._empty[folder] = None
 
         def unreadable(error: OSError) -> None:
             if Path(error.filename) == folder:
@@ -95,6 +97,8 @@ class Finder:
                 found.append(Path(error.filename))
 
         for parent, folders, names in os.walk(folder, onerror=unreadable):
+            if any(is_picture(Path(name)) for name in names):
+                self._empty.pop(folder, None)
             pictures: list[Path] = []
             looked_at = self._recursive or Path(parent) == folder
             for name in names:
@@ -156,6 +160,8 @@ class Finder:
             taken: The spots of the photos that are colored.
         """
         lines = []
+        if self._empty and taken:  # else there is no photo at all, which is an error
+            lines.append(f"No pictures in: {first_few(map(str, self._empty))}")
         left = [
             place
             for folder, names in self._below.items()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from flowercolor.errors import ImageError, SettingError
+from flowercolor.errors import ImageError, SettingError, first_few
 from flowercolor.files import (
     alike,
     identity,
@@ -246,7 +246,7 @@ def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path
     if photos and len(photos) < len(found):
         progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
     elif found and not photos:
-        said = f"There are only earlier results, which are taken for photos: {len(found)}"
+        said = f"There are only earlier results: {len(found)}"
         progress.note(f"{said}; to change one, {GIVE_ITS_PHOTO}")
     return photos or found
 
@@ -364,15 +364,15 @@ def _notes_on_names(places: Sequence[_Place], jobs: Sequence[Job]) -> Iterator[s
     apart = {
         job.target: place.folder / place.name
         for place, job in zip(places, jobs, strict=True)
-        if job.target.name != place.name.name
+        if job.target != place.folder / place.name
     }
     if apart:
-        names = ", ".join(target.name for target in [*apart][:3]) + ", …" * (len(apart) > 3)
-        yield f"Called otherwise, as photos of a folder would share a result: {names}"
+        names = first_few(os.path.relpath(target, apart[target].parent) for target in apart)
+        yield f"Called otherwise, as photos would share a result: {names}"
     taken = {job.target for job in jobs}
     stay = sorted({name for name in apart.values() if name not in taken and is_there(name)})
     if stay:
-        yield f"What lies under a name that they would share stays: {', '.join(map(str, stay[:3]))}"
+        yield f"What lies under a name that they would share stays: {first_few(map(str, stay))}"
 
 
 def _below_common(root: Path, roots: set[Path]) -> Path:

@@ -596,8 +596,8 @@ def test_a_result_that_is_named_alone_is_meant(here: Path, colorizer: Colorizer)
     [done] = run(plan(["a.png"], here / "out"), colorizer)
     progress = Recorder()
     plan(done.job.target, here / "again", progress=progress)
-    said = "There are only earlier results, which are taken for photos: 1; to change one, "
-    assert progress.notes == [said + GIVE_ITS_PHOTO]
+    said = f"There are only earlier results: 1; to change one, {GIVE_ITS_PHOTO}"
+    assert progress.notes == [said]
     for named in (done.job.target, here / "out"):
         assert [job.source for job in plan([named])] == [done.job.target]
 

@@ -289,9 +289,13 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
 
 
 def test_an_ending_that_tells_no_photos_apart_is_in_no_name(
-    browser: Browser, tiny_page: Path
+    browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:
-    open_with(browser, tiny_page, DAHLIA, DAHLIA)
+    unread = tmp_path / "dahlia_gray.tif"
+    unread.touch()
+    browser.open(tiny_page.as_uri())
+    browser.choose(DAHLIA, DAHLIA, unread)
+    browser.wait(READY, 3)
     browser.click("#save")
     assert browser.saved("dahlia_gray_color.png")
 

@@ -25,7 +25,7 @@ from flowercolor.config import (
     BackendName,
     Subsampling,
 )
-from flowercolor.errors import ImageError, SettingError
+from flowercolor.errors import ImageError, SettingError, first_few
 from flowercolor.provenance import BY_HAND
 from flowercolor.torchrun import ranks
 
@@ -404,18 +404,18 @@ class _Summary:
             remedy = "--overwrite replaces the results, another -o keeps them"
             if reason == "in color":
                 remedy = "--recolor colors them anew"
-            elif any(f"{name}, now none" in reason for name in BY_HAND):
+            elif any(f"{words}, now none" in reason for words in BY_HAND):
                 source, target = str(jobs[0].source), str(jobs[0].target)
                 one = (source, "-o", target, "--overwrite", *self._options)
                 command = console.command_line("flowercolor", "colorize", *one)
-                remedy = f"to replace one, name both: {command}"
+                remedy = f"to replace one, name both, with what is to stay of it: {command}"
             elif "BMP" in reason:
                 remedy = "delete these results first, or choose another -o"
             # Nobody is to take their photos for what may be deleted.
             names = [str(job.target if "BMP" in reason else job.source) for job in jobs]
-            console.say(f"Skipped: {len(names)} {reason} ({_first(names)}); {remedy}")
+            console.say(f"Skipped: {len(names)} {reason} ({first_few(names)}); {remedy}")
         for reason, names in self._replaced.items():
-            console.say(f"Replaced: {len(names)} {reason}: {_first(names)}")
+            console.say(f"Replaced: {len(names)} {reason}: {first_few(names)}")
         if self._others >= _SCREEN_LINES:
             console.say(f"{self.count['failed']} of {self.count.total()} photos failed:")
             for failure in self._failures:
@@ -429,7 +429,3 @@ class _Summary:
                 f"{self.count[name]} {name}" for name in ("done", "skipped", "failed")
             )
             console.say(f"{process}{count}.")
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -305,7 +305,7 @@ byId("save").addEventListener("click", async () => {
 
 function differsInEnding(other, photo) {
   const [name, otherName] = [alike(photo.name), alike(other.name)];
-  return otherName !== name && stemOf(otherName) === stemOf(name);
+  return otherName !== name && stemOf(otherName) === stemOf(name) && other.state !== "failed";
 }
 
 byId("save-all").addEventListener("click", () => {

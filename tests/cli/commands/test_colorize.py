@@ -582,8 +582,8 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
     remedy = (
-        "to replace one, name both: flowercolor colorize box/a.png -o out/a.png --overwrite "
-        f"--checkpoint {hint_weights}"
+        "to replace one, name both, with what is to stay of it: flowercolor colorize box/a.png "
+        f"-o out/a.png --overwrite --checkpoint {hint_weights}"
     )
     told = f"Skipped: 1 colored with hints, now none (box/a.png); {remedy} --strength 0.5"
     assert told in again.stderr, "so that it comes out like the rest"
@@ -691,6 +691,37 @@ def test_results_that_would_share_a_name_are_told(weights: Path, here: Path) -> 
     result = succeed(*args)
     assert f"would share stays: {Path('box_color/b.png')}\n" in result.stderr
     assert sorted(result.stdout.split()) == ["box_color/b.bmp.png", "box_color/b.png.png"]
+
+
+def test_results_that_go_into_folders_for_the_sake_of_others_are_told(
+    weights: Path, here: Path
+) -> None:
+    gray_photo(here / "a" / "rose.png")
+    args = ["-o", "out", "--checkpoint", str(weights)]
+    succeed("colorize", "a", *args)
+    gray_photo(here / "b" / "rose.png")
+    result = succeed("colorize", "a", "b", *args)
+    both = [str(Path(folder, "rose.png")) for folder in "ab"]
+    assert f"would share a result: {', '.join(both)}\n" in result.stderr
+    assert f"would share stays: {Path('out', 'rose.png')}\n" in result.stderr
+    assert result.stdout.split() == [str(Path("out", name)) for name in both]
+
+
+@pytest.mark.parametrize("pattern", ["*", "box"])
+def test_a_folder_without_pictures_among_others_is_told(
+    weights: Path, here: Path, pattern: str
+) -> None:
+    gray_photo(here / "box" / "a.png")
+    for name in ("disk", "letters"):
+        (here / name).mkdir()
+        (here / name / "mail.txt").touch()
+    folders = ["*"] if pattern == "*" else ["disk", "box", "letters"]
+    result = succeed("colorize", *folders, "-o", "../out", "--checkpoint", weights)
+    assert "No pictures in: disk, letters\n" in result.stderr
+    gray_photo(here / "disk" / "1962" / "b.png")
+    result = succeed("colorize", *folders, "-o", "../out", "--checkpoint", weights)
+    assert "No pictures in: letters\n" in result.stderr
+    assert "1 photo in 1 subfolder not looked at: -r looks" in result.stderr
 
 
 def test_a_name_in_two_words_is_told_to_want_quotes(weights: Path, here: Path) -> None:
