@@ -52,8 +52,9 @@ def _in_plain_words(error: Any) -> str:
         reason = found.get("ctx", {}).get("error")
     if found is None:
         said = str(error.format_message())
-        # The shell takes what begins with it for a comment.
-        hint = "; put quotes around what begins with #" if "requires an argument" in said else ""
+        # The shell takes a color that begins with it for a comment.
+        is_cut = "--palette' requires an argument" in said
+        hint = "; put quotes around what begins with #" if is_cut else ""
         return said.rstrip(".") + hint
     param = error.param
     expected = {"int": ["a whole number"], "flo": ["a number"]}.get(found["type"][:3], [])

@@ -17,7 +17,7 @@ from flowercolor.files import Identity, identity, is_file, storage_errors, why_u
 from flowercolor.hints.guidance import Guidance
 from flowercolor.hints.hint import Hint
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.inference.planning import GIVE_ITS_PHOTO, Job, check_target, colored_by_hand
+from flowercolor.inference.planning import Job, check_target, colored_by_hand
 from flowercolor.inference.upsampling import render, without_grays
 from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
 from flowercolor.photos.formats import WRITABLE
@@ -35,6 +35,12 @@ WORKERS = os.cpu_count() or 1
 
 _REPLACE_OR_KEEP = "`overwrite` replaces it, another `output` keeps it"
 """Both, for a result may be of another photo of that name: it does not record its source."""
+
+IN_COLOR, MADE_HERE = "in color", "made by flowercolor"
+"""Reasons for which `recolor` alone colors a photo."""
+
+_GIVE_ITS_PHOTO = "give the photo that it was made from"
+_REPLACE_ALONE = "color the photo alone, with that as `output` and with `overwrite`, to replace it"
 
 
 @dataclass(frozen=True)
@@ -183,10 +189,7 @@ def run(
                 photo = read_photo(job.source, max_pixels=max_pixels)
                 if photo.colored and not writing.recolor:
                     message = f"{job.source} is in color already; `recolor` colors it anew"
-                    if _is_result(job):
-                        message = f"{job.source} is an earlier result; {GIVE_ITS_PHOTO}, or "
-                        message += "`recolor` colors this anew"
-                    outcomes[job] = Outcome(job, "skipped", message, reason="in color")
+                    outcomes[job] = Outcome(job, "skipped", message, reason=IN_COLOR)
                     continue
                 if guidance:
                     rgb = colorizer.render(photo.luma, guidance=guidance)
@@ -321,16 +324,15 @@ class _Known(NamedTuple):
 def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcome | None:
     """What keeps a job from being begun; None where nothing does."""
     source, target = identity(job.source), identity(job.target)
+    is_result = bool(job.header and job.header.made_here)
     if target is not None:
-        if target == source and _is_result(job):
-            raise ImageError(f"{job.source}: is an earlier result; {GIVE_ITS_PHOTO}")
         if target == source:
-            raise ImageError(
-                f"{job.target}: the result would replace the photo; leave out `output`, or name "
-                "another folder"
-            )
+            said = "the result would replace the photo; leave out `output`, or name another folder"
+            if is_result:
+                said = f"was {MADE_HERE}, and would replace itself; {_GIVE_ITS_PHOTO}"
+            raise ImageError(f"{job.target}: {said}")
         if not writing.overwrite:
-            return _there_already(job, software)
+            return _there_already(job, software, several=len(known.sources) > 1)
         if target in known.sources:
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         result = check_target(job.target)
@@ -342,11 +344,13 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
                 message = f"{job.target} was {by_hand}; another `output` keeps both"
                 return Outcome(job, "skipped", message)
             reason = f"{by_hand}, now none"
-            message = f"{job.target} was {reason}; color the photo alone, with that as `output`, "
-            message += "to replace it"
+            message = f"{job.target} was {reason}; {_REPLACE_ALONE}"
             return Outcome(job, "skipped", message, reason=reason)
     if source in known.results and not is_original(job.source, job.header):
         return Outcome(job, "skipped", f"{job.source} is another photo's result already")
+    if is_result and not writing.recolor:  # however faint its colors are
+        message = f"{job.source} was {MADE_HERE}; {_GIVE_ITS_PHOTO}, or `recolor` colors it anew"
+        return Outcome(job, "skipped", message, reason=MADE_HERE)
     return None
 
 
@@ -354,11 +358,7 @@ def _differ_in_size(job: Job, result: Header | None) -> bool:
     return bool(job.header and result and not job.header.has_size_of(result))
 
 
-def _is_result(job: Job) -> bool:
-    return bool(job.header and job.header.made_here)
-
-
-def _there_already(job: Job, software: str) -> Outcome:
+def _there_already(job: Job, software: str, *, several: bool) -> Outcome:
     result = probe(job.target)
     there = f"{job.target} is there already"
     if is_original(job.target, result):
@@ -370,8 +370,9 @@ def _there_already(job: Job, software: str) -> Outcome:
         is_empty = is_file(job.target) and not job.target.stat().st_size
         found = "is empty; `overwrite` replaces it" if is_empty else "is no photo; delete it first"
         return Outcome(job, "skipped", f"{job.target} is there already and {found}")
+    way = _REPLACE_ALONE if several and colored_by_hand(result, software) else _REPLACE_OR_KEEP
     if _differ_in_size(job, result):
-        message = f"{there}, of a photo of another size; {_REPLACE_OR_KEEP}"
+        message = f"{there}, of a photo of another size; {way}"
         return Outcome(job, "skipped", message)
     if job.target.suffix.lower() == ".bmp":
         reason = "there already as BMP, which does not say what made it"
@@ -379,7 +380,7 @@ def _there_already(job: Job, software: str) -> Outcome:
         return Outcome(job, "skipped", message, reason=reason)
     if result.made_here and result.software != software:
         reason = f"colored with other settings ({differences(result.software, software)})"
-        message = f"{there}, {reason}; {_REPLACE_OR_KEEP}"
+        message = f"{there}, {reason}; {way}"
         return Outcome(job, "skipped", message, reason=reason)
     reason = "there already by name and size"
     return Outcome(job, "skipped", f"{job.target} is {reason}; {_REPLACE_OR_KEEP}", reason=reason)

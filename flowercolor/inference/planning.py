@@ -34,9 +34,6 @@ from flowercolor.torchrun import ranks, shard
 
 FALLBACK_ENDING = ".png"
 
-GIVE_ITS_PHOTO = "give the photo that it was made from"
-"""What to do with a result that is to be another."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -245,9 +242,6 @@ def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path
     }
     if photos and len(photos) < len(found):
         progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
-    elif found and not photos:
-        said = f"There are only earlier results: {len(found)}"
-        progress.note(f"{said}; to change one, {GIVE_ITS_PHOTO}")
     return photos or found
 
 
@@ -361,16 +355,17 @@ def _apart(places: Sequence[_Place], neighbors: Sequence[_Place]) -> list[Job]:
 
 def _notes_on_names(places: Sequence[_Place], jobs: Sequence[Job]) -> Iterator[str]:
     """What to tell of results that are not called as their photos are, for the sake of others."""
-    apart = {
-        job.target: place.folder / place.name
+    apart = [
+        (place, job.target)
         for place, job in zip(places, jobs, strict=True)
         if job.target != place.folder / place.name
-    }
+    ]
     if apart:
-        names = first_few(os.path.relpath(target, apart[target].parent) for target in apart)
+        names = first_few(str(target.relative_to(place.folder)) for place, target in apart)
         yield f"Called otherwise, as photos would share a result: {names}"
     taken = {job.target for job in jobs}
-    stay = sorted({name for name in apart.values() if name not in taken and is_there(name)})
+    shared = {place.folder / place.name for place, _ in apart}
+    stay = sorted(name for name in shared if name not in taken and is_there(name))
     if stay:
         yield f"What lies under a name that they would share stays: {first_few(map(str, stay))}"
 

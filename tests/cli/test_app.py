@@ -212,6 +212,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
             ["colorize", "a.png", "--palette"],
             "Option '--palette' requires an argument; put ",
         ),
+        (["colorize", "a.png", "--variants"], "Option '--variants' requires an argument; see `"),
         (["train", "--output", "lab"], "--output is lab; expected one of rgb, chroma"),
         (["colorize", "a.png", "--quality", "101"], "--quality is 101; expected 1 to 100"),
         (["colorize", "a.png", "--strength", "2"], "--strength is 2; expected 0 to 1.5"),

@@ -27,7 +27,7 @@ from flowercolor.hints.hint import Hint
 from flowercolor.inference import batch
 from flowercolor.inference.batch import Outcome, Writing, convert, run
 from flowercolor.inference.colorizer import Colorizer
-from flowercolor.inference.planning import GIVE_ITS_PHOTO, Job, plan
+from flowercolor.inference.planning import Job, plan
 from flowercolor.memory_budget import LACK, memory_errors
 from flowercolor.networks.unet import UNet
 from flowercolor.photos.reader import read_photo
@@ -594,24 +594,22 @@ def test_a_result_among_the_photos_of_a_folder_is_no_photo(
 def test_a_result_that_is_named_alone_is_meant(here: Path, colorizer: Colorizer) -> None:
     save(here / "a.png")
     [done] = run(plan(["a.png"], here / "out"), colorizer)
-    progress = Recorder()
-    plan(done.job.target, here / "again", progress=progress)
-    said = f"There are only earlier results: 1; to change one, {GIVE_ITS_PHOTO}"
-    assert progress.notes == [said]
     for named in (done.job.target, here / "out"):
         assert [job.source for job in plan([named])] == [done.job.target]
 
 
+@pytest.mark.parametrize("faint", [False, True])
 def test_who_names_a_result_to_change_it_is_told_to_name_its_photo(
-    here: Path, colorizer: Colorizer
+    here: Path, colorizer: Colorizer, faint: bool
 ) -> None:
-    result = here / "out" / "a.png"
+    result, rgb = here / "out" / "a.png", noise(24, 32, 3)
     result.parent.mkdir()
-    write_photo(result, noise(24, 32, 3), software=colorizer.software())
+    write_photo(result, rgb // 64 + 128 if faint else rgb, software=colorizer.software())
     [over] = run(plan(result, here / "out"), colorizer, Writing(overwrite=True))
-    assert over.message == f"{result}: is an earlier result; {GIVE_ITS_PHOTO}"
+    assert over.message.endswith("; give the photo that it was made from")
     [beside] = run(plan(result), colorizer)
-    assert beside.message.startswith(f"{result} is an earlier result; {GIVE_ITS_PHOTO}, or ")
+    assert beside.status == "skipped"
+    assert "give the photo that it was made from, or `recolor` colors" in beside.message
     assert [path.name for path in (here / "out").iterdir()] == [result.name]
 
 

@@ -400,10 +400,14 @@ class _Summary:
 
     def say(self, ending: str) -> None:
         """Say what is left to say of all; `ending`, if any, before their number."""
+        from flowercolor.inference.batch import IN_COLOR, MADE_HERE
+
         for reason, jobs in self._skipped.items():
             remedy = "--overwrite replaces the results, another -o keeps them"
-            if reason == "in color":
+            if reason in (IN_COLOR, MADE_HERE):
                 remedy = "--recolor colors them anew"
+                if reason == MADE_HERE:
+                    remedy = f"give the photos that they were made from, or {remedy}"
             elif any(f"{words}, now none" in reason for words in BY_HAND):
                 source, target = str(jobs[0].source), str(jobs[0].target)
                 one = (source, "-o", target, "--overwrite", *self._options)

@@ -590,6 +590,8 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
     assert f"(hints, now none) (box/a.png); {remedy}" in told
+    [line, _] = succeed(*args[:-1], "--json").stdout.splitlines()
+    assert "alone, with that as --output and with --overwrite" in json.loads(line)["message"]
     assert (here / "out" / "a.png").read_bytes() == by_hand
     assert (here / "out" / "b.png").read_bytes() != plain
     succeed(*args, "--hint", "1,1=blue")
@@ -697,7 +699,7 @@ def test_results_that_go_into_folders_for_the_sake_of_others_are_told(
     weights: Path, here: Path
 ) -> None:
     gray_photo(here / "a" / "rose.png")
-    args = ["-o", "out", "--checkpoint", str(weights)]
+    args = ["-r", "-o", "out", "--checkpoint", str(weights)]
     succeed("colorize", "a", *args)
     gray_photo(here / "b" / "rose.png")
     result = succeed("colorize", "a", "b", *args)
@@ -705,6 +707,11 @@ def test_results_that_go_into_folders_for_the_sake_of_others_are_told(
     assert f"would share a result: {', '.join(both)}\n" in result.stderr
     assert f"would share stays: {Path('out', 'rose.png')}\n" in result.stderr
     assert result.stdout.split() == [str(Path("out", name)) for name in both]
+    for folder in "ab":
+        gray_photo(here / folder / "1962" / "tulip.png")
+    told = succeed("colorize", "a", "b", *args).stderr
+    assert str(Path("a", "1962", "tulip.png")) in told
+    assert ".." not in told
 
 
 @pytest.mark.parametrize("pattern", ["*", "box"])
