@@ -177,7 +177,9 @@ def _letters(name: str) -> str:
 
 def _perhaps(name: str, photos: Sequence[Path]) -> str:
     """Which photo may be meant, as " (perhaps rose.jpg)"; "" where none is called alike."""
-    names = {_without_zeros(photo): photo.name for photo in photos}
+    ending = Path(name).suffix.casefold()
+    last = sorted(photos, key=lambda photo: photo.suffix.casefold() == ending)  # those of its kind
+    names = {_without_zeros(photo): photo.name for photo in last}
     near = difflib.get_close_matches(_without_zeros(Path(name)), names, 1)
     return f" (perhaps {names[near[0]]})" if near else ""
 

@@ -52,7 +52,8 @@ def test_a_file_has_the_hints_of_many_photos(tmp_path: Path, name: str, content:
     file.by_photo([rose, Path("lilly.jpg")], progress)
     told = f"{path}: has hints for 1962/lily.jpg (perhaps lilly.jpg), which is none of the photos"
     assert progress.notes == [told]
-    scans = [Path(f"Bild_{number:03}.jpg") for number in range(1, 14)]
+    scans = [Path(f"Bild_{number:03}.jpg") for number in range(1, 13)]
+    scans.append(Path("Bild_003.tif"))  # another photo
     (tmp_path / "scans.csv").write_text("file,x,y,color\nBild_03.JPG,1,2,red\n")
     with pytest.raises(
         DataError, match=r"Bild_03.JPG \(perhaps Bild_003.jpg\), and none of the 13"
