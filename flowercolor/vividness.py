@@ -93,8 +93,15 @@ def join(
 
 
 def notes_on_ends(safe: Path, vivid: Path, hints: Path | None = None) -> Iterator[str]:
-    """What a joined file does not keep of its second end: its branch for hints, its training."""
+    """What is lost of the second end, its branch for hints or its training, or may go wrong."""
     first, second = read_info(safe), read_info(vivid)
+    begun = (each.start_l1 is not None or each.config.network.hints for each in (first, second))
+    if not any(begun):
+        yield (
+            f"neither {safe} nor {vivid} was begun from a checkpoint (`train --start-from`): where "
+            "two share their random weights alone the middle may be worse than both ends, which "
+            "`eval --vividness 0 --vividness 0.5` tells"
+        )
     if second.config.network.hints and hints is None:
         kept = f"that of {safe} is kept" if first.config.network.hints else "which is not kept"
         yield f"{vivid} has a branch for hints, {kept}; `hints` {vivid} takes this one"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def test_what_a_joined_file_does_not_keep_is_told(tmp_path: Path) -> None:
     assert list(notes_on_ends(other, branch)) == kept
     assert list(notes_on_ends(plain, branch, hints=branch)) == []
     assert list(notes_on_ends(branch, plain)) == []
+
+
+def test_two_of_the_same_random_beginning_alone_are_told(tmp_path: Path) -> None:
+    safe = save_seeded(tmp_path / "safe")
+    vivid = save_seeded(tmp_path / "vivid", moved=0.01)
+    [told] = notes_on_ends(safe, vivid)
+    assert told.startswith(f"neither {safe} nor {vivid} was begun from a checkpoint")
+    info, tensors = load_tensors(vivid)
+    save_checkpoint(vivid, replace(info, start_l1=0.1), tensors)
+    assert list(notes_on_ends(safe, vivid)) == []
 
 
 @pytest.mark.parametrize(

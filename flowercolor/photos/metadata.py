@@ -1,6 +1,7 @@
 """What a photo's file says beside its pixels: its header, EXIF and dots per inch."""
 
 import math
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ _KEPT_TAGS = frozenset(
         LocalizedCameraModel CameraSerialNumber LensInfo RawDataUniqueID OriginalRawFileName
     """.split()  # noqa: SIM905
 ) | {0x011E, 0x011F}  # XPosition and YPosition, for which Pillow has no names
+
+# A description that tifffile, ImageJ or OME writes of the array in the file.
+_OF_ARRAY = re.compile(r'^(\{"shape": |shape=|ImageJ=)|<OME\b')
 
 # Pillow writes bytes of tags whose type it does not know as numbers (EXIF 2.32, tables 7 and 8).
 for _tag in """
@@ -170,6 +174,8 @@ def kept_exif(
 ) -> tuple[Image.Exif, bytes]:
     """What is worth keeping of `source`, with `changes`, and its bytes: b"" if that is nothing."""
     kept: dict[int, Any] = {tag: source[tag] for tag in sorted(_KEPT_TAGS) if tag in source}
+    if _OF_ARRAY.search(str(kept.get(ExifTags.Base.ImageDescription, ""))):
+        del kept[ExifTags.Base.ImageDescription]
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         if tags := dict(source.get_ifd(ifd)):
             kept[ifd] = tags

@@ -81,6 +81,7 @@ def luma_of(picture: Any, name: str = "image") -> tuple[Array, Callable[[Array],
             return _gray(picture, batch), lambda rgb: rgb.astype(picture.dtype, copy=False)
         cure = "; give its file's path or bytes" if hasattr(picture, "read") else ""
         cure = "; give image.getvalue()" if isinstance(picture, io.BytesIO) else cure
+        cure = "; give bytes(image)" if isinstance(picture, (bytearray, memoryview)) else cure
         raise ImageError(
             f"is of the type {type(picture).__name__}; expected a Pillow image, a path, a file's "
             f"bytes, a NumPy array {_ARRAY_SHAPES}, or a torch tensor {_TENSOR_SHAPES}"

@@ -254,6 +254,27 @@ def test_where_jfif_and_exif_differ_exif_is_meant() -> None:
     assert opened(again).info["jfif_density"] == (600, 600)
 
 
+@pytest.mark.parametrize(
+    ("said", "is_kept"),
+    [
+        ('{"shape": [6, 8]}', False),
+        ("ImageJ=1.53t\nimages=10\nslices=10\n", False),
+        ('<?xml version="1.0"?><OME xmlns="a"></OME>', False),
+        ("Grandmother, OMEGA watch", True),
+        ("The shape=round bed, by ImageJ", True),
+    ],
+)
+def test_what_a_description_says_of_the_array_is_not_kept(said: str, is_kept: bool) -> None:
+    stated: dict[int, Any] = {
+        ExifTags.Base.ImageDescription: said,
+        ExifTags.Base.Artist: "Grandmother",
+    }
+    photo = read_photo(saved(noise(6, 8), "TIFF", exif=exif_with(stated)))
+    again = opened(encode_photo(noise(6, 8, 3), "TIFF", metadata=photo.metadata)).getexif()
+    assert again.get(ExifTags.Base.ImageDescription) == (said if is_kept else None)
+    assert again[ExifTags.Base.Artist] == "Grandmother"
+
+
 def test_what_an_album_says_of_its_pages_is_kept_and_how_it_stores_them_is_not() -> None:
     kept: dict[int, Any] = {
         ExifTags.Base.ProcessingSoftware: "digiKam",

@@ -142,6 +142,7 @@ def test_what_is_no_picture_is_refused(picture: Any) -> None:
         (np.zeros((4, 4), int), r"array of int64; .* image.astype\('uint8'\) where .* to 255$"),
         (b"\x89PNG", r"is a damaged PNG; expected a whole one$"),
         (io.BytesIO(), r"is of the type BytesIO; .*; give image\.getvalue\(\)$"),
+        (bytearray(), r"is of the type bytearray; .*; give bytes\(image\)$"),
         (io.StringIO(), r"is of the type StringIO; .*; give its file's path or bytes$"),
         (np.zeros((9, 5, 4), np.uint8), r"gray \[H, W\] or RGB \[H, W, 3\]$"),
         (np.zeros((3, 9, 5), np.uint8), r"; use image.transpose\(1, 2, 0\) where .* channels$"),

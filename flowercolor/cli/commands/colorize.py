@@ -3,8 +3,8 @@
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -243,6 +243,15 @@ def _say_weights(checkpoint: str | None, *, at_start: bool) -> None:
         console.say("Using the bundled weights." if name == "bundled" else of_run)
 
 
+@contextmanager
+def _not_fitting(photo: Path | str) -> Iterator[None]:
+    """Have a place outside of a photo be an error of that photo, as it is one among several."""
+    try:
+        yield
+    except SettingError as error:
+        raise ImageError(f"{photo}: {error}") from error
+
+
 def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "Progress") -> None:
     """Write the sheet of a photo in several likely colors."""
     from flowercolor.files import is_there
@@ -268,9 +277,11 @@ def _write_sheet(job: "Job", sheet: Path, variants: int, how: _How, progress: "P
             raise ImageError(f"{source}: is {extreme}")
         if remark := remarks(photo):
             console.say(f"{source}: {remark}")
-        rgb = contact_sheet.variants(
-            photo.luma, how.colorizer, variants, how.guide(source), progress=progress
-        )
+        guidance = how.guide(source)
+        with _not_fitting(source):
+            rgb = contact_sheet.variants(
+                photo.luma, how.colorizer, variants, guidance, progress=progress
+            )
         if lost := colored_by_hand(probe(sheet)):
             console.say(f"{sheet}: replaced what was {lost}")
         write_photo(
@@ -296,9 +307,10 @@ def _color_stream(request: Request, source: Path | None, how: _How) -> None:
         content = source or console.read_input(max_file_bytes(how.max_pixels) + 1)
         photo = read_photo(content, max_pixels=how.max_pixels)
         guidance = how.guide(source or Path("-"))
-        colored = convert(
-            photo, how.colorizer, request.stream_format, how.writing, guidance=guidance
-        )
+        with _not_fitting(source or "the picture"):
+            colored = convert(
+                photo, how.colorizer, request.stream_format, how.writing, guidance=guidance
+            )
     if remark := remarks(photo):
         console.say(f"{source or 'The photo'}: {remark}")
     if request.path:

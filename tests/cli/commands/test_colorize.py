@@ -436,16 +436,23 @@ def test_a_mask_that_tells_no_places_apart_is_told(
         (["--hints", "no.json"], ["--hints no.json: no such file; expected a JSON or CSV"], 1),
     ],
 )
+@pytest.mark.parametrize("way", [["-o", "b.png"], ["-o", "-"], ["--variants", "2"]])
 def test_what_cannot_be_meant_is_refused_in_one_line(
-    hint_weights: Path, here: Path, *, options: list[str], words: list[str], code: int
+    hint_weights: Path,
+    here: Path,
+    *,
+    options: list[str],
+    words: list[str],
+    code: int,
+    way: list[str],
 ) -> None:
     gray_photo(here / "a.png")
-    args = ["colorize", "a.png", "-o", "b.png", "--checkpoint", str(hint_weights), *options]
+    args = ["colorize", "a.png", *way, "--checkpoint", str(hint_weights), *options]
     result = flowercolor(*args)
     assert result.exit_code == code
     [line] = [line for line in result.stderr.splitlines() if not line.startswith("Using")]
     assert all(word in line for word in words), line
-    assert not (here / "b.png").exists()
+    assert [path.name for path in here.glob("*.png")] == ["a.png"]
 
 
 def test_hints_for_photos_that_are_not_there_are_named(hint_weights: Path, here: Path) -> None:
