@@ -9,20 +9,19 @@ from flowercolor.config import RENDER_SIZE_PX
 PROGRAM = f"flowercolor {__version__}"
 """The record of which no more is known."""
 
-_BY_DIGEST = {
+BY_HAND = {
     "hints": "hints",
     "palette": "palette or photo to be like",
     "leave": "leave",
     "mask": "mask",
 }
-BY_HAND = tuple(_BY_DIGEST.values())
-"""What a person chose the colors by, which a call for several photos does not undo."""
+"""What a person chose the colors by, which a call for several photos does not undo, in words."""
 
 _UNSAID = {
     "vividness": "by default",
     "strength": "1",
     "render size": str(RENDER_SIZE_PX),
-    **dict.fromkeys(_BY_DIGEST, "none"),
+    **dict.fromkeys(BY_HAND, "none"),
 }
 """The settings in their order, and what each was that a record does not name."""
 
@@ -51,7 +50,7 @@ def is_record(software: str) -> bool:
 def lost_by_hand(before: str, now: str) -> list[str]:
     """What of `BY_HAND` the first record has and the second lacks."""
     old, new = _settings(before), _settings(now)
-    return [words for name, words in _BY_DIGEST.items() if old.get(name) and not new.get(name)]
+    return [words for name, words in BY_HAND.items() if old.get(name) and not new.get(name)]
 
 
 def differences(before: str, now: str) -> str:
@@ -60,8 +59,8 @@ def differences(before: str, now: str) -> str:
     said = []
     for name in [name for name in new | old if old.get(name) != new.get(name)]:
         was, becomes, unsaid = old.get(name), new.get(name), _UNSAID.get(name, "none")
-        words = _BY_DIGEST.get(name, name)
-        if name not in _BY_DIGEST:
+        words = BY_HAND.get(name, name)
+        if name not in BY_HAND:
             said.append(f"{name} {was or unsaid}, now {becomes or unsaid}")
         elif was and becomes:
             said.append(f"other {words}")

@@ -420,11 +420,12 @@ class _Summary:
                 remedy = "--recolor colors them anew"
                 if reason == MADE_HERE:
                     remedy = f"give the photos that they were made from, or {remedy}"
-            elif any(f"{words}, now none" in reason for words in BY_HAND):
+            elif any(f"{words}, now none" in reason for words in BY_HAND.values()):
                 source, target = str(jobs[0].source), str(jobs[0].target)
                 one = (source, "-o", target, "--overwrite", *self._options)
                 command = console.command_line("flowercolor", "colorize", *one)
-                remedy = f"to replace one, name both, with what is to stay of it: {command}"
+                lost = "".join(f" --{name} …" for name, words in BY_HAND.items() if words in reason)
+                remedy = f"to replace one, name both, with what is to stay of it: {command}{lost}"
             elif "BMP" in reason:
                 remedy = "delete these results first, or choose another -o"
             # Nobody is to take their photos for what may be deleted.

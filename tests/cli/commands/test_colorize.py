@@ -594,6 +594,7 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     )
     told = f"Skipped: 1 colored with hints, now none (box/a.png); {remedy} --strength 0.5"
     assert told in again.stderr, "so that it comes out like the rest"
+    assert " --hints …\n" in again.stderr, "which nobody enters as it is"
     assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
     assert f"(hints, now none) (box/a.png); {remedy}" in told
