@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from flowercolor.cli import console, guidance
 from flowercolor.cli.console import Checkpoint, Device, MaxMegapixels, Vividness, command
 from flowercolor.cli.option_names import with_options
 from flowercolor.cli.request import Request
+from flowercolor.cli.summary import Summary
 from flowercolor.config import (
     MAX_MEGAPIXELS,
     MAX_RENDER_SIZE_PX,
@@ -25,21 +25,18 @@ from flowercolor.config import (
     BackendName,
     Subsampling,
 )
-from flowercolor.errors import ImageError, SettingError, first_few
-from flowercolor.provenance import BY_HAND
+from flowercolor.errors import ImageError, SettingError
 from flowercolor.torchrun import ranks
 
 if TYPE_CHECKING:
     from flowercolor.hints.guidance import Guidance
-    from flowercolor.inference.batch import Outcome, Writing
+    from flowercolor.inference.batch import Writing
     from flowercolor.inference.colorizer import Colorizer
     from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
 
 _OF_MANY = ("photos", "output", "file_format", "overwrite", "recursive", "exclude", "json_lines")
 """What a command that names one photo and its result has no use for, or of its own."""
-_SCREEN_LINES = 20
-"""So many lines after a failure may have taken it out of sight."""
 
 Format = Literal["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "avif"]
 
@@ -330,7 +327,7 @@ def _color_files(
     from flowercolor.inference.planning import shard_of
 
     mine = shard_of(jobs)
-    summary = _Summary(options, several=len(jobs) > 1)
+    summary = Summary(options, several=len(jobs) > 1)
     again = (
         "begins anew, for --overwrite is given"
         if how.writing.overwrite
@@ -370,79 +367,3 @@ def _color_files(
         raise typer.Exit(stop.exit_code)
     if summary.count["failed"]:
         raise typer.Exit(console.EXIT_FAILED)
-
-
-class _Summary:
-    """What became of the photos: a line for each that has something to tell, and one of all.
-
-    Args:
-        options: What a command that colors one of them in the same way is to have.
-        several: Whether there are more photos than one; where they share a reason to be skipped,
-            it is told once, at the end.
-    """
-
-    def __init__(self, options: list[str], *, several: bool) -> None:
-        self._options = options
-        self.count: Counter[str] = Counter()
-        self._several = several
-        self._skipped: defaultdict[str, list[Job]] = defaultdict(list)
-        self._replaced: defaultdict[str, list[str]] = defaultdict(list)
-        self._failures: dict[str, None] = {}  # each once, for one of the weights fails every photo
-        self._others = 0  # lines since the first failure that tell of none
-
-    def add(self, outcome: "Outcome") -> None:
-        """Count one, and say what there is to say of it now."""
-        self.count[outcome.status] += 1
-        known = outcome.message in self._failures
-        if outcome.status == "failed":
-            self._failures[outcome.message] = None
-            for line in outcome.trace.splitlines() if console.debug else ():
-                console.say(line)
-        elif self._failures and (outcome.status == "done" or not outcome.reason):
-            self._others += 1
-        if outcome.status == "done":
-            if outcome.message:
-                console.say(f"{outcome.job.source}: {outcome.message}")
-            if outcome.reason:
-                self._replaced[outcome.reason].append(str(outcome.job.target))
-        elif outcome.reason and self._several:
-            self._skipped[outcome.reason].append(outcome.job)
-        elif not known:
-            console.say(f"{outcome.status.capitalize()}: {outcome.message}")
-
-    def say(self, ending: str) -> None:
-        """Say what is left to say of all; `ending`, if any, before their number."""
-        from flowercolor.inference.batch import IN_COLOR, MADE_HERE
-
-        for reason, jobs in self._skipped.items():
-            remedy = "--overwrite replaces the results, another -o keeps them"
-            if reason in (IN_COLOR, MADE_HERE):
-                remedy = "--recolor colors them anew"
-                if reason == MADE_HERE:
-                    remedy = f"give the photos that they were made from, or {remedy}"
-            elif any(f"{words}, now none" in reason for words in BY_HAND.values()):
-                source, target = str(jobs[0].source), str(jobs[0].target)
-                one = (source, "-o", target, "--overwrite", *self._options)
-                command = console.command_line("flowercolor", "colorize", *one)
-                lost = "".join(f" --{name} …" for name, words in BY_HAND.items() if words in reason)
-                remedy = f"to replace one, name both, with what is to stay of it: {command}{lost}"
-            elif "BMP" in reason:
-                remedy = "delete these results first, or choose another -o"
-            # Nobody is to take their photos for what may be deleted.
-            names = [str(job.target if "BMP" in reason else job.source) for job in jobs]
-            console.say(f"Skipped: {len(names)} {reason} ({first_few(names)}); {remedy}")
-        for reason, names in self._replaced.items():
-            console.say(f"Replaced: {len(names)} {reason}: {first_few(names)}")
-        if self._others >= _SCREEN_LINES:
-            console.say(f"{self.count['failed']} of {self.count.total()} photos failed:")
-            for failure in self._failures:
-                console.say(f"Failed: {failure}")
-        if ending:
-            console.say(ending)
-        if self._several:
-            place = ranks()
-            process = f"Process {place.rank + 1} of {place.size}: " if place.size > 1 else ""
-            count = ", ".join(
-                f"{self.count[name]} {name}" for name in ("done", "skipped", "failed")
-            )
-            console.say(f"{process}{count}.")

@@ -594,7 +594,13 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     )
     told = f"Skipped: 1 colored with hints, now none (box/a.png); {remedy} --strength 0.5"
     assert told in again.stderr, "so that it comes out like the rest"
-    assert " --hints …\n" in again.stderr, "which nobody enters as it is"
+    assert " --hint …\n" in again.stderr, "which nobody enters as it is"
+    (here / "b.csv").write_text("file,x,y,color\nb.png,1,1,red\n")
+    others = ["--hints", "b.csv", "--palette", "red,blue", "--json"]
+    told = succeed(*args[:-1], *others).stderr
+    [line] = [line for line in told.splitlines() if line.endswith(" --hint …")]
+    assert "b.csv" not in line, "which has none for it"
+    assert line.count("--palette red,blue") == line.count("--palette") == 1
     assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
     assert f"(hints, now none) (box/a.png); {remedy}" in told
