@@ -13,7 +13,7 @@ from flowercolor.config import CONTINUING, NetworkConfig, TrainConfig, recipe
 from flowercolor.data.dataset import check_color, read_column, with_twins
 from flowercolor.data.sources import Source, check_shares, read_sources, split_sources
 from flowercolor.distributed import in_turn
-from flowercolor.errors import CheckpointError, DataError, SettingError
+from flowercolor.errors import CheckpointError, DataError, DownloadError, SettingError
 from flowercolor.evaluation.by_kind import read_kinds
 from flowercolor.files import storage_errors
 from flowercolor.memory_budget import MAX_PIXELS
@@ -198,7 +198,12 @@ def read_run_data(
     """
     places = [source.path for source in plan.sources] or [OXFORD]
     with in_turn():
-        photos = read_sources(places, plan.config.size_px, progress, max_pixels=max_pixels)
+        try:
+            photos = read_sources(places, plan.config.size_px, progress, max_pixels=max_pixels)
+        except DownloadError as error:
+            if plan.sources or plan.resume:
+                raise
+            raise DownloadError(f"{error}; or learn from photos of your own by `data`") from error
     left_out = with_twins(twins, *split_sources(photos), progress) if twins else plan.left_out
     train_set, test_set = split_sources(photos, left_out, validation=plan.config.validation)
     # Who resumes was told, and is to change no photos.

@@ -107,7 +107,7 @@ def test_eval_without_the_flowers_says_what_else_can_be_judged_on(
     assert refused.exit_code == 1
     assert re.search(rf"^Error: .*the server answers 404.*{ways}$", last_line(refused.stderr))
     assert "of your own" not in flowercolor("eval", "--data", "oxford102").stderr
-    assert "of your own" not in flowercolor("train", *TINY).stderr
+    assert "or learn from photos of your own by --data" in flowercolor("train", *TINY).stderr
 
 
 def test_eval_puts_checkpoints_side_by_side(
