@@ -1,8 +1,6 @@
 """What becomes of the photos of a `flowercolor colorize`, told as it goes and at its end."""
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flowercolor.cli import console
@@ -66,9 +64,12 @@ class Summary:
                 remedy = "--recolor colors them anew"
                 if reason == MADE_HERE:
                     remedy = f"give the photos that they were made from, or {remedy}"
-            elif lost := [name for name, words in BY_HAND.items() if _is_lost(words, reason)]:
-                remedy = "to replace one, name both, with what is to stay of it: "
-                remedy += _replacing(jobs[0], lost, self._options)
+            elif any(f"{words}, now none" in reason for words in BY_HAND.values()):
+                source, target = str(jobs[0].source), str(jobs[0].target)
+                one = (source, "-o", target, "--overwrite", *self._options)
+                command = console.command_line("flowercolor", "colorize", *one)
+                kept = "its hints or the like in the place of …"
+                remedy = f"to replace one, name both, with {kept}: {command} …"
             elif "BMP" in reason:
                 remedy = "delete these results first, or choose another -o"
             # Nobody is to take their photos for what may be deleted.
@@ -89,17 +90,3 @@ class Summary:
                 f"{self.count[name]} {name}" for name in ("done", "skipped", "failed")
             )
             console.say(f"{process}{count}.")
-
-
-def _is_lost(words: str, reason: str) -> bool:
-    return bool(re.search(rf"\b{words}( and [^;]*)?, now none", reason))
-
-
-def _replacing(job: "Job", lost: Sequence[str], options: list[str]) -> str:
-    """The command that colors one photo anew, with a place for what its result has by hand."""
-    if "hints" in lost and "--hints" in options:  # of other photos alone
-        at = options.index("--hints")
-        options = options[:at] + options[at + 2 :]
-    one = (str(job.source), "-o", str(job.target), "--overwrite", *options)
-    to_stay = [f" --{'hint' if name == 'hints' else name} …" for name in lost]
-    return console.command_line("flowercolor", "colorize", *one) + "".join(to_stay)

@@ -298,6 +298,9 @@ def test_an_ending_that_tells_no_photos_apart_is_in_no_name(
     browser.wait(READY, 3)
     browser.click("#save")
     assert browser.saved("dahlia_gray_color.png")
+    browser.click("#save-all")
+    with zipfile.ZipFile(io.BytesIO(browser.saved("flowercolor.zip"))) as packed:
+        assert packed.namelist() == ["dahlia_gray_color.png", "dahlia_gray_color-2.png"]
 
 
 def test_a_photo_is_upright_however_it_lies_in_its_file(

@@ -60,11 +60,13 @@ export function alike(name) {
 }
 
 function uniqueNames(files) {
-  const counts = new Map();
-  for (const { name } of files) counts.set(alike(name), (counts.get(alike(name)) ?? 0) + 1);
+  const wishes = new Map(); // the other names of those that share one
+  for (const { name, apart } of files) {
+    wishes.set(alike(name), (wishes.get(alike(name)) ?? new Set()).add(alike(apart)));
+  }
   const taken = new Set();
   return files.map(({ name, apart }) => {
-    const wanted = counts.get(alike(name)) > 1 ? apart : name;
+    const wanted = wishes.get(alike(name)).size > 1 ? apart : name;
     const [, stem, ending] = wanted.match(/^(.*?)(\.[^.]*)?$/s); // a name may have lines
     let unique = wanted;
     for (let count = 2; taken.has(alike(unique)); count++) unique = `${stem}-${count}${ending ?? ""}`;
