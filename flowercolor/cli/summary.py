@@ -68,8 +68,8 @@ class Summary:
                 source, target = str(jobs[0].source), str(jobs[0].target)
                 one = (source, "-o", target, "--overwrite", *self._options)
                 command = console.command_line("flowercolor", "colorize", *one)
-                kept = "its hints or the like in the place of …"
-                remedy = f"to replace one, name both, with {kept}: {command} …"
+                both = "photo and result, with hints or the like in the place of …"
+                remedy = f"to replace one, name {both}: {command} …"
             elif "BMP" in reason:
                 remedy = "delete these results first, or choose another -o"
             # Nobody is to take their photos for what may be deleted.

@@ -661,6 +661,10 @@ def test_where_web_has_ended_the_page_saves_what_it_can_and_says_so(
     browser.choose(kinds["lossless.webp"])
     browser.wait(READY, 2)
     assert "Choose PNG or JPEG" in text(browser, "#status"), "what matters stays"
+    browser.click("#save-all")
+    both = f"{DAHLIA.name}, lossless.webp could not be saved: "
+    browser.wait("document.querySelector('#status').textContent.includes(args[0])", both)
+    assert text(browser, "#status").count("Choose PNG or JPEG") == 1
     browser.run("document.querySelector('#format').value = 'png'")
     browser.click("#save")
     assert rgb(browser.saved(f"{DAHLIA.stem}_color.png")).ndim == 3

@@ -315,7 +315,7 @@ byId("save-all").addEventListener("click", () => {
 async function saveAll() {
   const zip = new Zip();
   const packed = [];
-  const failures = [];
+  const failures = new Map(); // the names by what is told of them
   let byPage = "";
   const all = [...photos];
   const ready = all.filter(({ state }) => state === "ready");
@@ -326,7 +326,7 @@ async function saveAll() {
       packed.push({ photo, edit });
       if (alone) byPage = SAVED_ALONE;
     } catch (error) {
-      failures.push(`${photo.name} ${error.message}`);
+      failures.set(error.message, [...(failures.get(error.message) ?? []), photo.name]);
     }
   });
   let saved = finished ? "Nothing is saved." : "Stopped; nothing is saved.";
@@ -343,7 +343,8 @@ async function saveAll() {
       .filter(({ colored, remarks }) => remarks.length > Number(colored));
     saved = [saved, listed("With a remark", others, "it"), notRead(all)].filter(Boolean).join(" ");
   }
-  say([saved, ...failures].join(" "), true);
+  const failed = [...failures].map(([message, names]) => `${names.join(", ")} ${message}`);
+  say([saved, ...failed].join(" "), true);
 }
 
 byId("print").addEventListener("click", () => window.print());

@@ -590,8 +590,8 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     by_hand, plain = ((here / "out" / name).read_bytes() for name in ("a.png", "b.png"))
     again = succeed(*args, "--strength", "0.5")
     remedy = (
-        "to replace one, name both, with its hints or the like in the place of …: flowercolor "
-        f"colorize box/a.png -o out/a.png --overwrite --checkpoint {hint_weights}"
+        "to replace one, name photo and result, with hints or the like in the place of …: "
+        f"flowercolor colorize box/a.png -o out/a.png --overwrite --checkpoint {hint_weights}"
     )
     told = f"Skipped: 1 colored with hints, now none (box/a.png); {remedy} --strength 0.5"
     assert told in again.stderr, "so that it comes out like the rest"
