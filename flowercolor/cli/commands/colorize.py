@@ -35,9 +35,18 @@ if TYPE_CHECKING:
     from flowercolor.inference.planning import Job
     from flowercolor.progress import Progress
 
-_OF_MANY = {"photos", "output", "file_format", "overwrite", "recursive", "exclude", "json_lines"}
-_OF_MANY |= {"hints"}  # perhaps of others alone
-"""What a command that names one photo and its result has no use for, or of its own."""
+_OF_MANY = (
+    "photos",
+    "output",
+    "file_format",
+    "overwrite",
+    "recursive",
+    "exclude",
+    "json_lines",
+    "hints",
+)
+"""What a command that names one photo and its result has no use for, or of its own; a file of hints
+may have none for it."""
 
 Format = Literal["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "avif"]
 
