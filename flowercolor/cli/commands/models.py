@@ -170,8 +170,8 @@ def export(
         written, use = "the page", "put the folder on a web server; from disk it does not open"
         if target.suffix:
             use = "open it in a browser, also without a network, and pass it on as it is"
-    files = target.rglob("*") if target.is_dir() else [target]
-    size_mb = sum(file.stat().st_size for file in files) / 1e6
+    files = [target, *target.rglob("*")]
+    size_mb = sum(file.stat().st_size for file in files if file.is_file()) / 1e6
     console.say(f"Wrote {written} with the weights of {name_of(path)}, {size_mb:.1f} MB: {use}.")
     console.say_missing(path)
     console.print_result(str(target))
