@@ -288,6 +288,20 @@ def test_every_kind_of_photo_comes_out_as_from_the_command(
     assert "in color already" in text(browser, "#caption")
 
 
+def test_the_first_photo_that_can_be_read_is_shown(
+    browser: Browser, tiny_page: Path, tmp_path: Path
+) -> None:
+    broken = [tmp_path / name for name in ("a.tif", "b.png")]
+    for path in broken:
+        path.touch()
+    browser.open(tiny_page.as_uri())
+    browser.choose(*broken, DAHLIA)
+    browser.wait(READY, 3)
+    browser.wait("document.querySelector('#name').textContent === args[0]", DAHLIA.name)
+    browser.click("#photos li:first-child button")
+    assert "a.tif is empty" in text(browser, "#caption")
+
+
 def test_an_ending_that_tells_no_photos_apart_is_in_no_name(
     browser: Browser, tiny_page: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ const SAID_MS = 8000;
 const SAVED_ALONE = ", by the page alone, for flowercolor web does not run any more: 8 bits, no EXIF";
 const photos = [];
 let shown = null;
+let chosen = false; // else the first that can be read is shown
 
 const stage = new Stage();
 const hintsPanel = new HintsPanel(stage, compute, {
@@ -29,7 +30,10 @@ const hintsPanel = new HintsPanel(stage, compute, {
   },
 }, about.hints);
 stage.on = hintsPanel;
-const row = new Row(show);
+const row = new Row((photo) => {
+  chosen = true;
+  show(photo);
+});
 
 if (about.served) {
   byId("format").prepend(new Option("As it came", "", true, true));
@@ -142,7 +146,8 @@ async function openPhoto(photo) {
     if (photo === shown) showGray(photo, preview);
   });
   row.label(photo);
-  if (photo === shown) await show(photo);
+  const other = photo.state === "failed" && !chosen && photos.find(({ state }) => state !== "failed");
+  if (photo === shown) await show(other || photo);
   if (photo.state === "failed") {
     say(`${photo.name} ${photo.message}`);
     return;
