@@ -131,7 +131,9 @@ class Browser:
     def saved(self, name: str, timeout_s: float = _TIMEOUT_S) -> bytes:
         """The content of a file once it is saved whole; it is taken out of the folder."""
         end = time.monotonic() + timeout_s
-        while not (path := self.downloads / name).exists():
+        path = self.downloads / name
+        # Until it has all of a file Chromium holds the name by an empty one.
+        while not (path.exists() and path.stat().st_size):
             assert time.monotonic() < end, f"{name} is not saved; {self._said()}"
             time.sleep(0.05)
         content = path.read_bytes()
