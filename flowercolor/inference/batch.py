@@ -21,7 +21,7 @@ from flowercolor.inference.planning import Job, check_target, colored_by_hand
 from flowercolor.inference.upsampling import render, without_grays
 from flowercolor.memory_budget import MAX_PIXELS, lack_for_photo
 from flowercolor.photos.formats import WRITABLE
-from flowercolor.photos.metadata import Header, is_original, probe
+from flowercolor.photos.metadata import Header, is_original, is_result, probe
 from flowercolor.photos.pictures import Array
 from flowercolor.photos.reader import Photo, read_photo
 from flowercolor.photos.writer import check_settings, encode_photo, write_photo
@@ -324,20 +324,20 @@ class _Known(NamedTuple):
 def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcome | None:
     """What keeps a job from being begun; None where nothing does."""
     source, target = identity(job.source), identity(job.target)
-    is_result = bool(job.header and job.header.made_here)
+    several = len(known.sources) > 1
     if target is not None:
         if target == source:
             said = "the result would replace the photo; leave out `output`, or name another folder"
-            if is_result:
+            if is_result(job.header):
                 said = f"was {MADE_HERE}, and would replace itself; {_GIVE_ITS_PHOTO}"
             raise ImageError(f"{job.target}: {said}")
         if not writing.overwrite:
-            return _there_already(job, software, several=len(known.sources) > 1)
+            return _there_already(job, software, several=several)
         if target in known.sources:
             raise ImageError(f"{job.target}: is one of the photos; choose another output")
         result = check_target(job.target)
         by_hand = colored_by_hand(result, software)
-        if by_hand and len(known.sources) > 1:
+        if by_hand and several:
             # What somebody has put right by hand is not for a whole folder's call to undo.
             if _differ_in_size(job, result):
                 by_hand = f"{by_hand}, of a photo of another size"
@@ -348,7 +348,7 @@ def _skipped(job: Job, known: _Known, writing: Writing, software: str) -> Outcom
             return Outcome(job, "skipped", message, reason=reason)
     if source in known.results and not is_original(job.source, job.header):
         return Outcome(job, "skipped", f"{job.source} is another photo's result already")
-    if is_result and not writing.recolor:  # however faint its colors are
+    if is_result(job.header) and not writing.recolor:  # however faint its colors are
         message = f"{job.source} was {MADE_HERE}; {_GIVE_ITS_PHOTO}, or `recolor` colors it anew"
         return Outcome(job, "skipped", message, reason=MADE_HERE)
     return None

@@ -11,7 +11,7 @@ from flowercolor.config import texts
 from flowercolor.errors import ImageError, counted, first_few
 from flowercolor.files import is_there, resolved, why_unreadable
 from flowercolor.photos.formats import SIDECARS, UNREAD, holds_no_photos, is_picture
-from flowercolor.photos.metadata import is_original, probe
+from flowercolor.photos.metadata import is_original, is_result, probe
 
 SUFFIX = "_color"
 """What the name of a result beside its photo has after the photo's."""
@@ -97,8 +97,6 @@ class Finder:
                 found.append(Path(error.filename))
 
         for parent, folders, names in os.walk(folder, onerror=unreadable):
-            if any(is_picture(Path(name)) for name in names):
-                self._empty.pop(folder, None)
             pictures: list[Path] = []
             looked_at = self._recursive or Path(parent) == folder
             for name in names:
@@ -109,7 +107,9 @@ class Finder:
                         for endings, paths in ((UNREAD, self._unread), (SIDECARS, self._sidecars)):
                             if ending in endings:
                                 paths.add(spot(path))
-                elif not self.is_excluded(path.relative_to(folder), folder):
+                    continue
+                self._empty.pop(folder, None)
+                if not self.is_excluded(path.relative_to(folder), folder):
                     pictures.append(path)
             if looked_at:
                 found += pictures
@@ -214,7 +214,7 @@ def _without_results(pictures: Sequence[Path]) -> list[Path]:
         and not (picture.name.endswith(SHEET) and picture.name.removesuffix(SHEET) in names)
     )
     looked_at = photos[:_LOOKED_AT]
-    results = {photo for photo in looked_at if (header := probe(photo)) and header.made_here}
+    results = {photo for photo in looked_at if is_result(probe(photo))}
     return (
         [photo for photo in photos if photo not in results] if len(results) < len(looked_at) else []
     )

@@ -27,7 +27,7 @@ from flowercolor.files import (
 )
 from flowercolor.inference.photo_search import SUFFIX, Finder, spot
 from flowercolor.photos.formats import WRITABLE, is_picture, output_format
-from flowercolor.photos.metadata import Header, is_original, probe
+from flowercolor.photos.metadata import Header, is_original, is_result, probe
 from flowercolor.progress import Progress, Silent
 from flowercolor.provenance import lost_by_hand
 from flowercolor.torchrun import ranks, shard
@@ -199,6 +199,11 @@ class _Place(NamedTuple):
     header: Header | None = None
     by_itself: bool = False  # not as one of a folder
 
+    @property
+    def wanted(self) -> Path:
+        """Its target, unless another has the same."""
+        return self.folder / self.name
+
 
 def _places(
     finder: Finder, inputs: Sequence[str | Path], output: Path | None
@@ -235,11 +240,7 @@ def _places(
 
 def _without_results(found: dict[Path, _Place], progress: Progress) -> dict[Path, _Place]:
     """The pictures but those that flowercolor made, unless there are no others."""
-    photos = {
-        where: place
-        for where, place in found.items()
-        if not (place.header and place.header.made_here)
-    }
+    photos = {where: place for where, place in found.items() if not is_result(place.header)}
     if photos and len(photos) < len(found):
         progress.note(f"Earlier results among the photos, left out: {len(found) - len(photos)}")
     return photos or found
@@ -298,11 +299,10 @@ def _neighbors(places: Sequence[_Place], ending: str | None, finder: Finder) -> 
                     continue
                 added = like.name.stem.removeprefix(like.source.stem)
                 name = _with_ending(like.name.with_name(path.stem + added + path.suffix), ending)
-                is_result = _letters(path) in targets  # such as a BMP, which does not say so
-                if is_result or _letters(like.folder / name) not in targets:
+                is_target = _letters(path) in targets  # such as a BMP, which does not say so
+                if is_target or _letters(like.folder / name) not in targets:
                     continue
-                header = probe(path)
-                if not (header and header.made_here) and not finder.is_excluded(path):
+                if not is_result(probe(path)) and not finder.is_excluded(path):
                     neighbors.append(like._replace(source=path, name=name))
     return neighbors
 
@@ -329,7 +329,7 @@ def _apart(places: Sequence[_Place], neighbors: Sequence[_Place]) -> list[Job]:
         target = with_folder(place)
         return target.with_name(f"{target.stem}{place.source.suffix}{target.suffix}")
 
-    targets = [place.folder / place.name for place in places]
+    targets = [place.wanted for place in places]
     for rename in (with_folder, with_ending):
         count = Counter(map(_letters, targets))
         targets = [
@@ -358,13 +358,13 @@ def _notes_on_names(places: Sequence[_Place], jobs: Sequence[Job]) -> Iterator[s
     apart = [
         (place, job.target)
         for place, job in zip(places, jobs, strict=True)
-        if job.target != place.folder / place.name
+        if job.target != place.wanted
     ]
     if apart:
         names = first_few(str(target.relative_to(place.folder)) for place, target in apart)
         yield f"Called otherwise, as photos would share a result: {names}"
     taken = {job.target for job in jobs}
-    shared = {place.folder / place.name for place, _ in apart}
+    shared = {place.wanted for place, _ in apart}
     stay = sorted(name for name in shared if name not in taken and is_there(name))
     if stay:
         yield f"What lies under a name that they would share stays: {first_few(map(str, stay))}"

@@ -121,7 +121,12 @@ def is_original(path: Path, header: Header | None) -> bool:
     """
     if path.suffix.lower() == ".bmp" or not is_file(path):
         return False
-    return path.stat().st_size > 0 and not (header and header.made_here)
+    return path.stat().st_size > 0 and not is_result(header)
+
+
+def is_result(header: Header | None) -> bool:
+    """Whether a file with this header, None of what is no photo, says that flowercolor made it."""
+    return bool(header and header.made_here)
 
 
 @dataclass(frozen=True)

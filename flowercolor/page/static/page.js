@@ -296,7 +296,8 @@ byId("save").addEventListener("click", async () => {
     const format = byId("format").value;
     const { blob, edit, alone, ...names } = await saver.fileOf(photo, format);
     // Without a format each has its own ending.
-    const isShared = format && photos.some((other) => differsInEnding(other, photo));
+    const others = photos.filter(({ state }) => state !== "failed");
+    const isShared = format && others.some((other) => differsInEnding(other, photo));
     const name = isShared ? names.apart : names.name;
     download(name, blob);
     photo.history.markSaved(edit);
@@ -310,7 +311,7 @@ byId("save").addEventListener("click", async () => {
 
 function differsInEnding(other, photo) {
   const [name, otherName] = [alike(photo.name), alike(other.name)];
-  return otherName !== name && stemOf(otherName) === stemOf(name) && other.state !== "failed";
+  return otherName !== name && stemOf(otherName) === stemOf(name);
 }
 
 byId("save-all").addEventListener("click", () => {

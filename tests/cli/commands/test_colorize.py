@@ -600,7 +600,7 @@ def test_a_folders_call_keeps_what_was_put_right_by_hand(hint_weights: Path, her
     [line] = [line for line in told.splitlines() if line.endswith(" …")]
     assert "--palette red,blue" in line
     assert "b.csv" not in line, "which may have none for it"
-    as_it_is = [*shlex.split(line.partition(": flowercolor ")[2])]
+    as_it_is = shlex.split(line.partition(": flowercolor ")[2])
     assert flowercolor(*as_it_is).exit_code == 2
     assert "Replaced: 1 of other settings (strength 1, now 0.5): out/b.png\n" in again.stderr
     told = succeed(*[word for word in args if word != "--overwrite"]).stderr
